@@ -1,0 +1,18 @@
+"""Divergences between two sets of rows, as pure functions of arrays or sketches. Nats throughout."""
+
+from auditor.divergences.joint import JointDivergence, joint_divergence, joint_rows, rjsd_joint, tensor_sketch
+from auditor.divergences.mean_discrepancy import mmd
+from auditor.divergences.representation import rjsd
+from auditor.divergences.spectrum import effective_rank, von_neumann_entropy
+
+__all__ = [
+    "JointDivergence",
+    "effective_rank",
+    "joint_divergence",
+    "joint_rows",
+    "mmd",
+    "rjsd",
+    "rjsd_joint",
+    "tensor_sketch",
+    "von_neumann_entropy",
+]

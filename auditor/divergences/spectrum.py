@@ -1,0 +1,52 @@
+"""Von Neumann entropy of second moments: the building block of RJSD. Natural logarithms (nats).
+
+eigenvalues only; the matrix is brought to trace 1 first, as Eq. 12 of the paper wants.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigvalsh
+
+from auditor.sketch import Float, Sketch
+
+
+def entropy_of_spectrum(eigenvalues: Float) -> float:
+    """-Σ λ log λ (nats) of eigenvalues that sum to 1; rounding below zero counts as zero."""
+    positive = eigenvalues[eigenvalues > 0]
+    return float(-(positive * np.log(positive)).sum())
+
+
+def von_neumann_entropy(c: NDArray[np.floating[Any]] | Sketch) -> float:
+    """S(C) = -tr C log C (nats) of a (d, d) positive semidefinite matrix or a sketch, at trace 1. O(d³).
+
+    ValueError where the matrix is not square or its trace is not positive.
+    """
+    matrix = np.asarray(c.S if isinstance(c, Sketch) else c, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"expected a square matrix, not shape {matrix.shape}")
+    return entropy_of_spectrum(eigvalsh(matrix / positive_trace(matrix), check_finite=False))
+
+
+def entropy_of_rows(z: Float) -> float:
+    """S of the trace-1 second moment of (n, d) rows, from the smaller of the Gram and the second moment.
+
+    Both have the same non-zero eigenvalues. O(n d min(n, d)).
+    """
+    return von_neumann_entropy(z @ z.T if len(z) < z.shape[1] else z.T @ z)
+
+
+def effective_rank(c: NDArray[np.floating[Any]] | Sketch) -> float:
+    """exp S(C): how many directions the rows fill, between 1 and d. An estimate from n rows is at most n."""
+    return float(np.exp(von_neumann_entropy(c)))
+
+
+def positive_trace(matrix: Float) -> float:
+    """The trace; ValueError where it is not positive (no rows, or rows of zeros)."""
+    trace = float(np.trace(matrix))
+    if not trace > 0:
+        raise ValueError("no rows, or only rows of zeros: a second moment of trace 0 cannot be normalised")
+    return trace

@@ -1,0 +1,29 @@
+"""The one family of exceptions that a user meets, and the exit code of each.
+
+A message is one line and says what is wrong, where (file, row, key), and the way out.
+"""
+
+from __future__ import annotations
+
+from schemas.record import Reason
+
+
+class AuditError(Exception):
+    """Something failed, or stopped before every scenario was done."""
+
+    exit_code = 3
+
+
+class BadInput(AuditError):
+    """Bad input or usage: nothing could be audited."""
+
+    exit_code = 2
+
+
+class RowError(AuditError):
+    """One row cannot be used. Caught where rows are read; the row is quarantined with `reason`."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(detail or reason.value)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,83 @@
+"""The protocols that the parts of the auditor meet at. Imports only data contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.record import Quarantined, Record
+from schemas.response import Answer, Prompt
+
+Array = NDArray[np.floating[Any]]
+Modality = Literal["image", "text"]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns contents of one modality into vectors."""
+
+    modality: Modality
+    dim: int
+
+    @property
+    def identity(self) -> str:
+        """Everything that changes the output, as canonical JSON: name, weights digest, pooling, layer,
+        preprocessing, numeric type, batch and padding. Part of every cache key."""
+        ...
+
+    def encode(self, contents: Sequence[bytes] | Sequence[str]) -> Array:
+        """(n, dim) float32, *not* normalised. Encoded image bytes or texts; in fixed padded batches, so a
+        row does not depend on how many others come with it."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Answers prompts."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that changes the output, as canonical JSON: weights digest, prompt template,
+        sampling settings, engine and its version."""
+        ...
+
+    def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
+        """One `Answer` a prompt, in order; a prompt that fails has `Answer.error`, and never stops the
+        rest. `seed` seeds sampling."""
+        ...
+
+
+class Shift(Protocol):
+    """A perturbation of records: P in, a shifted copy out (`base_id` kept)."""
+
+    name: str
+    severity: int
+
+    def apply(self, record: Record, image: Sequence[bytes], rng: np.random.Generator) -> Record: ...
+
+
+class MIEstimator(Protocol):
+    """A trained estimator of mutual information (nats)."""
+
+    def fit(self, x: Array, y: Array) -> Self:
+        """Train on pairs: x (n, dim_x), y (n, dim_y)."""
+        ...
+
+    def estimate(self, x: Array, y: Array) -> float:
+        """Mutual information of the pairs (nats). O(n), never n x n x d."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads one source, row by row; bad rows come out as `Quarantined`, nothing is raised for a row."""
+
+    def __call__(self, source: str) -> Iterator[Record | Quarantined]: ...
+
+
+class Judge(Protocol):
+    """Scores an answer against what is known to be true, in [0, 1]."""
+
+    def score(self, record: Record, answer: str) -> float | None: ...

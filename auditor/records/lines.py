@@ -1,0 +1,91 @@
+"""JSON lines from bytes that nobody vouches for: bounded memory, and an error a line, never a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from auditor.errors import RowError
+from schemas.record import Reason
+
+_BOM = b"\xef\xbb\xbf"
+_LARGE_LINE = 2**20
+_MOST_VALUES = 1_000_000
+
+# Python writes NaN and Infinity, which are no JSON, for numbers that are missing: they are read as null.
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)
+
+
+def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+    """(line number from 1, object or the error of that line); blank lines are no rows.
+
+    A line longer than `limit` bytes is skipped in pieces. I/O errors of `stream` pass through.
+    """
+    for number, line in enumerate(_bounded(stream, limit), start=1):
+        if line is None:
+            yield number, RowError(Reason.UNREADABLE_LINE, f"longer than {limit:,} bytes")
+            continue
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        if not line.strip():
+            continue
+        try:
+            yield number, _object(line)
+        except RowError as error:
+            yield number, error
+
+
+def load_json(text: str) -> Any:
+    """The value of a JSON text. Raises `RowError` (unreadable_line)."""
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise RowError(Reason.UNREADABLE_LINE, "nested too deeply") from None
+    except ValueError as error:  # broken JSON, or an integer of thousands of digits
+        raise RowError(Reason.UNREADABLE_LINE, str(error)) from None
+
+
+def _bounded(stream: BinaryIO, limit: int) -> Iterator[bytes | None]:
+    while line := stream.readline(limit + 1):
+        if len(line) <= limit or line.endswith(b"\n"):
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(_LARGE_LINE)
+        yield None
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    # Millions of empty lists take twenty times their text as Python objects; images have no separators.
+    if len(line) > _LARGE_LINE and sum(map(line.count, (b"[", b"{", b","))) > _MOST_VALUES:
+        raise RowError(Reason.UNREADABLE_LINE, f"more than {_MOST_VALUES:,} values")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RowError(Reason.UNREADABLE_LINE, f"not UTF-8 at byte {error.start}") from None
+    value = load_json(text)
+    if not isinstance(value, dict):
+        raise RowError(Reason.NOT_AN_OBJECT, f"{kind(value)}, not an object")
+    return value
+
+
+def kind(value: object) -> str:
+    """What `value` is, in words for a message; never its content."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case bytes():
+            return "bytes"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return f"of type {type(value).__name__}"

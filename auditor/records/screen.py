@@ -1,0 +1,74 @@
+"""What a record must satisfy, whoever read it: an input, and texts within their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from auditor.errors import RowError
+from auditor.records.limits import Limits
+from schemas.record import Quarantined, Reason, Record
+
+
+class Place(NamedTuple):
+    """Where a row stood: its file (or data set) and line or row."""
+
+    source: str
+    row: int
+
+    def quarantined(
+        self, error: RowError, record_id: str | None = None, scenario: str = "", model: str = ""
+    ) -> Quarantined:
+        """The row at this place, set aside for `error`."""
+        return Quarantined(self.source, self.row, error.reason, error.detail, record_id, scenario, model)
+
+
+def screen(
+    record: Record, limits: Limits, place: Place, scenario: str = ""
+) -> Iterator[Record | Quarantined]:
+    """The record, or why it is set aside; before it, one `Quarantined` with a `model` for each model that
+    lost answers.
+
+    An unusable answer (blank: empty_response; too long: text_too_long) costs the answer, not the row: the
+    inputs were traffic all the same, and dropping them would bias every measure that needs no answer. So
+    rows in = records + those `Quarantined` whose `model` is empty.
+    """
+    try:
+        _check(record, limits)
+    except RowError as error:
+        yield place.quarantined(error, record.record_id, scenario)
+        return
+    kept: dict[str, tuple[str, ...]] = {}
+    for model, answers in record.responses.items():
+        usable = tuple(a for a in answers if a.strip() and len(a) <= limits.text_chars)
+        if usable:
+            kept[model] = usable
+        if not answers or len(usable) < len(answers):
+            yield place.quarantined(_lost(answers, limits), record.record_id, scenario, model)
+    yield record if kept == record.responses else replace(record, responses=kept)
+
+
+def _check(record: Record, limits: Limits) -> None:
+    if not record.images and not (record.query or "").strip():
+        raise RowError(Reason.MISSING_INPUT, "neither an image nor a query")
+    if len(record.images) > limits.images:
+        raise RowError(Reason.IMAGE_TOO_LARGE, f"{len(record.images)} images, at most {limits.images}")
+    for name, text in (("record_id", record.record_id), ("base_id", record.base_id)):
+        _check_length(name, text, limits.id_chars)
+    for name, text in (("query", record.query), ("reference", record.reference)):
+        _check_length(name, text or "", limits.text_chars)
+    for turn in record.history:
+        _check_length("history", turn.text, limits.text_chars)
+
+
+def _check_length(name: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise RowError(Reason.TEXT_TOO_LONG, f"`{name}` has {len(text):,} characters, at most {most:,}")
+
+
+def _lost(answers: tuple[str, ...], limits: Limits) -> RowError:
+    blank = sum(not answer.strip() for answer in answers)
+    if blank or not answers:
+        return RowError(Reason.EMPTY_RESPONSE, f"{blank} of {len(answers)} answers empty or no text")
+    return RowError(Reason.TEXT_TOO_LONG, f"an answer of more than {limits.text_chars:,} characters")

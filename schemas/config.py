@@ -1,0 +1,231 @@
+"""The typed config of every job: defaults live here, unknown keys are errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Perturbation(_Model):
+    """One synthetic perturbation and how strong it is."""
+
+    shift: str = Field(description="Name of a shift: blur, frost, keyboard.")
+    severity: int = Field(3, ge=1, le=5)
+
+
+class ScenarioSpec(_Model):
+    """Where a scenario's records come from: a file, a perturbation of the ID records, or the lab."""
+
+    path: str | None = Field(None, description="JSONL or Parquet file, or a glob.")
+    shifts: tuple[Perturbation, ...] = Field(
+        (), description="Perturbations applied to the ID records, in order."
+    )
+    partition: bool = Field(
+        False, description="Split into easy / normal / hard by distance from the ID records."
+    )
+    language: str | None = Field(None, description="lab: language of the questions.")
+    mix: str | None = Field(None, description="lab: another mix of the known scene and question types.")
+    pool: bool = Field(False, description="lab: a natural pool of other-looking scenes.")
+    n: int | None = Field(None, ge=1, description="lab: number of records (default: data.n).")
+    family: str | None = Field(
+        None, description="visual, text, joint, natural or mix, for the report's grouping."
+    )
+
+
+class DataConfig(_Model):
+    reader: Literal["records", "llavabench", "lab"] = "records"
+    id: str | None = Field(None, description="records: file of the in-distribution records (P).")
+    scenarios: dict[str, ScenarioSpec] = Field(
+        default_factory=dict, description="Name -> where its records come from."
+    )
+    root: str | None = Field(None, description="llavabench: folder with the questions, answers and images.")
+    media_root: str | None = Field(None, description="Folder that every image path must stay under.")
+    url_allow: tuple[str, ...] = Field((), description="URL prefixes that images may be fetched from.")
+    max_image_bytes: int = Field(32 * 2**20, ge=1)
+    max_image_pixels: int = Field(50_000_000, ge=1)
+    max_text_chars: int = Field(100_000, ge=1)
+    n: int = Field(400, ge=2, description="lab: records per scenario.")
+
+    @field_validator("scenarios", mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        """`name: file.jsonl` is short for `name: {path: file.jsonl}`."""
+        if isinstance(value, dict):
+            return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _needs(self) -> DataConfig:
+        if self.reader == "records" and self.id is None:
+            raise ValueError("data.id is missing: the file of the in-distribution records")
+        if self.reader == "llavabench" and self.root is None:
+            raise ValueError(
+                "data.root is missing: the folder of the LLaVA-Bench files (--set data.root=PATH)"
+            )
+        return self
+
+
+class EncoderConfig(_Model):
+    name: str
+    pooling: str | None = Field(None, description="Default: as published, or the encoder's own.")
+    layer: int | None = Field(None, description="Hidden state that is pooled (0: the embedding layer).")
+    batch: int = Field(32, ge=1)
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class EncodersConfig(_Model):
+    image: EncoderConfig | None = EncoderConfig(name="lab")
+    text: EncoderConfig = EncoderConfig(name="lab")
+
+    @field_validator("image", "text", mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return _named(value)
+
+
+class ModelConfig(_Model):
+    """A model under audit. Without a generator its recorded responses are used."""
+
+    name: str
+    generator: str | None = Field(None, description="transformers, or none for recorded responses.")
+    path: str | None = Field(
+        None, description="Weights: a local directory or a hub name (default: the name)."
+    )
+    samples: int = Field(1, ge=1, description="Answers sampled a query.")
+    temperature: float = Field(0.0, ge=0.0, description="0: greedy.")
+    max_new_tokens: int = Field(64, ge=1)
+    batch: int = Field(64, ge=1)
+
+    @model_validator(mode="after")
+    def _samples(self) -> ModelConfig:
+        if self.samples > 1 and self.temperature == 0.0:
+            raise ValueError(f"model {self.name}: samples > 1 needs a temperature above 0")
+        return self
+
+
+class CriticConfig(_Model):
+    estimator: Literal["club"] = "club"
+    hidden: int = Field(250, ge=1)
+    activation: Literal["tanh", "relu"] = "tanh"
+    steps: int = Field(1500, ge=1)
+    batch: int = Field(1024, ge=2)
+    lr: float = Field(1e-3, gt=0)
+    seeds: int = Field(3, ge=1, description="Critics trained; EMI is the mean, its spread is reported.")
+    max_rows: int = Field(
+        200_000, ge=2, description="Pairs in the training pool: a seeded sample beyond that."
+    )
+
+
+class ThresholdsConfig(_Model):
+    emid: float | None = Field(None, description="EMID (nats) above which a scenario fails.")
+    partial_bound: float | None = Field(
+        None, description="Label-free partial bound above which a scenario fails."
+    )
+    p_value: float = Field(0.01, gt=0, lt=1, description="Adjusted p-value at which a window fails.")
+    min_rows: int = Field(50, ge=2, description="Below this a verdict is undecided.")
+
+
+class WorkersConfig(_Model):
+    cpu: int | Literal["auto"] = Field(
+        "auto", description="Worker processes (auto: what the cluster has free)."
+    )
+    gpu: int | Literal["auto"] = Field("auto", description="GPUs to use (auto: what the cluster has free).")
+    address: str | None = Field(
+        None, description="Ray cluster to join (default: RAY_ADDRESS, else a local one)."
+    )
+    stall_seconds: float = Field(
+        600.0, gt=0, description="No shard done for this long: the run stops with an error."
+    )
+    retries: int = Field(3, ge=0, description="Tries again of a shard whose worker died.")
+
+
+class ShardConfig(_Model):
+    """Units of work. They belong to the config hash: results are equal to the bit for equal shards."""
+
+    generate: int = Field(256, ge=1, description="Prompts a shard.")
+    embed: int = Field(512, ge=1, description="Contents a shard.")
+    sketch: int = Field(4096, ge=1, description="Rows a shard.")
+    threads: int = Field(1, ge=1, description="Threads of one worker.")
+
+
+class ReportConfig(_Model):
+    examples: int = Field(4, ge=0, description="Example records shown a scenario (0: none).")
+
+
+class AuditConfig(_Model):
+    """Config of `auditor audit`."""
+
+    data: DataConfig
+    encoders: EncodersConfig = EncodersConfig()
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    critic: CriticConfig = CriticConfig()
+    thresholds: ThresholdsConfig = ThresholdsConfig()
+    interval_level: float = Field(0.9, gt=0, lt=1)
+    row_sample: int = Field(2_000, ge=50, description="Rows a scenario that travel with its sketch.")
+    workers: WorkersConfig = WorkersConfig()
+    shards: ShardConfig = ShardConfig()
+    report: ReportConfig = ReportConfig()
+    seed: int = 0
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return [_named(v) for v in value] if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _unique(self) -> AuditConfig:
+        names = [m.name for m in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError("models: two models have the same name")
+        return self
+
+
+class BaselineConfig(_Model):
+    """Config of `auditor baseline build`."""
+
+    records: str = Field(description="File (or glob) of the in-distribution records.")
+    media_root: str | None = None
+    model: str | None = Field(None, description="Whose recorded responses are used (default: the only one).")
+    encoders: EncodersConfig = EncodersConfig()
+    critic: CriticConfig = CriticConfig()
+    row_sample: int = Field(10_000, ge=50)
+    workers: WorkersConfig = WorkersConfig()
+    shards: ShardConfig = ShardConfig()
+    seed: int = 0
+
+
+class DriftConfig(_Model):
+    """Config of `auditor drift`."""
+
+    baseline: str = Field(description="Folder made by `auditor baseline build`.")
+    traffic: str = Field(description="File or glob of the records to compare.")
+    media_root: str | None = None
+    model: str | None = None
+    window: str | None = Field(None, description="Length of a window, e.g. 1d, 6h, 30m.")
+    window_rows: int | None = Field(None, ge=2, description="Rows of a window.")
+    thresholds: ThresholdsConfig = ThresholdsConfig()
+    interval_level: float = Field(0.9, gt=0, lt=1)
+    row_sample: int = Field(2_000, ge=50)
+    workers: WorkersConfig = WorkersConfig()
+    report: ReportConfig = ReportConfig()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_window(self) -> DriftConfig:
+        if self.window and self.window_rows:
+            raise ValueError("give --window or --window-rows, not both")
+        return self
+
+
+def resolve(path: str, base: Path) -> str:
+    """A relative path in a config file is relative to that file's folder."""
+    return path if "://" in path or Path(path).is_absolute() else str(base / path)

@@ -1,0 +1,161 @@
+"""What `report.json` says. The store keeps the same values; both reports are made from it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Interval = tuple[float, float]
+Status = Literal["pass", "warn", "fail", "undecided"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Bound(_Model):
+    """An upper bound on EMID, or a part of one (nats; `scaled` and `partial` carry no entropy)."""
+
+    value: float | None = Field(description="The bound over the terms that could be computed.")
+    terms: list[str] = Field(description="Names of the terms that went in.")
+    complete: bool = Field(description="False where a term of the form is missing from `terms`.")
+    entropy: float | None = Field(None, description="The entropy that scales the divergences (nats).")
+    entropy_source: str | None = Field(None, description="Where that entropy comes from.")
+    interval: Interval | None = None
+
+
+class Divergence(_Model):
+    """Distance between the ID rows and the scenario's in one modality (RJSD, nats; at most log 2)."""
+
+    value: float | None = Field(None, description="Raw RJSD (Eq. 12): biased upward in small samples.")
+    excess: float | None = Field(
+        None, description="`value` minus its mean under permutation: 0 without a shift."
+    )
+    null_mean: float | None = Field(None, description="Mean RJSD under permutation.")
+    null_std: float | None = Field(None, description="Standard deviation of RJSD under permutation.")
+    corrected: float | None = Field(
+        None, description="Jackknife-corrected RJSD; null where rows are too few."
+    )
+    interval: Interval | None = Field(None, description="Interval of `corrected`, at the run's level.")
+    mmd2: float | None = Field(None, description="Unbiased quadratic MMD²: comparable across sizes.")
+    p_value: float | None = Field(
+        None, description="Permutation p-value of the aggregated linear and quadratic MMD."
+    )
+    p_adjusted: float | None = Field(
+        None, description="Holm-adjusted: over the modalities of a window, or scenarios."
+    )
+    n_id: int | None = None
+    n: int | None = None
+    paired: bool = False
+
+
+class Intervals(_Model):
+    emi: Interval | None = None
+    emid: Interval | None = None
+    accuracy: Interval | None = None
+
+
+class LabelFree(_Model):
+    """What can be said of the risk without references on the scenario."""
+
+    voice: str | None = Field(None, description="Which estimate speaks; null where none can.")
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    outside: float | None = Field(None, description="Share of rows outside the ID rows' support.")
+    overlap: float | None = None
+    reason: str | None = None
+
+
+class Verdict(_Model):
+    status: Status
+    because: str = Field(description="In one sentence: measure, value, interval, threshold and its source.")
+
+
+class Row(_Model):
+    """The measures of one scenario (or window) under one model."""
+
+    scenario: str
+    model: str | None
+    family: str | None = Field(None, description="visual, text, joint, natural, mix, id or window.")
+    n: int
+    n_labelled: int = Field(0, description="Rows with a reference.")
+    n_emi: int | None = Field(None, description="Rows that have a query, an answer and a reference.")
+    mi_model: float | None = Field(None, description="I(X; model's response), nats.")
+    mi_reference: float | None = Field(None, description="I(X; reference), nats.")
+    emi: float | None = Field(
+        None, description="Effective mutual information (Eq. 7), nats, mean over critics."
+    )
+    emi_spread: float | None = Field(None, description="Standard deviation of EMI over the critics' seeds.")
+    emid: float | None = Field(None, description="EMI on the ID rows minus EMI here (Eq. 9), nats.")
+    emid_spread: float | None = None
+    intervals: Intervals = Field(default_factory=Intervals)
+    bounds: dict[str, Bound] = Field(default_factory=dict)
+    divergences: dict[str, Divergence] = Field(default_factory=dict)
+    delta: float | None = Field(None, description="RJSD of the model's responses to the references, here.")
+    label_free: LabelFree | None = None
+    accuracy: float | None = Field(None, description="Mean graded score, where the truth is known.")
+    win_rate: float | None = None
+    descriptors: dict[str, float | None] = Field(default_factory=dict)
+    quarantined: int = 0
+    verdict: Verdict
+    missing: dict[str, str] = Field(default_factory=dict, description="Path of each null term, and why.")
+    notes: list[str] = Field(default_factory=list)
+    start: str | None = Field(None, description="Start of a window (ISO 8601).")
+    end: str | None = None
+
+
+class Run(_Model):
+    run_id: str
+    job: Literal["audit", "drift"]
+    created: str
+    seed: int
+    config_hash: str
+    interval_level: float
+    config: dict[str, Any] = Field(description="The whole config that made the numbers.")
+    versions: dict[str, str]
+    encoders: dict[str, str] = Field(default_factory=dict, description="Identity of each encoder.")
+    models: dict[str, str] = Field(default_factory=dict, description="Identity of each model.")
+    critic: str | None = Field(None, description="Identity of the MI critic and how it was trained.")
+    id_scenario: str | None = None
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    complete: bool = Field(True, description="False where not every scenario was done.")
+
+
+class Correlation(_Model):
+    """How two columns go together over the scenarios of a model (or all)."""
+
+    x: str
+    y: str
+    model: str | None
+    kind: Literal["pearson", "spearman"]
+    value: float | None
+    n: int
+    ceiling: float | None = Field(None, description="Split-half ceiling of the truth it is held against.")
+
+
+class Report(_Model):
+    schema_version: int = SCHEMA_VERSION
+    run: Run
+    scenarios: list[Row] = Field(default_factory=list)
+    windows: list[Row] = Field(default_factory=list)
+    tables: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
+    correlations: list[Correlation] = Field(default_factory=list)
+    quarantine: dict[str, int] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict)
+    verdict: Verdict
+    notes: list[str] = Field(default_factory=list)
+
+
+class Example(_Model):
+    """One record shown in the HTML report (kept in the store, not in `report.json`)."""
+
+    scenario: str
+    record_id: str
+    query: str | None
+    reference: str | None
+    responses: dict[str, str] = Field(default_factory=dict)
+    thumbnail: bytes | None = Field(None, description="PNG, at most 128 px a side.")
