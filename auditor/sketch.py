@@ -109,7 +109,7 @@ class Sketch:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Plain numeric arrays, for npz or Arrow (never pickle)."""
-        return {"n": np.int64(self.n).reshape(()), "s": self.s, "S": self.S, "norm4": np.array(self.norm4)}
+        return {"n": np.array(self.n, dtype=np.int64), "s": self.s, "S": self.S, "norm4": np.array(self.norm4)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Sketch:

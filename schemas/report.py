@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -14,6 +15,22 @@ Status = Literal["pass", "warn", "fail", "undecided"]
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say, all the way down: a tuple becomes a list, a number that is not finite is refused."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number: write None and say why in `missing`")
+    if value is not None and not isinstance(value, str | bool | int | float):
+        raise ValueError(f"{type(value).__name__} cannot be written as JSON")
+    return value
+
+
+PlainObject = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class Bound(_Model):
@@ -115,7 +132,7 @@ class Run(_Model):
     seed: int
     config_hash: str
     interval_level: float
-    config: dict[str, Any] = Field(description="The whole config that made the numbers.")
+    config: PlainObject = Field(description="The whole config that made the numbers.")
     versions: dict[str, str]
     encoders: dict[str, str] = Field(default_factory=dict, description="Identity of each encoder.")
     models: dict[str, str] = Field(default_factory=dict, description="Identity of each model.")
@@ -142,12 +159,22 @@ class Report(_Model):
     run: Run
     scenarios: list[Row] = Field(default_factory=list)
     windows: list[Row] = Field(default_factory=list)
-    tables: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
+    tables: dict[str, list[PlainObject]] = Field(default_factory=dict)
     correlations: list[Correlation] = Field(default_factory=list)
     quarantine: dict[str, int] = Field(default_factory=dict)
     missing: dict[str, str] = Field(default_factory=dict)
     verdict: Verdict
     notes: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        for rows in (self.scenarios, self.windows):
+            seen: set[tuple[str, str | None]] = set()
+            for row in rows:
+                if (row.scenario, row.model) in seen:
+                    raise ValueError(f"two rows for scenario {row.scenario} and model {row.model}")
+                seen.add((row.scenario, row.model))
+        return self
 
 
 class Example(_Model):

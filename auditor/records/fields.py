@@ -197,7 +197,8 @@ def _responses(value: object) -> dict[str, tuple[str, ...]]:
         if answer is None:
             continue
         answers = answer if isinstance(answer, list) else [answer]
-        responses[clean(model)] = tuple(clean(a) if isinstance(a, str) else "" for a in answers)
+        texts = tuple(clean(text) if isinstance(text, str) else "" for text in answers)
+        responses[clean(model)] = responses.get(clean(model), ()) + texts  # an Arrow map may repeat a key
     return responses
 
 

@@ -54,10 +54,10 @@ def _check(record: Record, limits: Limits) -> None:
         raise RowError(Reason.MISSING_INPUT, "neither an image nor a query")
     if len(record.images) > limits.images:
         raise RowError(Reason.IMAGE_TOO_LARGE, f"{len(record.images)} images, at most {limits.images}")
-    for name, text in (("record_id", record.record_id), ("base_id", record.base_id)):
-        _check_length(name, text, limits.id_chars)
-    for name, text in (("query", record.query), ("reference", record.reference)):
-        _check_length(name, text or "", limits.text_chars)
+    _check_length("record_id", record.record_id, limits.id_chars)
+    _check_length("base_id", record.base_id, limits.id_chars)
+    _check_length("query", record.query or "", limits.text_chars)
+    _check_length("reference", record.reference or "", limits.text_chars)
     for turn in record.history:
         _check_length("history", turn.text, limits.text_chars)
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -39,10 +39,10 @@ def why(error: BaseException) -> str:
 def open_source(path: str) -> BinaryIO:
     """A buffered binary stream of `path`. Raises `BadInput` where it cannot be opened."""
     try:
-        local, remote = _locate(path)
+        local, remote = locate(path)
         if local is None:
             # fsspec's own readline takes no limit; a BufferedReader's does.
-            return cast(BinaryIO, io.BufferedReader(remote[0].open(remote[1], "rb"), 2**20))
+            return cast(BinaryIO, io.BufferedReader(remote.fs.open(remote.path, "rb"), 2**20))
         if os.path.isdir(local):
             raise BadInput(f"{shown(path)}: is a folder; name its files, such as {shown(path)}/*.jsonl")
         return open(local, "rb", buffering=2**20)
@@ -85,9 +85,17 @@ def _glob(pattern: str) -> list[str]:
         raise BadInput(f"{shown(pattern)}: cannot be listed ({why(error)}); check path and rights") from None
 
 
-def _locate(path: str) -> tuple[str | None, tuple[fsspec.AbstractFileSystem, str]]:
-    """(local path or None, (file system, path in it))."""
+class Remote(NamedTuple):
+    """A file system and a path in it."""
+
+    fs: fsspec.AbstractFileSystem
+    path: str
+
+
+def locate(path: str) -> tuple[str | None, Remote]:
+    """The local path, or None and where the file is otherwise. Raises what fsspec raises for an unknown or
+    uninstalled protocol."""
     if not is_uri(path):
-        return path, (None, path)
+        return path, Remote(None, path)
     fs, inner = url_to_fs(path)
-    return (inner if isinstance(fs, LocalFileSystem) else None), (fs, inner)
+    return (inner if isinstance(fs, LocalFileSystem) else None), Remote(fs, inner)

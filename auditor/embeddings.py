@@ -1,0 +1,127 @@
+"""Embedded contents: normalising them, writing them as shards, and reading them back by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from auditor.cache import Decoded, Failure, ShardIndex, by_shard
+from auditor.errors import AuditError
+from auditor.interface import Array
+from schemas.embedding import embeddings
+from schemas.record import Reason
+
+Float32 = NDArray[np.float32]
+CACHE_BYTES = 256 * 2**20
+
+
+class Normalised(NamedTuple):
+    """Unit rows, the length of each before that, and which rows have none."""
+
+    rows: Float32
+    """(n, d); a row that has no direction is zero here."""
+    norms: Float32
+    """(n,) NaN where a row is not finite."""
+    bad: NDArray[np.bool_]
+    """(n,) rows that are zero or not finite."""
+
+
+def normalise(vectors: Array) -> Normalised:
+    """L2-normalise (n, d) vectors, a row by itself: a bad row costs nobody else anything.
+
+    Lengths are taken in float64, so that finite float32 rows never overflow; rows come out in float32.
+    """
+    wide = np.asarray(vectors, dtype=np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    bad = ~(np.isfinite(norms) & (norms > 0))
+    unit = np.divide(wide, np.where(bad, 1.0, norms)[:, None])
+    unit[bad] = 0.0
+    longest = np.finfo(np.float32).max  # a finite row stays finite in its length too
+    norms = np.where(np.isfinite(norms), np.minimum(norms, longest), norms)
+    return Normalised(unit.astype(np.float32), norms.astype(np.float32), bad)
+
+
+def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> pa.Table:
+    """A shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a content with
+    a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its error."""
+    unit = normalise(vectors)
+    errors: list[str | None] = []
+    for row, failure in enumerate(failures):
+        if failure is None and unit.bad[row]:
+            what = "the vector is zero" if unit.norms[row] == 0 else "the vector is not finite"
+            failure = Failure(Reason.NON_FINITE_EMBEDDING, what)
+        errors.append(None if failure is None else str(failure))
+    null = np.array([e is not None for e in errors], dtype=bool)
+    dim = vectors.shape[1]
+    flat = pa.array(unit.rows.reshape(-1))
+    return pa.table(
+        [
+            pa.array(keys, pa.string()),
+            pa.FixedSizeListArray.from_arrays(flat, dim, mask=pa.array(null)),
+            pa.array(unit.norms, pa.float32(), mask=null),
+            pa.array(errors, pa.string()),
+        ],
+        schema=embeddings(dim),
+    )
+
+
+class _Vectors(NamedTuple):
+    rows: Float32
+    norms: Float32
+
+
+class EmbeddingStore:
+    """Reads a folder of shards of one encoder's embedded contents, as it is when the store is opened.
+
+    Memory: 24 bytes a key, and at most `cache_bytes` of decoded shards.
+    """
+
+    def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        self._index = ShardIndex(folder)
+        self._shards = Decoded(self._index, _decode, lambda v: v.rows.nbytes + v.norms.nbytes, cache_bytes)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the content has been through the encoder (it may have failed)."""
+        return key in self._index
+
+    def errors(self) -> dict[str, Failure]:
+        """The contents that have no vector, and why."""
+        return self._index.failures
+
+    def rows(self, keys: Sequence[str]) -> Float32:
+        """(n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a content was
+        never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
+        return self._gather(keys).rows
+
+    def norms(self, keys: Sequence[str]) -> Float32:
+        """(n,) lengths before normalising. Raises as `rows` does."""
+        return self._gather(keys).norms
+
+    def _gather(self, keys: Sequence[str]) -> _Vectors:
+        places = self._index.places(keys)
+        for key in keys:
+            if key in self._index.failures:
+                raise AuditError(f"{self._index.folder}: {key} has no vector ({self._index.failures[key]})")
+        dim = self._shards[0].rows.shape[1] if self._index.files else 0
+        rows, norms = np.empty((len(keys), dim), np.float32), np.empty(len(keys), np.float32)
+        for shard, at, inside in by_shard(places):
+            held = self._shards[shard]
+            rows[at], norms[at] = held.rows[inside], held.norms[inside]
+        return _Vectors(rows, norms)
+
+
+def _decode(table: pa.Table) -> _Vectors:
+    column = table["vector"].combine_chunks()
+    dim = column.type.list_size
+    rows = np.zeros((len(column), dim), np.float32)
+    # A null list takes no part in `flatten`, whatever stands in its place.
+    rows[column.is_valid().to_numpy(zero_copy_only=False)] = column.flatten().to_numpy().reshape(-1, dim)
+    return _Vectors(rows, table["norm"].to_numpy())

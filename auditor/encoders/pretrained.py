@@ -1,0 +1,118 @@
+"""Pretrained weights: where they lie, what they are, and how many threads compute with them.
+
+Shared by encoders and generators. Nothing is fetched twice, nothing that is not safetensors is asked of a
+hub, and what cannot be had is one line of `BadInput`, within seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import nn
+
+from auditor.errors import BadInput
+
+HUB_SECONDS = 5
+"""How long a silent hub is waited for. The loaders of the libraries try five times more, for 23 s."""
+
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+LAB_WEIGHTS = Path(__file__).resolve().parent.parent / "lab" / "weights"
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes. O(size)."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}:{flat.dtype}:{tuple(flat.shape)};".encode())
+        # Viewed as bytes, because numpy knows no bfloat16.
+        digest.update(flat.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def fixed_threads(threads: int) -> Iterator[None]:
+    """Compute with exactly `threads` threads: the order of a sum, so its last bits, depends on them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def model_directory(name: str) -> Path:
+    """The directory that holds the model `name`: itself where it is one, else fetched from the hub (or its cache).
+
+    Raises:
+        BadInput: there is no such directory, and no hub answers within `HUB_SECONDS` or none knows the name.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        # Loaded from a directory afterwards, so that loading itself never asks the hub again.
+        return Path(
+            snapshot_download(
+                name, allow_patterns=HUB_FILES, ignore_patterns=["*/*"], etag_timeout=HUB_SECONDS
+            )
+        )
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise _unreachable(name, error) from error
+
+
+def hub_file(repository: str, name: str) -> Path:
+    """One file of a repository of the hub (or its cache). Raises BadInput as `model_directory` does."""
+    try:
+        return Path(hf_hub_download(repository, name, etag_timeout=HUB_SECONDS))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise _unreachable(f"{repository}/{name}", error) from error
+
+
+def package_file(package: str, relative: str, sha256: str) -> Path:
+    """A file of weights that an installed package ships, its content checked.
+
+    Raises:
+        BadInput: the package is not installed, or the file is missing or not the one expected.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise missing_package(package, "offline")
+    path = Path(next(iter(spec.submodule_search_locations))) / relative
+    if not path.is_file():
+        raise BadInput(f"{package}: {relative} is missing; install the package again")
+    found = file_digest(path)
+    if found != sha256:
+        raise BadInput(f"{package}: {relative} has SHA-256 {found}, expected {sha256}; install the pinned version")
+    return path
+
+
+def lab_directory(name: str) -> Path:
+    """The directory of one of the lab's shipped models."""
+    path = LAB_WEIGHTS / name
+    if not path.is_dir():
+        known = sorted(entry.name for entry in LAB_WEIGHTS.glob("*") if entry.is_dir())
+        raise BadInput(f"the lab ships no model {name!r}; it has: {', '.join(known) or 'none'}")
+    return path
+
+
+def missing_package(package: str, extra: str) -> BadInput:
+    """The error for an optional package that is not installed."""
+    return BadInput(f"package {package} is not installed: pip install 'shift-auditor[{extra}]'")
+
+
+def _unreachable(name: str, error: Exception) -> BadInput:
+    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return BadInput(f"model {name!r} needs a reachable model hub or a local directory ({cause})")

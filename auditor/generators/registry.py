@@ -1,0 +1,57 @@
+"""Generators by name. A new one is a file beside this and a line in `_GENERATORS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from auditor.encoders.pretrained import lab_directory, model_directory
+from auditor.errors import BadInput
+from auditor.generators.transformers import Sampling, TransformersGenerator
+from auditor.interface import Generator
+
+BATCH = 64
+LAB = "lab:"
+
+
+def make_generator(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> Generator:
+    """The generator of `{generator, model, temperature, samples, max_new_tokens, batch}`.
+
+    `generator` and `model` must be given; a model is a directory, a name that the hub knows, or `lab:NAME` (the
+    lab's own, `lab:mllm-strong`). The rest have the defaults of `Sampling` (greedy, one answer) and `BATCH`.
+
+    Raises:
+        BadInput: an unknown generator or setting (the known ones are listed), or a model that cannot be had.
+    """
+    given = dict(settings)
+    name = given.pop("generator", None)
+    if name not in _GENERATORS:
+        raise BadInput(f"unknown generator {name!r}; known: {', '.join(generator_names())}")
+    return _GENERATORS[name](given, device, threads)
+
+
+def generator_names() -> list[str]:
+    """The generators that there are."""
+    return sorted(_GENERATORS)
+
+
+def _transformers(given: dict[str, Any], device: str, threads: int) -> Generator:
+    model = given.pop("model", None)
+    if not isinstance(model, str):
+        raise BadInput("generator transformers: no model given; a directory, a hub name or lab:NAME")
+    batch = given.pop("batch", BATCH)
+    if not isinstance(batch, int) or batch < 1:
+        raise BadInput(f"generator transformers: batch is {batch!r}, must be a whole number >= 1")
+    try:
+        sampling = Sampling(**given)
+    except TypeError:
+        known = ["batch", "model", *Sampling.__dataclass_fields__]
+        unknown = ", ".join(repr(key) for key in given if key not in known)
+        raise BadInput(f"generator transformers: unknown setting {unknown}; it takes: {', '.join(known)}") from None
+    directory = lab_directory(model.removeprefix(LAB)) if model.startswith(LAB) else model_directory(model)
+    return TransformersGenerator(
+        directory, name=model, sampling=sampling, batch=batch, device=device, threads=threads
+    )
+
+
+_GENERATORS: dict[str, Callable[[dict[str, Any], str, int], Generator]] = {"transformers": _transformers}

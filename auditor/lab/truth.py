@@ -1,0 +1,96 @@
+"""Is an answer right, and how nearly?  A judge that costs nothing, because the lab knows what its pictures show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from auditor.lab.lexicon import KINDS
+from auditor.lab.scene import COLOURS, SHAPES, TEXTURES
+
+_NUMBER_WORDS: Final = {
+    word: number
+    for number, word in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"))
+} | {"no": 0, "none": 0}
+_SYNONYMS: Final = {
+    "violet": "purple",
+    "solid": "plain",
+    "stripes": "striped",
+    "stripe": "striped",
+    "dots": "dotted",
+    "dot": "dotted",
+    "spotted": "dotted",
+    "rhombus": "diamond",
+    "round": "circle",
+}
+_WORD: Final = re.compile(r"[a-z]+|\d+")
+_TAG: Final = "truth:"
+_COUNT_REACH: Final = 2
+_DIGIT_REACH: Final = 3
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The right answer to one question: its kind and its canonical English words, e.g. ``red circle`` or ``3``."""
+
+    kind: str
+    answer: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown kind of question {self.kind!r}; known: {', '.join(KINDS)}")
+
+
+def _words(text: str) -> list[str]:
+    return [_SYNONYMS.get(word, word) for word in _WORD.findall(text.lower())]
+
+
+def _only(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
+    """The one word of ``vocabulary`` among ``words``; None where there is none, or more than one (hedging)."""
+    found = set(words) & set(vocabulary)
+    return found.pop() if len(found) == 1 else None
+
+
+def _number(words: list[str]) -> int | None:
+    found = {int(w[:4]) if w.isdigit() else _NUMBER_WORDS[w] for w in words if w.isdigit() or w in _NUMBER_WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def graded_score(answer: str, truth: Truth) -> float:
+    """How right ``answer`` is, in [0, 1], by its content and not by its phrasing.
+
+    1 for the right content.  A count loses a half, and a digit a third, for each unit of distance; a colour-and-shape
+    answer earns the share of its two words that are right.  Naming several candidates for one slot earns nothing.
+    """
+    words = _words(answer)
+    if truth.kind in ("count", "count_of", "digit"):
+        number = _number(words)
+        if number is None:
+            return 0.0
+        reach = _DIGIT_REACH if truth.kind == "digit" else _COUNT_REACH
+        return max(0.0, 1.0 - abs(number - int(truth.answer)) / reach)
+    if truth.kind == "position":
+        colour, shape = truth.answer.split()
+        return ((_only(words, COLOURS) == colour) + (_only(words, SHAPES) == shape)) / 2.0
+    vocabulary = {"colour": COLOURS, "shape": SHAPES, "texture": TEXTURES, "relation": ("yes", "no")}[truth.kind]
+    return float(_only(words, vocabulary) == truth.answer)
+
+
+def exact(answer: str, truth: Truth) -> bool:
+    """Whether the content of ``answer`` is wholly right."""
+    return graded_score(answer, truth) == 1.0
+
+
+def to_tags(truth: Truth) -> list[str]:
+    """A record's tags that hold its truth, so that a store which keeps only records can still be judged."""
+    return [f"question:{truth.kind}", f"{_TAG}{truth.answer}"]
+
+
+def truth_of(tags: Iterable[str] | Mapping[str, str]) -> Truth:
+    """The truth from a record's tags (see `to_tags`); ValueError where the record is not of the lab."""
+    parts = dict(tags) if isinstance(tags, Mapping) else dict(t.split(":", 1) for t in tags if ":" in t)
+    if "question" not in parts or "truth" not in parts:
+        raise ValueError("these tags hold no lab truth: need 'question:KIND' and 'truth:ANSWER'")
+    return Truth(parts["question"], parts["truth"])

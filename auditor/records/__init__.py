@@ -1,0 +1,43 @@
+"""Records in and out: readers, writers, what may be opened, and what was set aside.
+
+quarantine = Quarantine()
+rows = read_many("traffic/*.jsonl")
+for record in quarantine.sift(admit(rows, MediaPolicy(root="images"), scenario="monday")):
+    ...
+rows.progress.naive_timestamps, quarantine.counts()
+"""
+
+from auditor.records.admit import admit
+from auditor.records.limits import DEFAULT_LIMITS, Limits
+from auditor.records.llavabench import LlavaBench
+from auditor.records.media import MediaPolicy, decode, load_image
+from auditor.records.quarantine import Quarantine
+from auditor.records.readers import read_many, read_records
+from auditor.records.rows import Progress, Rows
+from auditor.records.writer import (
+    RecordWriter,
+    read_run_records,
+    records_from_table,
+    records_table,
+    write_records,
+)
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Limits",
+    "LlavaBench",
+    "MediaPolicy",
+    "Progress",
+    "Quarantine",
+    "RecordWriter",
+    "Rows",
+    "admit",
+    "decode",
+    "load_image",
+    "read_many",
+    "read_records",
+    "read_run_records",
+    "records_from_table",
+    "records_table",
+    "write_records",
+]

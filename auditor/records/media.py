@@ -1,0 +1,216 @@
+"""Which images may be opened, and how large they may be. Nothing is opened because a record names it:
+paths stay under the declared root, URLs need an allow-list, sizes are checked before pixels are decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from auditor.errors import BadInput, RowError
+from auditor.records.remote import fetch, read_remote
+from auditor.records.sources import is_uri, shown, why
+from schemas.record import Image, Reason
+
+MAX_PIXELS = 50_000_000
+# Only these: others of Pillow's formats start programs (EPS) or have no use here.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_PLAIN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-\[\]-~]+")  # printable ASCII, no backslash
+_TWO_MEANINGS = re.compile(r"(^|/)\.\.?(/|$)|%(2e|2f|5c)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPolicy:
+    """What may be opened. Raises `BadInput` where the root is no folder."""
+
+    root: Path | str | None = None
+    """Folder (or URI) that image paths are relative to, and that they may not leave."""
+    max_bytes: int = 32 * 2**20
+    max_pixels: int = MAX_PIXELS
+    url_allow: tuple[str, ...] = ()
+    """Hosts (`images.example.org`) or prefixes (`https://images.example.org/public/`, `s3://bucket/a/`)."""
+
+    def __post_init__(self) -> None:
+        folder = self.folder
+        if folder is not None and not folder.is_dir():
+            raise BadInput(f"data.media_root: {folder} is no folder; create it or correct the path")
+
+    @property
+    def folder(self) -> Path | None:
+        """The root where it is local (`file://` is)."""
+        if self.root is None:
+            return None
+        root = str(self.root)
+        if root.lower().startswith("file://"):
+            return Path(unquote(urlsplit(root).path))
+        return None if is_uri(root) else Path(root)
+
+
+def load_image(image: Image, policy: MediaPolicy) -> bytes:
+    """The encoded bytes of `image`, allowed by `policy` and known to decode.
+
+    An image that was admitted (has a digest) is not decoded again, but must still have the bytes it had
+    then. Raises `RowError`: image_missing, image_outside_root, url_not_allowed, image_too_large,
+    image_corrupt.
+    """
+    data = _read(image, policy)
+    if image.digest is None:
+        decode(data, policy.max_pixels)
+    elif hashlib.sha256(data).hexdigest() != image.digest:
+        raise RowError(Reason.IMAGE_CORRUPT, "the file is another than when it was admitted")
+    return data
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
+    """The image as RGB: upright (EXIF), the first frame of an animation, transparency over white, 16 bits
+    cut to 8.
+
+    The size is read from the header before any pixel is decoded. Raises `RowError`: image_too_large,
+    image_corrupt.
+    """
+    try:
+        with Pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")
+            image.load()
+            return _rgb(_upright(image))
+    except RowError:
+        raise
+    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
+        raise RowError(Reason.IMAGE_TOO_LARGE, f"more than {max_pixels:,} pixels") from None
+    except Exception as error:  # what Pillow's decoders raise on hostile bytes is documented nowhere
+        raise RowError(Reason.IMAGE_CORRUPT, f"cannot be decoded ({type(error).__name__})") from None
+
+
+def _upright(image: Pillow.Image) -> Pillow.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF beside sound pixels: take these as they lie
+        return image
+
+
+def _rgb(image: Pillow.Image) -> Pillow.Image:
+    if image.mode.startswith("I;16"):
+        image = Pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):  # no agreed range: the image's own
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        image = Pillow.fromarray(((values - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Pillow.new("RGBA", image.size, "white")
+        return Pillow.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _read(image: Image, policy: MediaPolicy) -> bytes:
+    if image.data is not None:
+        if len(image.data) > policy.max_bytes:
+            raise _too_many_bytes(policy)
+        return image.data
+    path = image.path or ""
+    lowered = path.lower()
+    if lowered.startswith("file://"):
+        host, slash, local = path[len("file://") :].partition("/")
+        if host.lower() not in ("", "localhost"):
+            raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "a file:// address of another machine")
+        return _read_under_root(slash + unquote(local), policy)
+    if lowered.startswith("data:"):
+        raise RowError(Reason.URL_NOT_ALLOWED, "data: addresses are not read; use image_bytes")
+    if not is_uri(path):
+        return _read_under_root(path, policy)
+    root = None if policy.root is None or policy.folder is not None else str(policy.root)
+    if not allowed(path, (*policy.url_allow, *((root.rstrip("/") + "/",) if root else ()))):
+        raise RowError(Reason.URL_NOT_ALLOWED, f"{shown(path)} is not in data.url_allow")
+    return _bounded(fetch(path, policy.max_bytes), policy)
+
+
+def allowed(url: str, allow: tuple[str, ...]) -> bool:
+    """Whether `url` is http(s) on a host, or anything under a prefix, of `allow`. Addresses that could mean
+    two things (credentials, `..`, escapes of path characters, chained protocols) never are."""
+    if not _PLAIN_URL.fullmatch(url) or "::" in url:
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if not parts.netloc or "@" in parts.netloc or _TWO_MEANINGS.search(parts.path):
+        return False
+    return any(_matches(parts, entry) for entry in allow)
+
+
+def _matches(url: SplitResult, entry: str) -> bool:
+    if not is_uri(entry):
+        return url.scheme in ("http", "https") and url.netloc.lower() == entry.lower()
+    prefix = urlsplit(entry)
+    if (url.scheme, url.netloc.lower()) != (prefix.scheme, prefix.netloc.lower()):
+        return False
+    under = prefix.path.rstrip("/")
+    return url.path == under or url.path.startswith(under + "/")
+
+
+def _read_under_root(path: str, policy: MediaPolicy) -> bytes:
+    if policy.root is None:
+        raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "set data.media_root to the folder of the images")
+    if ".." in re.split(r"[/\\]", path):
+        raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "the path climbs with ..")
+    folder = policy.folder
+    if folder is None:
+        if path.startswith("/") or "::" in path or "\x00" in path:
+            raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "the path is not relative to data.media_root")
+        return _bounded(read_remote(str(policy.root), path, policy.max_bytes), policy)
+    try:
+        inside = folder.resolve(strict=True)
+        target = (inside / path).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):  # missing, a NUL or too long a name, a loop of links
+        target = Path(os.path.normpath(folder.absolute() / path))
+        if not target.is_relative_to(folder.absolute()) and not target.is_relative_to(folder.resolve()):
+            raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "the path is not under data.media_root") from None
+        raise RowError(Reason.IMAGE_MISSING, "no such file under data.media_root") from None
+    if not target.is_relative_to(inside):
+        raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "the path leads out of data.media_root")
+    return _read_file(target, policy)
+
+
+def _read_file(path: Path, policy: MediaPolicy) -> bytes:
+    try:
+        # `path` is resolved: a link now stands where none stood. Without O_NONBLOCK a pipe would hang us.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise RowError(Reason.IMAGE_MISSING, f"cannot be opened ({why(error)})") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise RowError(Reason.IMAGE_MISSING, "no regular file")
+    with os.fdopen(handle, "rb") as file:
+        if status.st_size > policy.max_bytes:
+            raise _too_many_bytes(policy)
+        return _bounded(_take(file, policy), policy)
+
+
+def _take(file: BinaryIO, policy: MediaPolicy) -> bytes:
+    try:
+        return file.read(policy.max_bytes + 1)  # it may have grown since its size was taken
+    except OSError as error:
+        raise RowError(Reason.IMAGE_MISSING, f"cannot be read ({why(error)})") from None
+
+
+def _bounded(data: bytes, policy: MediaPolicy) -> bytes:
+    if len(data) > policy.max_bytes:
+        raise _too_many_bytes(policy)
+    return data
+
+
+def _too_many_bytes(policy: MediaPolicy) -> RowError:
+    return RowError(Reason.IMAGE_TOO_LARGE, f"more than {policy.max_bytes:,} bytes")

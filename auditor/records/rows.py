@@ -1,0 +1,42 @@
+"""A stream of rows that knows where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.records.screen import Place
+from schemas.record import Quarantined, Record
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a reader has read so far; grows as its rows are taken."""
+
+    source: str = ""
+    row: int = -1
+    """Where the last row taken stood."""
+    rows: int = 0
+    """Rows seen, good and bad."""
+    naive_timestamps: int = 0
+    """Timestamps without a zone, taken as UTC."""
+
+    def at(self, source: str, row: int) -> Place:
+        """Moves on to the row at `source`, `row`, and returns that place."""
+        self.source, self.row = source, row
+        self.rows += 1
+        return Place(source, row)
+
+
+class Rows(Iterator[Record | Quarantined]):
+    """Records and quarantined rows, in the order of their source, with the reader's `progress`.
+
+    `admit` takes the place of a row from it, since a `Record` does not carry its own.
+    """
+
+    def __init__(self, items: Iterator[Record | Quarantined], progress: Progress) -> None:
+        self._items = items
+        self.progress = progress
+
+    def __next__(self) -> Record | Quarantined:
+        return next(self._items)
