@@ -66,7 +66,9 @@ class ShardIndex:
                 log.warning("%s cannot be read and will be made again (%s)", file, error)
                 continue
             names, errors = table["key"].to_pylist(), table["error"].to_pylist()
-            failures.update((k, Failure.parse(e)) for k, e in zip(names, errors, strict=True) if e is not None)
+            failures.update(
+                (k, Failure.parse(e)) for k, e in zip(names, errors, strict=True) if e is not None
+            )
             keys.append(_short(names))
             shard = np.full(len(names), len(self.files), np.int32)
             places.append(np.column_stack([shard, np.arange(len(names), dtype=np.int32)]))

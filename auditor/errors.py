@@ -27,3 +27,6 @@ class RowError(AuditError):
         super().__init__(detail or reason.value)
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[Reason, str]]:
+        return RowError, (self.reason, self.detail)

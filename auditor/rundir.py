@@ -117,7 +117,9 @@ class RunDir:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise AuditError(f"{self.root.parent}: in use by {_holder(path)}; wait, or use another --out") from None
+                raise AuditError(
+                    f"{self.root.parent}: in use by {_holder(path)}; wait, or use another --out"
+                ) from None
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
             file.flush()
@@ -188,7 +190,10 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # someone else's; or a number that no process has, left to its age
+    except (
+        PermissionError,
+        OverflowError,
+    ):  # someone else's; or a number that no process has, left to its age
         return True
     return True
 

@@ -27,7 +27,8 @@ def scenario_verdict(
         return Verdict(status="pass", because=f"no threshold is set; n={n}")
     if n < thresholds.min_rows:
         return Verdict(
-            status="undecided", because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs"
+            status="undecided",
+            because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs",
         )
     found: list[Verdict] = []
     if thresholds.emid is not None:
@@ -39,7 +40,9 @@ def scenario_verdict(
 
 def _emid(n: int, emid: float | None, interval: Interval | None, threshold: float) -> Verdict:
     if emid is None:
-        return Verdict(status="undecided", because=f"EMID could not be computed (threshold {threshold:g}, config)")
+        return Verdict(
+            status="undecided", because=f"EMID could not be computed (threshold {threshold:g}, config)"
+        )
     said = f"EMID {emid:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
     said += f" nats, n={n}, threshold {threshold:g} (config)"
     if interval is not None and interval[0] > threshold:
@@ -53,7 +56,8 @@ def _emid(n: int, emid: float | None, interval: Interval | None, threshold: floa
 def _partial(n: int, value: float | None, threshold: float) -> Verdict:
     if value is None:
         return Verdict(
-            status="undecided", because=f"the partial bound could not be computed (threshold {threshold:g}, config)"
+            status="undecided",
+            because=f"the partial bound could not be computed (threshold {threshold:g}, config)",
         )
     status: Status = "fail" if value > threshold else "pass"
     word = "above" if value > threshold else "not above"
@@ -68,13 +72,16 @@ def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: Th
     `thresholds.p_value`; undecided below `thresholds.min_rows`."""
     if n < thresholds.min_rows:
         return Verdict(
-            status="undecided", because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs"
+            status="undecided",
+            because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs",
         )
     tested = {name: d for name, d in divergences.items() if d.p_adjusted is not None}
     if not tested:
         return Verdict(status="undecided", because=f"n={n}: no modality could be tested")
     moved = sorted(
-        (d.p_adjusted, name) for name, d in tested.items() if d.p_adjusted is not None and d.p_adjusted <= thresholds.p_value
+        (d.p_adjusted, name)
+        for name, d in tested.items()
+        if d.p_adjusted is not None and d.p_adjusted <= thresholds.p_value
     )
     told = ", ".join(
         f"{name} p={d.p_adjusted:.4g}" + (f" (excess RJSD {d.excess:+.4f})" if d.excess is not None else "")

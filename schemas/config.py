@@ -30,8 +30,9 @@ class ScenarioSpec(_Model):
         False, description="Split into easy / normal / hard by distance from the ID records."
     )
     language: str | None = Field(None, description="lab: language of the questions.")
-    mix: str | None = Field(None, description="lab: another mix of the known scene and question types.")
-    pool: bool = Field(False, description="lab: a natural pool of other-looking scenes.")
+    pool: str | None = Field(
+        None, description="lab: natural (other-looking scenes) or new-mix (other proportions of known types)."
+    )
     n: int | None = Field(None, ge=1, description="lab: number of records (default: data.n).")
     family: str | None = Field(
         None, description="visual, text, joint, natural or mix, for the report's grouping."

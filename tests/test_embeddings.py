@@ -37,9 +37,7 @@ def test_rows_come_back_normalised_in_the_order_asked(tmp_path):
     rows = store.rows(names(*asked))
     assert rows.dtype == np.float32 and rows.shape == (7, 3)
     np.testing.assert_allclose(rows, [unit(n) for n in asked], atol=1e-7)
-    np.testing.assert_allclose(
-        store.norms(names(2)), [math.sqrt(9 + 16 + 25)], rtol=1e-6
-    )
+    np.testing.assert_allclose(store.norms(names(2)), [math.sqrt(9 + 16 + 25)], rtol=1e-6)
     assert len(store) == 9 and names(4)[0] in store and names(9)[0] not in store
     assert store.rows([]).shape == (0, 3) and EmbeddingStore(tmp_path / "none").rows([]).shape == (0, 0)
 
@@ -91,7 +89,9 @@ def test_decoded_shards_are_bounded(tmp_path):
     store = EmbeddingStore(tmp_path, cache_bytes=2 * one)
     store.rows(names(*range(60)))
     assert store._shards.bytes == 2 * one
-    assert (store.rows(names(*range(59, -1, -1)))[::-1] == EmbeddingStore(tmp_path).rows(names(*range(60)))).all()
+    assert (
+        store.rows(names(*range(59, -1, -1)))[::-1] == EmbeddingStore(tmp_path).rows(names(*range(60)))
+    ).all()
 
 
 def test_half_a_file_from_elsewhere_is_made_again(tmp_path, caplog):

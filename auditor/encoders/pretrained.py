@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +17,15 @@ import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from auditor.errors import BadInput
+from auditor.lab.weights import weights_dir
 
 HUB_SECONDS = 5
 """How long a silent hub is waited for. The loaders of the libraries try five times more, for 23 s."""
 
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-LAB_WEIGHTS = Path(__file__).resolve().parent.parent / "lab" / "weights"
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -35,6 +37,12 @@ def weights_digest(model: nn.Module) -> str:
         # Viewed as bytes, because numpy knows no bfloat16.
         digest.update(flat.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 (hex) of a tokenizer's kind and vocabulary."""
+    vocabulary = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
+    return hashlib.sha256(vocabulary.encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -101,11 +109,10 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
 
 def lab_directory(name: str) -> Path:
     """The directory of one of the lab's shipped models."""
-    path = LAB_WEIGHTS / name
-    if not path.is_dir():
-        known = sorted(entry.name for entry in LAB_WEIGHTS.glob("*") if entry.is_dir())
-        raise BadInput(f"the lab ships no model {name!r}; it has: {', '.join(known) or 'none'}")
-    return path
+    try:
+        return weights_dir(name)
+    except (ValueError, FileNotFoundError) as error:
+        raise BadInput(str(error)) from None
 
 
 def missing_package(package: str, extra: str) -> BadInput:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from auditor.encoders.pretrained import fixed_threads, weights_digest
+from auditor.encoders.pretrained import fixed_threads, tokenizer_digest, weights_digest
 from auditor.interface import Array, Modality
 
 Pooling = Literal["mean", "mean-but-first", "first"]
@@ -61,7 +61,7 @@ class TextEncoder:
             {
                 **settings,
                 "weights": weights_digest(model),
-                "vocabulary": len(tokenizer),
+                "tokenizer": tokenizer_digest(tokenizer),
                 "pooling": pooling,
                 "lengths": self._lengths,
                 "dtype": "float32",

@@ -7,7 +7,8 @@ from typing import Any
 
 from auditor.encoders.pretrained import lab_directory, model_directory
 from auditor.errors import BadInput
-from auditor.generators.transformers import Sampling, TransformersGenerator
+from auditor.generators.sampling import Sampling
+from auditor.generators.transformers import TransformersGenerator
 from auditor.interface import Generator
 
 BATCH = 64

@@ -99,3 +99,28 @@ def locate(path: str) -> tuple[str | None, Remote]:
         return path, Remote(None, path)
     fs, inner = url_to_fs(path)
     return (inner if isinstance(fs, LocalFileSystem) else None), Remote(fs, inner)
+
+
+def fingerprint(paths: str) -> str:
+    """What tells that the files of a path or glob are as they were: names, sizes and times of change.
+
+    Raises `BadInput` where there is no such file.
+    """
+    marks: list[str] = []
+    for path in expand(paths):
+        local, remote = locate(path)
+        try:
+            if local is not None:
+                stat = os.stat(local)
+                marks.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
+            else:
+                info = remote.fs.info(remote.path)
+                changed = next(
+                    (info[k] for k in ("ETag", "etag", "mtime", "LastModified", "updated") if k in info), ""
+                )
+                marks.append(f"{shown(path)} {info.get('size')} {changed}")
+        except FileNotFoundError:
+            raise BadInput(f"{shown(path)}: no such file; check the path") from None
+        except OSError as error:
+            raise BadInput(f"{shown(path)}: cannot be read ({why(error)}); check path and rights") from None
+    return "\n".join(marks)

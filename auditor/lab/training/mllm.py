@@ -76,8 +76,8 @@ class Recipe:
     lr: float = 2e-3
 
 
-STRONG: Final = Recipe("mllm-strong", "vision", width=192, layers=4, steps=1_500)
-WEAK: Final = Recipe("mllm-weak", "vision-early", width=128, layers=3, steps=700, scenes=16_000)
+STRONG: Final = Recipe("mllm-strong", "vision", width=192, layers=4, steps=900)
+WEAK: Final = Recipe("mllm-weak", "vision-early", width=128, layers=3, steps=350, scenes=12_000)
 
 
 def build(recipe: Recipe, vocab: int) -> LlavaForConditionalGeneration:

@@ -1,0 +1,172 @@
+"""The one place that joins or starts Ray, sizes pools, and says what a worker's process starts with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray._private.state import available_resources_per_node
+
+import actors
+from auditor.errors import BadInput
+from schemas.config import WorkersConfig
+
+OBJECT_STORE_BYTES = 300 * 2**20
+"""Of a local Ray. Shards on their way to workers are all that is ever in it."""
+
+_LONGEST_LOCAL_DIR = 40  # Ray keeps its sockets under it, and the kernel takes paths of 107 bytes
+
+Resources = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """A pool that fits: so many workers, and what each of them reserves."""
+
+    workers: int
+    threads: int
+    gpus: float
+    """Share of a GPU of each worker; 0: none."""
+
+    @property
+    def device(self) -> str:
+        """The torch device of its workers."""
+        return "cuda" if self.gpus else "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray cluster that this process is connected to."""
+
+    address: str
+    started: bool
+    """Whether this process started it (and will stop it)."""
+    free: tuple[Resources, ...]
+    """What each node had free when we came. Our own pools follow one another, so it holds for all of them."""
+    versions: Mapping[str, str]
+    workers: WorkersConfig
+
+    def pool(self, threads: int, gpu_share: float = 0.0) -> PoolSize:
+        """Size of a pool. `gpu_share`: how much of a GPU a worker of this stage can use, where there are GPUs."""
+        return pool_size(self.free, self.workers, threads, gpu_share)
+
+
+def pool_size(
+    free: Sequence[Resources], workers: WorkersConfig, threads: int, gpu_share: float = 0.0
+) -> PoolSize:
+    """The pool that fits what nodes have free. Raises `BadInput`, with the numbers, where none does, or where
+    the config asks for more than fits."""
+    cpus, gpus = _total(free, "CPU"), _total(free, "GPU")
+    share = gpu_share if workers.gpu != 0 and (gpus > 0 or workers.gpu != "auto") else 0.0
+    if share and workers.gpu != "auto" and workers.gpu > gpus:
+        raise BadInput(f"workers.gpu asks for {workers.gpu} GPUs, the cluster has {gpus:g} free")
+    fit = sum(_fit(node, threads, share) for node in free)
+    if fit == 0:
+        most = max((node.get("CPU", 0.0) for node in free), default=0.0)
+        raise BadInput(
+            f"a worker needs {threads} CPUs"
+            + (f" and {share:g} of a GPU" if share else "")
+            + f" on one node; the cluster has {cpus:g} CPUs and {gpus:g} GPUs free on {len(free)} nodes, at most "
+            f"{most:g} CPUs on one; lower shards.threads, or wait until other jobs have ended"
+        )
+    if share:  # GPUs decide how many there are; workers.cpu is about workers without one
+        wanted = fit if workers.gpu == "auto" else min(fit, max(1, int(workers.gpu / share + 1e-9)))
+        return PoolSize(wanted, threads, share)
+    if workers.cpu == "auto":
+        return PoolSize(fit, threads, 0.0)
+    if workers.cpu > fit:
+        raise BadInput(
+            f"workers.cpu asks for {workers.cpu} workers of {threads} CPUs, {fit} fit: the cluster has {cpus:g} "
+            f"CPUs free on {len(free)} nodes; lower workers.cpu or use auto"
+        )
+    return PoolSize(max(1, workers.cpu), threads, 0.0)
+
+
+def _fit(node: Resources, threads: int, gpu_share: float) -> int:
+    by_cpu = int(node.get("CPU", 0.0) // threads)
+    if not gpu_share:
+        return by_cpu
+    each = int(1 / gpu_share + 1e-9) if gpu_share <= 1 else 1 / gpu_share
+    return min(by_cpu, int(node.get("GPU", 0.0) * each + 1e-9))
+
+
+def _total(nodes: Sequence[Resources], name: str) -> float:
+    return sum(node.get(name, 0.0) for node in nodes)
+
+
+@contextmanager
+def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int = 1) -> Iterator[Cluster]:
+    """Join the cluster at `workers.address` or RAY_ADDRESS, else start a local one; leave or stop it after.
+
+    A connection that the process already has is used and left as it is. A local Ray gets as many logical CPUs
+    as the config asks for, where that is more than there are: on one's own machine that is one's own choice.
+    `local_dir` is where it keeps its files (the system's temporary folder where that path would be too long).
+    Workers run at Ray's own niceness (15; RAY_worker_niceness changes it), tokens stay on. Raises `BadInput`
+    where the cluster does not answer.
+    """
+    if ray.is_initialized():
+        yield _cluster(workers, started=False)
+        return
+    address = workers.address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=_local_cpus(workers, threads),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=_local_dir(local_dir),
+            )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        source = "workers.address" if workers.address else "RAY_ADDRESS"
+        way_out = f"; check {source}, or leave it out for a local one" if address else ""
+        raise BadInput(
+            f"{where} could not be reached ({' '.join(str(error).split())[:200]}){way_out}"
+        ) from error
+    try:
+        yield _cluster(workers, started=not address)
+    finally:
+        ray.shutdown()
+
+
+def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
+    free = tuple(dict(node) for node in available_resources_per_node().values())
+    versions = {"ray": ray.__version__, "python": platform.python_version()}
+    return Cluster(ray.get_runtime_context().gcs_address, started, free, versions, workers)
+
+
+def _local_cpus(workers: WorkersConfig, threads: int) -> int | None:
+    asked = threads * (1 if workers.cpu == "auto" else max(1, workers.cpu))
+    return asked if asked > len(os.sched_getaffinity(0)) else None
+
+
+def _local_dir(folder: Path | None) -> str | None:
+    if folder is None or len(os.fsencode(folder.absolute())) > _LONGEST_LOCAL_DIR:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder.absolute())
+
+
+def worker_env(threads: int) -> dict[str, str]:
+    """Environment that a worker's process starts with: threads must be fixed before numpy or torch is imported,
+    and our packages are found where this process found them."""
+    number = str(threads)
+    env = {name: number for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    env["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in another order each time
+    here = Path(actors.__file__).resolve().parent.parent
+    paths = [] if here.name in ("site-packages", "dist-packages") else [str(here)]
+    paths += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    if paths:
+        env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return env

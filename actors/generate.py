@@ -1,0 +1,88 @@
+"""Generation as Ray work: one model a worker, one shard of prompts after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.embed import check_identity, shard_path
+from actors.pool import ShardResult
+from auditor.blocks import hash64
+from auditor.cache import Failure, write_table
+from auditor.errors import RowError
+from auditor.interface import Generator
+from auditor.isolate import BLANK_TEXT, blank_png, failure_of
+from auditor.records.media import MediaPolicy, load_image
+from auditor.responses import response_table
+from auditor.shards import PromptItem, Shard
+from schemas.response import Answer, Prompt
+
+
+def generator(settings: dict[str, Any], device: str, threads: int) -> Generator:
+    """A generator from its settings; imported here, so that a driver needs no torch to name one."""
+    from auditor.generators import make_generator
+
+    return make_generator(settings, device=device, threads=threads)
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """What a `GenerateWorker` is made from; pickled to its process."""
+
+    make: Callable[[], Generator]
+    seed: int = 0
+    folder: Path | None = None
+    identity: str | None = None
+    """What the generator must be (see `EmbedSettings`)."""
+    media: MediaPolicy = field(default_factory=MediaPolicy)
+
+
+class GenerateWorker:
+    """A worker of the pool."""
+
+    def __init__(self, settings: GenerateSettings) -> None:
+        self._settings = settings
+        self._generator = settings.make()
+        check_identity(self.identity, settings.identity)
+
+    @property
+    def identity(self) -> str:
+        return self._generator.identity
+
+    def run(self, shard: Shard[PromptItem]) -> ShardResult:
+        began = time.monotonic()
+        prompts = [self._prompt(item) for item in shard.items]
+        # A prompt whose image cannot be read leaves a blank in its place: its neighbours keep their bits.
+        asked = [
+            _blank(i) if isinstance(p, Failure) else p for i, p in zip(shard.items, prompts, strict=True)
+        ]
+        answers = self._generator.generate(asked, shard_seed(self._settings.seed, shard.name))
+        table = response_table(
+            [item.key for item in shard.items],
+            [
+                Answer(error=str(p)) if isinstance(p, Failure) else a
+                for p, a in zip(prompts, answers, strict=True)
+            ],
+        )
+        write_table(shard_path(self._settings.folder, shard.name), table)
+        errors = len(table) - table["error"].null_count
+        return ShardResult(shard.name, len(table), errors, time.monotonic() - began)
+
+    def _prompt(self, item: PromptItem) -> Prompt | Failure:
+        try:
+            images = tuple(load_image(image, self._settings.media) for image in item.images)
+        except RowError as error:
+            return failure_of(error)
+        return Prompt(images, item.text, item.history)
+
+
+def shard_seed(seed: int, name: str) -> int:
+    """Seed of a shard's sampling (63 bits): its own, and the same whoever makes it."""
+    return hash64(f"{seed}:{name}", b"generate") >> 1
+
+
+def _blank(item: PromptItem) -> Prompt:
+    return Prompt((blank_png(),) * len(item.images), BLANK_TEXT)

@@ -1,0 +1,277 @@
+"""Answers from a model that transformers loads: image-text models (LLaVA and its kin) and text-only ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from torch import Tensor
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessorList,
+)
+
+from auditor.encoders.pretrained import fixed_threads, tokenizer_digest, weights_digest
+from auditor.errors import AuditError, BadInput
+from auditor.generators.sampling import Sampling, TokenLogProbs
+from auditor.records import decode
+from schemas.response import Answer, Prompt
+
+STEP = 16
+"""Prompts are padded (on the left) to a multiple of this many tokens."""
+BLANK = Image.new("RGB", (64, 64))
+
+Row = tuple[str, list[Image.Image]]
+"""A prompt as the model's template writes it, and its images."""
+
+
+class TransformersGenerator:
+    """A `Generator` around a loaded model.
+
+    Prompts are sorted by their number of images and padded length, which depend on the prompt alone (for models
+    that give every image the same number of tokens); each group is answered in batches of `batch`, filled with
+    blanks. So the same arithmetic is done for a prompt whoever comes with it, and a greedy answer keeps its bits.
+    Sampled answers also depend on the place in the batch: they repeat for the same prompts and seed.
+    """
+
+    def __init__(
+        self, directory: Path, *, name: str, sampling: Sampling, batch: int, device: str, threads: int
+    ) -> None:
+        """Raises BadInput where `directory` holds no model that generates."""
+        try:
+            config = AutoConfig.from_pretrained(directory)
+            self._sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+            kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
+            self._model: Any = kind.from_pretrained(directory, use_safetensors=True, dtype="float32")
+            self._processor: Any = (AutoProcessor if self._sees else AutoTokenizer).from_pretrained(directory)
+        except (OSError, ValueError, KeyError) as error:
+            raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
+        self._model = self._model.eval().to(device)
+        self._tokenizer: Any = self._processor.tokenizer if self._sees else self._processor
+        self._tokenizer.padding_side = "left"
+        self._name = name
+        self._sampling = sampling
+        self._batch = batch
+        self._device = device
+        self._threads = threads
+        self._settings = self._generation_config()
+        self._limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+        self._image_tokens = self._tokens_of_an_image() if self._sees else 0
+        self._identity = self._describe()
+
+    @property
+    def identity(self) -> str:
+        """Canonical JSON of everything that changes the output."""
+        return self._identity
+
+    def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
+        """One `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has its `error`.
+
+        Of several samples the empty ones are left out. Greedy log-probabilities are under the model's own
+        distribution (temperature 1), sampled ones under the distribution that was sampled.
+
+        Raises:
+            AuditError: the model fails whatever it is asked, or memory runs out.
+        """
+        answers = [Answer(error="not answered")] * len(prompts)
+        groups: dict[tuple[int, int], list[tuple[int, str]]] = {}
+        for index, prompt in enumerate(prompts):
+            try:
+                text = self._render(prompt)
+                length = self._padded(text, len(prompt.images))
+            except Exception as error:  # templates raise what their authors chose
+                answers[index] = Answer(error=_one_line(error))
+            else:
+                groups.setdefault((len(prompt.images), length), []).append((index, text))
+        with fixed_threads(self._threads), torch.inference_mode():
+            for (images, length), members in sorted(groups.items()):
+                for start in range(0, len(members), self._batch):
+                    chunk = members[start : start + self._batch]
+                    state = np.random.SeedSequence([seed, images, length, start]).generate_state(1)
+                    rows = [(text, prompts[index].images) for index, text in chunk]
+                    for (index, _), answer in zip(chunk, self._chunk(rows, length, int(state[0])), strict=True):
+                        answers[index] = answer
+        return answers
+
+    def _chunk(self, rows: list[tuple[str, tuple[bytes, ...]]], length: int, seed: int) -> list[Answer]:
+        """Answers to at most `batch` prompts of one padded length and one number of images."""
+        images = len(rows[0][1])
+        blank: Row = (self._render(Prompt(images=(b"",) * images)), [BLANK] * images)
+        batch = [blank] * self._batch
+        failed: dict[int, Answer] = {}
+        for place, (text, encoded) in enumerate(rows):
+            try:
+                batch[place] = (text, [decode(data) for data in encoded])
+            except Exception as error:
+                failed[place] = Answer(error=_one_line(error))
+        try:
+            answers = self._run(batch, length, seed)
+        except torch.OutOfMemoryError as error:
+            raise AuditError(f"model {self._name}: out of memory; lower its batch ({self._batch})") from error
+        except Exception:
+            # Each row alone among blanks, then all that can be answered: a bad row costs the others nothing
+            # but time, and its place stays filled, so that they keep their bits.
+            for place in (p for p in range(len(rows)) if p not in failed):
+                alone = [blank] * self._batch
+                alone[place] = batch[place]
+                try:
+                    self._run(alone, length, seed)
+                except Exception as error:
+                    failed[place] = Answer(error=_one_line(error))
+                    batch[place] = blank
+            try:
+                answers = self._run(batch, length, seed)
+            except Exception as error:
+                raise AuditError(f"model {self._name} fails on blank prompts: {_one_line(error)}") from error
+        return [failed.get(place, answers[place]) for place in range(len(rows))]
+
+    def _run(self, batch: list[Row], length: int, seed: int) -> list[Answer]:
+        inputs = self._inputs(batch, length)
+        prompt_length = inputs["input_ids"].shape[1]
+        samples = self._sampling.samples
+        log_probs = TokenLogProbs(self._sampling.temperature or 1.0, self._stops(), len(batch) * samples)
+        devices = [self._device] if torch.device(self._device).type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            ids = self._model.generate(
+                **inputs, generation_config=self._settings, logits_processor=LogitsProcessorList([log_probs])
+            )
+        log_probs.settle(ids)
+        texts = self._tokenizer.batch_decode(ids[:, prompt_length:], skip_special_tokens=True)
+        total, count = log_probs.total.tolist(), log_probs.count.tolist()
+        drawn = [(text.strip(), total[i], count[i]) for i, text in enumerate(texts)]
+        return [_answer(drawn[i * samples : (i + 1) * samples]) for i in range(len(batch))]
+
+    def _inputs(self, batch: list[Row], length: int) -> dict[str, Tensor]:
+        """What the model is called with; rows padded on the left to `length`, or further where images need it."""
+        texts = [text for text, _ in batch]
+        options = {
+            "padding": True,
+            "pad_to_multiple_of": STEP,
+            "return_tensors": "pt",
+            "add_special_tokens": self._adds_special(texts[0]),
+        }
+        if self._sees:
+            images = [pictures for _, pictures in batch] if batch[0][1] else None
+            inputs = self._processor(text=texts, images=images, **options)
+        else:
+            inputs = self._tokenizer(texts, **options)
+        short = length - inputs["input_ids"].shape[1]
+        shape = inputs["input_ids"].shape
+        fill = {"input_ids": self._tokenizer.pad_token_id}
+        out = {}
+        for key, value in inputs.items():
+            if short > 0 and value.shape == shape:
+                value = torch.nn.functional.pad(value, (short, 0), value=fill.get(key, 0))
+            out[key] = value.to(self._device)
+        return out
+
+    def _render(self, prompt: Prompt) -> str:
+        """The prompt in the words of the model's chat template; without one, images first, then the texts."""
+        if prompt.images and not self._sees:
+            raise ValueError("this model takes no images")
+        if not self._processor.chat_template:
+            texts = [*(turn.text for turn in prompt.history), prompt.text]
+            return getattr(self._processor, "image_token", "") * len(prompt.images) + "\n".join(texts)
+        turns = [(turn.role, turn.text, 0) for turn in prompt.history] + [("user", prompt.text, len(prompt.images))]
+        messages = [
+            {
+                "role": role,
+                "content": [{"type": "image"}] * images + [{"type": "text", "text": text}] if self._sees else text,
+            }
+            for role, text, images in turns
+        ]
+        return str(self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def _adds_special(self, text: str) -> bool:
+        """Whether the tokenizer is to add its own begin token, which many templates write themselves."""
+        if not self._processor.chat_template:
+            return True
+        begin = self._tokenizer.bos_token
+        return self._sees and not (begin is not None and text.startswith(begin))
+
+    def _padded(self, text: str, images: int) -> int:
+        ids = self._tokenizer(text, add_special_tokens=self._adds_special(text))["input_ids"]
+        tokens = len(ids) + images * (self._image_tokens - 1)
+        length = max(1, -(-tokens // STEP)) * STEP
+        if self._limit is not None and length + self._sampling.max_new_tokens > self._limit:
+            most = self._limit - self._sampling.max_new_tokens
+            raise ValueError(f"the prompt has {tokens} tokens, the model takes {most // STEP * STEP}")
+        return length
+
+    def _tokens_of_an_image(self) -> int:
+        """Tokens that an image becomes (of a blank one, where it depends on the image)."""
+        text = self._render(Prompt(images=(b"",)))
+        without = len(self._tokenizer(text)["input_ids"])
+        return len(self._processor(text=[text], images=[[BLANK]])["input_ids"][0]) - without + 1
+
+    def _generation_config(self) -> GenerationConfig:
+        own = self._model.generation_config
+        ends = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        base = {"eos_token_id": ends, "pad_token_id": self._tokenizer.pad_token_id}
+        # What a model's own settings add (penalties, top-p) would make log p another distribution's.
+        self._model.generation_config = GenerationConfig(**base)
+        drawn: dict[str, Any] = {"do_sample": False}
+        if self._sampling.temperature > 0:
+            drawn = {"do_sample": True, "temperature": self._sampling.temperature, "top_k": 0, "top_p": 1.0}
+        return GenerationConfig(
+            **base,
+            **drawn,
+            max_new_tokens=self._sampling.max_new_tokens,
+            num_return_sequences=self._sampling.samples,
+        )
+
+    def _stops(self) -> Tensor:
+        ends = self._settings.eos_token_id
+        return torch.tensor([] if ends is None else ends, dtype=torch.long, device=self._device).reshape(-1)
+
+    def _describe(self) -> str:
+        pictures = self._processor.image_processor.to_dict() if self._sees else {}
+        template = json.dumps([self._processor.chat_template, pictures], sort_keys=True, default=str)
+        return json.dumps(
+            {
+                "name": self._name,
+                "weights": weights_digest(self._model),
+                "tokenizer": tokenizer_digest(self._tokenizer),
+                "template": hashlib.sha256(template.encode()).hexdigest(),
+                "sampling": asdict(self._sampling),
+                "dtype": "float32",
+                "device": torch.device(self._device).type,
+                "batch": self._batch,
+                "padded_to": STEP,
+                "threads": self._threads,
+                "engine": f"transformers {transformers.__version__}",
+                "torch": torch.__version__,
+            },
+            sort_keys=True,
+        )
+
+
+def _answer(drawn: list[tuple[str, float, int]]) -> Answer:
+    """The answer of (text, log p, tokens) per sample."""
+    kept = [one for one in drawn if one[0]]
+    if not kept:
+        return Answer(error="empty answer")
+    texts, log_probs, tokens = zip(*kept, strict=True)
+    return Answer(texts=texts, logprobs=log_probs, tokens=tokens)
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,270 @@
+"""From the config to scenarios: named sets of admitted records, kept in the run directory.
+
+A scenario is gathered once: a fingerprint of all that its rows depend on (files with their size and time,
+perturbation, seed, limits) stands beside its records, and a second run with the same fingerprint reads them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from auditor import __version__
+from auditor.errors import BadInput, RowError
+from auditor.lab.world import POOLS, lab_items
+from auditor.records import (
+    Limits,
+    LlavaBench,
+    MediaPolicy,
+    Quarantine,
+    RecordWriter,
+    admit,
+    load_image,
+    read_many,
+    read_run_records,
+)
+from auditor.records.sources import fingerprint
+from auditor.rundir import RunDir, digest, write_bytes
+from auditor.shifts import apply_shift, family_of
+from schemas.config import AuditConfig, DataConfig, ScenarioSpec
+from schemas.record import Image, Quarantined, Record
+
+Rows = Iterable[Record | Quarantined]
+ID = "id"
+_LANGUAGES = ("Arabic", "Chinese", "German", "Greek", "Hindi", "Korean")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a scenario's rows come from; nothing is read yet."""
+
+    name: str
+    family: str
+    """id, visual, text, joint, natural or mix."""
+    fingerprint: str
+    rows: Callable[[], Rows]
+    partition: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Admitted records under `path`, and how many rows were set aside on the way."""
+
+    name: str
+    family: str
+    path: Path
+    n: int
+    naive_timestamps: int
+    partition: bool = False
+
+    def batches(self) -> Iterator[list[Record]]:
+        """The records, in lists of bounded length."""
+        return read_run_records(self.path)
+
+    def quarantine(self) -> Quarantine:
+        return Quarantine.read(_beside(self.path, "quarantine"))
+
+
+def media_policy(data: DataConfig) -> MediaPolicy:
+    """What may be opened for images."""
+    root = data.media_root
+    if root is None and data.reader == "llavabench":
+        root = data.root
+    return MediaPolicy(root, data.max_image_bytes, data.max_image_pixels, data.url_allow)
+
+
+def limits(data: DataConfig) -> Limits:
+    return Limits(text_chars=data.max_text_chars)
+
+
+def sources(config: AuditConfig, run: RunDir) -> list[Source]:
+    """The scenarios of the config, the in-distribution one first. Raises `BadInput` for what cannot be."""
+    named = {"records": _records, "llavabench": _llavabench, "lab": _lab}[config.data.reader]
+    found = list(named(config, run))
+    for source in found[1:]:
+        if source.name == found[0].name:
+            raise BadInput(
+                f"data.scenarios: {source.name!r} is the name of the in-distribution records; rename it"
+            )
+    return found
+
+
+def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
+    """Read, admit and keep the records of `source`, unless that was done. Its bad rows are quarantined."""
+    path = run.records(source.name)
+    print_ = digest(
+        json.dumps(
+            [source.fingerprint, data.max_text_chars, asdict(media_policy(data)), __version__], default=str
+        )
+    )
+    stamp = _beside(path, "meta")
+    if stamp.exists() and path.exists():
+        meta = json.loads(stamp.read_text(encoding="utf-8"))
+        if meta["fingerprint"] == print_:
+            return Scenario(source.name, source.family, path, meta["n"], meta["naive"], source.partition)
+    stamp.unlink(missing_ok=True)
+    quarantine, rows = Quarantine(), source.rows()
+    with ThreadPoolExecutor(2) as threads, RecordWriter(path) as writer:
+        for record in quarantine.sift(admit(rows, media_policy(data), limits(data), source.name, threads)):
+            writer.write(record)
+    quarantine.write(_beside(path, "quarantine"))
+    progress = getattr(rows, "progress", None)
+    naive = progress.naive_timestamps if progress is not None else 0
+    write_bytes(stamp, json.dumps({"fingerprint": print_, "n": writer.count, "naive": naive}).encode())
+    return Scenario(source.name, source.family, path, writer.count, naive, source.partition)
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.stem}.{what}.{'json' if what == 'meta' else 'parquet'}")
+
+
+# Files of records.
+
+
+def _records(config: AuditConfig, run: RunDir) -> Iterator[Source]:
+    data = config.data
+    assert data.id is not None  # validated with the config
+    first = _file(ID, "id", data.id)
+    yield first
+    for name, spec in data.scenarios.items():
+        _refuse(name, spec, "language", "pool", "n")
+        if spec.path is not None:
+            if spec.shifts:
+                raise BadInput(f"data.scenarios.{name}: give path or shifts, not both")
+            yield _file(name, spec.family or "natural", spec.path, spec.partition)
+        elif spec.shifts:
+            yield _perturbed(name, spec, first, config, run)
+        else:
+            raise BadInput(f"data.scenarios.{name}: give a path, or shifts of the in-distribution records")
+
+
+def _file(name: str, family: str, path: str, partition: bool = False) -> Source:
+    return Source(name, family, f"file {fingerprint(path)}", lambda: read_many(path), partition)
+
+
+def _refuse(name: str, spec: ScenarioSpec, *keys: str) -> None:
+    for key in keys:
+        if getattr(spec, key) is not None:
+            raise BadInput(f"data.scenarios.{name}.{key}: only the lab has it (data.reader: lab)")
+
+
+# Perturbed copies of the in-distribution records.
+
+
+def _perturbed(name: str, spec: ScenarioSpec, of: Source, config: AuditConfig, run: RunDir) -> Source:
+    """The admitted ID records, perturbed: their own fingerprint and seed make the copy's."""
+    steps = [(p.shift, p.severity) for p in spec.shifts]
+    families = {family_of(shift) for shift, _ in steps}
+    family = spec.family or (families.pop() if len(families) == 1 else "joint")
+
+    def rows() -> Rows:
+        scenario = gather(of, run, config.data)
+        yield from apply_shift(_with_bytes(scenario, media_policy(config.data)), steps, config.seed)
+
+    return Source(name, family, f"shift {steps} seed {config.seed} of {of.fingerprint}", rows, spec.partition)
+
+
+def _with_bytes(scenario: Scenario, policy: MediaPolicy) -> Iterator[Record]:
+    """The records with their images' bytes; one whose image went away since is left to be missed in pairing."""
+    for batch in scenario.batches():
+        for record in batch:
+            try:
+                images = tuple(replace(i, data=load_image(i, policy), path=None) for i in record.images)
+            except RowError:
+                continue
+            yield replace(record, images=images)
+
+
+# The published LLaVA-Bench layout.
+
+
+def _llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
+    data = config.data
+    assert data.root is not None  # validated with the config
+    bench = LlavaBench(data.root)
+    known = bench.scenarios()
+    if data.scenarios:
+        for name, spec in data.scenarios.items():
+            if name not in known:
+                raise BadInput(
+                    f"data.scenarios: no scenario {name!r} under {data.root}; it has {', '.join(known[:5])}, ..."
+                )
+            if spec != ScenarioSpec(family=spec.family):
+                raise BadInput(f"data.scenarios.{name}: only `family` can be set for a published scenario")
+        chosen = [known[0], *(name for name in known[1:] if name in data.scenarios)]
+    else:  # those that have references: the shifted copies and the six languages of the COCO set
+        chosen = [name for name in known if name.startswith(known[0]) and not name.endswith("_English")]
+    for name in chosen:
+        given = data.scenarios.get(name)
+        family = (given.family if given else None) or _published_family(name, known[0])
+        files = f"{data.root}/responses/*.jsonl"
+        yield Source(
+            name, family, f"llavabench {name} {fingerprint(files)}", lambda name=name: bench.records(name)
+        )
+
+
+def _published_family(name: str, first: str) -> str:
+    if name == first:
+        return "id"
+    if any(name.endswith(f"_{language}") for language in _LANGUAGES):
+        return "text" if name.startswith(first) else "joint"
+    visual = "frost" in name or "defocus" in name
+    text = "_sr_" in name or "Keyboard" in name
+    return "joint" if visual and text else "visual" if visual else "text" if text else "natural"
+
+
+# The lab.
+
+
+def _lab(config: AuditConfig, run: RunDir) -> Iterator[Source]:
+    data = config.data
+    first = _lab_source(ID, "id", ScenarioSpec(), config)
+    yield first
+    for name, spec in data.scenarios.items():
+        if spec.path is not None:
+            yield _file(name, spec.family or "natural", spec.path, spec.partition)
+        elif spec.shifts:
+            _refuse_both(name, spec)
+            yield _perturbed(name, spec, first, config, run)
+        elif spec.language or spec.pool:
+            yield _lab_source(name, spec.family or _lab_family(spec), spec, config)
+        else:
+            raise BadInput(f"data.scenarios.{name}: give a language, a pool, shifts or a path")
+
+
+def _refuse_both(name: str, spec: ScenarioSpec) -> None:
+    if spec.language or spec.pool:
+        raise BadInput(
+            f"data.scenarios.{name}: shifts perturb the in-distribution records; no language or pool"
+        )
+
+
+def _lab_family(spec: ScenarioSpec) -> str:
+    if spec.pool is None:
+        return "text"
+    return {"new-mix": "mix"}.get(spec.pool, "natural")
+
+
+def _lab_source(name: str, family: str, spec: ScenarioSpec, config: AuditConfig) -> Source:
+    n, language, pool = spec.n or config.data.n, spec.language or "en", spec.pool or "id"
+    if pool not in POOLS:
+        raise BadInput(f"data.scenarios.{name}.pool: {pool!r} is none of {', '.join(POOLS)}")
+
+    def rows() -> Rows:
+        try:
+            for item in lab_items(n, config.seed, language, pool=pool):
+                yield Record(
+                    item.record_id,
+                    item.base_id,
+                    images=(Image(data=item.image),),
+                    query=item.query,
+                    reference=item.reference,
+                    tags=tuple(item.tags),
+                )
+        except ValueError as error:
+            raise BadInput(f"data.scenarios.{name}: {error}") from error
+
+    return Source(name, family, f"lab {n} {config.seed} {language} {pool}", rows, spec.partition)

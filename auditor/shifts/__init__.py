@@ -1,0 +1,9 @@
+"""Shifts: records in, perturbed copies out. `apply_shift(records, [("blur", 3), ("keyboard", 1)], seed=0)`.
+
+Languages, new mixes and natural pools are not made here: the lab has its own, other data comes with them.
+"""
+
+from auditor.shifts.apply import apply_shift
+from auditor.shifts.registry import SHIFTS, Shift, find_shift, shift_image, shift_text
+
+__all__ = ["SHIFTS", "Shift", "apply_shift", "find_shift", "shift_image", "shift_text"]

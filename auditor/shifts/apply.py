@@ -1,0 +1,63 @@
+"""Shifted copies of records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from auditor.records import MediaPolicy, load_image
+from auditor.shifts.registry import find_shift, shift_image, shift_text
+from schemas.record import Image, Record
+
+
+def apply_shift(
+    records: Iterable[Record],
+    shifts: Sequence[tuple[str, int]],
+    seed: int,
+    policy: MediaPolicy | None = None,
+) -> Iterator[Record]:
+    """Each record through all `shifts`, pairs of (name, severity), in their order; several make a joint shift.
+
+    What is drawn for a record depends on the seed, the shift's name and the record's `base_id` only, so neither
+    on the order of records nor on who does the work, and is the same at every severity. The copy keeps its
+    `base_id`, has `~name-severity` after its `record_id`, PNG bytes without digests for images, and no responses:
+    they were not answers to this input. History stays as it is. `policy` says which image paths may be opened
+    (none by default: bytes only).
+
+    Raises:
+        BadInput: an unknown shift or severity, before the first record is read.
+        RowError: an image that cannot be opened; records are admitted ones, so none should be.
+    """
+    for name, severity in shifts:
+        find_shift(name, severity)
+    allowed = policy or MediaPolicy()
+    return (_shifted(record, shifts, seed, allowed) for record in records)
+
+
+def _shifted(record: Record, shifts: Sequence[tuple[str, int]], seed: int, policy: MediaPolicy) -> Record:
+    query = record.query
+    images: list[bytes] | None = None
+    for name, severity in shifts:
+        if find_shift(name, severity).family == "visual":
+            images = [load_image(image, policy) for image in record.images] if images is None else images
+            images = [
+                shift_image(data, name, severity, _rng(seed, name, record.base_id, i))
+                for i, data in enumerate(images)
+            ]
+        elif query is not None:
+            query = shift_text(query, name, severity, _rng(seed, name, record.base_id, 0))
+    return replace(
+        record,
+        record_id=record.record_id + "".join(f"~{name}-{severity}" for name, severity in shifts),
+        images=record.images if images is None else tuple(Image(data=data) for data in images),
+        query=query,
+        responses={},
+    )
+
+
+def _rng(seed: int, name: str, base_id: str, image: int) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}\0{name}\0{base_id}\0{image}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
