@@ -53,7 +53,7 @@ class Cluster:
     workers: WorkersConfig
 
     def pool(self, threads: int, gpu_share: float = 0.0) -> PoolSize:
-        """Size of a pool. `gpu_share`: how much of a GPU a worker of this stage can use, where there are GPUs."""
+        """Size of a pool. `gpu_share`: how much of a GPU a worker of this stage uses, if there are GPUs."""
         return pool_size(self.free, self.workers, threads, gpu_share)
 
 
@@ -72,8 +72,8 @@ def pool_size(
         raise BadInput(
             f"a worker needs {threads} CPUs"
             + (f" and {share:g} of a GPU" if share else "")
-            + f" on one node; the cluster has {cpus:g} CPUs and {gpus:g} GPUs free on {len(free)} nodes, at most "
-            f"{most:g} CPUs on one; lower shards.threads, or wait until other jobs have ended"
+            + f" on one node; the cluster has {cpus:g} CPUs and {gpus:g} GPUs free on {len(free)} nodes, "
+            f"at most {most:g} CPUs on one; lower shards.threads, or wait until other jobs have ended"
         )
     if share:  # GPUs decide how many there are; workers.cpu is about workers without one
         wanted = fit if workers.gpu == "auto" else min(fit, max(1, int(workers.gpu / share + 1e-9)))
@@ -82,8 +82,8 @@ def pool_size(
         return PoolSize(fit, threads, 0.0)
     if workers.cpu > fit:
         raise BadInput(
-            f"workers.cpu asks for {workers.cpu} workers of {threads} CPUs, {fit} fit: the cluster has {cpus:g} "
-            f"CPUs free on {len(free)} nodes; lower workers.cpu or use auto"
+            f"workers.cpu asks for {workers.cpu} workers of {threads} CPUs, {fit} fit: the cluster has "
+            f"{cpus:g} CPUs free on {len(free)} nodes; lower workers.cpu or use auto"
         )
     return PoolSize(max(1, workers.cpu), threads, 0.0)
 
@@ -129,11 +129,10 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
+        why = " ".join(str(error).split())[:200]
         source = "workers.address" if workers.address else "RAY_ADDRESS"
         way_out = f"; check {source}, or leave it out for a local one" if address else ""
-        raise BadInput(
-            f"{where} could not be reached ({' '.join(str(error).split())[:200]}){way_out}"
-        ) from error
+        raise BadInput(f"{where} could not be reached ({why}){way_out}") from error
     try:
         yield _cluster(workers, started=not address)
     finally:
@@ -159,7 +158,7 @@ def _local_dir(folder: Path | None) -> str | None:
 
 
 def worker_env(threads: int) -> dict[str, str]:
-    """Environment that a worker's process starts with: threads must be fixed before numpy or torch is imported,
+    """Environment that a worker's process starts with: threads must be fixed before numpy or torch is loaded,
     and our packages are found where this process found them."""
     number = str(threads)
     env = {name: number for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}

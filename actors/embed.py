@@ -77,7 +77,7 @@ def shard_path(folder: Path | None, name: str) -> Path:
 
 
 def check_identity(found: str, wanted: str | None) -> None:
-    """Raises `AuditError` where a worker's encoder or generator is not the one that the folder is named by."""
+    """Raises `AuditError` where a worker's encoder or generator is not the one that its folder is of."""
     if wanted is not None and found != wanted:
         raise AuditError(
             f"a worker has another encoder or generator than the run: {found} instead of {wanted}; "

@@ -56,17 +56,14 @@ class GenerateWorker:
         began = time.monotonic()
         prompts = [self._prompt(item) for item in shard.items]
         # A prompt whose image cannot be read leaves a blank in its place: its neighbours keep their bits.
-        asked = [
-            _blank(i) if isinstance(p, Failure) else p for i, p in zip(shard.items, prompts, strict=True)
+        pairs = list(zip(shard.items, prompts, strict=True))
+        asked = [_blank(item) if isinstance(p, Failure) else p for item, p in pairs]
+        given = self._generator.generate(asked, shard_seed(self._settings.seed, shard.name))
+        answers = [
+            Answer(error=str(prompt)) if isinstance(prompt, Failure) else answer
+            for prompt, answer in zip(prompts, given, strict=True)
         ]
-        answers = self._generator.generate(asked, shard_seed(self._settings.seed, shard.name))
-        table = response_table(
-            [item.key for item in shard.items],
-            [
-                Answer(error=str(p)) if isinstance(p, Failure) else a
-                for p, a in zip(prompts, answers, strict=True)
-            ],
-        )
+        table = response_table([item.key for item in shard.items], answers)
         write_table(shard_path(self._settings.folder, shard.name), table)
         errors = len(table) - table["error"].null_count
         return ShardResult(shard.name, len(table), errors, time.monotonic() - began)

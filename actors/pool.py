@@ -44,14 +44,16 @@ class ShardResult(NamedTuple):
 class Worker(Protocol[T]):
     """What is constructed in a worker's process, from settings, and makes one shard after another."""
 
-    @property
-    def identity(self) -> str:
-        """Of what it works with (an encoder, a generator)."""
-        ...
-
     def run(self, shard: Shard[T]) -> ShardResult:
         """Write the shard, whole, and return what was done. Making it again replaces it by the same."""
         ...
+
+
+class Identified(Protocol):
+    """A worker that works with something (an encoder, a generator) that has an identity."""
+
+    @property
+    def identity(self) -> str: ...
 
 
 class _Host:
@@ -61,7 +63,7 @@ class _Host:
     def __init__(self) -> None:
         self._worker: Any = None
 
-    def start(self, make: Callable[[Any], Worker[Any]], settings: Any) -> str:
+    def start(self, make: Callable[[Any], Any], settings: Any) -> str:
         self._worker = make(settings)
         return f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
 
@@ -73,13 +75,13 @@ class _Host:
 
 
 def identify(
-    make: Callable[[S], Worker[T]], settings: S, size: PoolSize, stall_seconds: float = 600.0
+    make: Callable[[S], Identified], settings: S, size: PoolSize, stall_seconds: float = 600.0
 ) -> str:
     """Identity of what a worker works with, from a worker: the driver needs neither the weights nor a GPU."""
     host = _host(size)
     try:
-        host.start.remote(make, settings)
-        return str(ray.get(host.identity.remote(), timeout=stall_seconds))
+        ray.get(host.start.remote(make, settings), timeout=stall_seconds)
+        return str(ray.get(host.identity.remote()))
     except ray.exceptions.GetTimeoutError as error:
         raise AuditError(f"no worker has started in {stall_seconds:g} s; {_free()}") from error
     except RayError as error:
@@ -105,8 +107,8 @@ def run_shards(
     """Make every shard whose name is not in `done`, on `size` workers; returns what was done.
 
     `make(settings)` is called in each worker's process; both are pickled (a class by its name). `on_done` is
-    called in the driver, in the order in which shards come to be done. Interrupted at any moment, whole shards
-    stay and nothing else.
+    called in the driver, in the order in which shards come to be done. Interrupted at any moment, whole
+    shards stay and nothing else.
 
     Raises:
         AuditError: a shard failed (its worker raised or died) more than `retries` times, no worker could be
@@ -196,8 +198,8 @@ class _Pool(Generic[T]):
         idle = time.monotonic() - self._moved
         if idle > self._stall:
             raise AuditError(
-                f"{self._stage}: nothing was done for {idle:.0f} s (workers.stall_seconds is {self._stall:g}); "
-                f"waiting for {self._waiting_for()}; what is done is kept, the same command goes on from there"
+                f"{self._stage}: nothing was done for {idle:.0f} s (workers.stall_seconds: {self._stall:g}), "
+                f"waiting for {self._waiting_for()}; what is done is kept, run the same command to go on"
             )
         if not ready and idle >= min(TICK_SECONDS, self._stall / 4):
             what = f"{self._stage}: for {idle:.0f} s waiting for {self._waiting_for()}"

@@ -97,8 +97,8 @@ class EmbeddingStore:
         return self._index.failures
 
     def rows(self, keys: Sequence[str]) -> Float32:
-        """(n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a content was
-        never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
+        """(n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a content
+        was never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
         return self._gather(keys).rows
 
     def norms(self, keys: Sequence[str]) -> Float32:

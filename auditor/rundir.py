@@ -117,8 +117,9 @@ class RunDir:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                holder = _holder(path)
                 raise AuditError(
-                    f"{self.root.parent}: in use by {_holder(path)}; wait, or use another --out"
+                    f"{self.root.parent}: in use by {holder}; wait, or use another --out"
                 ) from None
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
@@ -193,7 +194,7 @@ def _alive(pid: int) -> bool:
     except (
         PermissionError,
         OverflowError,
-    ):  # someone else's; or a number that no process has, left to its age
+    ):  # someone else's; or no process's number, left to its age
         return True
     return True
 

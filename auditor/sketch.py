@@ -70,7 +70,8 @@ class Sketch:
             part = rows[start : start + chunk]
             wide = part.astype(np.float64, copy=False)
             s += wide.sum(axis=0)
-            S += part.T @ part
+            with np.errstate(over="ignore", invalid="ignore"):
+                S += part.T @ part
             norm4 += float(np.square(np.einsum("ij,ij->i", wide, wide)).sum())
         if not np.isfinite(S).all():
             raise ValueError("rows: squares overflow their precision; normalise the rows first")
@@ -109,7 +110,12 @@ class Sketch:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Plain numeric arrays, for npz or Arrow (never pickle)."""
-        return {"n": np.array(self.n, dtype=np.int64), "s": self.s, "S": self.S, "norm4": np.array(self.norm4)}
+        return {
+            "n": np.array(self.n, dtype=np.int64),
+            "s": self.s,
+            "S": self.S,
+            "norm4": np.array(self.norm4),
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Sketch:

@@ -84,7 +84,7 @@ class Store:
             _add_row(batch, report.run.run_id, "scenario", row)
         for row in report.windows:
             _add_row(batch, report.run.run_id, "window", row)
-        for position, result in enumerate(batch["results"]):
+        for position, result in enumerate(batch.get("results", [])):
             result["pos"] = position
         _add_outcome(batch, report, examples)
         with self._writing() as con:

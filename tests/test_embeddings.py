@@ -55,7 +55,7 @@ def test_bad_vectors_and_failures_cost_nobody_else_anything(tmp_path):
         key[5]: Failure(Reason.IMAGE_CORRUPT, "line break"),
     }
     np.testing.assert_allclose(store.rows([key[4], key[0]]), [[0.5**0.5] * 2, [0.6, 0.8]], rtol=1e-6)
-    with pytest.raises(AuditError, match="has no vector .non_finite_embedding: the vector is zero"):
+    with pytest.raises(AuditError, match=r"has no vector .non_finite_embedding: the vector is zero"):
         store.rows([key[0], key[1]])
 
 
@@ -89,9 +89,8 @@ def test_decoded_shards_are_bounded(tmp_path):
     store = EmbeddingStore(tmp_path, cache_bytes=2 * one)
     store.rows(names(*range(60)))
     assert store._shards.bytes == 2 * one
-    assert (
-        store.rows(names(*range(59, -1, -1)))[::-1] == EmbeddingStore(tmp_path).rows(names(*range(60)))
-    ).all()
+    backwards = store.rows(names(*range(59, -1, -1)))
+    assert (backwards[::-1] == EmbeddingStore(tmp_path).rows(names(*range(60)))).all()
 
 
 def test_half_a_file_from_elsewhere_is_made_again(tmp_path, caplog):

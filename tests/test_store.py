@@ -44,69 +44,155 @@ JSON = st.recursive(
     max_leaves=4,
 )
 BOUND = st.builds(
-    Bound, value=MAYBE, terms=st.lists(TEXT, max_size=3), complete=st.booleans(), entropy=MAYBE,
-    entropy_source=MAYBE_TEXT, interval=INTERVAL,
-)  # fmt: skip
+    Bound,
+    value=MAYBE,
+    terms=st.lists(TEXT, max_size=3),
+    complete=st.booleans(),
+    entropy=MAYBE,
+    entropy_source=MAYBE_TEXT,
+    interval=INTERVAL,
+)
 DIVERGENCE = st.builds(
-    Divergence, value=MAYBE, excess=MAYBE, null_mean=MAYBE, null_std=MAYBE, corrected=MAYBE, interval=INTERVAL,
-    mmd2=MAYBE, p_value=MAYBE, p_adjusted=MAYBE, n_id=MAYBE_COUNT, n=MAYBE_COUNT, paired=st.booleans(),
-)  # fmt: skip
+    Divergence,
+    value=MAYBE,
+    excess=MAYBE,
+    null_mean=MAYBE,
+    null_std=MAYBE,
+    corrected=MAYBE,
+    interval=INTERVAL,
+    mmd2=MAYBE,
+    p_value=MAYBE,
+    p_adjusted=MAYBE,
+    n_id=MAYBE_COUNT,
+    n=MAYBE_COUNT,
+    paired=st.booleans(),
+)
 LABEL_FREE = st.builds(
-    LabelFree, voice=MAYBE_TEXT, estimate=MAYBE, low=MAYBE, high=MAYBE, outside=MAYBE, overlap=MAYBE,
+    LabelFree,
+    voice=MAYBE_TEXT,
+    estimate=MAYBE,
+    low=MAYBE,
+    high=MAYBE,
+    outside=MAYBE,
+    overlap=MAYBE,
     reason=MAYBE_TEXT,
-)  # fmt: skip
+)
 ROW = st.builds(
-    Row, scenario=TEXT, model=MAYBE_TEXT, family=MAYBE_TEXT, n=COUNT, n_labelled=COUNT, n_emi=MAYBE_COUNT,
-    mi_model=MAYBE, mi_reference=MAYBE, emi=MAYBE, emi_spread=MAYBE, emid=MAYBE, emid_spread=MAYBE,
+    Row,
+    scenario=TEXT,
+    model=MAYBE_TEXT,
+    family=MAYBE_TEXT,
+    n=COUNT,
+    n_labelled=COUNT,
+    n_emi=MAYBE_COUNT,
+    mi_model=MAYBE,
+    mi_reference=MAYBE,
+    emi=MAYBE,
+    emi_spread=MAYBE,
+    emid=MAYBE,
+    emid_spread=MAYBE,
     intervals=st.builds(Intervals, emi=INTERVAL, emid=INTERVAL, accuracy=INTERVAL),
-    bounds=st.dictionaries(TEXT, BOUND, max_size=2), divergences=st.dictionaries(TEXT, DIVERGENCE, max_size=2),
-    delta=MAYBE, label_free=st.none() | LABEL_FREE, accuracy=MAYBE, win_rate=MAYBE,
-    descriptors=st.dictionaries(TEXT, MAYBE, max_size=2), quarantined=COUNT, verdict=VERDICT,
-    missing=WORDS, notes=st.lists(TEXT, max_size=2), start=MAYBE_TEXT, end=MAYBE_TEXT,
-)  # fmt: skip
+    bounds=st.dictionaries(TEXT, BOUND, max_size=2),
+    divergences=st.dictionaries(TEXT, DIVERGENCE, max_size=2),
+    delta=MAYBE,
+    label_free=st.none() | LABEL_FREE,
+    accuracy=MAYBE,
+    win_rate=MAYBE,
+    descriptors=st.dictionaries(TEXT, MAYBE, max_size=2),
+    quarantined=COUNT,
+    verdict=VERDICT,
+    missing=WORDS,
+    notes=st.lists(TEXT, max_size=2),
+    start=MAYBE_TEXT,
+    end=MAYBE_TEXT,
+)
 ROWS = st.lists(ROW, max_size=3, unique_by=lambda row: (row.scenario, row.model))
 RUN = st.builds(
-    Run, run_id=st.just("r1"), job=st.sampled_from(["audit", "drift"]), created=TEXT,
-    seed=st.integers(0, 2**63 - 1), config_hash=TEXT, interval_level=NUMBER,
-    config=st.dictionaries(TEXT, JSON, max_size=3), versions=WORDS, encoders=WORDS, models=WORDS,
-    critic=MAYBE_TEXT, id_scenario=MAYBE_TEXT, thresholds=st.dictionaries(TEXT, NUMBER, max_size=2),
+    Run,
+    run_id=st.just("r1"),
+    job=st.sampled_from(["audit", "drift"]),
+    created=TEXT,
+    seed=st.integers(0, 2**63 - 1),
+    config_hash=TEXT,
+    interval_level=NUMBER,
+    config=st.dictionaries(TEXT, JSON, max_size=3),
+    versions=WORDS,
+    encoders=WORDS,
+    models=WORDS,
+    critic=MAYBE_TEXT,
+    id_scenario=MAYBE_TEXT,
+    thresholds=st.dictionaries(TEXT, NUMBER, max_size=2),
     complete=st.booleans(),
-)  # fmt: skip
+)
 REPORT = st.builds(
-    Report, run=RUN, scenarios=ROWS, windows=ROWS,
+    Report,
+    run=RUN,
+    scenarios=ROWS,
+    windows=ROWS,
     tables=st.dictionaries(TEXT, st.lists(st.dictionaries(TEXT, JSON, max_size=2), max_size=2), max_size=2),
     correlations=st.lists(
-        st.builds(Correlation, x=TEXT, y=TEXT, model=MAYBE_TEXT, kind=st.sampled_from(["pearson", "spearman"]),
-                  value=MAYBE, n=COUNT, ceiling=MAYBE), max_size=2),
-    quarantine=st.dictionaries(TEXT, COUNT, max_size=2), missing=WORDS, verdict=VERDICT,
+        st.builds(
+            Correlation,
+            x=TEXT,
+            y=TEXT,
+            model=MAYBE_TEXT,
+            kind=st.sampled_from(["pearson", "spearman"]),
+            value=MAYBE,
+            n=COUNT,
+            ceiling=MAYBE,
+        ),
+        max_size=2,
+    ),
+    quarantine=st.dictionaries(TEXT, COUNT, max_size=2),
+    missing=WORDS,
+    verdict=VERDICT,
     notes=st.lists(TEXT, max_size=2),
-)  # fmt: skip
+)
 EXAMPLE = st.builds(
-    Example, scenario=TEXT, record_id=TEXT, query=MAYBE_TEXT, reference=MAYBE_TEXT, responses=WORDS,
+    Example,
+    scenario=TEXT,
+    record_id=TEXT,
+    query=MAYBE_TEXT,
+    reference=MAYBE_TEXT,
+    responses=WORDS,
     thumbnail=st.none() | st.binary(max_size=20),
-)  # fmt: skip
+)
 
 
 def small_report(run_id: str = "r1", created: str = "2026-01-01T00:00:00Z", rows: int = 3) -> Report:
     verdict = Verdict(status="pass", because="EMID 0.01 is below the threshold.")
     run = Run(
-        run_id=run_id, job="audit", created=created, seed=1, config_hash="abc", interval_level=0.9,
-        config={"seed": 1}, versions={"auditor": "0.1.0"},
-    )  # fmt: skip
+        run_id=run_id,
+        job="audit",
+        created=created,
+        seed=1,
+        config_hash="abc",
+        interval_level=0.9,
+        config={"seed": 1},
+        versions={"auditor": "0.1.0"},
+    )
     scenarios = [
         Row(
-            scenario=f"blur-{i}", model="m", n=100, emid=i / 3, intervals=Intervals(emid=(i / 3 - 1, i / 3 + 1)),
+            scenario=f"blur-{i}",
+            model="m",
+            n=100,
+            emid=i / 3,
+            intervals=Intervals(emid=(i / 3 - 1, i / 3 + 1)),
             bounds={"partial": Bound(value=0.5, terms=["d_t"], complete=False)},
-            divergences={"text": Divergence(value=0.1, excess=0.05)}, verdict=verdict, missing={"emi": "no rows"},
+            divergences={"text": Divergence(value=0.1, excess=0.05)},
+            verdict=verdict,
+            missing={"emi": "no rows"},
         )
         for i in range(rows)
-    ]  # fmt: skip
+    ]
     return Report(run=run, scenarios=scenarios, verdict=verdict)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(report=REPORT, examples=st.lists(EXAMPLE, max_size=2))
-def test_what_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, report: Report, examples: list[Example]):
+def test_what_is_written_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, report: Report, examples: list[Example]
+):
     store = Store(tmp_path_factory.getbasetemp() / "round_trip")
     store.write_run(report, examples)  # each example replaces the run before it
     back = store.load_report("r1")
@@ -269,7 +355,9 @@ def test_kill_in_the_middle_of_a_write(tmp_path: Path):
         if not store.path.exists():
             continue
         for run in store.runs():
-            assert store.load_report(run.run_id) == small_report(run.run_id, rows=3 if run.run_id == "mine" else 200)
+            assert store.load_report(run.run_id) == small_report(
+                run.run_id, rows=3 if run.run_id == "mine" else 200
+            )
         store.write_run(small_report("mine"))  # and it can be written to
         assert store.load_report("mine") == small_report("mine")
     assert store.path.exists()

@@ -25,7 +25,7 @@ Array = NDArray[np.floating[Any]]
 
 
 class JointDivergence(NamedTuple):
-    """D_X (nats) and, where it was sketched, how far the sketch was off on the rows that were done both ways."""
+    """D_X (nats) and, where it was sketched, how far off the sketch was on rows that were done both ways."""
 
     value: float
     exact: bool

@@ -42,8 +42,8 @@ def unpaired_test(p: Float, q: Float, permutations: int, rng: np.random.Generato
     """Permute equal blocks of rows between p (n, d) and q (m, d).
 
     Blocks are single rows up to MOST_BLOCKS rows in all. Where one side is far larger, a random part of it
-    joins the permutations (at least 30 times the other side's rows where blocks are single rows), so that cost
-    stays bounded; the MMD² itself uses all rows.
+    joins the permutations (at least 24 times the other side's rows where blocks are single rows), so that
+    cost stays bounded; the MMD² itself uses all rows.
     """
     block_rows, k_p, k_q = block_plan(len(p), len(q))
     cut_p = equal_blocks(len(p), block_rows, rng)[:k_p]
@@ -88,8 +88,8 @@ def paired_test(
 def aggregated_p_value(statistics: Float) -> float:
     """P-value of several statistics together: (k, 1 + draws), column 0 the observed one, large is extreme.
 
-    Each statistic's permutation p-value is found for every draw; the smallest over statistics is itself ranked
-    among the draws, so the choice between statistics is paid for. Counts the observed draw: never 0.
+    Each statistic's permutation p-value is found for every draw; the smallest over statistics is itself
+    ranked among the draws, so the choice between statistics is paid for. Counts the observed draw: never 0.
     """
     draws = statistics.shape[1]
     ordered = np.sort(statistics, axis=1)

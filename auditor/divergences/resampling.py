@@ -9,15 +9,22 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from auditor.blocks import Index
-from auditor.divergences.spectrum import entropy_of_rows, positive_trace, von_neumann_entropy
+from auditor.divergences.spectrum import (
+    entropy_of_rows,
+    entropy_of_spectrum,
+    entropy_rank,
+    positive_trace,
+    spectrum,
+    von_neumann_entropy,
+)
 from auditor.sketch import Float
 
 
 class RjsdResampler:
     """RJSD of p (n, d) and q (m, d), and of what is left or exchanged when rows move.
 
-    Fewer rows than dimensions: the rows are first turned into n + m coordinates, an exact isometry, so that no
-    spectrum is larger than the rows are many.
+    Fewer rows than dimensions: the rows are first turned into n + m coordinates, an exact isometry, so
+    that no spectrum is larger than the rows are many.
     """
 
     def __init__(self, p: Float, q: Float, paired: bool) -> None:
@@ -26,12 +33,15 @@ class RjsdResampler:
             z = np.asarray(np.linalg.qr(z.T, mode="r")).T
         self._p, self._q, self._paired = z[: len(p)], z[len(p) :], paired
         self._S_p, self._S_q = self._p.T @ self._p, self._q.T @ self._q
-        self._mixture = _mixture_entropy(self._S_p, self._S_q)
+        mixture = spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
+        self._mixture = entropy_of_spectrum(mixture)
         self._entropy_p, self._entropy_q = entropy_of_rows(self._p), entropy_of_rows(self._q)
         self.value = max(0.0, self._mixture - 0.5 * (self._entropy_p + self._entropy_q))
         """RJSD in nats (Eq. 12)"""
         self.effective_rank = float(np.exp(self._mixture))
         """exp of the entropy of (C_P + C_Q)/2"""
+        self.entropy_rank = entropy_rank(mixture)
+        """Among how many directions that entropy is spread"""
 
     @cached_property
     def _pooled(self) -> float:
@@ -64,13 +74,13 @@ class RjsdResampler:
             S_q = q.T @ q
             S_p = total - S_q
         tr_p, tr_q = positive_trace(S_p), positive_trace(S_q)
-        # With equal traces (unit rows, equal sizes) the mixture is the pooled moment, whoever holds which rows.
+        # With equal traces (unit rows, equal sizes) the mixture is the pooled moment, whoever holds the rows.
         same = abs(tr_p - tr_q) <= 1e-12 * (tr_p + tr_q)
         mixture = self._pooled if same else _mixture_entropy(S_p, S_q)
         return max(0.0, mixture - 0.5 * (_entropy(p, S_p) + _entropy(q, S_q)))
 
     def jackknife(self, groups_p: Index, groups_q: Index, level: float) -> tuple[float, tuple[float, float]]:
-        """RJSD with its bias taken off and a t-interval at `level`, from deleting one group of rows at a time.
+        """RJSD with its bias taken off and a t-interval at `level`, deleting one group of rows at a time.
 
         P's groups (n,) and Q's (m,) in turn; both members of a pair together where paired. Groups of unequal
         sizes as in Busing, Meijer & van der Leeden (1999).

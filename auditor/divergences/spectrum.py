@@ -28,7 +28,7 @@ def von_neumann_entropy(c: NDArray[np.floating[Any]] | Sketch) -> float:
     matrix = np.asarray(c.S if isinstance(c, Sketch) else c, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"expected a square matrix, not shape {matrix.shape}")
-    return entropy_of_spectrum(eigvalsh(matrix / positive_trace(matrix), check_finite=False))
+    return entropy_of_spectrum(spectrum(matrix))
 
 
 def entropy_of_rows(z: Float) -> float:
@@ -42,6 +42,23 @@ def entropy_of_rows(z: Float) -> float:
 def effective_rank(c: NDArray[np.floating[Any]] | Sketch) -> float:
     """exp S(C): how many directions the rows fill, between 1 and d. An estimate from n rows is at most n."""
     return float(np.exp(von_neumann_entropy(c)))
+
+
+def entropy_rank(eigenvalues: Float) -> float:
+    """exp of the entropy of the shares -λ log λ / S: among how many directions the *entropy* is spread.
+
+    The effective rank does not see a long tail beside one dominant direction (the mean of embeddings that all
+    point one way: effective rank 2, entropy rank 100), yet the bias of an entropy comes from that tail.
+    """
+    positive = eigenvalues[(eigenvalues > 0) & (eigenvalues < 1)]
+    parts = -positive * np.log(positive)
+    total = float(parts.sum())
+    return float(np.exp(entropy_of_spectrum(parts / total))) if total > 0 else 1.0
+
+
+def spectrum(c: Float) -> Float:
+    """Eigenvalues of a symmetric (d, d) matrix brought to trace 1. O(d³)."""
+    return np.asarray(eigvalsh(c / positive_trace(c), driver="evd", check_finite=False))
 
 
 def positive_trace(matrix: Float) -> float:

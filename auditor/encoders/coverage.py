@@ -6,10 +6,10 @@ English suffix: characters per token, divided by the English prompts' 4.64:
     German 0.61 · Hindi 0.38 · Greek 0.26 · Arabic 0.26 · Chinese 0.22 · Korean 0.16
     typos (KeyboardAug 1 / 3) 0.83 / 0.70 · synonyms (4 / 7 words) 1.09 / 1.08
 
-Over resampled sets of 30 prompts, 90% of the ratios lie within 0.60 to 0.63 (German), 0.67 to 0.74 (the stronger
-typos) and 0.96 to 1.05 (English). `KNOWN` stands in the gap between the first two, which is narrow: read the
-ratio, too. Typos stronger than those recorded fall below, rightly: such words are no longer words to the encoder.
-Unknown-token rates do not tell (0.000 for German and Greek).
+Over resampled sets of 30 prompts, 90% of the ratios lie within 0.60 to 0.63 (German), 0.67 to 0.74 (the
+stronger typos) and 0.96 to 1.05 (English). `KNOWN` stands in the gap between the first two, which is narrow:
+read the ratio, too. Typos stronger than those recorded fall below, rightly: such words are no longer words
+to the encoder. Unknown-token rates do not tell (0.000 for German and Greek).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 KNOWN = 0.65
-"""The least ratio of characters per token, texts to in-distribution texts, at which an encoder knows the texts."""
+"""The least ratio of characters per token, texts to in-distribution texts, at which an encoder knows the
+texts."""
 
 
 class CountsTokens(Protocol):

@@ -36,7 +36,7 @@ def load(*, name: str, device: str, threads: int, batch: int) -> ImageEncoder:
     model = model.eval().to(device)
 
     def forward(pixels: Tensor) -> Tensor:
-        return model.extract_features(pixels).mean((2, 3))  # type: ignore[no-any-return]
+        return model.extract_features(pixels).mean((2, 3))
 
     return ImageEncoder(
         model,
@@ -48,7 +48,12 @@ def load(*, name: str, device: str, threads: int, batch: int) -> ImageEncoder:
             "name": name,
             "pooling": POOLING,
             "layer": -1,
-            "preprocessing": {"crop": "central square", "resize": "bicubic", "mean": 127 / 255, "std": 128 / 255},
+            "preprocessing": {
+                "crop": "central square",
+                "resize": "bicubic",
+                "mean": 127 / 255,
+                "std": 128 / 255,
+            },
         },
         device=device,
         threads=threads,

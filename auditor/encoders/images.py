@@ -20,8 +20,8 @@ from auditor.records import decode
 class ImageEncoder:
     """An `Encoder` of images around a loaded model.
 
-    Every batch has `batch` images of one size, the last one filled with blanks, so the same arithmetic is done
-    for an image whoever comes with it.
+    Every batch has `batch` images of one size, the last one filled with blanks, so the same arithmetic is
+    done for an image whoever comes with it.
     """
 
     modality: Modality = "image"
@@ -40,7 +40,8 @@ class ImageEncoder:
         batch: int,
     ) -> None:
         """`prepare`: an RGB image -> (3, *size) float32; `forward`: (batch, 3, *size) -> (batch, dim);
-        `settings`: what the identity says besides weights, batch, threads and type (name, pooling, layer, ...)."""
+        `settings`: what the identity says besides weights, batch, threads and type (name, pooling, layer,
+        ...)."""
         self.dim = dim
         self._size = size
         self._prepare = prepare

@@ -38,7 +38,8 @@ def from_tag(model: str, tag: str, **options: Any) -> ImageEncoder:
     parts = published["hf_hub"].strip("/").split("/", 2)
     weights = hub_file("/".join(parts[:2]), parts[2] if len(parts) > 2 else _FULL_NAME)
     preprocess = {k: published[k] for k in ("mean", "std", "interpolation", "resize_mode") if k in published}
-    # Without this, OpenAI's weights under the plain name get the wrong activation, with no more than a warning.
+    # Without this, OpenAI's weights under the plain name get the wrong activation, with no more than a
+    # warning.
     gelu = bool(published.get("quick_gelu"))
     loaded = open_clip.create_model(
         model, pretrained=str(weights), force_quick_gelu=gelu, force_preprocess_cfg=preprocess
@@ -62,18 +63,18 @@ def _encoder(
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     if pooling == PROJECTED and layer != -1:
         raise BadInput(f"encoder {name}: pooling {PROJECTED!r} is of the last layer only")
-    if not hasattr(visual, "forward_intermediates"):
+    if pooling == PATCH_MEAN and not hasattr(visual, "forward_intermediates"):
         raise BadInput(f"encoder {name}: this model shows no patch tokens; use pooling {PROJECTED!r}")
     visual = visual.eval().to(device)
     config: dict[str, Any] = dict(visual.preprocess_cfg)  # type: ignore[arg-type]
 
     def forward(pixels: Tensor) -> Tensor:
         if pooling == PROJECTED:
-            return visual(pixels)  # type: ignore[no-any-return]
+            return visual(pixels)
         maps = visual.forward_intermediates(  # type: ignore[operator]
             pixels, indices=[layer], stop_early=True, intermediates_only=True, output_fmt="NCHW"
         )["image_intermediates"][0]
-        return maps.mean((2, 3))  # type: ignore[no-any-return]
+        return maps.mean((2, 3))
 
     height, width = open_clip.transform.to_2tuple(visual.image_size)
     with torch.inference_mode():

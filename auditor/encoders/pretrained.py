@@ -12,12 +12,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from auditor.errors import BadInput
 from auditor.lab.weights import weights_dir
@@ -29,7 +31,8 @@ HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes. O(size)."""
+    """SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes.
+    O(size)."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         flat = tensor.detach().cpu().contiguous()
@@ -63,7 +66,8 @@ def fixed_threads(threads: int) -> Iterator[None]:
 
 
 def model_directory(name: str) -> Path:
-    """The directory that holds the model `name`: itself where it is one, else fetched from the hub (or its cache).
+    """The directory that holds the model `name`: itself where it is one, else fetched from the hub (or its
+    cache).
 
     Raises:
         BadInput: there is no such directory, and no hub answers within `HUB_SECONDS` or none knows the name.
@@ -103,8 +107,39 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
         raise BadInput(f"{package}: {relative} is missing; install the package again")
     found = file_digest(path)
     if found != sha256:
-        raise BadInput(f"{package}: {relative} has SHA-256 {found}, expected {sha256}; install the pinned version")
+        raise BadInput(
+            f"{package}: {relative} has SHA-256 {found}, expected {sha256}; install the pinned version"
+        )
     return path
+
+
+def load_model(kind: Any, directory: Path, name: str) -> Any:
+    """A transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class.
+
+    A pooler that the checkpoint lacks (those of masked language models do) is taken off: filled at random, it
+    would give the same weights another digest at every start.
+
+    Raises:
+        BadInput: `directory` holds no such model, or not all of its weights.
+    """
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, info = kind.from_pretrained(
+            directory, use_safetensors=True, dtype="float32", output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+    missing = sorted(info["missing_keys"])
+    lacking = [key for key in missing if not key.startswith("pooler.")]
+    if lacking:
+        raise BadInput(f"model {name}: {directory} lacks {len(lacking)} of its weights, {lacking[0]} first")
+    if missing:
+        model.pooler = None
+    return model.eval()
 
 
 def lab_directory(name: str) -> Path:

@@ -32,7 +32,8 @@ def make_encoder(
     `open_clip:MODEL/TAG` are names.
 
     Raises:
-        BadInput: an unknown name or setting (the known ones are listed), a package that is not installed, or a
+        BadInput: an unknown name or setting (the known ones are listed), a package that is not installed, or
+        a
             model that cannot be reached.
     """
     given = {"name": name_or_settings} if isinstance(name_or_settings, str) else dict(name_or_settings)
@@ -66,10 +67,10 @@ def _find(name: str, modality: Modality) -> tuple[Loader, dict[str, Any]]:
         return partial(openclip.from_tag, model, tag), _PATCHES
     directory = rest if scheme == "hf" and rest else name
     if directory == name and not Path(name).is_dir():
-        ways = "hf:NAME or a directory" if modality == "text" else "open_clip:MODEL/TAG, hf:NAME or a directory"
-        raise BadInput(
-            f"encoders.{modality}: unknown encoder {name!r}; known: {', '.join(encoder_names(modality))}, {ways}"
-        )
+        known = [*encoder_names(modality), "hf:NAME", "a directory"]
+        if modality == "image":
+            known.append("open_clip:MODEL/TAG")
+        raise BadInput(f"encoders.{modality}: unknown encoder {name!r}; known: {', '.join(known)}")
     if modality == "text":
         return _hub(transformers_text.load, directory, multilingual=False), _LAST_MEAN
     if (Path(directory) / "open_clip_config.json").is_file():
@@ -98,8 +99,8 @@ _IMAGE: dict[str, tuple[Loader, dict[str, Any]]] = {
     "efficientnet-lite0": (efficientnet.load, {}),
 }
 _TEXT: dict[str, tuple[Loader, dict[str, Any]]] = {
-    # The last layer, not the published layer 0: lab questions differ by word order ("left of", "above"), which an
-    # average of embeddings does not see.
+    # The last layer, not the published layer 0: lab questions differ by word order ("left of", "above"),
+    # which an average of embeddings does not see.
     "lab": (_lab_text, _LAST_MEAN),
     "xlm-roberta-base": (
         _hub(transformers_text.load, "FacebookAI/xlm-roberta-base", multilingual=True),

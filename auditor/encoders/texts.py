@@ -24,9 +24,9 @@ LONGEST = 512
 class TextEncoder:
     """An `Encoder` of texts around a loaded model.
 
-    A text is padded to the first of `lengths` that holds it, which depends on that text alone; every length has
-    its own batches of `batch` rows, filled with empty texts. So the same arithmetic is done for a text whoever
-    comes with it.
+    A text is padded to the first of `lengths` that holds it, which depends on that text alone; every length
+    has its own batches of `batch` rows, filled with empty texts. So the same arithmetic is done for a text
+    whoever comes with it.
     """
 
     modality: Modality = "text"
@@ -79,7 +79,8 @@ class TextEncoder:
         return self._identity
 
     def encode(self, contents: Sequence[bytes] | Sequence[str]) -> Array:
-        """(n, dim) float32, not normalised. A text without any token (some tokenizers of the empty text) is NaN."""
+        """(n, dim) float32, not normalised. A text without any token (some tokenizers of the empty text) is
+        NaN."""
         texts = list(cast(Sequence[str], contents))
         out = np.full((len(texts), self.dim), np.nan, dtype=np.float32)
         if not texts:
@@ -94,7 +95,8 @@ class TextEncoder:
         return out
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens of all `texts` together, without those that the tokenizer adds to every text; nothing is cut."""
+        """Tokens of all `texts` together, without those that the tokenizer adds to every text; nothing is
+        cut."""
         if not texts:
             return 0
         return sum(len(row) for row in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"])

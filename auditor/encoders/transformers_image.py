@@ -1,4 +1,5 @@
-"""Image encoders of transformers (CLIP, SigLIP, ViT, DINOv2, ...): a directory, or a name that the hub knows."""
+"""Image encoders of transformers (CLIP, SigLIP, ViT, DINOv2, ...): a directory, or a name that the hub
+knows."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from transformers import AutoImageProcessor, AutoModel
 
 from auditor.encoders.images import ImageEncoder
 from auditor.encoders.openclip import PATCH_MEAN
+from auditor.encoders.pretrained import load_model
 from auditor.errors import BadInput
 
 PATCHES = "patch-mean"
@@ -30,19 +32,19 @@ def load(
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     try:
-        processor = AutoImageProcessor.from_pretrained(directory, use_fast=True)
-        loaded = AutoModel.from_pretrained(directory, use_safetensors=True, dtype="float32")
+        processor = AutoImageProcessor.from_pretrained(directory, backend="pil")
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
-    model = getattr(loaded, "vision_model", loaded).eval().to(device)
+    loaded = load_model(AutoModel, directory, name)
+    model = getattr(loaded, "vision_model", loaded).to(device)
 
     def forward(pixels: Tensor) -> Tensor:
         states = model(pixel_values=pixels, output_hidden_states=True).hidden_states[layer]
         patches = (pixels.shape[2] // model.config.patch_size) * (pixels.shape[3] // model.config.patch_size)
-        return states[:, -patches:].mean(1)  # type: ignore[no-any-return]
+        return states[:, -patches:].mean(1)
 
     def prepare(image: Image.Image) -> Tensor:
-        return processor(images=image, return_tensors="pt")["pixel_values"][0]  # type: ignore[no-any-return]
+        return processor(images=image, return_tensors="pt")["pixel_values"][0]
 
     size = prepare(Image.new("RGB", (64, 64))).shape[1:]
     try:
@@ -51,7 +53,9 @@ def load(
     except (AttributeError, TypeError, IndexError) as error:
         raise BadInput(f"encoder {name}: no patch tokens at layer {layer} ({error})") from error
     preprocessing: dict[str, Any] = {
-        key: value for key, value in processor.to_dict().items() if isinstance(value, (str, int, float, list, dict))
+        key: value
+        for key, value in processor.to_dict().items()
+        if isinstance(value, (str, int, float, list, dict))
     }
     return ImageEncoder(
         model,

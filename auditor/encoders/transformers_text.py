@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
-from auditor.encoders.pretrained import package_file
+from auditor.encoders.pretrained import load_model, package_file
 from auditor.encoders.texts import LONGEST, POOLINGS, Pooling, TextEncoder
 from auditor.errors import BadInput
 
@@ -47,19 +47,18 @@ def load(
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory)
-        model = AutoModel.from_pretrained(directory, use_safetensors=True, dtype="float32")
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
+    model = load_model(AutoModel, directory, name).to(device)
     depth = model.config.num_hidden_layers
     if not -1 <= layer <= depth:
         raise BadInput(f"encoder {name}: layer {layer}; it has 0 (embeddings) to {depth}, or -1 for the last")
-    model = model.eval().to(device)
 
     def hidden(ids: Tensor, mask: Tensor) -> Tensor:
         if layer == 0 and hasattr(model, "embeddings"):
-            return model.embeddings(input_ids=ids)  # type: ignore[no-any-return]
+            return model.embeddings(input_ids=ids)
         output = model(input_ids=ids, attention_mask=mask, output_hidden_states=layer != -1)
-        return output.last_hidden_state if layer == -1 else output.hidden_states[layer]  # type: ignore[no-any-return]
+        return output.last_hidden_state if layer == -1 else output.hidden_states[layer]
 
     return TextEncoder(
         model,

@@ -1,6 +1,6 @@
 """CLUB (Cheng et al. 2020) with a Gaussian critic of two MLPs, as the paper trains it (Appendix B, Eq. 11).
 
-The published checkpoint is 768-250-768 twice with tanh; the log-variance ends in tanh, so it stays in [-1, 1].
+The published checkpoint is 768-250-768 twice, tanh; the log-variance ends in tanh: it stays in [-1, 1].
 CLUB is an upper bound of mutual information only with the exact conditional, and a wild one: for a correlated
 Gaussian it is d ρ²/(1-ρ²), not -d/2 log(1-ρ²).
 """
@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from auditor.blocks import HASH_BLOCKS
 from auditor.estimators.club_sums import ClubSums
-from auditor.estimators.training import Batches, early_stopped
-from auditor.sketch import Floats, as_rows
+from auditor.estimators.training import Batches, early_stopped, linear_weights, pairs
+from auditor.sketch import as_rows
 
 Activation = Literal["tanh", "relu"]
 Weights = dict[str, NDArray[np.float32]]
@@ -71,12 +71,12 @@ class CLUB:
         import torch
         from torch.nn import functional
 
-        xs, ys = _pairs(x, y)
+        xs, ys = pairs(x, y)
         rng = np.random.default_rng(self.seed)
         data = Batches(xs, ys, rng, self.batch, self.holdout, groups, self.device)
-        parameters = [
-            torch.tensor(w, device=self.device, requires_grad=True) for w in self._initial(xs, ys, rng)
-        ]
+        sizes = [(self.hidden, xs.shape[1]), (ys.shape[1], self.hidden)] * 2
+        initial = [w for out, fan_in in sizes for w in linear_weights(out, fan_in, rng)]
+        parameters = [torch.tensor(w, device=self.device, requires_grad=True) for w in initial]
         act = torch.tanh if self.activation == "tanh" else torch.relu
 
         def loss(xb: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
@@ -88,17 +88,6 @@ class CLUB:
         best = early_stopped(parameters, loss, data, self.steps, self.lr, self.patience)
         self._weights = dict(zip(_KEYS, best, strict=True))
         return self
-
-    def _initial(self, x: Floats, y: Floats, rng: np.random.Generator) -> list[NDArray[np.float32]]:
-        """torch.nn.Linear's own law, U(±1/√fan_in), without touching torch's global generator."""
-        sizes = [(self.hidden, x.shape[1]), (y.shape[1], self.hidden)] * 2
-        drawn = []
-        for out, fan_in in sizes:
-            limit = 1 / np.sqrt(fan_in)
-            drawn += [
-                rng.uniform(-limit, limit, shape).astype(np.float32) for shape in ((out, fan_in), (out,))
-            ]
-        return drawn
 
     def moments(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
@@ -123,11 +112,11 @@ class CLUB:
         n_blocks: int = HASH_BLOCKS,
         weights: ArrayLike | None = None,
     ) -> ClubSums:
-        """CLUB sums of pairs x (n, d_x), y (n, d_y): of one block, or of n_blocks where blocks (n,) are given.
+        """CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given.
 
         Row weights (n,) enter every sum. fp32 forward pass in chunks, float64 sums: O(n d hidden).
         """
-        xs, ys = _pairs(x, y)
+        xs, ys = pairs(x, y)
         labels = None if blocks is None else _labels(blocks, len(xs), n_blocks)
         row_weights = None if weights is None else _row_weights(weights, len(xs))
         if ys.shape[1] != len(self._trained()["p_mu.2.bias"]):
@@ -171,7 +160,7 @@ class CLUB:
         return club
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write safetensors (with the activation as metadata), atomically: a reader sees all of it or none."""
+        """Write safetensors (with the activation as metadata), atomically: readers see all of it or none."""
         from safetensors.numpy import save_file
 
         temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
@@ -208,13 +197,6 @@ def _check(weights: Weights, source: str) -> None:
                 raise ValueError(f"{source}: {net}.{name} is {weights[f'{net}.{name}'].shape}, not {shape}")
     if not all(np.isfinite(w).all() for w in weights.values()):
         raise ValueError(f"{source}: some weights are not finite")
-
-
-def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    xs, ys = as_rows(x, "x"), as_rows(y, "y")
-    if len(xs) != len(ys):
-        raise ValueError(f"{len(xs)} rows of x and {len(ys)} of y: pairs are needed")
-    return xs, ys
 
 
 def _labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:

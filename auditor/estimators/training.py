@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.sketch import Floats
+from auditor.sketch import Floats, as_rows
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +19,26 @@ CHECK_EVERY = 50
 """Steps between two looks at the held-out loss."""
 _LEAST_HELD_OUT = 8
 """With fewer rows than this to hold out, the training rows judge: better than a coin."""
+
+
+def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    """x (n, d_x) and y (n, d_y), checked. ValueError where they are not as many, or a row is not finite."""
+    xs, ys = as_rows(x, "x"), as_rows(y, "y")
+    if len(xs) != len(ys):
+        raise ValueError(f"{len(xs)} rows of x and {len(ys)} of y: pairs are needed")
+    return xs, ys
+
+
+def linear_weights(
+    out: int, fan_in: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(out, fan_in) weights and (out,) biases of a layer by torch.nn.Linear's own law, U(±1/√fan_in), without
+    touching torch's global generator."""
+    limit = 1 / np.sqrt(fan_in)
+    return (
+        rng.uniform(-limit, limit, (out, fan_in)).astype(np.float32),
+        rng.uniform(-limit, limit, out).astype(np.float32),
+    )
 
 
 class Batches:

@@ -18,8 +18,9 @@ LAB = "lab:"
 def make_generator(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> Generator:
     """The generator of `{generator, model, temperature, samples, max_new_tokens, batch}`.
 
-    `generator` and `model` must be given; a model is a directory, a name that the hub knows, or `lab:NAME` (the
-    lab's own, `lab:mllm-strong`). The rest have the defaults of `Sampling` (greedy, one answer) and `BATCH`.
+    `generator` and `model` must be given; a model is a directory, a name that the hub knows, or `lab:NAME`
+    (the lab's own, `lab:mllm-strong`). The rest have the defaults of `Sampling` (greedy, one answer) and
+    `BATCH`.
 
     Raises:
         BadInput: an unknown generator or setting (the known ones are listed), or a model that cannot be had.
@@ -48,7 +49,9 @@ def _transformers(given: dict[str, Any], device: str, threads: int) -> Generator
     except TypeError:
         known = ["batch", "model", *Sampling.__dataclass_fields__]
         unknown = ", ".join(repr(key) for key in given if key not in known)
-        raise BadInput(f"generator transformers: unknown setting {unknown}; it takes: {', '.join(known)}") from None
+        raise BadInput(
+            f"generator transformers: unknown setting {unknown}; it takes: {', '.join(known)}"
+        ) from None
     directory = lab_directory(model.removeprefix(LAB)) if model.startswith(LAB) else model_directory(model)
     return TransformersGenerator(
         directory, name=model, sampling=sampling, batch=batch, device=device, threads=threads

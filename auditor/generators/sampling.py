@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,9 +13,9 @@ from auditor.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """`samples` answers a prompt at `temperature` (0: the most likely token each time, one answer), of at most
-    `max_new_tokens` tokens. Nothing is cut from the distribution (no top-k, no top-p): log-probabilities are the
-    model's, and an entropy can be estimated from them."""
+    """`samples` answers a prompt at `temperature` (0: the most likely token each time, one answer), of at
+    most `max_new_tokens` tokens. Nothing is cut from the distribution (no top-k, no top-p):
+    log-probabilities are the model's, and an entropy can be estimated from them."""
 
     temperature: float = 0.0
     samples: int = 1
@@ -26,7 +25,9 @@ class Sampling:
         if not self.temperature >= 0:
             raise BadInput(f"temperature is {self.temperature}, must be >= 0")
         if self.samples < 1 or self.max_new_tokens < 1:
-            raise BadInput(f"samples ({self.samples}) and max_new_tokens ({self.max_new_tokens}) must be >= 1")
+            raise BadInput(
+                f"samples ({self.samples}) and max_new_tokens ({self.max_new_tokens}) must be >= 1"
+            )
         if self.samples > 1 and self.temperature == 0:
             raise BadInput("samples > 1 needs a temperature > 0: greedy answers are all the same")
 
@@ -34,7 +35,8 @@ class Sampling:
 class TokenLogProbs(LogitsProcessor):
     """Watches generation and sums log p (nats) of the tokens chosen, up to and with the end token.
 
-    Keeps one (rows, vocabulary) table at a time, where asking `generate` for its scores keeps one for every token.
+    Keeps one (rows, vocabulary) table at a time, where asking `generate` for its scores keeps one for every
+    token.
     """
 
     def __init__(self, temperature: float, stops: Tensor, rows: int) -> None:
@@ -50,7 +52,7 @@ class TokenLogProbs(LogitsProcessor):
         """Called before each token is chosen: settles the token before, keeps the table, changes nothing."""
         self.settle(input_ids)
         self._table = torch.log_softmax(scores.float() / self._temperature, dim=-1)
-        return cast(torch.FloatTensor, scores)
+        return scores
 
     def settle(self, ids: Tensor) -> None:
         """Count the last column of `ids` (rows, length); call once more when generation is over."""

@@ -25,7 +25,7 @@ from transformers import (
     LogitsProcessorList,
 )
 
-from auditor.encoders.pretrained import fixed_threads, tokenizer_digest, weights_digest
+from auditor.encoders.pretrained import fixed_threads, load_model, tokenizer_digest, weights_digest
 from auditor.errors import AuditError, BadInput
 from auditor.generators.sampling import Sampling, TokenLogProbs
 from auditor.records import decode
@@ -42,10 +42,11 @@ Row = tuple[str, list[Image.Image]]
 class TransformersGenerator:
     """A `Generator` around a loaded model.
 
-    Prompts are sorted by their number of images and padded length, which depend on the prompt alone (for models
-    that give every image the same number of tokens); each group is answered in batches of `batch`, filled with
-    blanks. So the same arithmetic is done for a prompt whoever comes with it, and a greedy answer keeps its bits.
-    Sampled answers also depend on the place in the batch: they repeat for the same prompts and seed.
+    Prompts are sorted by their number of images and padded length, which depend on the prompt alone (for
+    models that give every image the same number of tokens); each group is answered in batches of `batch`,
+    filled with blanks. So the same arithmetic is done for a prompt whoever comes with it, and a greedy
+    answer keeps its bits. Sampled answers also depend on the place in the batch: they repeat for the same
+    prompts and seed.
     """
 
     def __init__(
@@ -55,12 +56,13 @@ class TransformersGenerator:
         try:
             config = AutoConfig.from_pretrained(directory)
             self._sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
-            self._model: Any = kind.from_pretrained(directory, use_safetensors=True, dtype="float32")
             self._processor: Any = (AutoProcessor if self._sees else AutoTokenizer).from_pretrained(directory)
         except (OSError, ValueError, KeyError) as error:
-            raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
-        self._model = self._model.eval().to(device)
+            raise BadInput(
+                f"model {name}: {directory} does not load ({str(error).splitlines()[0]})"
+            ) from error
+        kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
+        self._model: Any = load_model(kind, directory, name).to(device)
         self._tokenizer: Any = self._processor.tokenizer if self._sees else self._processor
         self._tokenizer.padding_side = "left"
         self._name = name
@@ -79,7 +81,8 @@ class TransformersGenerator:
         return self._identity
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has its `error`.
+        """One `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has its
+        `error`.
 
         Of several samples the empty ones are left out. Greedy log-probabilities are under the model's own
         distribution (temperature 1), sampled ones under the distribution that was sampled.
@@ -103,7 +106,9 @@ class TransformersGenerator:
                     chunk = members[start : start + self._batch]
                     state = np.random.SeedSequence([seed, images, length, start]).generate_state(1)
                     rows = [(text, prompts[index].images) for index, text in chunk]
-                    for (index, _), answer in zip(chunk, self._chunk(rows, length, int(state[0])), strict=True):
+                    for (index, _), answer in zip(
+                        chunk, self._chunk(rows, length, int(state[0])), strict=True
+                    ):
                         answers[index] = answer
         return answers
 
@@ -157,7 +162,8 @@ class TransformersGenerator:
         return [_answer(drawn[i * samples : (i + 1) * samples]) for i in range(len(batch))]
 
     def _inputs(self, batch: list[Row], length: int) -> dict[str, Tensor]:
-        """What the model is called with; rows padded on the left to `length`, or further where images need it."""
+        """What the model is called with; rows padded on the left to `length`, or further where images need
+        it."""
         texts = [text for text, _ in batch]
         options = {
             "padding": True,
@@ -187,11 +193,15 @@ class TransformersGenerator:
         if not self._processor.chat_template:
             texts = [*(turn.text for turn in prompt.history), prompt.text]
             return getattr(self._processor, "image_token", "") * len(prompt.images) + "\n".join(texts)
-        turns = [(turn.role, turn.text, 0) for turn in prompt.history] + [("user", prompt.text, len(prompt.images))]
+        turns = [(turn.role, turn.text, 0) for turn in prompt.history] + [
+            ("user", prompt.text, len(prompt.images))
+        ]
         messages = [
             {
                 "role": role,
-                "content": [{"type": "image"}] * images + [{"type": "text", "text": text}] if self._sees else text,
+                "content": [{"type": "image"}] * images + [{"type": "text", "text": text}]
+                if self._sees
+                else text,
             }
             for role, text, images in turns
         ]

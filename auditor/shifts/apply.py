@@ -19,13 +19,15 @@ def apply_shift(
     seed: int,
     policy: MediaPolicy | None = None,
 ) -> Iterator[Record]:
-    """Each record through all `shifts`, pairs of (name, severity), in their order; several make a joint shift.
+    """Each record through all `shifts`, pairs of (name, severity), in their order; several make a joint
+    shift.
 
-    What is drawn for a record depends on the seed, the shift's name and the record's `base_id` only, so neither
-    on the order of records nor on who does the work, and is the same at every severity. The copy keeps its
-    `base_id`, has `~name-severity` after its `record_id`, PNG bytes without digests for images, and no responses:
-    they were not answers to this input. History stays as it is. `policy` says which image paths may be opened
-    (none by default: bytes only).
+    What is drawn for a record depends on the seed, the shift's name and the record's `base_id` only, so
+    neither on the order of records nor on who does the work, and is the same at every severity. The copy
+    keeps its
+    `base_id`, has `~name-severity` after its `record_id`, PNG bytes without digests for images, and no
+    responses: they were not answers to this input. History stays as it is. `policy` says which image paths
+    may be opened (none by default: bytes only).
 
     Raises:
         BadInput: an unknown shift or severity, before the first record is read.

@@ -1,4 +1,5 @@
-"""Frost after ImageNet-C (Hendrycks & Dietterich 2019), on a texture that is drawn here: no pictures shipped."""
+"""Frost after ImageNet-C (Hendrycks & Dietterich 2019), on a texture that is drawn here: no pictures
+shipped."""
 
 from __future__ import annotations
 
@@ -36,9 +37,12 @@ def texture(height: int, width: int, rng: np.random.Generator) -> NDArray[np.flo
 
 
 def _clouds(height: int, width: int, slope: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise whose amplitude falls as frequency^-slope, spread evenly by its standard deviation over [0, 1]."""
+    """Noise whose amplitude falls as frequency^-slope, spread evenly by its standard deviation over [0,
+    1]."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     frequency[0, 0] = np.inf
-    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((height, width))) * frequency**-slope, (height, width))
+    noise = np.fft.irfft2(
+        np.fft.rfft2(rng.standard_normal((height, width))) * frequency**-slope, (height, width)
+    )
     spread = noise.std() or 1.0
     return np.clip(0.5 + noise / (4.0 * spread), 0.0, 1.0)

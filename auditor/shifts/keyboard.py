@@ -6,8 +6,8 @@ import numpy as np
 
 SHARES = (0.045, 0.07, 0.093, 0.12, 0.15)
 """Share of a text's characters that are replaced, by severity. The first and third are what the published
-KeyboardAug_1 and KeyboardAug_3 prompts show (0.0450 and 0.0928 of the characters, over the prompts of unchanged
-length)."""
+KeyboardAug_1 and KeyboardAug_3 prompts show (0.0450 and 0.0928 of the characters, over the prompts of
+unchanged length)."""
 
 _ROWS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
 _INDENT = (0.0, 0.5, 0.75, 1.25)
@@ -18,7 +18,9 @@ def _neighbours() -> dict[str, str]:
     at = {key: (row, _INDENT[row] + i) for row, keys in enumerate(_ROWS) for i, key in enumerate(keys)}
     return {
         key: "".join(
-            other for other, (r, x) in at.items() if other != key and abs(r - row) <= 1 and abs(x - place) <= 1.0
+            other
+            for other, (r, x) in at.items()
+            if other != key and abs(r - row) <= 1 and abs(x - place) <= 1.0
         )
         for key, (row, place) in at.items()
     }
@@ -30,8 +32,8 @@ NEIGHBOURS = _neighbours()
 
 def keyboard(text: str, severity: int, rng: np.random.Generator) -> str:
     """`text` with a share of its characters mistyped, case kept; the same `rng` makes every error of a lower
-    severity again at a higher one. Only characters on the keyboard can change, and at least one does where there
-    is one: a text of another script stays as it is."""
+    severity again at a higher one. Only characters on the keyboard can change, and at least one does where
+    there is one: a text of another script stays as it is."""
     places = [i for i, character in enumerate(text) if character.lower() in NEIGHBOURS]
     wanted = max(1, round(SHARES[severity - 1] * len(text)))
     out = list(text)

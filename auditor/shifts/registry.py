@@ -34,7 +34,11 @@ class Shift:
 
 SHIFTS = {
     shift.name: shift
-    for shift in (Shift("blur", "visual", blur), Shift("frost", "visual", frost), Shift("keyboard", "text", keyboard))
+    for shift in (
+        Shift("blur", "visual", blur),
+        Shift("frost", "visual", frost),
+        Shift("keyboard", "text", keyboard),
+    )
 }
 
 

@@ -1,0 +1,30 @@
+"""Both reports of a run, made from the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from auditor.report.html import html
+from auditor.report.json import write_json, write_whole
+from auditor.report.text import summary
+from auditor.store import Store
+from schemas.report import Example, Report
+
+__all__ = ["summary", "write_reports"]
+
+
+def write_reports(source: Store | Report, out: Path, examples: Sequence[Example] | None = None) -> Report:
+    """Write `report.json` and `report.html` into the folder `out`, and return the report.
+
+    `source` is a store, whose latest run is taken with its examples, or a report. `examples` are shown
+    instead of the store's; an empty list shows none.
+    """
+    if isinstance(source, Store):
+        report = source.load_report()
+        shown = source.load_examples(report.run.run_id) if examples is None else examples
+    else:
+        report, shown = source, examples or ()
+    write_json(report, out / "report.json")
+    write_whole(out / "report.html", html(report, shown))
+    return report

@@ -1,0 +1,45 @@
+"""Numbers as people read them: signed, of even length, with a dash where there is none."""
+
+from __future__ import annotations
+
+from schemas.report import Interval
+
+NONE = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """1234.5 -> 1,234.5; 0.12345 -> 0.123; a true minus sign, so that columns line up."""
+    if value is None:
+        return NONE
+    magnitude = abs(value)
+    if magnitude >= 1000:
+        text = f"{value:,.0f}"
+    elif magnitude >= 100:
+        text = f"{value:.1f}"
+    elif value and magnitude < 0.5 * 10**-digits:
+        text = f"{value:.0e}"
+    else:
+        text = f"{value:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def interval(value: Interval | None, digits: int = 3) -> str:
+    return "" if value is None else f"[{number(value[0], digits)}, {number(value[1], digits)}]"
+
+
+def p_value(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.0f}%"
+
+
+def count(value: int | None) -> str:
+    return NONE if value is None else f"{value:,}"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -1,0 +1,145 @@
+"""Plain sentences for the names that the report uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.record import Reason
+
+STATUS = {"pass": "Pass", "warn": "Warning", "fail": "Fail", "undecided": "Undecided"}
+STATUS_SIGN = {"pass": "✓", "warn": "!", "fail": "✕", "undecided": "?"}
+STATUS_ORDER = {"fail": 0, "warn": 1, "undecided": 2, "pass": 3}
+
+MODALITY = {"image": "Images", "text": "Text", "joint": "Image and text together", "response": "Responses"}
+
+FAMILY = {
+    "id": "In-distribution",
+    "visual": "Visual shift",
+    "text": "Text shift",
+    "joint": "Visual and text shift",
+    "natural": "Natural shift",
+    "mix": "New mix of known inputs",
+    "window": "Window",
+}
+
+BOUND = {
+    "scaled": "Scaled bound (as published, no entropy)",
+    "partial": "Partial bound (inputs only, no references needed)",
+    "theorem_4_5": "Theorem 4.5",
+    "theorem_4_5_split": "Theorem 4.5, split",
+    "theorem_4_6": "Theorem 4.6",
+    "corollary_d12": "Corollary D.12",
+    "joint": "Joint bound",
+    "measured": "Bound with the measured entropy shift",
+    "sound": "Sound bound (quantised responses)",
+    "sound_label_free": "Sound bound, no references",
+}
+
+MEASURE = {
+    "emi": "EMI",
+    "emid": "EMID",
+    "accuracy": "Accuracy",
+    "win_rate": "Win rate",
+    "delta": "Response-to-reference divergence",
+    "mi_model": "I(X; response)",
+    "mi_reference": "I(X; reference)",
+    "scaled": "Scaled bound",
+    "partial": "Partial bound",
+}
+
+QUARANTINE = {
+    Reason.UNREADABLE_LINE: "The line is not valid JSON, or not valid UTF-8.",
+    Reason.NOT_AN_OBJECT: "The line is JSON, but not an object with fields.",
+    Reason.MISSING_ID: "The row has no record_id.",
+    Reason.DUPLICATE_ID: "Another row before it has the same record_id.",
+    Reason.MISSING_INPUT: "The row has neither an image nor a query.",
+    Reason.IMAGE_MISSING: "The image file that the row names does not exist.",
+    Reason.IMAGE_OUTSIDE_ROOT: "The image path leads outside the declared media folder, so it was not opened.",
+    Reason.IMAGE_CORRUPT: "The image cannot be decoded.",
+    Reason.IMAGE_TOO_LARGE: "The image has more bytes or pixels than the limits allow.",
+    Reason.URL_NOT_ALLOWED: "The image is a URL that is not on the allow-list, so it was not fetched.",
+    Reason.TEXT_TOO_LONG: "A text is longer than the limit.",
+    Reason.EMPTY_RESPONSE: "The model's response is empty.",
+    Reason.BAD_TIMESTAMP: "The timestamp cannot be read.",
+    Reason.NON_FINITE_EMBEDDING: "The encoder gave a vector with a number that is not finite.",
+    Reason.MODEL_FAILED: "The model failed on this row, and failed again on a second try.",
+}
+
+GLOSSARY = (
+    ("Nats", "Units of information in natural logarithms: 1 nat is 1.44 bits."),
+    (
+        "EMI",
+        "Effective mutual information: how much the model's responses have to do with what was asked, less what"
+        " the references have to do with it. Higher is better; near zero means as relevant as the references."
+        " Only differences between scenarios under one critic mean something, not the value itself.",
+    ),
+    (
+        "EMID",
+        "EMI on the in-distribution records minus EMI here: the relevance lost under the shift. Zero: nothing"
+        " lost. Positive: the model became less relevant. Negative: it became more so.",
+    ),
+    (
+        "Interval",
+        "The range that the paired bootstrap gives the measure at the stated level. Where an interval of EMID"
+        " holds zero, no loss has been shown.",
+    ),
+    (
+        "Bound",
+        "The most EMID could be, given how far the inputs and responses are from the in-distribution ones. It is"
+        " computed from estimates (plug-in), so it is an estimate as well and not a guarantee. “Incomplete” means"
+        " that a term could not be computed; the value is then over the terms listed, and the true one is larger.",
+    ),
+    (
+        "Scaled and partial bound",
+        "Scaled: the form that the paper's figures show, without the entropy factor; compare scenarios by it, do"
+        " not read it in nats. Partial: its input terms alone, √D(images) + √D(text): needs no references.",
+    ),
+    (
+        "RJSD value, excess, corrected",
+        "A distance between two sets of embeddings, from 0 to log 2 = 0.693. The raw value is far too large when"
+        " rows are few. Excess takes off what the same rows give without any shift, so it is 0 without a shift at"
+        " every size. Corrected is the jackknife's estimate of the large-sample value; blank where rows are too"
+        " few for it.",
+    ),
+    (
+        "p-value",
+        "How often a difference this large would come up if nothing had shifted, found by permuting rows. Adjusted"
+        " p-values (Holm) account for the number of tests. Small p says that there is a shift, not that it is large.",
+    ),
+    ("Verdict", "Pass, warning, fail, or undecided where the rows are too few to say. The sentence beside it says why."),
+)
+
+
+def quarantine_sentence(reason: str) -> str:
+    try:
+        return QUARANTINE[Reason(reason)]
+    except ValueError:
+        return "No description."
+
+
+def measure(path: str) -> str:
+    """`bounds.scaled.value` -> Scaled bound."""
+    parts = [part for part in path.split(".") if part not in {"bounds", "divergences", "value"}]
+    for part in reversed(parts):
+        if part in MEASURE:
+            return MEASURE[part]
+    if len(parts) == 2 and parts[0] in MODALITY:
+        return f"{MODALITY[parts[0]]}: {parts[1]}"
+    return MODALITY.get(path, path)
+
+
+def family(name: str | None) -> str:
+    return FAMILY.get(name or "", name or "Other")
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Each name without what all begin with, up to a separator: published names share a long beginning."""
+    unique = list(dict.fromkeys(names))
+    if len(unique) < 3:
+        return {name: name for name in unique}
+    low, high = min(unique), max(unique)
+    same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    cut = max(low[:same].rfind(separator) for separator in "_-./ ") + 1
+    if cut < 6 or any(len(name) == cut for name in unique):
+        cut = 0
+    return {name: name[cut:] for name in unique}

@@ -1,0 +1,370 @@
+"""The pool over real local Ray processes: the same bits from any number of workers, and after any death."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray import cloudpickle
+
+from actors.cluster import PoolSize, connect
+from actors.embed import EmbedSettings, EmbedWorker
+from actors.generate import GenerateSettings, GenerateWorker
+from actors.pool import ShardResult, identify, run_shards
+from actors.sketch import SketchSettings, SketchWorker
+from auditor.cache import Failure
+from auditor.embeddings import EmbeddingStore
+from auditor.errors import AuditError, BadInput
+from auditor.estimators.club import CLUB
+from auditor.records.media import MediaPolicy
+from auditor.responses import ResponseStore
+from auditor.rows import RowKeys
+from auditor.shards import cut, image_item, prompt_item, text_item
+from auditor.sketching import merged, read_sketches, row_items
+from schemas.config import WorkersConfig
+from schemas.record import Image, Reason
+from schemas.response import Answer
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Projection:
+    """An encoder that is really one: byte counts, through a fixed random matrix, in batches of 8."""
+
+    modality = "text"
+    dim = 16
+
+    def __init__(self, slow=0.0, identity="projection", pids=None):
+        self.identity, self._slow = identity, slow
+        if pids is not None:
+            (pids / str(os.getpid())).touch()
+        self._matrix = np.random.default_rng(0).normal(size=(256, 16)).astype(np.float32)
+
+    def encode(self, contents):
+        out = []
+        for start in range(0, len(contents), 8):
+            counts = np.zeros((8, 256), np.float32)
+            for row, text in enumerate(contents[start : start + 8]):
+                act_on(text)
+                data = text if isinstance(text, bytes) else text.encode()
+                counts[row] = np.bincount(np.frombuffer(data, np.uint8), minlength=256)
+            time.sleep(self._slow)
+            out.append((counts @ self._matrix)[: len(contents) - start])
+        return np.concatenate(out)
+
+
+def act_on(text):
+    """Contents can misbehave: raise; end the process (always, or the first time only); hang."""
+    if text == "raise":
+        raise RuntimeError("no such luck")
+    if text == "hang":
+        time.sleep(600)
+    if text == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if isinstance(text, str) and text.startswith("die once "):
+        mark = Path(text.removeprefix("die once "))
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Images(Projection):
+    modality = "image"
+
+
+class Echo:
+    """Answers with the prompt, the seed's number and how many bytes its images have."""
+
+    identity = "echo"
+
+    def generate(self, prompts, seed):
+        return [
+            Answer((f"{p.text} {seed % 1000} {sum(map(len, p.images))}",), (-1.0,), (2,))
+            if p.text != "fail"
+            else Answer(error="no")
+            for p in prompts
+        ]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with connect(WorkersConfig(cpu=3)) as found:
+        assert found.started and found.pool(1).workers == 3
+        yield found
+
+
+def size(workers):
+    return PoolSize(workers, 1, 0.0)
+
+
+def contents(n, *extra):
+    texts = [f"text {i}" for i in range(n)]
+    for position, text in enumerate(extra):
+        texts.insert(3 + 7 * position, text)
+    return [text_item(text) for text in texts]
+
+
+def embed(folder, items, workers=2, slow=0.0, pids=None, **options):
+    folder.mkdir(exist_ok=True)
+    settings = EmbedSettings(partial(Projection, slow, pids=pids), folder, "projection")
+    return run_shards(EmbedWorker, settings, cut(items, 16, "p"), size(workers), stage="embed", **options)
+
+
+def make(worker, settings, shards, workers):
+    """Rows and errors, over a pool or (no workers) in a plain loop."""
+    if workers:
+        tally = run_shards(worker, settings, shards, size(workers), stage="make")
+        return tally.done, tally.errors
+    one = worker(settings)
+    results = [one.run(shard) for shard in shards]
+    return sum(r.rows for r in results), sum(r.errors for r in results)
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def plain_folder(tmp_path_factory):
+    """What a loop without Ray makes of 100 texts."""
+    folder = tmp_path_factory.mktemp("plain")
+    worker = EmbedWorker(EmbedSettings(Projection, folder))
+    for shard in cut(contents(100), 16, "p"):
+        worker.run(shard)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(plain_folder):
+    return digests(plain_folder)
+
+
+def test_the_same_bits_from_any_number_of_workers(cluster, plain, tmp_path):
+    for workers in (1, 2, 3):
+        seen = []
+        tally = embed(tmp_path / str(workers), contents(100), workers, on_done=seen.append)
+        assert (tally.done, tally.total, tally.errors) == (100, 100, 0)
+        assert digests(tmp_path / str(workers)) == plain
+        assert sorted(r.shard + ".parquet" for r in seen) == sorted(plain)
+        assert all(isinstance(r, ShardResult) and r.seconds >= 0 for r in seen)
+
+
+def test_killed_workers_are_replaced_and_nothing_changes(cluster, plain, tmp_path):
+    """kill -9 from outside, of one worker after another."""
+    pids, killed = tmp_path / "pids", []
+    pids.mkdir()
+
+    def kill_one(result):
+        alive = [int(p.name) for p in pids.iterdir() if int(p.name) not in killed]
+        if alive and len(killed) < 2:
+            killed.append(alive[0])
+            os.kill(alive[0], signal.SIGKILL)
+
+    tally = embed(tmp_path / "out", contents(100), 2, slow=0.1, pids=pids, on_done=kill_one)
+    assert len(killed) == 2 and tally.done == 100
+    assert {n: d for n, d in digests(tmp_path / "out").items() if not n.startswith(".")} == plain
+
+
+def test_a_row_that_raises_costs_nobody_else_anything(cluster, tmp_path):
+    """Its place is filled, so the shard's other rows have the bits they have beside any harmless row."""
+    items = contents(40, "raise")
+    tally = embed(tmp_path / "out", items)
+    assert (tally.done, tally.errors) == (41, 1)
+    store = EmbeddingStore(tmp_path / "out")
+    assert store.errors() == {
+        text_item("raise").key: Failure(Reason.MODEL_FAILED, "RuntimeError: no such luck")
+    }
+    embed(tmp_path / "fine", contents(40, "quiet"))
+    keys = [item.key for item in contents(40)]
+    assert (store.rows(keys) == EmbeddingStore(tmp_path / "fine").rows(keys)).all()
+
+
+def test_a_worker_that_dies_in_a_shard_once_is_forgiven(cluster, tmp_path):
+    items = contents(40, f"die once {tmp_path / 'mark'}")
+    tally = embed(tmp_path / "out", items)
+    assert tally.done == 41 and (tmp_path / "mark").exists()
+    assert EmbeddingStore(tmp_path / "out").rows([i.key for i in items]).shape == (41, 16)
+
+
+def test_a_shard_that_always_kills_its_worker_ends_the_run(cluster, tmp_path):
+    items = contents(60, "die")
+    deadly = cut(items, 16, "p")[0].name
+    with pytest.raises(AuditError, match=rf"embed: shard {deadly} failed 2 times .* the worker died"):
+        embed(tmp_path / "out", items, retries=1)
+    kept = digests(tmp_path / "out")
+    assert not any(name.startswith(".") or deadly in name for name in kept)
+
+
+def test_a_shard_that_hangs_ends_the_run(cluster, tmp_path):
+    waits = []
+
+    class Watch:
+        def update(self, tally):
+            pass
+
+        def waiting(self, what):
+            waits.append(what)
+
+    items = contents(20, "hang")
+    name = cut(items, 16, "p")[0].name
+    with pytest.raises(AuditError, match=rf"nothing was done for .* waiting for shard {name} \(process \d+"):
+        embed(tmp_path / "out", items, stall_seconds=8.0, progress=Watch())
+    assert waits and name in waits[-1]
+
+
+def test_interrupted_and_run_again(cluster, plain, tmp_path):
+    """Ctrl-C in the middle: whole shards stay; the second run does only the rest, and comes to the same."""
+    out = tmp_path / "out"
+
+    def interrupt(result):
+        if len(list(out.glob("*.parquet"))) >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(out, contents(100), slow=0.1, on_done=interrupt)
+    time.sleep(0.5)
+    kept = {name: d for name, d in digests(out).items() if not name.startswith(".")}
+    assert 2 <= len(kept) < 7 and kept.items() <= plain.items()
+    store = EmbeddingStore(out)
+    again = cut(contents(100), 16, "p", done=store)
+    assert {s.name + ".parquet" for s in again} == plain.keys() - kept.keys()
+    settings = EmbedSettings(Projection, out)
+    done = run_shards(EmbedWorker, settings, again, size(2), stage="embed").done
+    assert done + len(store) == 100
+    assert {n: d for n, d in digests(out).items() if not n.startswith(".")} == plain
+
+
+def test_shards_that_are_done_are_skipped(cluster, tmp_path):
+    shards = cut(contents(40), 16, "p")
+    tally = embed(tmp_path / "out", contents(40), done={shards[0].name, shards[2].name})
+    assert tally.total == tally.done == 16
+
+
+def test_an_error_made_for_the_user_comes_at_once(cluster, tmp_path):
+    def no_weights():
+        raise BadInput("no such weights")
+
+    with pytest.raises(BadInput, match=r"^no such weights$"):
+        run_shards(EmbedWorker, EmbedSettings(no_weights), cut(contents(3), 2, "p"), size(1), stage="embed")
+    other = EmbedSettings(Projection, tmp_path, identity="another")
+    with pytest.raises(AuditError, match="projection instead of another"):
+        run_shards(EmbedWorker, other, cut(contents(3), 2, "p"), size(1), stage="embed")
+    with pytest.raises(AuditError, match=r"a worker failed 1 times .* ZeroDivisionError"):
+        broken = EmbedSettings(lambda: 1 / 0)
+        run_shards(EmbedWorker, broken, cut(contents(3), 2, "p"), size(1), stage="embed", retries=0)
+
+
+def test_a_worker_tells_its_identity(cluster):
+    assert identify(EmbedWorker, EmbedSettings(partial(Projection, identity="me")), size(1)) == "me"
+    with pytest.raises(AuditError, match="a worker could not start: ZeroDivisionError"):
+        identify(EmbedWorker, EmbedSettings(lambda: 1 / 0), size(1))
+
+
+def test_workers_that_never_find_room_are_said_to_be_missing(cluster, tmp_path):
+    with pytest.raises(AuditError, match=r"waiting for 1 workers to start; the cluster has 3 CPUs"):
+        run_shards(
+            EmbedWorker,
+            EmbedSettings(Projection, tmp_path),
+            cut(contents(3), 2, "p")[:1],
+            PoolSize(1, 64, 0.0),
+            stage="embed",
+            stall_seconds=2.0,
+        )
+
+
+def test_images_are_read_by_the_media_policy(cluster, tmp_path):
+    media, out = tmp_path / "media", tmp_path / "out"
+    media.mkdir()
+    out.mkdir()
+    (media / "a.png").write_bytes(b"aaab")
+    digest = hashlib.sha256(b"aaab").hexdigest()
+    inline = Image(data=b"zz", digest=hashlib.sha256(b"zz").hexdigest())
+    items = [
+        image_item(Image(path="a.png", digest=digest)),
+        image_item(inline),
+        image_item(Image(path="gone.png", digest="0" * 64)),
+        image_item(Image(path="../x.png", digest="1" * 64)),
+        image_item(Image(path="a.png", digest="2" * 64)),
+    ]
+    settings = EmbedSettings(Images, out, media=MediaPolicy(root=media))
+    tally = run_shards(EmbedWorker, settings, cut(items, 16, "i"), size(1), stage="embed")
+    assert (tally.done, tally.errors) == (5, 3)
+    store = EmbeddingStore(out)
+    assert {k[0]: f.reason for k, f in store.errors().items()} == {
+        "0": Reason.IMAGE_MISSING,
+        "1": Reason.IMAGE_OUTSIDE_ROOT,
+        "2": Reason.IMAGE_CORRUPT,
+    }
+    raw = Images().encode([b"aaab", b"zz"])
+    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+    np.testing.assert_allclose(store.rows([digest, inline.digest]), raw, atol=1e-6)
+
+
+def test_answers_are_the_same_from_any_number_of_workers(cluster, tmp_path):
+    image = Image(data=b"1234567", digest=hashlib.sha256(b"1234567").hexdigest())
+    gone = Image(path="gone.png", digest="0" * 64)
+    items = [prompt_item((image,), f"q{i}") for i in range(20)]
+    items += [prompt_item((), "fail"), prompt_item((gone,), "q")]
+    made = []
+    for workers in (0, 2):
+        out = tmp_path / str(workers)
+        out.mkdir()
+        settings = GenerateSettings(Echo, seed=7, folder=out, media=MediaPolicy(root=tmp_path))
+        assert make(GenerateWorker, settings, cut(items, 4, "g"), workers) == (22, 2)
+        made.append(digests(out))
+    assert made[0] == made[1]
+    store = ResponseStore(tmp_path / "2")
+    first, last, failed, lost = store.answers([items[i].key for i in (0, 19, 20, 21)])
+    assert first.texts[0].startswith("q0 ") and first.texts[0].endswith(" 7")
+    assert first.texts[0].split()[1] != last.texts[0].split()[1]  # a seed a shard
+    assert failed.error == "model_failed: no" and lost.error.startswith("image_missing: ")
+
+
+def test_the_driver_is_killed_and_another_takes_over(tmp_path):
+    """kill -9 of the driver: its orphans may write on for seconds, and harm nothing."""
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import importlib.util
+spec = importlib.util.spec_from_file_location("pool_tests", {__file__!r})
+module = importlib.util.module_from_spec(spec); sys.modules["pool_tests"] = module
+spec.loader.exec_module(module)
+with module.connect(module.WorkersConfig(cpu=2)):
+    module.embed(module.Path({str(tmp_path / "out")!r}), module.contents(100), 2, slow=0.3)
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen([sys.executable, "-c", code], env=env)
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "out").glob("*.parquet"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    store = EmbeddingStore(tmp_path / "out")
+    assert 32 <= len(store) < 100
+    worker = EmbedWorker(EmbedSettings(Projection, tmp_path / "out"))
+    for shard in cut(contents(100), 16, "p", done=store):
+        worker.run(shard)
+    assert len(EmbeddingStore(tmp_path / "out")) == 100
+
+
+def test_sketches_are_the_same_from_any_number_of_workers(cluster, plain_folder, tmp_path):
+    keys = [item.key for item in contents(100)]
+    x, y = np.random.default_rng(0).normal(size=(2, 40, 16))
+    CLUB(hidden=4, steps=5).fit(x, y).save(tmp_path / "critic.safetensors")
+    rows = [RowKeys(f"r{i}", f"r{i}", (), keys[i], keys[i + 30], keys[i + 60]) for i in range(40)]
+    shards = cut(row_items(rows), 12, "s")
+    totals = []
+    for workers in (0, 2):
+        out = tmp_path / str(workers)
+        out.mkdir()
+        settings = SketchSettings(out, plain_folder, None, (tmp_path / "critic.safetensors",), sample=20)
+        make(SketchWorker, settings, shards, workers)
+        totals.append(merged(read_sketches(out / f"{s.name}.npz") for s in shards).to_arrays())
+    assert all((totals[0][name] == totals[1][name]).all() for name in totals[0])
+    assert totals[0]["sketch.x.n"] == 40 and len(totals[0]["club.emi_model.0.n"]) == 60
