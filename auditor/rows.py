@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -144,8 +144,12 @@ def usable(
     return kept, aside
 
 
-def _without(row: RowKeys, names: Iterable[str]) -> RowKeys:
-    return replace(row, **dict.fromkeys(names))
+def _without(row: RowKeys, names: Container[str]) -> RowKeys:
+    return replace(
+        row,
+        response=None if "response" in names else row.response,
+        reference=None if "reference" in names else row.reference,
+    )
 
 
 def unanswered(

@@ -24,7 +24,8 @@ ORPHAN_SECONDS = 3600.0
 Kind = Literal["responses", "embeddings", "sketches", "critics"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
+# With a host: ours; without: a record file's, which only the driver writes.
+_TEMPORARY = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)[.-][0-9a-f]{8}\.tmp")
 
 
 def safe_name(name: str) -> str:
@@ -177,7 +178,7 @@ def sweep(root: Path) -> int:
         if match is None:
             continue
         try:
-            dead = match["host"] == _host() and not _alive(int(match["pid"]))
+            dead = match["host"] in (None, _host()) and not _alive(int(match["pid"]))
             if dead or time.time() - file.stat().st_mtime > ORPHAN_SECONDS:
                 file.unlink()
                 swept += 1

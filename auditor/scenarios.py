@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from auditor import __version__
@@ -28,7 +29,7 @@ from auditor.records import (
 )
 from auditor.records.sources import fingerprint
 from auditor.rundir import RunDir, digest, write_bytes
-from auditor.shifts import apply_shift, family_of
+from auditor.shifts import apply_shift, find_shift
 from schemas.config import AuditConfig, DataConfig, ScenarioSpec
 from schemas.record import Image, Quarantined, Record
 
@@ -157,8 +158,8 @@ def _refuse(name: str, spec: ScenarioSpec, *keys: str) -> None:
 def _perturbed(name: str, spec: ScenarioSpec, of: Source, config: AuditConfig, run: RunDir) -> Source:
     """The admitted ID records, perturbed: their own fingerprint and seed make the copy's."""
     steps = [(p.shift, p.severity) for p in spec.shifts]
-    families = {family_of(shift) for shift, _ in steps}
-    family = spec.family or (families.pop() if len(families) == 1 else "joint")
+    families = {find_shift(shift, severity).family for shift, severity in steps}
+    family = spec.family or (str(families.pop()) if len(families) == 1 else "joint")
 
     def rows() -> Rows:
         scenario = gather(of, run, config.data)
@@ -168,7 +169,7 @@ def _perturbed(name: str, spec: ScenarioSpec, of: Source, config: AuditConfig, r
 
 
 def _with_bytes(scenario: Scenario, policy: MediaPolicy) -> Iterator[Record]:
-    """The records with their images' bytes; one whose image went away since is left to be missed in pairing."""
+    """The records with their images' bytes; one whose image went away since is left out."""
     for batch in scenario.batches():
         for record in batch:
             try:
@@ -190,7 +191,7 @@ def _llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
         for name, spec in data.scenarios.items():
             if name not in known:
                 raise BadInput(
-                    f"data.scenarios: no scenario {name!r} under {data.root}; it has {', '.join(known[:5])}, ..."
+                    f"data.scenarios: no scenario {name!r} under {data.root}; it has {', '.join(known[:4])}, ..."
                 )
             if spec != ScenarioSpec(family=spec.family):
                 raise BadInput(f"data.scenarios.{name}: only `family` can be set for a published scenario")
@@ -201,9 +202,7 @@ def _llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
         given = data.scenarios.get(name)
         family = (given.family if given else None) or _published_family(name, known[0])
         files = f"{data.root}/responses/*.jsonl"
-        yield Source(
-            name, family, f"llavabench {name} {fingerprint(files)}", lambda name=name: bench.records(name)
-        )
+        yield Source(name, family, f"llavabench {name} {fingerprint(files)}", partial(bench.records, name))
 
 
 def _published_family(name: str, first: str) -> str:

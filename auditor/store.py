@@ -50,7 +50,16 @@ _Values = dict[str, Any]
 _Batch = defaultdict[str, list[_Values]]
 """Rows to insert, by table: one insert a table, however many results are written."""
 
-_OF_RESULT = ("results", "intervals", "bounds", "divergences", "label_free", "descriptors", "missing", "notes")
+_OF_RESULT = (
+    "results",
+    "intervals",
+    "bounds",
+    "divergences",
+    "label_free",
+    "descriptors",
+    "missing",
+    "notes",
+)
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
 _RUN_JSON = ("config", "versions", "encoders", "models", "thresholds")
 _ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict"})
@@ -208,7 +217,9 @@ class Store:
     @contextmanager
     def _reading(self) -> Iterator[_Connection]:
         if not self.path.is_file():
-            raise BadInput(f"{self.path}: no such store; give the folder that an audit wrote its results into")
+            raise BadInput(
+                f"{self.path}: no such store; give the folder that an audit wrote its results into"
+            )
         con = self._connect(read_only=True)
         try:
             yield con
@@ -319,7 +330,9 @@ def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
         batch["bounds"].append(key | {"pos": pos, "form": form} | values | _limits(bound.interval))
     for pos, (modality, divergence) in enumerate(row.divergences.items()):
         values = divergence.model_dump(exclude={"interval"})
-        batch["divergences"].append(key | {"pos": pos, "modality": modality} | values | _limits(divergence.interval))
+        batch["divergences"].append(
+            key | {"pos": pos, "modality": modality} | values | _limits(divergence.interval)
+        )
     if row.label_free is not None:
         batch["label_free"].append(key | row.label_free.model_dump())
     for pos, (name, value) in enumerate(row.descriptors.items()):

@@ -97,6 +97,10 @@ def test_the_sweep_spares_the_living_and_the_foreign_until_they_are_old(tmp_path
     foreign = tmp_path / "run" / ".b.parquet.00000000-1-0123abcd.tmp"
     foreign.touch()
     assert sweep(tmp_path) == 0
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / "run" / f".id.parquet.{dead.pid}.0123abcd.tmp").touch()  # of a record file
+    assert sweep(tmp_path) == 1
     old = time.time() - ORPHAN_SECONDS - 1
     os.utime(foreign, (old, old))
     assert sweep(tmp_path) == 1 and keep.exists()

@@ -14,7 +14,7 @@ from auditor.interface import Encoder, Modality
 
 Loader = Callable[..., Encoder]
 
-IMAGE_BATCH = 32
+IMAGE_BATCH = 16
 TEXT_BATCH = 16
 
 

@@ -1,8 +1,8 @@
 """A small world where the truth is known: scenes, questions, true answers, and trained tiny models.
 
-    items = list(lab_items(100, seed=0, language="de"))      # picture, query, reference, truth
-    graded_score("red", items[0].truth)                      # 0..1; or truth_of(record_tags)
-    weights_dir("mllm-strong")                               # a directory that transformers loads
+items = list(lab_items(100, seed=0, language="de"))      # picture, query, reference, truth
+graded_score("red", items[0].truth)                      # 0..1; or truth_of(record_tags)
+weights_dir("mllm-strong")                               # a directory that transformers loads
 """
 
 from auditor.lab.lexicon import KINDS, LANGUAGE_NAMES, LANGUAGES

@@ -135,7 +135,11 @@ _DE = Lexicon(
             "Was für eine Form hat das {c.one} Objekt?",
             "Nenne die Form, die das {c.one} Objekt hat.",
         ),
-        "count": ("Wie viele Objekte gibt es?", "Wie viele Objekte siehst du?", "Nenne die Anzahl der Objekte."),
+        "count": (
+            "Wie viele Objekte gibt es?",
+            "Wie viele Objekte siehst du?",
+            "Nenne die Anzahl der Objekte.",
+        ),
         "count_of": (
             "Wie viele {c.many} Objekte gibt es?",
             "Wie viele {c.many} Objekte siehst du?",

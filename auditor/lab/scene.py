@@ -56,7 +56,9 @@ _DIGIT_ROWS: Final = (
     (7, 5, 7, 5, 7),
     (7, 5, 7, 1, 7),
 )
-_GLYPHS: Final = np.array([[[(r >> (2 - c)) & 1 for c in range(3)] for r in rows] for rows in _DIGIT_ROWS], dtype=bool)
+_GLYPHS: Final = np.array(
+    [[[(r >> (2 - c)) & 1 for c in range(3)] for r in rows] for rows in _DIGIT_ROWS], dtype=bool
+)
 _YX: Final = np.mgrid[0:TILE, 0:TILE].astype(np.float32) + 0.5
 _RAMP: Final = np.linspace(0.0, 1.0, SIZE, dtype=np.float32)
 _CENTRED: Final = np.linspace(-1.0, 1.0, SIZE, dtype=np.float32)
@@ -150,7 +152,9 @@ class SceneLaw:
             weights = getattr(self, part.name)
             unknown = set(weights) - set(allowed[part.name])
             if unknown:
-                raise ValueError(f"SceneLaw.{part.name}: unknown keys {sorted(unknown)}, known {allowed[part.name]}")
+                raise ValueError(
+                    f"SceneLaw.{part.name}: unknown keys {sorted(unknown)}, known {allowed[part.name]}"
+                )
             if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
                 raise ValueError(f"SceneLaw.{part.name}: weights must be non-negative with a positive sum")
         low, high = self.strangeness

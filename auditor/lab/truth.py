@@ -12,7 +12,9 @@ from auditor.lab.scene import COLOURS, SHAPES, TEXTURES
 
 _NUMBER_WORDS: Final = {
     word: number
-    for number, word in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"))
+    for number, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    )
 } | {"no": 0, "none": 0}
 _SYNONYMS: Final = {
     "violet": "purple",
@@ -54,7 +56,9 @@ def _only(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
 
 
 def _number(words: list[str]) -> int | None:
-    found = {int(w[:4]) if w.isdigit() else _NUMBER_WORDS[w] for w in words if w.isdigit() or w in _NUMBER_WORDS}
+    found = {
+        int(w[:4]) if w.isdigit() else _NUMBER_WORDS[w] for w in words if w.isdigit() or w in _NUMBER_WORDS
+    }
     return found.pop() if len(found) == 1 else None
 
 
@@ -74,7 +78,9 @@ def graded_score(answer: str, truth: Truth) -> float:
     if truth.kind == "position":
         colour, shape = truth.answer.split()
         return ((_only(words, COLOURS) == colour) + (_only(words, SHAPES) == shape)) / 2.0
-    vocabulary = {"colour": COLOURS, "shape": SHAPES, "texture": TEXTURES, "relation": ("yes", "no")}[truth.kind]
+    vocabulary = {"colour": COLOURS, "shape": SHAPES, "texture": TEXTURES, "relation": ("yes", "no")}[
+        truth.kind
+    ]
     return float(_only(words, vocabulary) == truth.answer)
 
 

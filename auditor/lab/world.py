@@ -77,7 +77,9 @@ class LabItem:
         ]
 
 
-def lab_item(index: int, seed: int = 0, language: str = "en", mix: Mix | None = None, pool: str = "id") -> LabItem:
+def lab_item(
+    index: int, seed: int = 0, language: str = "en", mix: Mix | None = None, pool: str = "id"
+) -> LabItem:
     """Item ``index`` of the scenario ``(seed, pool, mix)``, asked in ``language``; ``mix`` overrides the pool's own."""
     if language not in LANGUAGES:
         raise ValueError(f"unknown language {language!r}; known: {', '.join(LANGUAGES)}")

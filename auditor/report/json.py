@@ -19,7 +19,9 @@ def report_schema() -> dict[str, Any]:
 
     Made in serialization mode: every field is always written, so every field is required.
     """
-    return {"$schema": Draft202012Validator.META_SCHEMA["$id"]} | Report.model_json_schema(mode="serialization")
+    return {"$schema": Draft202012Validator.META_SCHEMA["$id"]} | Report.model_json_schema(
+        mode="serialization"
+    )
 
 
 def schema_text() -> str:

@@ -106,7 +106,10 @@ GLOSSARY = (
         "How often a difference this large would come up if nothing had shifted, found by permuting rows. Adjusted"
         " p-values (Holm) account for the number of tests. Small p says that there is a shift, not that it is large.",
     ),
-    ("Verdict", "Pass, warning, fail, or undecided where the rows are too few to say. The sentence beside it says why."),
+    (
+        "Verdict",
+        "Pass, warning, fail, or undecided where the rows are too few to say. The sentence beside it says why.",
+    ),
 )
 
 
@@ -138,7 +141,9 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     if len(unique) < 3:
         return {name: name for name in unique}
     low, high = min(unique), max(unique)
-    same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    same = next(
+        (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
+    )
     cut = max(low[:same].rfind(separator) for separator in "_-./ ") + 1
     if cut < 6 or any(len(name) == cut for name in unique):
         cut = 0

@@ -93,7 +93,9 @@ def export(model: nn.Module, tokenizer: PreTrainedTokenizerFast, directory: Path
             },
         }
         (scratch / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-        weights = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items() if k != "attn_mask"}
+        weights = {
+            k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items() if k != "attn_mask"
+        }
         save_file(weights, scratch / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
@@ -115,7 +117,10 @@ def train_clip(
     eyes = load_checkpoint(work / "vision.pt")
     if eyes is None:
         raise FileNotFoundError(f"{work / 'vision.pt'}: train the vision stage first (--stage vision)")
-    copy_tower(model.visual, {k.removeprefix("tower."): v for k, v in eyes["model"].items() if k.startswith("tower.")})
+    copy_tower(
+        model.visual,
+        {k.removeprefix("tower."): v for k, v in eyes["model"].items() if k.startswith("tower.")},
+    )
     optimiser = Optimiser(model, lr, steps, lambda n, p: p.ndim == 2 and "resblocks" in n)
     start, clock = 0, Clock()
     saved = load_checkpoint(work / "clip.pt")
@@ -146,7 +151,9 @@ def train_clip(
         optimiser.step(step)
         if (step + 1) % 50 == 0 or step + 1 == steps:
             right = (logits.argmax(1) == same).float().mean().item()
-            log(f"clip {step + 1}/{steps} loss {loss.item():.3f} right caption of {batch} {right:.3f} {clock.seconds:.0f} s")
+            log(
+                f"clip {step + 1}/{steps} loss {loss.item():.3f} right caption of {batch} {right:.3f} {clock.seconds:.0f} s"
+            )
             content = {"model": model.state_dict(), "optimiser": optimiser.state(), "step": step + 1}
             save_checkpoint(work / "clip.pt", {**content, "seconds": clock.seconds})
             export(model, tokenizer, out / "clip")

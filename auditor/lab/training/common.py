@@ -25,7 +25,9 @@ class Muon(torch.optim.Optimizer):
     scaled to AdamW's usual size (0.2 sqrt of the larger side), so both groups can share one learning rate.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+    ):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -52,7 +52,9 @@ class Answerer:
                 images=[picture(item, blur) for item in part], text=prompts, padding=True, return_tensors="pt"
             )
             made = self.model.generate(**inputs, max_new_tokens=8, do_sample=False)
-            out += self.processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            out += self.processor.batch_decode(
+                made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            )
         return out
 
 

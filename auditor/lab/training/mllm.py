@@ -168,7 +168,9 @@ def export(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerF
 class Questioner:
     """Draws packed training rows; tokenised sentences are remembered, for there are only some thousand of them."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, scenes: Sequence[Scene], recipe: Recipe, seed: int):
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, scenes: Sequence[Scene], recipe: Recipe, seed: int
+    ):
         self.tokenizer, self.scenes, self.recipe, self.seed = tokenizer, scenes, recipe, seed
         self._ids: dict[str, list[int]] = {}
 
@@ -217,7 +219,9 @@ def packed_mask(segment: Tensor) -> Tensor:
     return mask.masked_fill_(~see[:, None], torch.finfo(torch.float32).min)
 
 
-def packed_loss(model: LlavaForConditionalGeneration, features: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def packed_loss(
+    model: LlavaForConditionalGeneration, features: Tensor, batch: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
     """Mean loss over answer tokens, and which of them are right; ``features`` (b, 64, vision width)."""
     language = model.model.language_model
     picture = model.model.multi_modal_projector(features)
@@ -246,7 +250,10 @@ def features_of(tower: CLIPVisionModel, count: int, seed: int, cache: Path) -> T
     parts = []
     for start in range(0, count, 4_000):
         images, _ = rendered(min(4_000, count - start), TRAIN_STREAM + seed, FIRST_SCENE + start)
-        parts += [patch_features(tower, pixel_values(b)).half() for b in np.array_split(images, max(1, len(images) // 200))]
+        parts += [
+            patch_features(tower, pixel_values(b)).half()
+            for b in np.array_split(images, max(1, len(images) // 200))
+        ]
     out = torch.cat(parts)
     cache.parent.mkdir(parents=True, exist_ok=True)
     np.save(cache, out.numpy())
@@ -259,7 +266,9 @@ def load_eyes(model: LlavaForConditionalGeneration, checkpoint: Path) -> CLIPVis
     if saved is None:
         raise FileNotFoundError(f"{checkpoint}: train the vision stage first (--stage vision)")
     tower: CLIPVisionModel = model.model.vision_tower
-    tower.load_state_dict({k.removeprefix("tower."): v for k, v in saved["model"].items() if k.startswith("tower.")})
+    tower.load_state_dict(
+        {k.removeprefix("tower."): v for k, v in saved["model"].items() if k.startswith("tower.")}
+    )
     tower.requires_grad_(False)
     return tower
 
@@ -269,7 +278,14 @@ def _is_hidden(name: str, p: Tensor) -> bool:
 
 
 def train_mllm(
-    recipe: Recipe, work: Path, out: Path, *, seed: int = 0, every: int = 200, vocab: int = 1_536, log: Log = print
+    recipe: Recipe,
+    work: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    every: int = 200,
+    vocab: int = 1_536,
+    log: Log = print,
 ) -> LlavaForConditionalGeneration:
     """Train one MLLM and keep the latest weights in ``out / recipe.name``; resumes from ``work``."""
     torch.manual_seed(seed)
@@ -313,5 +329,3 @@ def train_mllm(
             save_checkpoint(work / f"{recipe.name}.pt", content)
             export(model, tokenizer, out / recipe.name)
     return model
-
-

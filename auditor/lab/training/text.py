@@ -54,7 +54,9 @@ def _pairs(pool: int, seed: int) -> list[tuple[str, str]]:
     return out
 
 
-def mask(ids: Tensor, attended: Tensor, tokenizer: PreTrainedTokenizerFast, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def mask(
+    ids: Tensor, attended: Tensor, tokenizer: PreTrainedTokenizerFast, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """BERT's masking: (ids with 15% replaced, labels that are -100 elsewhere), both shaped as ``ids``."""
     special = (ids < 4) | (attended == 0)
     picked = (torch.rand(ids.shape, generator=generator) < 0.15) & ~special
@@ -72,7 +74,9 @@ def export(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, dir
         model.config.architectures = ["XLMRobertaModel"]
         model.config.save_pretrained(scratch)
         path = scratch / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float32"}, indent=2, sort_keys=True) + "\n")
+        path.write_text(
+            json.dumps({**json.loads(path.read_text()), "dtype": "float32"}, indent=2, sort_keys=True) + "\n"
+        )
         weights = {k: v.to(torch.float16).contiguous() for k, v in model.roberta.state_dict().items()}
         # XLMRobertaModel has a pooler that a masked language model does not train: identity, and unused here.
         weights["pooler.dense.weight"] = torch.eye(model.config.hidden_size, dtype=torch.float16)

@@ -23,14 +23,23 @@ from auditor.lab.training.common import Clock, Log, Optimiser, load_checkpoint, 
 
 PATCH: Final = 8
 GRID: Final = SIZE // PATCH
-HEADS: Final = {"exists": 2, "shape": len(SHAPES), "colour": len(COLOURS), "texture": len(TEXTURES), "digit": 10, "quadrant": 4}
+HEADS: Final = {
+    "exists": 2,
+    "shape": len(SHAPES),
+    "colour": len(COLOURS),
+    "texture": len(TEXTURES),
+    "digit": 10,
+    "quadrant": 4,
+}
 TRAIN_STREAM: Final = 1_000
 """Seeds of training scenes are ``TRAIN_STREAM + seed``; no other part of the lab draws from there."""
 MEAN: Final = (0.45, 0.42, 0.40)
 STD: Final = (0.28, 0.26, 0.26)
 
 # (64,) quadrant of each patch token, row by row.
-PATCH_QUADRANT: Final = np.array([2 * (p // GRID * 2 // GRID) + (p % GRID * 2 // GRID) for p in range(GRID * GRID)])
+PATCH_QUADRANT: Final = np.array(
+    [2 * (p // GRID * 2 // GRID) + (p % GRID * 2 // GRID) for p in range(GRID * GRID)]
+)
 
 
 def vision_config(width: int = 128, layers: int = 4) -> CLIPVisionConfig:
@@ -115,10 +124,17 @@ def attribute_loss(logits: list[Tensor], target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def attribute_accuracy(model: AttributeTower, images: NDArray[np.uint8], target: NDArray[np.int64]) -> dict[str, float]:
+def attribute_accuracy(
+    model: AttributeTower, images: NDArray[np.uint8], target: NDArray[np.int64]
+) -> dict[str, float]:
     """Share right per head, each quadrant's prediction summed over its sixteen patches."""
     model.eval()
-    logits = [torch.cat(part) for part in zip(*(model(pixel_values(b)) for b in np.array_split(images, max(1, len(images) // 250))), strict=True)]
+    logits = [
+        torch.cat(part)
+        for part in zip(
+            *(model(pixel_values(b)) for b in np.array_split(images, max(1, len(images) // 250))), strict=True
+        )
+    ]
     model.train()
     out = {}
     truth = torch.from_numpy(target)
@@ -129,7 +145,17 @@ def attribute_accuracy(model: AttributeTower, images: NDArray[np.uint8], target:
     return out
 
 
-def train_vision(work: Path, *, seed: int = 0, steps: int = 1_800, batch: int = 96, scenes: int = 48_000, lr: float = 2e-3, early: int = 500, log: Log = print) -> AttributeTower:
+def train_vision(
+    work: Path,
+    *,
+    seed: int = 0,
+    steps: int = 1_800,
+    batch: int = 96,
+    scenes: int = 48_000,
+    lr: float = 2e-3,
+    early: int = 500,
+    log: Log = print,
+) -> AttributeTower:
     """Train the tower; resumes from ``work``.  ``vision-early.pt`` keeps the state of step ``early`` (the weak model's eyes)."""
     torch.manual_seed(seed)
     model = AttributeTower(vision_config())
@@ -155,8 +181,19 @@ def train_vision(work: Path, *, seed: int = 0, steps: int = 1_800, batch: int = 
         optimiser.step(step)
         if (step + 1) % 100 == 0 or step + 1 == steps:
             score = attribute_accuracy(model, held, held_target)
-            log(f"vision {step + 1}/{steps} loss {loss.item():.3f} {clock.seconds:.0f} s " + " ".join(f"{k} {v:.3f}" for k, v in score.items()))
-            save_checkpoint(work / "vision.pt", {"model": model.state_dict(), "optimiser": optimiser.state(), "step": step + 1, "seconds": clock.seconds})
+            log(
+                f"vision {step + 1}/{steps} loss {loss.item():.3f} {clock.seconds:.0f} s "
+                + " ".join(f"{k} {v:.3f}" for k, v in score.items())
+            )
+            save_checkpoint(
+                work / "vision.pt",
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state(),
+                    "step": step + 1,
+                    "seconds": clock.seconds,
+                },
+            )
         if step + 1 == early:
             save_checkpoint(work / "vision-early.pt", {"model": model.state_dict()})
     return model

@@ -1,0 +1,66 @@
+"""Training the MI critic as Ray work: one seed a shard, all on the same pool of pairs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.pool import ShardResult
+from auditor.critics import Pairs
+from auditor.shards import Shard
+from schemas.config import CriticConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SeedItem:
+    """One critic to train."""
+
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"critic-{self.seed}"
+
+
+def critic_shards(seed: int, count: int) -> list[Shard[SeedItem]]:
+    """A shard for each critic's seed."""
+    return [Shard(f"critic-{s}", (SeedItem(s),)) for s in range(seed, seed + count)]
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """What a `CriticWorker` is made from; pickled to its process."""
+
+    pairs: Path
+    folder: Path
+    """Where the critics go: `<shard>.safetensors`."""
+    config: CriticConfig
+    device: str = "cpu"
+
+
+class CriticWorker:
+    """A worker of the pool."""
+
+    def __init__(self, settings: CriticSettings) -> None:
+        self._settings = settings
+        self._pairs = Pairs.read(settings.pairs)
+
+    def run(self, shard: Shard[SeedItem]) -> ShardResult:
+        from auditor.estimators import CLUB
+
+        began = time.monotonic()
+        config = self._settings.config
+        for item in shard.items:
+            critic = CLUB(
+                hidden=config.hidden,
+                steps=config.steps,
+                lr=config.lr,
+                batch=config.batch,
+                activation=config.activation,
+                seed=item.seed,
+                device=self._settings.device,
+            )
+            critic.fit(self._pairs.x, self._pairs.y, groups=self._pairs.groups)
+            critic.save(self._settings.folder / f"{shard.name}.safetensors")
+        return ShardResult(shard.name, len(shard), 0, time.monotonic() - began)

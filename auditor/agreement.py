@@ -1,0 +1,85 @@
+"""How measures go together over scenarios, and the most that a correlation with a measured truth reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from schemas.report import Correlation, Row
+
+LEAST = 4
+"""Scenarios below which a correlation says nothing."""
+
+
+def correlation(
+    x: Sequence[float | None], y: Sequence[float | None], kind: Literal["pearson", "spearman"]
+) -> tuple[float | None, int]:
+    """Over the pairs that are both known; None below LEAST of them or where one does not vary."""
+    both = np.array(
+        [(a, b) for a, b in zip(x, y, strict=True) if a is not None and b is not None], dtype=np.float64
+    )
+    if len(both) < LEAST or np.ptp(both[:, 0]) == 0 or np.ptp(both[:, 1]) == 0:
+        return None, len(both)
+    measure = stats.pearsonr if kind == "pearson" else stats.spearmanr
+    return float(measure(both[:, 0], both[:, 1]).statistic), len(both)
+
+
+def split_half_ceiling(
+    scores: Sequence[NDArray[np.float64]], kind: Literal["pearson", "spearman"], seed: int, splits: int = 50
+) -> float | None:
+    """The most that a perfect measure could correlate with means of `scores`, a set a scenario.
+
+    Rows are halved at random; the halves' correlation over scenarios, stepped up to full length
+    (Spearman-Brown), is the reliability of the means, and its root the ceiling.
+    """
+    if len(scores) < LEAST or min(map(len, scores)) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(splits):
+        halves = []
+        for rows in scores:
+            order = rng.permutation(len(rows))
+            halves.append((rows[order[: len(rows) // 2]].mean(), rows[order[len(rows) // 2 :]].mean()))
+        value, _ = correlation([a for a, _ in halves], [b for _, b in halves], kind)
+        if value is not None:
+            found.append(value)
+    if not found:
+        return None
+    r = max(0.0, float(np.mean(found)))
+    return float(np.sqrt(2 * r / (1 + r)))
+
+
+def correlations(
+    rows: Sequence[Row], scores: dict[tuple[str, str | None], NDArray[np.float64]], seed: int
+) -> list[Correlation]:
+    """What the report holds against each other, model by model: EMID with its bound, EMI with the truth, the
+    true drop with the bound."""
+    out = []
+    for model in dict.fromkeys(row.model for row in rows):
+        of = [row for row in rows if row.model == model]
+        shifted = [row for row in of if row.family != "id"]
+        first = next((row for row in of if row.family == "id"), None)
+        scaled = [row.bounds["scaled"].value if "scaled" in row.bounds else None for row in shifted]
+        pairs: list[
+            tuple[str, str, Literal["pearson", "spearman"], list[float | None], list[float | None], list[Row]]
+        ] = [
+            ("emid", "bounds.scaled", "pearson", [row.emid for row in shifted], scaled, shifted),
+            ("emi", "accuracy", "spearman", [row.emi for row in of], [row.accuracy for row in of], of),
+        ]
+        if first is not None and first.accuracy is not None:
+            drop = [None if row.accuracy is None else first.accuracy - row.accuracy for row in shifted]
+            pairs.append(("accuracy drop", "bounds.scaled", "pearson", drop, scaled, shifted))
+            pairs.append(("accuracy drop", "emid", "pearson", drop, [row.emid for row in shifted], shifted))
+        for x, y, kind, xs, ys, used in pairs:
+            value, n = correlation(xs, ys, kind)
+            if n == 0:
+                continue
+            truth = [scores[key] for row in used if (key := (row.scenario, row.model)) in scores]
+            ceiling = split_half_ceiling(truth, kind, seed) if "accuracy" in x + y else None
+            out.append(Correlation(x=x, y=y, model=model, kind=kind, value=value, n=n, ceiling=ceiling))
+    return out

@@ -1,0 +1,96 @@
+"""The pool that the MI critic is trained on: pairs of (query, answer) of every scenario and model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.blocks import hash_blocks
+from auditor.embeddings import EmbeddingStore
+from auditor.errors import AuditError
+from auditor.rows import RowKeys, embedded
+from auditor.rundir import write_whole
+
+Float32 = NDArray[np.float32]
+CHUNK = 4096
+
+
+class Pair(NamedTuple):
+    """A row, and which of its answers is paired with its query."""
+
+    row: RowKeys
+    answer: str
+    """response or reference"""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Training pairs; `groups` (n,) holds together what shares a base id, near-copies of one another."""
+
+    x: Float32
+    y: Float32
+    groups: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def write(self, path: Path) -> None:
+        """Write whole (npz)."""
+
+        def write(temporary: Path) -> None:
+            with open(temporary, "wb") as file:
+                np.savez(file, x=self.x, y=self.y, groups=self.groups)
+
+        write_whole(path, write)
+
+    @classmethod
+    def read(cls, path: Path) -> Pairs:
+        with np.load(path, allow_pickle=False) as file:
+            return cls(file["x"], file["y"], file["groups"])
+
+
+def choose_pairs(plans: Mapping[tuple[str, str], Sequence[RowKeys]], max_rows: int, seed: int) -> list[Pair]:
+    """The pool of (scenario, model) -> rows, as the authors do it: every subset in one pool, the critic
+    trained once. A reference is in it once a scenario, not once a model. Beyond `max_rows` a seeded
+    sample."""
+    pairs: list[Pair] = []
+    referenced: set[str] = set()
+    for (scenario, _), rows in plans.items():
+        asked = [r for r in rows if r.images or r.text is not None]
+        pairs += [Pair(r, "response") for r in asked if r.response is not None]
+        if scenario not in referenced:
+            referenced.add(scenario)
+            pairs += [Pair(r, "reference") for r in asked if r.reference is not None]
+    if len(pairs) <= max_rows:
+        return pairs
+    kept = np.random.default_rng(seed).choice(len(pairs), max_rows, replace=False)
+    return [pairs[i] for i in np.sort(kept)]
+
+
+def pairs_digest(pairs: Sequence[Pair]) -> str:
+    """Digest of the pool's content, in its order."""
+    state = blake2b(digest_size=16)
+    for row, answer in pairs:
+        state.update("\0".join((*row.images, row.text or "", getattr(row, answer), row.base_id, "")).encode())
+    return state.hexdigest()
+
+
+def embed_pairs(pairs: Sequence[Pair], images: EmbeddingStore | None, texts: EmbeddingStore) -> Pairs:
+    """Vectors of the pool, a chunk of rows at a time. Raises `AuditError` for an empty pool."""
+    if not pairs:
+        raise AuditError("no row has both a query and an answer, so there is nothing to train the critic on")
+    xs, ys = [], []
+    for start in range(0, len(pairs), CHUNK):
+        part = pairs[start : start + CHUNK]
+        rows = embedded([p.row for p in part], images, texts)
+        use_reference = np.array([p.answer == "reference" for p in part])
+        xs.append(rows.x)
+        ys.append(np.where(use_reference[:, None], rows.reference, rows.response))
+    groups = hash_blocks([p.row.base_id for p in pairs], 2**31 - 1)
+    return Pairs(np.concatenate(xs), np.concatenate(ys), groups)

@@ -1,0 +1,234 @@
+"""The straight line that audit, baseline and drift share: answers, embeddings, critics, sketches.
+
+Each stage does only what its folder in the run directory lacks, and returns what is there then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from actors.cluster import Cluster, PoolSize
+from actors.critic import CriticSettings, CriticWorker, critic_shards
+from actors.embed import EmbedSettings, EmbedWorker, encoder
+from actors.generate import GenerateSettings, GenerateWorker, generator
+from actors.pool import identify, run_shards
+from actors.progress import Progress
+from actors.sketch import SketchSettings, SketchWorker
+from auditor.critics import choose_pairs, embed_pairs, pairs_digest
+from auditor.embeddings import EmbeddingStore
+from auditor.estimators import CLUB
+from auditor.interface import Modality
+from auditor.records import MediaPolicy
+from auditor.responses import ResponseStore
+from auditor.rows import RowKeys
+from auditor.rundir import RunDir, digest, work_identity
+from auditor.shards import ContentItem, PromptItem, cut
+from auditor.sketching import SketchSet, merged, read_sketches, row_items
+from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig
+
+GPU_SHARE = {"embed": 0.25, "generate": 1.0}
+"""How much of a GPU one worker of a stage takes, where there are GPUs."""
+
+Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
+"""(scenario, model) -> its usable rows, in their order."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a job runs: its folder, its cluster, its units of work and who is told."""
+
+    run: RunDir
+    cluster: Cluster
+    shards: ShardConfig
+    progress: Progress
+    media: MediaPolicy
+
+    def pool(self, stage: str = "") -> PoolSize:
+        return self.cluster.pool(self.shards.threads, GPU_SHARE.get(stage, 0.0))
+
+    @property
+    def stall(self) -> float:
+        return self.cluster.workers.stall_seconds
+
+    @property
+    def retries(self) -> int:
+        return self.cluster.workers.retries
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A folder of embedded contents and the encoder that made them."""
+
+    identity: str
+    folder: Path
+
+    def open(self) -> EmbeddingStore:
+        return EmbeddingStore(self.folder)
+
+
+def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
+    """Embed every content that is not embedded yet."""
+    size = at.pool("embed")
+    settings = {
+        k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
+    }
+    make = partial(encoder, settings, modality, size.device, at.shards.threads, config.batch)
+    identity = identify(EmbedWorker, EmbedSettings(make), size, at.stall)
+    work = work_identity(identity, shard=at.shards.embed)
+    folder = at.run.embeddings(work)
+    store = EmbeddingStore(folder)
+    todo = cut(items, at.shards.embed, work, done=store, failed=store.errors())
+    run_shards(
+        EmbedWorker,
+        EmbedSettings(make, folder, identity, at.media),
+        todo,
+        size,
+        stage=f"embed {modality}s",
+        stall_seconds=at.stall,
+        retries=at.retries,
+        progress=at.progress,
+    )
+    return Embedded(identity, folder)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A model's answers, and its identity."""
+
+    identity: str
+    folder: Path
+
+    def open(self) -> ResponseStore:
+        return ResponseStore(self.folder)
+
+
+def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
+    """Put every prompt to the model that it has not answered yet."""
+    size = at.pool("generate")
+    settings = {
+        "generator": model.generator,
+        "model": model.path or model.name,
+        "temperature": model.temperature,
+        "samples": model.samples,
+        "max_new_tokens": model.max_new_tokens,
+        "batch": model.batch,
+    }
+    make = partial(generator, settings, size.device, at.shards.threads)
+    identity = identify(GenerateWorker, GenerateSettings(make), size, at.stall)
+    # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
+    drawn = {"seed": seed} if model.temperature > 0 else {}
+    work = work_identity(identity, shard=at.shards.generate, **drawn)
+    folder = at.run.responses(work)
+    store = ResponseStore(folder)
+    todo = cut(items, at.shards.generate, work, done=store, failed=store.errors())
+    run_shards(
+        GenerateWorker,
+        GenerateSettings(make, seed, folder, identity, at.media),
+        todo,
+        size,
+        stage=f"answers of {model.name}",
+        stall_seconds=at.stall,
+        retries=at.retries,
+        progress=at.progress,
+    )
+    return Answered(identity, folder)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Critics of one pool of pairs."""
+
+    paths: tuple[Path, ...]
+    pairs: int
+
+
+def train(
+    at: Workplace, config: CriticConfig, plans: Plans, images: Embedded | None, texts: Embedded, seed: int
+) -> Trained:
+    """Train the critics that are missing, one a seed, all on one pool of pairs.
+
+    Embeddings are kept for this second pass over the rows: the critic is trained on the whole pool, so no
+    CLUB sum can be taken before every row has been embedded.
+    """
+    pairs = choose_pairs(plans, config.max_rows, seed)
+    encoders = [images.identity if images else None, texts.identity]
+    identity = json.dumps(
+        {
+            "critic": config.model_dump(exclude={"seeds", "max_rows"}),
+            "pairs": pairs_digest(pairs),
+            "encoders": encoders,
+            "threads": at.shards.threads,
+        },
+        sort_keys=True,
+    )
+    folder = at.run.critics(identity)
+    shards = critic_shards(seed, config.seeds)
+    paths = tuple(folder / f"{shard.name}.safetensors" for shard in shards)
+    done = {shard.name for shard, path in zip(shards, paths, strict=True) if path.exists()}
+    if len(done) < len(shards):
+        pool = folder / "pairs.npz"
+        embed_pairs(pairs, images.open() if images else None, texts.open()).write(pool)
+        size = at.pool()
+        run_shards(
+            CriticWorker,
+            CriticSettings(pool, folder, config),
+            shards,
+            size,
+            stage="train critics",
+            stall_seconds=max(at.stall, 3600.0),  # one critic is one unit of work, however long it takes
+            retries=at.retries,
+            done=done,
+            progress=at.progress,
+        )
+        pool.unlink()
+    return Trained(paths, len(pairs))
+
+
+def sketch(
+    at: Workplace,
+    plans: Plans,
+    images: Embedded | None,
+    texts: Embedded,
+    critics: Sequence[Path],
+    sample: int,
+) -> dict[tuple[str, str], SketchSet]:
+    """Sketch the rows of every plan that has any, all through one pool; merge each in the order of its shards."""
+    identity = json.dumps(
+        {
+            "encoders": [images.identity if images else None, texts.identity],
+            "critics": [CLUB.load(path).digest for path in critics],
+            "sample": sample,
+            "shard": at.shards.sketch,
+            "threads": at.shards.threads,
+        },
+        sort_keys=True,
+    )
+    folder = at.run.sketches(identity)
+    cuts = {key: cut(row_items(rows), at.shards.sketch, identity) for key, rows in plans.items()}
+    every = list({shard.name: shard for shards in cuts.values() for shard in shards}.values())
+    run_shards(
+        SketchWorker,
+        SketchSettings(folder, texts.folder, images.folder if images else None, tuple(critics), sample),
+        every,
+        at.pool(),
+        stage="sketch rows",
+        stall_seconds=at.stall,
+        retries=at.retries,
+        done={path.stem for path in folder.glob("*.npz")},
+        progress=at.progress,
+    )
+    return {
+        key: merged(read_sketches(folder / f"{shard.name}.npz") for shard in shards)
+        for key, shards in cuts.items()
+        if shards
+    }
+
+
+def plans_digest(plans: Plans) -> str:
+    """Digest of every row of every plan: what data the numbers are of."""
+    names = {f"{s}\0{m}": [item.key for item in row_items(rows)] for (s, m), rows in plans.items()}
+    return digest(json.dumps(names, sort_keys=True))
