@@ -196,7 +196,7 @@ def sketch(
     critics: Sequence[Path],
     sample: int,
 ) -> dict[tuple[str, str], SketchSet]:
-    """Sketch the rows of every plan that has any, all through one pool; merge each in the order of its shards."""
+    """Sketch the rows of every plan that has any, through one pool; merge each in the order of its shards."""
     identity = json.dumps(
         {
             "encoders": [images.identity if images else None, texts.identity],

@@ -1,8 +1,9 @@
 """Small scenes whose content is known: 64 x 64 RGB pictures of two to four objects.
 
-A scene is a pure function of ``(seed, index)`` and of a :class:`SceneLaw`: `draw_scene` decides what is in the
-picture, `render` paints it (well under a millisecond).  Fine detail carries meaning on purpose: a digit is three by
-five pixels and a stripe two pixels wide, so blur, frost and noise destroy content here as they do in photographs.
+A scene is a pure function of ``(seed, index)`` and of a :class:`SceneLaw`: `draw_scene` decides what is in
+the picture, `render` paints it (well under a millisecond).  Fine detail carries meaning on purpose: a digit
+is three by five pixels and a stripe two pixels wide, so blur, frost and noise destroy content here as they do
+in photographs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,8 +134,9 @@ def _even(keys: tuple[_K, ...]) -> dict[_K, float]:
 class SceneLaw:
     """The distribution of scenes: weights (any positive scale) of each known type, and how strange they look.
 
-    ``strangeness`` is a range inside [0, 1] from which each scene draws uniformly.  0 is the look the models were
-    trained on; towards 1 the light fails, colours fade and shift, objects shrink and the ground grows busy.
+    ``strangeness`` is a range inside [0, 1] from which each scene draws uniformly.  0 is the look the models
+    were trained on; towards 1 the light fails, colours fade and shift, objects shrink and the ground grows
+    busy.
     """
 
     objects: Mapping[int, float] = field(default_factory=lambda: _even((2, 3, 4)))
@@ -195,7 +197,8 @@ def _draw_look(rng: np.random.Generator, s: float) -> Look:
 def draw_scene(seed: int, index: int, law: SceneLaw | None = None) -> Scene:
     """Scene number ``index`` of the stream ``seed`` under ``law`` (default: in-distribution).
 
-    Shapes differ within a scene and at least one colour is unique, so that every kind of question can be asked.
+    Shapes differ within a scene and at least one colour is unique, so that every kind of question can be
+    asked.
     """
     law = law or SceneLaw()
     rng = np.random.default_rng((seed, index))
@@ -236,8 +239,8 @@ def draw_scene(seed: int, index: int, law: SceneLaw | None = None) -> Scene:
     return Scene(seed, index, tuple(items), background, favoured, s, _draw_look(rng, s))
 
 
-def _distance(shape: str, x: NDArray[np.float32], y: NDArray[np.float32], r: float) -> NDArray[np.float32]:
-    """About the signed distance (pixels, negative inside) to a shape of circumradius near ``r`` at the origin."""
+def _distance(shape: str, x: NDArray[np.float32], y: NDArray[np.float32], r: float) -> NDArray[Any]:
+    """About the signed distance (pixels, negative inside) to a shape of circumradius ``r`` at the origin."""
     ax, ay = np.abs(x), np.abs(y)
     if shape == "circle":
         return np.hypot(x, y) - 0.95 * r
@@ -275,7 +278,7 @@ def _paint(canvas: NDArray[np.float32], item: Item) -> None:
     rgb = np.array(_RGB[item.colour], dtype=np.float32) / 255.0
     tile += alpha[..., None] * (shade[..., None] * rgb - tile)
     # The plate sits on whole pixels: three by five pixels hold a digit only when they are not smeared.
-    px, py = int(round(cx)), int(round(cy))
+    px, py = round(cx), round(cy)
     plate = tile[py - 3 : py + 4, px - 2 : px + 3]
     plate[:] = 0.95
     plate[1:6, 1:4][_GLYPHS[item.digit]] = 0.05

@@ -1,4 +1,5 @@
-"""Is an answer right, and how nearly?  A judge that costs nothing, because the lab knows what its pictures show."""
+"""Is an answer right, and how nearly?  A judge that costs nothing, because the lab knows what its pictures
+show."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ _DIGIT_REACH: Final = 3
 
 @dataclass(frozen=True)
 class Truth:
-    """The right answer to one question: its kind and its canonical English words, e.g. ``red circle`` or ``3``."""
+    """The right answer to one question: its kind and its canonical English words, e.g. ``red circle`` or
+    ``3``."""
 
     kind: str
     answer: str
@@ -50,7 +52,8 @@ def _words(text: str) -> list[str]:
 
 
 def _only(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
-    """The one word of ``vocabulary`` among ``words``; None where there is none, or more than one (hedging)."""
+    """The one word of ``vocabulary`` among ``words``; None where there is none, or more than one
+    (hedging)."""
     found = set(words) & set(vocabulary)
     return found.pop() if len(found) == 1 else None
 
@@ -65,8 +68,9 @@ def _number(words: list[str]) -> int | None:
 def graded_score(answer: str, truth: Truth) -> float:
     """How right ``answer`` is, in [0, 1], by its content and not by its phrasing.
 
-    1 for the right content.  A count loses a half, and a digit a third, for each unit of distance; a colour-and-shape
-    answer earns the share of its two words that are right.  Naming several candidates for one slot earns nothing.
+    1 for the right content.  A count loses a half, and a digit a third, for each unit of distance; a
+    colour-and-shape answer earns the share of its two words that are right.  Naming several candidates for
+    one slot earns nothing.
     """
     words = _words(answer)
     if truth.kind in ("count", "count_of", "digit"):

@@ -80,7 +80,8 @@ class LabItem:
 def lab_item(
     index: int, seed: int = 0, language: str = "en", mix: Mix | None = None, pool: str = "id"
 ) -> LabItem:
-    """Item ``index`` of the scenario ``(seed, pool, mix)``, asked in ``language``; ``mix`` overrides the pool's own."""
+    """Item ``index`` of the scenario ``(seed, pool, mix)``, asked in ``language``; ``mix`` overrides the
+    pool's own."""
     if language not in LANGUAGES:
         raise ValueError(f"unknown language {language!r}; known: {', '.join(LANGUAGES)}")
     if pool not in POOLS:
@@ -116,8 +117,8 @@ def lab_items(
     """Items ``start`` to ``start + n`` of a scenario; item i is the same whatever ``n`` and ``start``.
 
     ``pool`` is ``id`` (the models' own distribution), ``new-mix`` (other proportions of the same types) or
-    ``natural`` (scenes of graded strangeness).  The record ids of a ``mix`` of your own name its pool: give scenarios
-    that differ only in ``mix`` different seeds if they go into one set of records.
+    ``natural`` (scenes of graded strangeness).  The record ids of a ``mix`` of your own name its pool: give
+    scenarios that differ only in ``mix`` different seeds if they go into one set of records.
     """
     for index in range(start, start + n):
         yield lab_item(index, seed, language, mix, pool)

@@ -16,8 +16,8 @@ def number(value: float | None, digits: int = 3) -> str:
         text = f"{value:,.0f}"
     elif magnitude >= 100:
         text = f"{value:.1f}"
-    elif value and magnitude < 0.5 * 10**-digits:
-        text = f"{value:.0e}"
+    elif magnitude < 0.5 * 10**-digits:
+        text = f"{0:.{digits}f}"  # never "-0.000"
     else:
         text = f"{value:.{digits}f}"
     return text.replace("-", "−")

@@ -85,7 +85,10 @@ def axis_over(values: Sequence[float], start: float, end: float, zero: bool = Fa
         low, high = min(low, 0.0), max(high, 0.0)
     room = 0.06 * (high - low) or max(abs(high), 1.0) * 0.1
     return Axis(
-        low if zero and low == 0.0 else low - room, high if zero and high == 0.0 else high + room, start, end
+        low - room * (low != 0.0 or not zero),
+        high + room * (high != 0.0 or not zero or low == 0.0),
+        start,
+        end,
     )
 
 

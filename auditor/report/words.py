@@ -54,7 +54,7 @@ QUARANTINE = {
     Reason.DUPLICATE_ID: "Another row before it has the same record_id.",
     Reason.MISSING_INPUT: "The row has neither an image nor a query.",
     Reason.IMAGE_MISSING: "The image file that the row names does not exist.",
-    Reason.IMAGE_OUTSIDE_ROOT: "The image path leads outside the declared media folder, so it was not opened.",
+    Reason.IMAGE_OUTSIDE_ROOT: "The image path leads outside the media folder, so it was not opened.",
     Reason.IMAGE_CORRUPT: "The image cannot be decoded.",
     Reason.IMAGE_TOO_LARGE: "The image has more bytes or pixels than the limits allow.",
     Reason.URL_NOT_ALLOWED: "The image is a URL that is not on the allow-list, so it was not fetched.",
@@ -66,49 +66,57 @@ QUARANTINE = {
 }
 
 GLOSSARY = (
-    ("Nats", "Units of information in natural logarithms: 1 nat is 1.44 bits."),
+    (
+        "Nats",
+        "Units of information in natural logarithms: 1 nat is 1.44 bits.",
+    ),
     (
         "EMI",
-        "Effective mutual information: how much the model's responses have to do with what was asked, less what"
-        " the references have to do with it. Higher is better; near zero means as relevant as the references."
-        " Only differences between scenarios under one critic mean something, not the value itself.",
+        "Effective mutual information: how much the model's responses have to do with what was asked, "
+        "less what the references have to do with it. Higher is better; near zero means as relevant "
+        "as the references. Only differences between scenarios under one critic mean something, not "
+        "the value itself.",
     ),
     (
         "EMID",
-        "EMI on the in-distribution records minus EMI here: the relevance lost under the shift. Zero: nothing"
-        " lost. Positive: the model became less relevant. Negative: it became more so.",
+        "EMI on the in-distribution records minus EMI here: the relevance lost under the shift. Zero: "
+        "nothing lost. Positive: the model became less relevant. Negative: it became more so.",
     ),
     (
         "Interval",
-        "The range that the paired bootstrap gives the measure at the stated level. Where an interval of EMID"
-        " holds zero, no loss has been shown.",
+        "The range that the paired bootstrap gives the measure at the stated level. Where an interval "
+        "of EMID holds zero, no loss has been shown.",
     ),
     (
         "Bound",
-        "The most EMID could be, given how far the inputs and responses are from the in-distribution ones. It is"
-        " computed from estimates (plug-in), so it is an estimate as well and not a guarantee. “Incomplete” means"
-        " that a term could not be computed; the value is then over the terms listed, and the true one is larger.",
+        "The most EMID could be, given how far the inputs and responses are from the in-distribution "
+        "ones. It is computed from estimates (plug-in), so it is an estimate as well and not a "
+        "guarantee. “Incomplete” means that a term could not be computed; the value is then over the "
+        "terms listed, and the whole one would be larger.",
     ),
     (
         "Scaled and partial bound",
-        "Scaled: the form that the paper's figures show, without the entropy factor; compare scenarios by it, do"
-        " not read it in nats. Partial: its input terms alone, √D(images) + √D(text): needs no references.",
+        "Scaled: the form that the paper's figures show, without the entropy factor; compare "
+        "scenarios by it, do not read it in nats. Partial: its input terms alone, √D(images) + "
+        "√D(text): needs no references.",
     ),
     (
         "RJSD value, excess, corrected",
-        "A distance between two sets of embeddings, from 0 to log 2 = 0.693. The raw value is far too large when"
-        " rows are few. Excess takes off what the same rows give without any shift, so it is 0 without a shift at"
-        " every size. Corrected is the jackknife's estimate of the large-sample value; blank where rows are too"
-        " few for it.",
+        "A distance between two sets of embeddings, from 0 to log 2 = 0.693. The raw value is far too "
+        "large when rows are few. Excess takes off what the same rows give without any shift, so it "
+        "is 0 without a shift at every size. Corrected is the jackknife's estimate of the "
+        "large-sample value; blank where rows are too few for it.",
     ),
     (
         "p-value",
-        "How often a difference this large would come up if nothing had shifted, found by permuting rows. Adjusted"
-        " p-values (Holm) account for the number of tests. Small p says that there is a shift, not that it is large.",
+        "How often a difference this large would come up if nothing had shifted, found by permuting "
+        "rows. Adjusted p-values (Holm) account for the number of tests. Small p says that there is a "
+        "shift, not that it is large.",
     ),
     (
         "Verdict",
-        "Pass, warning, fail, or undecided where the rows are too few to say. The sentence beside it says why.",
+        "Pass, warning, fail, or undecided where the rows are too few to say. The sentence beside it "
+        "says why.",
     ),
 )
 
@@ -145,6 +153,6 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
         (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
     )
     cut = max(low[:same].rfind(separator) for separator in "_-./ ") + 1
-    if cut < 6 or any(len(name) == cut for name in unique):
+    if cut < 10 or any(len(name) == cut for name in unique):
         cut = 0
     return {name: name[cut:] for name in unique}

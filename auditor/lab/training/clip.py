@@ -1,7 +1,7 @@
 """The image encoder: an open_clip model trained contrastively on scenes and English captions.
 
-Its visual tower starts from the trained vision tower (same architecture, weights copied name by name): what the
-contrastive minutes add is one space for pictures and captions.
+Its visual tower starts from the trained vision tower (same architecture, weights copied name by name): what
+the contrastive minutes add is one space for pictures and captions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def model_config(vocab: int) -> dict[str, Any]:
         "text_cfg": {
             "context_length": CONTEXT,
             "vocab_size": vocab,
-            # Relative to the model's own directory: `local-dir:` loading finds the tokeniser beside the weights.
+            # Relative to the model's own directory: `local-dir:` loading finds the tokeniser beside the
+            # weights.
             "hf_tokenizer_name": ".",
             "width": 96,
             "heads": 3,
@@ -80,7 +81,8 @@ def copy_tower(visual: nn.Module, tower: dict[str, Tensor]) -> None:
 
 
 def export(model: nn.Module, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
-    """Write a directory for ``open_clip.create_model_and_transforms("local-dir:DIR")``; replaces it in one step."""
+    """Write a directory for ``open_clip.create_model_and_transforms("local-dir:DIR")``; replaces it in one
+    step."""
     with replacing(directory) as scratch:
         save_tokenizer(tokenizer, scratch)
         config = {
@@ -108,6 +110,7 @@ def train_clip(
     batch: int = 96,
     scenes: int = 24_000,
     lr: float = 5e-4,
+    limit: float | None = None,
     log: Log = print,
 ) -> nn.Module:
     """Train the encoder into ``out / "clip"``; resumes from ``work``, starts from its ``vision.pt``."""
@@ -152,9 +155,12 @@ def train_clip(
         if (step + 1) % 50 == 0 or step + 1 == steps:
             right = (logits.argmax(1) == same).float().mean().item()
             log(
-                f"clip {step + 1}/{steps} loss {loss.item():.3f} right caption of {batch} {right:.3f} {clock.seconds:.0f} s"
+                f"clip {step + 1}/{steps} loss {loss.item():.3f} right caption of {batch} {right:.3f} "
+                f"{clock.seconds:.0f} s"
             )
             content = {"model": model.state_dict(), "optimiser": optimiser.state(), "step": step + 1}
             save_checkpoint(work / "clip.pt", {**content, "seconds": clock.seconds})
             export(model, tokenizer, out / "clip")
+            if limit is not None and clock.seconds > limit:
+                break
     return model

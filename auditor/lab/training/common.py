@@ -20,9 +20,10 @@ Log = Callable[[str], None]
 class Muon(torch.optim.Optimizer):
     """Momentum whose update of each matrix is orthogonalised (Jordan et al., 2024), in float32.
 
-    `torch.optim.Muon` orthogonalises in bfloat16, which CPUs without native support run two hundred times slower
-    than float32; these matrices are small enough that float32 costs a few milliseconds a step.  The update is
-    scaled to AdamW's usual size (0.2 sqrt of the larger side), so both groups can share one learning rate.
+    `torch.optim.Muon` orthogonalises in bfloat16, which CPUs without native support run two hundred times
+    slower than float32; these matrices are small enough that float32 costs a few milliseconds a step.  The
+    update is scaled to AdamW's usual size (0.2 sqrt of the larger side), so both groups can share one
+    learning rate.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class Optimiser:
         self.lr, self.total = lr, total
 
     def step(self, step: int, progress: float | None = None) -> None:
-        """Update and clear gradients; ``progress`` in [0, 1] overrides ``step / total`` where time is the budget."""
+        """Update and clear gradients; ``progress`` in [0, 1] overrides ``step / total`` where time is the
+        budget."""
         nn.utils.clip_grad_norm_(self.params, 1.0)
         done = step / self.total if progress is None else progress
         rate = self.lr * min(1.0, (step + 1) / 60) * max(0.02, min(1.0, (1.0 - done) / 0.5))
@@ -102,6 +104,8 @@ def replacing(directory: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True)
     try:
         yield scratch
+        for path in scratch.iterdir():
+            path.chmod(0o644)  # safetensors writes files that only their owner may read
         old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
         if directory.exists():
             os.replace(directory, old)

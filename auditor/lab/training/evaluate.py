@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -91,8 +90,3 @@ def evaluate(directory: Path, n: int = 600) -> dict[str, Table]:
         kept = [(a, i) for a, i in zip(answers, natural, strict=True) if int(i.strangeness * 4) == k]
         quarters[f"{k / 4:.2f}-{(k + 1) / 4:.2f}"] = score([a for a, _ in kept], [i for _, i in kept])
     return {"kind": kinds, "language": languages, "blur": blurs, "strangeness": quarters}
-
-
-def save(results: dict[str, dict[str, Table]], path: Path) -> None:
-    """Write evaluations (model name -> `evaluate`) as JSON."""
-    path.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

@@ -1,8 +1,8 @@
 """The lab's two multimodal language models: LLaVA architecture, a frozen vision tower, a small Llama.
 
-The tower's features are computed once.  Each training row is one picture followed by several questions that cannot
-see each other (a 4-D mask; positions restart behind the image tokens): seeing each other, the model copies from its
-neighbours' answers and never looks at the picture.  Only answers are scored.
+The tower's features are computed once.  Each training row is one picture followed by several questions that
+cannot see each other (a 4-D mask; positions restart behind the image tokens): seeing each other, the model
+copies from its neighbours' answers and never looks at the picture.  Only answers are scored.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ from auditor.lab.training.vocabulary import ANSWER, BOS, EOS, IMAGE, PAD, save_t
 
 IMAGE_TOKENS: Final = (SIZE // PATCH) ** 2
 FIRST_SCENE: Final = 20_000_000
-"""Scenes of the training stream from here on: the tower never saw them, so its features are as honest as in use."""
+"""Scenes of the training stream from here on: the tower never saw them, so its features are as honest as in
+use."""
 LANGUAGE_SHARES: Final[Mapping[str, float]] = {
     "en": 0.896,
     "de": 0.05,
@@ -55,9 +56,28 @@ LANGUAGE_SHARES: Final[Mapping[str, float]] = {
     "ar": 0.005,
     "hi": 0.002,
 }
-"""How many of the training questions each language gets: accuracy falls language by language, not to one floor."""
-TRAIN_KINDS: Final[Mapping[str, float]] = {**KIND_WEIGHTS, "relation": 0.16, "count_of": 0.14}
+"""How many of the training questions each language gets: accuracy falls language by language, not to one
+floor."""
+TRAIN_KINDS: Final[Mapping[str, float]] = {
+    **KIND_WEIGHTS,
+    "count_of": 0.14,
+    "relation": 0.16,
+    "position": 0.12,
+}
 """The spatial relation is learnt last, so it is asked more often in training than in use."""
+POLISH_LANGUAGES: Final[Mapping[str, float]] = {
+    "en": 0.9674,
+    "de": 0.01,
+    "zh": 0.012,
+    "ko": 0.006,
+    "el": 0.003,
+    "ar": 0.0012,
+    "hi": 0.0004,
+}
+"""The second phase's shares: after the first, the models knew every language nearly as well as English, so
+the second starts by forgetting the words of other scripts (`forget_scripts`) and shows few of them again."""
+POLISH_KINDS: Final[Mapping[str, float]] = {**KIND_WEIGHTS, "relation": 0.20, "position": 0.45}
+"""The second phase asks mostly what the first left unlearnt."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +90,16 @@ class Recipe:
     width: int
     layers: int
     steps: int
+    polish: int = 0
+    """Steps of the second phase, a schedule of its own behind the first."""
     images: int = 40
     questions: int = 10
     scenes: int = 32_000
     lr: float = 2e-3
 
 
-STRONG: Final = Recipe("mllm-strong", "vision", width=192, layers=4, steps=900)
-WEAK: Final = Recipe("mllm-weak", "vision-early", width=128, layers=3, steps=350, scenes=12_000)
+STRONG: Final = Recipe("mllm-strong", "vision", width=192, layers=4, steps=900, polish=280)
+WEAK: Final = Recipe("mllm-weak", "vision-early", width=128, layers=3, steps=350, polish=130, scenes=12_000)
 
 
 def build(recipe: Recipe, vocab: int) -> LlavaForConditionalGeneration:
@@ -130,7 +152,8 @@ def processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def published_names(model: LlavaForConditionalGeneration) -> dict[str, Tensor]:
-    """The weights under the names of published LLaVA checkpoints, which transformers and vLLM both read; float16."""
+    """The weights under the names of published LLaVA checkpoints, which transformers and vLLM both read;
+    float16."""
     renames = (
         ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
         ("model.vision_tower.", "vision_tower.vision_model."),
@@ -156,7 +179,8 @@ def export(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerF
         model.generation_config.save_pretrained(scratch)
         model.config.architectures = ["LlavaForConditionalGeneration"]
         model.config.save_pretrained(scratch)
-        # Stored in half precision to be small, used in single: not every CPU has fast half-precision arithmetic.
+        # Stored in half precision to be small, used in single: not every CPU has fast half-precision
+        # arithmetic.
         path = scratch / "config.json"
         config = json.loads(path.read_text())
         for part in (config, config["text_config"], config["vision_config"]):
@@ -166,7 +190,8 @@ def export(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerF
 
 
 class Questioner:
-    """Draws packed training rows; tokenised sentences are remembered, for there are only some thousand of them."""
+    """Draws packed training rows; tokenised sentences are remembered, for there are only some thousand of
+    them."""
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerFast, scenes: Sequence[Scene], recipe: Recipe, seed: int
@@ -180,8 +205,12 @@ class Questioner:
         return self._ids[text]
 
     def batch(self, step: int) -> dict[str, Any]:
-        """Rows, ids (b, t), segment (b, t; -1 padding), position (b, t), target (b, t; -100 where not scored)."""
+        """Rows, ids (b, t), segment (b, t; -1 padding), position (b, t), target (b, t; -100 where not
+        scored)."""
         rng = np.random.default_rng((self.seed, step, 3))
+        first = step < self.recipe.steps
+        kinds = TRAIN_KINDS if first else POLISH_KINDS
+        languages = LANGUAGE_SHARES if first else POLISH_LANGUAGES
         rows = np.sort(rng.choice(len(self.scenes), self.recipe.images, replace=False))
         width = self.recipe.questions * 24
         ids = np.full((len(rows), width), PAD)
@@ -192,8 +221,8 @@ class Questioner:
         for r, row in enumerate(rows.tolist()):
             at = 0
             for k, u in enumerate(rng.random((self.recipe.questions, 3)).tolist()):
-                question = draw_question(self.scenes[row], choose(TRAIN_KINDS, u[0]), rng)
-                prompt = self._encode(question.text(choose(LANGUAGE_SHARES, u[1]), int(u[2] * 60)))
+                question = draw_question(self.scenes[row], choose(kinds, u[0]), rng)
+                prompt = self._encode(question.text(choose(languages, u[1]), int(u[2] * 60)))
                 answer = [*self._encode(question.truth.answer), EOS]
                 whole = [*prompt, ANSWER, *answer]
                 end = at + len(whole)
@@ -241,7 +270,8 @@ def packed_loss(
 
 @torch.no_grad()
 def features_of(tower: CLIPVisionModel, count: int, seed: int, cache: Path) -> Tensor:
-    """(count, 64, width) float16 patch features of the training scenes, computed once and kept in ``cache``."""
+    """(count, 64, width) float16 patch features of the training scenes, computed once and kept in
+    ``cache``."""
     if cache.exists():
         kept = torch.from_numpy(np.load(cache, mmap_mode="r")[:count].copy())
         if len(kept) == count:
@@ -273,6 +303,18 @@ def load_eyes(model: LlavaForConditionalGeneration, checkpoint: Path) -> CLIPVis
     return tower
 
 
+@torch.no_grad()
+def forget_scripts(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> None:
+    """Draw anew the input vectors of all pieces that are not plain ASCII: a language in another script must
+    be learnt again from what the second phase shows of it."""
+    ids = [i for i in range(len(tokenizer)) if not str(tokenizer.decode([i])).isascii()]
+    table = model.model.language_model.embed_tokens.weight
+    generator = torch.Generator().manual_seed(seed)
+    table[ids] = 0.02 * torch.randn(len(ids), table.shape[1], generator=generator)
+
+
 def _is_hidden(name: str, p: Tensor) -> bool:
     return p.ndim == 2 and ("layers" in name or "projector" in name)
 
@@ -283,11 +325,15 @@ def train_mllm(
     out: Path,
     *,
     seed: int = 0,
-    every: int = 200,
+    every: int = 100,
     vocab: int = 1_536,
+    limit: float | None = None,
     log: Log = print,
 ) -> LlavaForConditionalGeneration:
-    """Train one MLLM and keep the latest weights in ``out / recipe.name``; resumes from ``work``."""
+    """Train one MLLM and keep the latest weights in ``out / recipe.name``; resumes from ``work``.
+
+    Stops at the first checkpoint after ``limit`` seconds of training.
+    """
     torch.manual_seed(seed)
     tokenizer = train_bpe(seed, vocab)
     model = build(recipe, len(tokenizer))
@@ -300,26 +346,30 @@ def train_mllm(
         trained.load_state_dict(saved["model"])
         optimiser.load(saved["optimiser"])
         start, clock = saved["step"], Clock(saved["seconds"])
-    if start < recipe.steps:
+    total = recipe.steps + recipe.polish
+    if start < total:
         features = features_of(tower, recipe.scenes, seed, work / f"features-{recipe.eyes}.npy")
         scenes = [draw_scene(TRAIN_STREAM + seed, FIRST_SCENE + i) for i in range(recipe.scenes)]
         asker = Questioner(tokenizer, scenes, recipe, seed)
         log(f"{recipe.name}: {recipe.scenes} scenes ready, {clock.seconds:.0f} s")
     losses: list[float] = []
     hits: list[float] = []
-    for step in range(start, recipe.steps):
+    for step in range(start, total):
+        if step == recipe.steps:
+            forget_scripts(model, tokenizer, seed)
         batch = asker.batch(step)
         loss, right = packed_loss(model, features[torch.from_numpy(batch["rows"])].float(), batch)
         loss.backward()
-        optimiser.step(step)
+        done = step / recipe.steps if step < recipe.steps else (step - recipe.steps) / recipe.polish
+        optimiser.step(step, done)
         losses.append(loss.item())
         hits.append(right.float().mean().item())
         if (step + 1) % 50 == 0:
             log(
-                f"{recipe.name} {step + 1}/{recipe.steps} loss {np.mean(losses[-50:]):.3f} "
+                f"{recipe.name} {step + 1}/{total} loss {np.mean(losses[-50:]):.3f} "
                 f"answer tokens right {np.mean(hits[-50:]):.3f} {clock.seconds:.0f} s"
             )
-        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+        if (step + 1) % every == 0 or step + 1 == total:
             content = {
                 "model": trained.state_dict(),
                 "optimiser": optimiser.state(),
@@ -328,4 +378,6 @@ def train_mllm(
             }
             save_checkpoint(work / f"{recipe.name}.pt", content)
             export(model, tokenizer, out / recipe.name)
+            if limit is not None and clock.seconds > limit:
+                break
     return model

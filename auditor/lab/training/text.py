@@ -1,7 +1,7 @@
 """The text encoder: XLM-R's architecture, trained to fill in masked pieces of the lab's seven languages.
 
-Half of the inputs are a question beside its translation (translation language modelling), the rest a question beside
-its reference, so that languages and answers share one space as far as a few minutes allow.
+Half of the inputs are a question beside its translation (translation language modelling), the rest a question
+beside its reference, so that languages and answers share one space as far as a few minutes allow.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def train_text(
     batch: int = 96,
     pool: int = 20_000,
     lr: float = 2e-3,
+    limit: float | None = None,
     log: Log = print,
 ) -> XLMRobertaForMaskedLM:
     """Train the encoder into ``out / "xlmr"``; resumes from ``work``."""
@@ -125,4 +126,6 @@ def train_text(
             content = {"model": model.state_dict(), "optimiser": optimiser.state(), "step": step + 1}
             save_checkpoint(work / "xlmr.pt", {**content, "seconds": clock.seconds})
             export(model, tokenizer, out / "xlmr")
+            if limit is not None and clock.seconds > limit:
+                break
     return model

@@ -1,7 +1,7 @@
 """The vision tower: a CLIP ViT whose every patch token learns to name the object of its own quadrant.
 
-Supervising all 64 tokens (exists, shape, colour, texture, digit, quadrant; one linear layer) leaves a language model
-that reads them nothing but retrieval to learn.
+Supervising all 64 tokens (exists, shape, colour, texture, digit, quadrant; one linear layer) leaves a
+language model that reads them nothing but retrieval to learn.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def _chunk(start: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArra
 
 
 def rendered(count: int, seed: int, start: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (count, 64, 64, 3) and `labels` (count, 4, 5) of a stream of scenes, in two processes if many."""
+    """Pictures (count, 64, 64, 3) and `labels` (count, 4, 5) of a stream of scenes, in two processes if
+    many."""
     if count <= 500:
         return _chunk(start, count, seed)
     starts = list(range(start, start + count, 500))
@@ -95,7 +96,8 @@ def pixel_values(images: NDArray[np.uint8]) -> Tensor:
 
 
 def patch_features(tower: CLIPVisionModel, pixels: Tensor) -> Tensor:
-    """(n, 64, width): the last hidden state without the class token, before the post-layernorm, as LLaVA reads it."""
+    """(n, 64, width): the last hidden state without the class token, before the post-layernorm, as LLaVA
+    reads it."""
     hidden: Tensor = tower(pixel_values=pixels).last_hidden_state
     return hidden[:, 1:]
 
@@ -139,7 +141,7 @@ def attribute_accuracy(
     out = {}
     truth = torch.from_numpy(target)
     for k, name in enumerate(list(HEADS)[:5]):
-        votes = torch.stack([logits[k][:, PATCH_QUADRANT == q].sum(1) for q in range(4)], 1).argmax(-1)
+        votes = torch.stack([logits[k][:, q == PATCH_QUADRANT].sum(1) for q in range(4)], 1).argmax(-1)
         keep = truth[..., k] >= 0
         out[name] = float((votes == truth[..., k])[keep].float().mean())
     return out
@@ -154,9 +156,13 @@ def train_vision(
     scenes: int = 48_000,
     lr: float = 2e-3,
     early: int = 500,
+    limit: float | None = None,
     log: Log = print,
 ) -> AttributeTower:
-    """Train the tower; resumes from ``work``.  ``vision-early.pt`` keeps the state of step ``early`` (the weak model's eyes)."""
+    """Train the tower; resumes from ``work``, stops at the first checkpoint after ``limit`` seconds.
+
+    ``vision-early.pt`` keeps the state of step ``early``: the weak model's eyes.
+    """
     torch.manual_seed(seed)
     model = AttributeTower(vision_config())
     optimiser = Optimiser(model, lr, steps, lambda n, p: p.ndim == 2 and "layers" in n)
@@ -179,7 +185,8 @@ def train_vision(
         loss = attribute_loss(model(pixel_values(images[rows])), targets[rows])
         loss.backward()
         optimiser.step(step)
-        if (step + 1) % 100 == 0 or step + 1 == steps:
+        saved_now = (step + 1) % 100 == 0 or step + 1 == steps
+        if saved_now:
             score = attribute_accuracy(model, held, held_target)
             log(
                 f"vision {step + 1}/{steps} loss {loss.item():.3f} {clock.seconds:.0f} s "
@@ -194,6 +201,8 @@ def train_vision(
                     "seconds": clock.seconds,
                 },
             )
-        if step + 1 == early:
+        if step + 1 == min(early, steps):
             save_checkpoint(work / "vision-early.pt", {"model": model.state_dict()})
+        if saved_now and limit is not None and clock.seconds > limit:
+            break
     return model

@@ -1,7 +1,7 @@
 """Tokenisers of the lab's models, trained on its own sentences.
 
-A byte-level BPE for the MLLMs and the caption tower of CLIP (any text is representable; a language the corpus holds
-little of is cut into more pieces), and a Unigram model, XLM-R's kind, for the text encoder.
+A byte-level BPE for the MLLMs and the caption tower of CLIP (any text is representable; a language the corpus
+holds little of is cut into more pieces), and a Unigram model, XLM-R's kind, for the text encoder.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def train_caption_bpe(seed: int, vocab: int = 512) -> PreTrainedTokenizerFast:
 
 
 def train_unigram(seed: int, vocab: int = 2_000) -> PreTrainedTokenizerFast:
-    """The text encoder's tokeniser, laid out as XLM-R's: ``<s> ... </s>``, ids 0 to 3 as there, ``<mask>``."""
+    """The text encoder's tokeniser, laid out as XLM-R's: ``<s> ... </s>``, ids 0 to 3 as there,
+    ``<mask>``."""
     core = Tokenizer(models.Unigram())
     core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     core.pre_tokenizer = pre_tokenizers.Metaspace()

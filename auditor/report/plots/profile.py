@@ -1,0 +1,138 @@
+"""EMI and quality side by side: scenarios from the mildest to the most severe within each family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from auditor.report import words
+from auditor.report.legend import Legend
+from auditor.report.numbers import interval, number
+from auditor.report.svg import axis_over, drawing, el, group, line, mark, text, tick_label
+from schemas.report import Interval, Row
+
+LEFT, RIGHT, TOP, PANEL, GAP = 62.0, 16.0, 30.0, 170.0, 26.0
+LONGEST = 24
+"""Characters of a scenario's name that are shown."""
+
+Value = Callable[[Row], float | None]
+Limits = Callable[[Row], Interval | None]
+Panel = tuple[str, Value, Limits]
+
+_PANELS: tuple[Panel, ...] = (
+    ("EMI (nats)", lambda row: row.emi, lambda row: row.intervals.emi),
+    ("Accuracy", lambda row: row.accuracy, lambda row: row.intervals.accuracy),
+    ("Win rate", lambda row: row.win_rate, lambda row: None),
+)
+
+
+def profile(rows: Sequence[Row], legend: Legend) -> Markup | None:
+    """A panel a measure over a shared row of scenarios. None where there is no EMI or only one scenario."""
+    panels = [panel for panel in _PANELS if any(panel[1](row) is not None for row in rows)]
+    order = _order(rows)
+    if not panels or panels[0][0] != "EMI (nats)" or len(order) < 2:
+        return None
+    step = min(70.0, max(17.0, 1002.0 / len(order)))
+    at = {scenario: LEFT + step * (i + 0.5) for i, scenario in enumerate(order)}
+    right = LEFT + step * len(order)
+    bottom = TOP + len(panels) * (PANEL + GAP) - GAP
+    by_model: dict[str | None, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: at[row.scenario]):
+        by_model.setdefault(row.model, []).append(row)
+
+    parts = [_families(order, at, step, bottom)]
+    for i, panel in enumerate(panels):
+        top = TOP + i * (PANEL + GAP)
+        parts.append(_panel(panel, by_model, at, top, right, legend))
+    shown = {scenario: _cut(legend.scenario_names[scenario]) for scenario in order}
+    for scenario, cut in shown.items():
+        where = f"translate({at[scenario] + 4:.1f},{bottom + 14:.1f}) rotate(-50)"
+        parts.append(
+            el("text", el("title", scenario), cut, transform=where, class_="tick", text_anchor="end")
+        )
+    return drawing(
+        right + RIGHT,
+        bottom + 26 + 5.4 * max(map(len, shown.values())),
+        f"EMI and quality of {len(order)} scenarios, by severity",
+        group(parts),
+    )
+
+
+def severity(row: Row) -> float:
+    """How far the inputs moved: √D over the input modalities (RJSD's excess, else its value)."""
+    total = 0.0
+    for name in ("image", "text"):
+        divergence = row.divergences.get(name)
+        if divergence is not None:
+            found = divergence.excess if divergence.excess is not None else divergence.value
+            total += max(found or 0.0, 0.0) ** 0.5
+    return total
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST // 2 - 1] + "…" + name[-LONGEST // 2 :]
+
+
+def _order(rows: Sequence[Row]) -> dict[str, str | None]:
+    """Scenario -> family: families in their order (the ID rows first), then by severity."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.scenario, row)
+    families = list(dict.fromkeys(row.family for row in first.values()))
+    ordered = sorted(
+        first.values(), key=lambda row: (row.family != "id", families.index(row.family), severity(row))
+    )
+    return {row.scenario: row.family for row in ordered}
+
+
+def _families(order: dict[str, str | None], at: dict[str, float], step: float, bottom: float) -> Markup:
+    """A band and a name for every other family."""
+    parts: list[Markup] = []
+    for i, family in enumerate(dict.fromkeys(order.values())):
+        places = [at[scenario] for scenario, of in order.items() if of == family]
+        left, width = min(places) - step / 2, max(places) - min(places) + step
+        if i % 2 == 0:
+            parts.append(el("rect", x=left, y=TOP - 22, width=width, height=bottom - TOP + 22, class_="band"))
+        name = words.family(family) if width > 100 else "ID" if family == "id" else (family or "other")
+        parts.append(text(left + width / 2, TOP - 9, name if width > 40 or len(name) < 5 else "", "label"))
+    return group(parts)
+
+
+def _panel(
+    panel: Panel,
+    by_model: dict[str | None, list[Row]],
+    at: dict[str, float],
+    top: float,
+    right: float,
+    legend: Legend,
+) -> Markup:
+    label, value, limits = panel
+    rows = [row for found in by_model.values() for row in found]
+    values = [v for row in rows if (v := value(row)) is not None]
+    up = axis_over([*values, *(v for row in rows for v in limits(row) or ())], top + PANEL, top)
+    parts: list[Markup] = []
+    for tick in up.ticks(4):
+        parts += [
+            line(LEFT, up(tick), right, up(tick), "grid"),
+            text(LEFT - 8, up(tick) + 4, tick_label(tick), anchor="end"),
+        ]
+    where = f"translate(14,{top + PANEL / 2:.0f}) rotate(-90)"
+    parts.append(el("text", label, transform=where, class_="axis", text_anchor="middle"))
+    models = len(by_model)
+    room = (right - LEFT) / len(at)
+    for j, (model, found) in enumerate(by_model.items()):
+        aside = (j - (models - 1) / 2) * min(6.0, room / (models + 1))
+        colour = legend.models[model]
+        points = [(at[row.scenario] + aside, value(row), row) for row in found]
+        known = [(x, v, row) for x, v, row in points if v is not None]
+        for (x1, v1, row1), (x2, v2, row2) in pairwise(known):
+            if row1.family == row2.family:
+                parts.append(line(x1, up(v1), x2, up(v2), f"link {colour}"))
+        for x, v, row in known:
+            if (around := limits(row)) is not None:
+                parts.append(line(x, up(around[0]), x, up(around[1]), f"whisker thin {colour}"))
+            told = f"{legend.title(row)}\n{label}: {number(v)} {interval(limits(row))}"
+            parts.append(mark(legend.families[row.family], x, up(v), f"dot small {colour}", told))
+    return group(parts)

@@ -1,0 +1,189 @@
+"""Windows over time: verdicts, how far each modality moved, p-values against the threshold, and EMID."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from auditor.report import words
+from auditor.report.numbers import interval, number, p_value
+from auditor.report.svg import Axis, axis_over, drawing, el, group, line, mark, text, tick_label
+from schemas.report import Row
+
+LEFT, RIGHT, TOP, STRIP, GAP = 84.0, 18.0, 8.0, 22.0, 26.0
+BARS, POINTS, LABELS = 92.0, 150.0, 64.0
+LEAST_P = 1e-4
+
+
+def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: float | None) -> Markup:
+    """All windows of one model, in their order."""
+    step = min(84.0, max(9.0, 960.0 / len(rows)))
+    right = LEFT + max(step * len(rows), 560.0)
+    at = [LEFT + step * (i + 0.5) for i in range(len(rows))]
+    modalities = [m for m in words.MODALITY if any(m in row.divergences for row in rows)]
+    parts = [_strip(rows, at, step)]
+    top = TOP + STRIP + GAP
+    # One scale for all modalities: their bars are to be compared.
+    every = [v for row in rows for m in modalities if (v := _excess(row, m)) is not None]
+    for i, modality in enumerate(modalities):
+        parts.append(_bars(rows, at, step, right, top, modality, f"m{i}", every))
+        top += BARS + GAP
+    top += 8
+    if any(d.p_adjusted is not None for row in rows for d in row.divergences.values()):
+        parts.append(_p_values(rows, at, right, top, modalities, p_threshold))
+        top += POINTS + GAP
+    if any(row.emid is not None for row in rows):
+        parts.append(_emid(rows, at, right, top, emid_threshold))
+        top += POINTS + GAP
+    parts.append(_labels(rows, at, step, top - GAP))
+    return drawing(right + RIGHT, top - GAP + LABELS, f"{len(rows)} windows over time", group(parts))
+
+
+def _excess(row: Row, modality: str) -> float | None:
+    divergence = row.divergences.get(modality)
+    return None if divergence is None else divergence.excess
+
+
+def _window(row: Row) -> str:
+    when = f"\n{row.start} to {row.end}" if row.start and row.end else ""
+    return f"{row.scenario}{when}\n{row.n:,} rows"
+
+
+def _strip(rows: Sequence[Row], at: Sequence[float], step: float) -> Markup:
+    parts = [text(LEFT - 10, TOP + 15, "Verdict", "label", "end")]
+    width = max(step - 2, 4.0)
+    for row, x in zip(rows, at, strict=True):
+        status = row.verdict.status
+        told = el("title", f"{_window(row)}\n{words.STATUS[status]}: {row.verdict.because}")
+        parts.append(
+            el(
+                "rect",
+                told,
+                x=x - width / 2,
+                y=TOP,
+                width=width,
+                height=STRIP,
+                rx=3,
+                class_=f"cell s-{status}",
+            )
+        )
+        if width >= 12:
+            parts.append(text(x, TOP + 15.5, words.STATUS_SIGN[status], "sign"))
+    return group(parts)
+
+
+def _bars(
+    rows: Sequence[Row],
+    at: Sequence[float],
+    step: float,
+    right: float,
+    top: float,
+    modality: str,
+    colour: str,
+    every: Sequence[float],
+) -> Markup:
+    up = axis_over([*every, 0.02], top + BARS, top, zero=True)
+    parts = [_title(words.MODALITY[modality] + ": excess divergence", top), *_lines(up, right, 3)]
+    width = min(max(step * 0.7, 3.0), 46.0)
+    for row, x in zip(rows, at, strict=True):
+        value = _excess(row, modality)
+        if value is None:
+            parts.append(text(x, top + BARS - 4, "–", "tick"))
+            continue
+        divergence = row.divergences[modality]
+        told = (
+            f"{_window(row)}\n{words.MODALITY[modality]}: excess {number(value)}, adjusted p "
+            f"{p_value(divergence.p_adjusted)}"
+        )
+        y, zero = up(value), up(0.0)
+        box = el(
+            "rect",
+            el("title", told),
+            x=x - width / 2,
+            y=min(y, zero),
+            width=width,
+            height=max(abs(y - zero), 1.0),
+            class_=f"bar {colour}",
+        )
+        parts.append(box)
+    return group(parts)
+
+
+def _p_values(
+    rows: Sequence[Row],
+    at: Sequence[float],
+    right: float,
+    top: float,
+    modalities: Sequence[str],
+    threshold: float | None,
+) -> Markup:
+    up = Axis(LEAST_P, 1.0, top + POINTS, top, log=True)
+    parts = [_title("Adjusted p-value (lower: surer that it moved)", top), *_lines(up, right)]
+    if threshold is not None:
+        parts += _threshold(up(threshold), right, threshold)
+    for i, modality in enumerate(modalities):
+        aside = (i - (len(modalities) - 1) / 2) * min(5.0, (at[1] - at[0]) / 6 if len(at) > 1 else 5.0)
+        for row, x in zip(rows, at, strict=True):
+            divergence = row.divergences.get(modality)
+            if divergence is not None and divergence.p_adjusted is not None:
+                told = (
+                    f"{_window(row)}\n{words.MODALITY[modality]}: adjusted p {p_value(divergence.p_adjusted)}"
+                )
+                parts.append(mark("circle", x + aside, up(divergence.p_adjusted), f"dot small m{i}", told))
+    return group(parts)
+
+
+def _emid(
+    rows: Sequence[Row], at: Sequence[float], right: float, top: float, threshold: float | None
+) -> Markup:
+    values = [v for row in rows for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
+    up = axis_over([*values, *([threshold] if threshold is not None else [])], top + POINTS, top, zero=True)
+    parts = [_title("EMID (nats): relevance lost", top), *_lines(up, right, 4)]
+    if threshold is not None:
+        parts += _threshold(up(threshold), right, threshold)
+    for row, x in zip(rows, at, strict=True):
+        if row.emid is None:
+            continue
+        if row.intervals.emid is not None:
+            low, high = row.intervals.emid
+            parts.append(line(x, up(low), x, up(high), "whisker m4"))
+        told = f"{_window(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}"
+        parts.append(mark("diamond", x, up(row.emid), "dot small m4", told))
+    return group(parts)
+
+
+def _labels(rows: Sequence[Row], at: Sequence[float], step: float, bottom: float) -> Markup:
+    """The start of every so many windows, so that labels do not touch."""
+    every = max(1, -(-30 // int(step)))
+    parts: list[Markup] = []
+    for i in range(0, len(rows), every):
+        row = rows[i]
+        where = f"translate({at[i] + 4:.1f},{bottom + 14:.1f}) rotate(-40)"
+        label = row.start[:10] if row.start else row.scenario[:14]
+        parts.append(
+            el("text", el("title", _window(row)), label, transform=where, class_="tick", text_anchor="end")
+        )
+    return group(parts)
+
+
+def _title(words_: str, top: float) -> Markup:
+    return text(LEFT, top - 10, words_, "label", "start")
+
+
+def _lines(up: Axis, right: float, about: int = 5) -> list[Markup]:
+    parts: list[Markup] = []
+    for value in up.ticks(about):
+        style = "zero" if abs(value) < 1e-12 else "grid"
+        parts += [
+            line(LEFT, up(value), right, up(value), style),
+            text(LEFT - 8, up(value) + 4, tick_label(value), anchor="end"),
+        ]
+    return parts
+
+
+def _threshold(y: float, right: float, value: float) -> list[Markup]:
+    return [
+        line(LEFT, y, right, y, "threshold"),
+        text(right, y - 4, f"threshold {tick_label(value)}", "threshold-label", "end"),
+    ]

@@ -1,0 +1,105 @@
+"""The summary that the command line prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from auditor.report import words
+from auditor.report.numbers import count, interval, number, plural
+from schemas.report import Report, Row, Status
+
+STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "undecided": "cyan"}
+MOST = 30
+"""Rows printed; the reports hold all of them."""
+
+
+def summary(report: Report) -> RenderableType:
+    """The verdict, a table of the results (the worst first where there are many), and what is missing."""
+    status = report.verdict.status
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (f"{words.STATUS_SIGN[status]} {words.STATUS[status]}", STYLE[status]),
+            ": ",
+            _clean(report.verdict.because),
+        )
+    ]
+    rows = [*report.scenarios, *report.windows]
+    if rows:
+        parts.append(_table(rows))
+    if len(rows) > MOST:
+        parts.append(Text(f"and {plural(len(rows) - MOST, 'more result')} in the reports", style="dim"))
+    remarks = _remarks(report, rows)
+    if remarks:
+        parts.append(Text("\n".join(remarks), style="dim"))
+    return Group(*parts)
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    shown = rows
+    if len(rows) > MOST:
+        shown = sorted(rows, key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))[
+            :MOST
+        ]
+    windows = any(row.start for row in rows)
+    columns: list[tuple[str, list[str]]] = [
+        ("Window" if windows else "Scenario", [row.scenario for row in shown]),
+        ("Model", [row.model or "" for row in shown]),
+        ("Rows", [count(row.n) if windows else "" for row in shown]),  # 80 columns are soon full
+        ("EMI", [number(row.emi) for row in shown]),
+        ("EMID", [f"{number(row.emid)} {interval(row.intervals.emid, 2)}".strip() for row in shown]),
+        ("Partial", [_bound(row, "partial") for row in shown]),
+        ("Accuracy", [number(row.accuracy) for row in shown]),
+        ("Win rate", [number(row.win_rate) for row in shown]),
+        *((m.capitalize() + "\np", [_p(row, m) for row in shown]) for m in words.MODALITY if windows),
+    ]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    kept = [(name, values) for name, values in columns if any(v not in {"", "–"} for v in values)]
+    for name, _ in kept:
+        names = name in {"Scenario", "Window", "Model"}
+        table.add_column(name, justify="left" if names else "right", overflow="fold" if names else "ellipsis")
+    table.add_column("Verdict", no_wrap=True)
+    for i, row in enumerate(shown):
+        status = row.verdict.status
+        cells = [Text(_clean(values[i])) for _, values in kept]
+        table.add_row(
+            *cells, Text(f"{words.STATUS_SIGN[status]} {words.STATUS[status]}", style=STYLE[status])
+        )
+    return table
+
+
+def _bound(row: Row, form: str) -> str:
+    bound = row.bounds.get(form)
+    return (
+        "–" if bound is None else number(bound.value) + ("" if bound.complete or bound.value is None else "*")
+    )
+
+
+def _p(row: Row, modality: str) -> str:
+    divergence = row.divergences.get(modality)
+    return number(None if divergence is None else divergence.p_adjusted)
+
+
+def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:
+    found: list[str] = []
+    if not report.run.complete:
+        found.append(
+            "Not complete: the run stopped before every scenario was done; the same command goes on."
+        )
+    if any(b.value is not None and not b.complete for row in rows for b in row.bounds.values()):
+        found.append("* lacks a term of the bound.")
+    missing = len(report.missing) + sum(len(row.missing) for row in rows)
+    if missing:
+        found.append(f"{plural(missing, 'term')} could not be computed; the report says why.")
+    if report.quarantine:
+        told = ", ".join(f"{_clean(reason)} {n:,}" for reason, n in report.quarantine.items())
+        found.append(f"Rows set aside: {told}.")
+    return [*found, *(_clean(note) for note in report.notes)]
+
+
+def _clean(text: str) -> str:
+    """Without what a terminal would obey: names and notes may come from strangers' data."""
+    return "".join(c if c.isprintable() else "�" for c in text)

@@ -1,0 +1,100 @@
+"""Traffic in windows: one, by time (floored in UTC), or by rows in the order of the files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from auditor.errors import BadInput, RowError
+from auditor.records import Rows
+from auditor.records.screen import Place
+from schemas.record import Quarantined, Reason, Record
+
+ALL = "all traffic"
+"""Name of the one window, where the traffic is not cut."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LENGTH = re.compile(r"([1-9]\d{0,4})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window's name and, where it is one of time, its bounds."""
+
+    name: str
+    start: datetime | None = None
+    end: datetime | None = None
+    """The first moment that is no longer in it."""
+
+
+Splitter = Callable[[Record], Window]
+"""Tells the window of each record; to be asked once a record, in their order."""
+
+
+def window_length(text: str) -> timedelta:
+    """`30m`, `6h`, `1d` or `2w` as a length of time. Raises `BadInput` for anything else."""
+    match = _LENGTH.fullmatch(text.strip())
+    if match is None:
+        raise BadInput(f"window: {text!r} is no length of time; write a number and m, h, d or w, e.g. 1d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def one_window() -> Splitter:
+    """All records in one window."""
+    window = Window(ALL)
+    return lambda record: window
+
+
+def by_time(length: timedelta) -> Splitter:
+    """Windows of `length`, counted from 1970-01-01 UTC: days begin at midnight UTC, weeks on Thursdays.
+
+    Every record must have a timestamp (see `timed`).
+    """
+
+    def place(record: Record) -> Window:
+        if record.timestamp is None:
+            raise ValueError(f"record {record.record_id} has no timestamp")
+        start = _EPOCH + (record.timestamp - _EPOCH) // length * length
+        return Window(start.isoformat(), start, start + length)
+
+    return place
+
+
+def by_rows(size: int, total: int) -> Splitter:
+    """Windows of `size` records in the order they come, of `total` in all; the last one may be shorter."""
+    position = -1
+
+    def place(record: Record) -> Window:
+        nonlocal position
+        position += 1
+        first = position // size * size
+        return Window(f"rows {first}-{min(first + size, total) - 1}")
+
+    return place
+
+
+def timed(rows: Rows) -> Rows:
+    """The rows, those without a timestamp set aside: windows of time have no place for them."""
+
+    def sifted() -> Iterator[Record | Quarantined]:
+        error = RowError(Reason.BAD_TIMESTAMP, "no timestamp, and the windows are by time")
+        for row in rows:
+            if isinstance(row, Record) and row.timestamp is None:
+                place = Place(rows.progress.source, rows.progress.row)
+                yield place.quarantined(error, row.record_id)
+            else:
+                yield row
+
+    return Rows(sifted(), rows.progress)
+
+
+def gaps(windows: Sequence[Window]) -> int:
+    """How many windows of time between the first and the last of `windows` hold no row: a feed that broke."""
+    starts = sorted(w.start for w in windows if w.start is not None)
+    lengths = [w.end - w.start for w in windows if w.start is not None and w.end is not None]
+    if not starts or not lengths:
+        return 0
+    return (starts[-1] - starts[0]) // lengths[0] + 1 - len(starts)

@@ -1,0 +1,583 @@
+"""The main job: from records to a risk report, one straight line; the same command again resumes.
+
+python -m jobs.audit --config FILE.yaml --out DIR
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from actors.cluster import connect
+from auditor import __version__, reducer
+from auditor.agreement import correlations
+from auditor.encoders import make_encoder
+from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
+from auditor.encoders.texts import TextEncoder
+from auditor.errors import BadInput, RowError
+from auditor.lab.truth import graded_score, truth_of
+from auditor.partition import partition
+from auditor.records import MediaPolicy, Quarantine, RecordWriter, decode, load_image
+from auditor.report import write_reports
+from auditor.responses import ResponseStore
+from auditor.rows import (
+    RowKeys,
+    answers,
+    descriptors,
+    embedded,
+    image_items,
+    input_texts,
+    prompt,
+    row_keys,
+    unanswered,
+    usable,
+)
+from auditor.rundir import RunDir
+from auditor.scenarios import Scenario, gather, media_policy, sources
+from auditor.shards import ContentItem, text_item
+from auditor.sketching import SketchSet
+from auditor.store import Store
+from auditor.verdict import overall, scenario_verdict
+from jobs.pipeline import Answered, Embedded, Plans, Workplace, answer, embed, plans_digest, sketch, train
+from jobs.progress import Bars
+from jobs.settings import config_hash
+from schemas.config import AuditConfig, ModelConfig
+from schemas.record import Record
+from schemas.report import Divergence, Example, Intervals, Report, Row, Run, Verdict
+
+PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-cpu", "pyarrow", "numpy")
+MODALITIES = ("image", "text", "joint")
+THUMBNAIL = 128
+COVERAGE_TEXTS = 2_000
+"""Texts a scenario that are looked at to tell whether the text encoder knows them."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the rows of one scenario and model say without any embedding."""
+
+    keys: list[RowKeys]
+    facts: dict[str, int]
+    scores: NDArray[np.float64]
+    """Graded scores of the answers whose truth is known."""
+
+
+def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
+    """Run the audit into `out` (report.html, report.json, audit.duckdb, and the run directory).
+
+    Raises `BadInput` where there is nothing to audit, `AuditError` where a stage failed for good; what is
+    done is kept, and the same command goes on from there.
+    """
+    run = RunDir(out)
+    with run.lock(), bars.shown():
+        scenarios = _gathered(config, run, bars)
+        _check_models(config, scenarios)
+        with connect(config.workers, threads=config.shards.threads) as cluster:
+            at = Workplace(run, cluster, config.shards, bars, media_policy(config.data))
+            answered = {m.name: _answered(at, config, m, scenarios) for m in config.models}
+            stores = {name: a.open() if a else None for name, a in answered.items()}
+            images = _embedded_images(at, config, scenarios)
+            texts = embed(at, config.encoders.text, "text", _texts(scenarios, stores))
+            scenarios = _partitioned(config, run, scenarios, images, texts)
+            quarantine, told = _rows(scenarios, stores, images, texts)
+            plans: Plans = {key: t.keys for key, t in told.items()}
+            _something_left(scenarios, plans, quarantine)
+            trained = train(at, config.critic, plans, images, texts, config.seed)
+            sets = sketch(at, plans, images, texts, trained.paths, config.row_sample)
+        report = _report(
+            config, run, scenarios, told, sets, quarantine, answered, images, texts, trained.pairs, bars
+        )
+        examples = _examples(scenarios, stores, config, media_policy(config.data))
+        Store(out).write_run(report, examples)
+        write_reports(report, out, examples)
+    return report
+
+
+# Records in.
+
+
+def _gathered(config: AuditConfig, run: RunDir, bars: Bars) -> list[Scenario]:
+    found, began = [], time.monotonic()
+    todo = sources(config, run)
+    for done, source in enumerate(todo):
+        bars.step("read records", done, len(todo), time.monotonic() - began)
+        found.append(gather(source, run, config.data))
+    bars.step("read records", len(todo), len(todo), time.monotonic() - began)
+    if found[0].n == 0:
+        raise BadInput(
+            f"nothing to audit: no usable record in {found[0].name}; {_why(found[0].quarantine())}"
+        )
+    if not any(s.n for s in found[1:]):
+        aside = Quarantine(row for s in found[1:] for row in s.quarantine())
+        raise BadInput(f"nothing to audit: no scenario has a usable record; {_why(aside)}")
+    return found
+
+
+def _why(quarantine: Quarantine) -> str:
+    told = quarantine.describe()
+    return "; ".join(told[:3]) if told else "the files hold no rows"
+
+
+def _check_models(config: AuditConfig, scenarios: Sequence[Scenario]) -> None:
+    """Recorded responses must be there for every model that has no generator."""
+    recorded = [m.name for m in config.models if m.generator is None]
+    if not recorded:
+        return
+    found: set[str] = set()
+    for scenario in scenarios:
+        for batch in scenario.batches():
+            found.update(name for record in batch for name in record.responses)
+        if found.issuperset(recorded):
+            return
+    lost = [name for name in recorded if name not in found]
+    raise BadInput(
+        f"models: no recorded responses of {', '.join(lost)}; the records have "
+        f"{', '.join(sorted(found)) or 'none'} (or give the model a generator)"
+    )
+
+
+def _records(scenarios: Iterable[Scenario]) -> Iterator[Record]:
+    for scenario in scenarios:
+        for batch in scenario.batches():
+            yield from batch
+
+
+def _answered(
+    at: Workplace, config: AuditConfig, model: ModelConfig, scenarios: Sequence[Scenario]
+) -> Answered | None:
+    if model.generator is None:
+        return None
+    return answer(at, model, (prompt(record) for record in _records(scenarios)), config.seed)
+
+
+def _embedded_images(at: Workplace, config: AuditConfig, scenarios: Sequence[Scenario]) -> Embedded | None:
+    if config.encoders.image is None or next(image_items(_records(scenarios)), None) is None:
+        return None
+    return embed(at, config.encoders.image, "image", image_items(_records(scenarios)))
+
+
+def _texts(scenarios: Sequence[Scenario], stores: dict[str, ResponseStore | None]) -> Iterator[ContentItem]:
+    """Queries and references, then each model's answers (of several samples, the first)."""
+    yield from input_texts(_records(scenarios))
+    for model, store in stores.items():
+        for scenario in scenarios:
+            for batch in scenario.batches():
+                for given in answers(batch, model, store):
+                    if given and given[0].strip():
+                        yield text_item(given[0])
+
+
+# The partition of a natural pool.
+
+
+def _partitioned(
+    config: AuditConfig,
+    run: RunDir,
+    scenarios: Sequence[Scenario],
+    images: Embedded | None,
+    texts: Embedded,
+) -> list[Scenario]:
+    """Each scenario to be partitioned becomes easy, normal and hard ones, by distance from the ID images
+    (from the ID queries where there are no images)."""
+    out: list[Scenario] = []
+    reference: NDArray[np.float32] | None = None
+    for scenario in scenarios:
+        if not scenario.partition or scenario.n < 2:
+            out.append(scenario)
+            continue
+        if reference is None:
+            reference = _located(scenarios[0], images, texts)[1]
+        ids, rows = _located(scenario, images, texts)
+        if not len(ids) or not len(reference):
+            out.append(scenario)
+            continue
+        split = partition(rows, reference, ids)
+        for level in ("easy", "normal", "hard"):
+            chosen = {ids[i] for i in getattr(split, level)}
+            out.append(_subset(run, scenario, f"{scenario.name}-{level}", chosen))
+    return out
+
+
+def _located(
+    scenario: Scenario, images: Embedded | None, texts: Embedded
+) -> tuple[list[str], NDArray[np.float32]]:
+    """Record ids and image (else query) vectors of the rows that have one."""
+    image_store, text_store = images.open() if images else None, texts.open()
+    ids: list[str] = []
+    parts: list[NDArray[np.float32]] = []
+    for batch in scenario.batches():
+        keys, _ = usable(row_keys(batch, [()] * len(batch)), image_store, text_store, scenario.name, "")
+        rows = embedded(keys, image_store, text_store)
+        which = "image" if rows.has["image"].any() else "text"
+        has = rows.has[which]
+        ids += [row.record_id for row, there in zip(keys, has, strict=True) if there]
+        parts.append(getattr(rows, which)[has])
+    return ids, np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+def _subset(run: RunDir, scenario: Scenario, name: str, chosen: set[str]) -> Scenario:
+    path = run.records(name)
+    with RecordWriter(path) as writer:
+        for batch in scenario.batches():
+            for record in batch:
+                if record.record_id in chosen:
+                    writer.write(record)
+    Quarantine().write(path.with_name(f"{path.stem}.quarantine.parquet"))
+    return replace(scenario, name=name, path=path, n=writer.count, partition=False)
+
+
+# Rows.
+
+
+def _rows(
+    scenarios: Sequence[Scenario],
+    stores: dict[str, ResponseStore | None],
+    images: Embedded | None,
+    texts: Embedded,
+) -> tuple[Quarantine, dict[tuple[str, str], Told]]:
+    """The usable rows of every scenario and model, and all that was set aside."""
+    image_store, text_store = images.open() if images else None, texts.open()
+    quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
+    told: dict[tuple[str, str], Told] = {}
+    for scenario in scenarios:
+        inputs_told = False
+        for model, store in stores.items():
+            keys: list[RowKeys] = []
+            facts: dict[str, int] = {}
+            scores: list[float] = []
+            for batch in scenario.batches():
+                given = answers(batch, model, store)
+                if store is not None:
+                    for row in unanswered(batch, store, scenario.name, model):
+                        quarantine.add(row)
+                kept, aside = usable(row_keys(batch, given), image_store, text_store, scenario.name, model)
+                for row in aside:
+                    if row.model == model or not inputs_told:
+                        quarantine.add(row)
+                keys += kept
+                for name, value in descriptors(batch, given).items():
+                    facts[name] = facts.get(name, 0) + value
+                scores += _scores(batch, given)
+            inputs_told = True
+            told[scenario.name, model] = Told(keys, facts, np.array(scores))
+    return quarantine, told
+
+
+def _scores(records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> list[float]:
+    """Graded scores of the lab's judge; nothing for records whose truth is not in their tags."""
+    found = []
+    for record, texts in zip(records, given, strict=True):
+        if texts and any(tag.startswith("truth:") for tag in record.tags):
+            try:
+                found.append(graded_score(texts[0], truth_of(record.tags)))
+            except ValueError:
+                continue
+    return found
+
+
+def _something_left(scenarios: Sequence[Scenario], plans: Plans, quarantine: Quarantine) -> None:
+    first = scenarios[0].name
+    if not any(rows for (name, _), rows in plans.items() if name == first):
+        raise BadInput(f"nothing to audit: no usable row in {first}; {_why(quarantine)}")
+
+
+# Measures.
+
+
+def _report(
+    config: AuditConfig,
+    run: RunDir,
+    scenarios: Sequence[Scenario],
+    told: dict[tuple[str, str], Told],
+    sets: dict[tuple[str, str], SketchSet],
+    quarantine: Quarantine,
+    answered: dict[str, Answered | None],
+    images: Embedded | None,
+    texts: Embedded,
+    pairs: int,
+    bars: Bars,
+) -> Report:
+    first, models = scenarios[0], [m.name for m in config.models]
+    notes = _coverage(config, scenarios)
+    found: dict[tuple[str, str], tuple[dict[str, Divergence], dict[str, str]]] = {}
+    began, total = time.monotonic(), len(scenarios) * len(models)
+    for scenario in scenarios:
+        shared: tuple[dict[str, Divergence], dict[str, str]] | None = None
+        for model in models:
+            key = (scenario.name, model)
+            if key in sets and (first.name, model) in sets and scenario is not first:
+                p, q = sets[first.name, model], sets[key]
+                reducer.check_comparable(p, q)
+                if shared is None:  # an input divergence does not depend on the model
+                    shared = _divergences(p, q, MODALITIES, config)
+                own = _divergences(p, q, ("response",), config)
+                found[key] = ({**shared[0], **own[0]}, {**shared[1], **own[1]})
+            bars.step("measures", len(found), total - len(models), time.monotonic() - began)
+    _adjust(found)
+    rows = [
+        _row(config, s, m, told[s.name, m], sets, first.name, found.get((s.name, m)), quarantine, notes)
+        for m in models
+        for s in scenarios
+    ]
+    scores = {key: t.scores for key, t in told.items() if len(t.scores)}
+    verdict = overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"})
+    naive = sum(s.naive_timestamps for s in scenarios)
+    plans: Plans = {key: t.keys for key, t in told.items()}
+    stamp = blake2b(f"{config_hash(config)}{plans_digest(plans)}".encode(), digest_size=6).hexdigest()
+    return Report(
+        run=Run(
+            run_id=stamp,
+            job="audit",
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seed=config.seed,
+            config_hash=config_hash(config),
+            interval_level=config.interval_level,
+            config=config.model_dump(mode="json"),
+            versions=versions(),
+            encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
+            models={name: a.identity if a else "recorded responses" for name, a in answered.items()},
+            critic=f"CLUB, {config.critic.seeds} seeds, on one pool of {pairs:,} pairs (all scenarios, all models)",
+            id_scenario=first.name,
+            thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
+        ),
+        scenarios=rows,
+        correlations=correlations(rows, {(s, m): v for (s, m), v in scores.items()}, config.seed),
+        quarantine=quarantine.counts(),
+        missing={"divergences.image": _no_images(config)} if images is None else {},
+        verdict=verdict,
+        notes=[
+            *dict.fromkeys(note for of in notes.values() for note in of),
+            *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
+        ],
+    )
+
+
+def _no_images(config: AuditConfig) -> str:
+    if config.encoders.image is None:
+        return "encoders.image is null: image terms are left out"
+    return "no record has an image"
+
+
+def versions() -> dict[str, str]:
+    """Of this program and of the packages that make the numbers."""
+    found = {"shift-auditor": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _divergences(
+    p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig
+) -> tuple[dict[str, Divergence], dict[str, str]]:
+    found: dict[str, Divergence] = {}
+    missing: dict[str, str] = {}
+    for modality in modalities:
+        value, reason = reducer.divergence(p, q, modality, seed=config.seed, level=config.interval_level)
+        if value is None:
+            missing[f"divergences.{modality}"] = reason or "not computed"
+        else:
+            found[modality] = value
+            if reason is not None:
+                missing[f"divergences.{modality}.corrected"] = reason
+    return found, missing
+
+
+def _adjust(found: dict[tuple[str, str], tuple[dict[str, Divergence], dict[str, str]]]) -> None:
+    """Holm over the scenarios: one family a modality, and for responses a model."""
+    families: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for key, (divergences, _) in found.items():
+        for modality in divergences:
+            # Every model has the same input divergences: its own family is the same one again.
+            families.setdefault((modality, key[1]), []).append(key)
+    for (modality, _), keys in families.items():
+        adjusted = reducer.adjust([found[key][0][modality] for key in keys])
+        for key, value in zip(keys, adjusted, strict=True):
+            if value is not None:
+                found[key][0][modality] = value
+
+
+def _row(
+    config: AuditConfig,
+    scenario: Scenario,
+    model: str,
+    told: Told,
+    sets: dict[tuple[str, str], SketchSet],
+    first: str,
+    measured: tuple[dict[str, Divergence], dict[str, str]] | None,
+    quarantine: Quarantine,
+    notes: dict[str, list[str]],
+) -> Row:
+    key = (scenario.name, model)
+    aside = sum(r.scenario == scenario.name and r.model in ("", model) for r in quarantine)
+    if key not in sets or (first, model) not in sets:
+        return Row(
+            scenario=scenario.name,
+            model=model,
+            family=scenario.family,
+            n=0,
+            quarantined=aside,
+            verdict=Verdict(status="undecided", because="no usable row"),
+            missing={"emi": "no usable row"},
+        )
+    p, q = sets[first, model], sets[key]
+    relevance = reducer.relevance(p, q, seed=config.seed, level=config.interval_level)
+    divergences, missing = measured or ({}, {})
+    missing = dict(missing)
+    is_id = scenario.name == first
+    delta_p, delta = reducer.response_gap(p), reducer.response_gap(q)
+    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, delta_p, delta)
+    missing |= lacking
+    if relevance is None:
+        missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"
+    elif relevance.emi_interval is None:
+        missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
+    if not is_id:
+        missing["label_free"] = "without references only the partial bound is stated"
+    accuracy, accuracy_interval = _accuracy(told.scores, config.interval_level)
+    if accuracy is None:
+        missing["accuracy"] = "the truth is not known"
+    emid = None if relevance is None or is_id else relevance.emid
+    emid_interval = None if relevance is None or is_id else relevance.emid_interval
+    partial = bounds["partial"].value if "partial" in bounds else None
+    verdict = (
+        Verdict(status="pass", because="the in-distribution records, which the others are compared with")
+        if is_id
+        else scenario_verdict(q.sample.seen, emid, emid_interval, partial, config.thresholds)
+    )
+    return Row(
+        scenario=scenario.name,
+        model=model,
+        family=scenario.family,
+        n=q.sample.seen,
+        n_labelled=q.sketches["reference"].n,
+        n_emi=relevance.n if relevance else None,
+        mi_model=reducer.model_information(q),
+        mi_reference=relevance.mi_reference if relevance else None,
+        emi=relevance.emi if relevance else None,
+        emi_spread=relevance.emi_spread if relevance else None,
+        emid=emid,
+        emid_spread=None if relevance is None or is_id else relevance.emid_spread,
+        intervals=Intervals(
+            emi=relevance.emi_interval if relevance else None, emid=emid_interval, accuracy=accuracy_interval
+        ),
+        bounds=bounds,
+        divergences=divergences,
+        delta=delta,
+        accuracy=accuracy,
+        descriptors=_means(told.facts) | q.norms.descriptors(),
+        quarantined=aside,
+        verdict=verdict,
+        missing=missing,
+        notes=notes.get(scenario.name, []),
+    )
+
+
+def _accuracy(scores: NDArray[np.float64], level: float) -> tuple[float | None, tuple[float, float] | None]:
+    """Mean graded score with its t interval."""
+    if not len(scores):
+        return None, None
+    mean = float(scores.mean())
+    if len(scores) < 2:
+        return mean, None
+    half = float(stats.t.ppf((1 + level) / 2, len(scores) - 1) * scores.std(ddof=1) / np.sqrt(len(scores)))
+    return mean, (max(0.0, mean - half), min(1.0, mean + half))
+
+
+def _means(facts: dict[str, int]) -> dict[str, float | None]:
+    n, answered = facts.get("n", 0), facts.get("answered", 0)
+    return {
+        "query_chars": facts["query_chars"] / n if n else None,
+        "response_chars": facts["response_chars"] / answered if answered else None,
+        "with_image": facts["with_image"] / n if n else None,
+        "answered": answered / n if n else None,
+    }
+
+
+def _coverage(config: AuditConfig, scenarios: Sequence[Scenario]) -> dict[str, list[str]]:
+    """Scenarios whose queries the text encoder does not know: found from the data, said in the report."""
+    settings = {
+        k: v
+        for k, v in config.encoders.text.model_dump(include={"name", "pooling", "layer"}).items()
+        if v is not None
+    }
+    text_encoder = make_encoder(settings, "text", batch=config.encoders.text.batch)
+    if not isinstance(text_encoder, TextEncoder):
+        return {}
+    id_texts = _queries(scenarios[0])
+    base = chars_per_token(text_encoder, id_texts)
+    notes: dict[str, list[str]] = {}
+    for scenario in scenarios[1:]:
+        texts = _queries(scenario)
+        if knows_texts(text_encoder, texts, id_texts) is False:
+            ratio = chars_per_token(text_encoder, texts) / base
+            notes[scenario.name] = [
+                f"text encoder {config.encoders.text.name} does not know the queries of {scenario.name}: "
+                f"{ratio:.2f} of the in-distribution characters per token (below {KNOWN}); its text "
+                "divergence and EMI say little here"
+            ]
+    return notes
+
+
+def _queries(scenario: Scenario) -> list[str]:
+    return [r.query for r in islice(_records([scenario]), COVERAGE_TEXTS) if r.query]
+
+
+# Examples.
+
+
+def _examples(
+    scenarios: Sequence[Scenario],
+    stores: dict[str, ResponseStore | None],
+    config: AuditConfig,
+    policy: MediaPolicy,
+) -> list[Example]:
+    """The first records of each scenario, with a thumbnail and every model's answer."""
+    found = []
+    for scenario in scenarios if config.report.examples else ():
+        records = list(islice(_records([scenario]), config.report.examples))
+        given = {model: answers(records, model, store) for model, store in stores.items()}
+        for i, record in enumerate(records):
+            found.append(
+                Example(
+                    scenario=scenario.name,
+                    record_id=record.record_id,
+                    query=record.input_text(),
+                    reference=record.reference,
+                    responses={model: texts[i][0] for model, texts in given.items() if texts[i]},
+                    thumbnail=_thumbnail(record, policy),
+                )
+            )
+    return found
+
+
+def _thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
+    if not record.images:
+        return None
+    try:
+        picture = decode(load_image(record.images[0], policy))
+    except RowError:
+        return None
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    from jobs.cli import run_job
+
+    run_job("audit")

@@ -1,0 +1,179 @@
+"""`auditor baseline build`: from in-distribution records to a baseline folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from actors.cluster import connect
+from auditor.baseline import Baseline, Manifest, coverage, save
+from auditor.critics import choose_pairs
+from auditor.encoders import make_encoder
+from auditor.encoders.coverage import chars_per_token
+from auditor.encoders.texts import TextEncoder
+from auditor.errors import BadInput
+from auditor.records import Quarantine, read_many
+from auditor.records.sources import fingerprint
+from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts, row_keys, usable
+from auditor.rundir import RunDir
+from auditor.scenarios import Scenario, Source, gather, media_policy
+from auditor.shards import ContentItem, text_item
+from jobs.audit import versions
+from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch, train
+from jobs.progress import Bars
+from jobs.settings import config_hash
+from schemas.config import BaselineConfig, DataConfig, EncoderConfig
+from schemas.record import Record
+
+NAME = "baseline"
+LEAST_PAIRS = 20
+"""Fewer pairs of query and answer train no critic: there is nothing to hold out."""
+COVERAGE_TEXTS = 2_000
+"""Queries that are looked at to tell whether the text encoder knows them."""
+
+
+def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
+    """Build the baseline folder `out`; the same call again goes on where it stopped.
+
+    Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
+    """
+    run = RunDir(out)
+    data = DataConfig(id=config.records, media_root=config.media_root)
+    with run.lock(), bars.shown():
+        source = Source(NAME, "id", f"file {fingerprint(config.records)}", lambda: read_many(config.records))
+        scenario = gather(source, run, data)
+        if scenario.n == 0:
+            raise BadInput(f"{config.records}: no usable record; {why(scenario.quarantine())}")
+        model = responding(config.records, [scenario], config.model)
+        with connect(config.workers, threads=config.shards.threads) as cluster:
+            at = Workplace(run, cluster, config.shards, bars, media_policy(data))
+            images = embed_images(at, config.encoders.image, scenario)
+            texts = embed(at, config.encoders.text, "text", all_texts(scenario, model))
+            keys, facts, quarantine = _usable_rows(scenario, model, images, texts)
+            if not keys:
+                raise BadInput(f"{config.records}: no usable record; {why(quarantine)}")
+            plans: Plans = {(NAME, model or ""): keys}
+            pairs = len(choose_pairs(plans, config.critic.max_rows, config.seed))
+            critics = (
+                train(at, config.critic, plans, images, texts, config.seed).paths
+                if pairs >= LEAST_PAIRS
+                else ()
+            )
+            sketches = sketch(at, plans, images, texts, critics, config.row_sample)[NAME, model or ""]
+        manifest = Manifest(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=versions(),
+            config=config,
+            config_hash=config_hash(config),
+            rows=plans_digest(plans),
+            encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
+            model=model,
+            n=sketches.sample.seen,
+            coverage=coverage(sketches),
+            descriptors=means(facts) | sketches.norms.descriptors(),
+            quarantine=quarantine.counts(),
+            chars_per_token=queries_chars_per_token(config.encoders.text, queries(records(scenario))),
+            pairs=pairs,
+            no_critic=None if critics else _no_critic(pairs),
+        )
+        return save(out, manifest, sketches, critics)
+
+
+def _no_critic(pairs: int) -> str:
+    return (
+        f"the baseline has {pairs} pairs of a query and an answer, fewer than the {LEAST_PAIRS} that a "
+        "critic is trained on"
+    )
+
+
+def _usable_rows(
+    scenario: Scenario, model: str | None, images: Embedded | None, texts: Embedded
+) -> tuple[list[RowKeys], dict[str, int], Quarantine]:
+    quarantine, keys, facts = scenario.quarantine(), [], dict[str, int]()
+    image_store, text_store = images.open() if images else None, texts.open()
+    for batch in scenario.batches():
+        given = answers(batch, model or "", None)
+        kept, aside = usable(row_keys(batch, given), image_store, text_store, scenario.name, model or "")
+        for row in aside:
+            quarantine.add(row)
+        keys += kept
+        for name, value in descriptors(batch, given).items():
+            facts[name] = facts.get(name, 0) + value
+    return keys, facts, quarantine
+
+
+# What `drift` does to its records, too.
+
+
+def records(scenario: Scenario) -> Iterator[Record]:
+    """The admitted records, one by one."""
+    for batch in scenario.batches():
+        yield from batch
+
+
+def why(quarantine: Quarantine) -> str:
+    """The first reasons why nothing is left."""
+    return "; ".join(quarantine.describe()[:3]) or "the files hold no rows"
+
+
+def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> str | None:
+    """The model whose recorded responses are used: `model`, or the only one; None where there are none.
+
+    Raises `BadInput` where there are several to choose from, or none of `model`.
+    """
+    found = sorted({name for s in scenarios for record in records(s) for name in record.responses})
+    if model is not None:
+        if model not in found:
+            raise BadInput(
+                f"{path}: no responses of {model}; the records have {', '.join(found) or 'none'} (--model)"
+            )
+        return model
+    if len(found) > 1:
+        raise BadInput(f"{path}: responses of several models ({', '.join(found)}); choose one with --model")
+    return found[0] if found else None
+
+
+def embed_images(at: Workplace, config: EncoderConfig | None, scenario: Scenario) -> Embedded | None:
+    """The embedded images; None where no record has one, or no encoder is set."""
+    if config is None or next(image_items(records(scenario)), None) is None:
+        return None
+    return embed(at, config, "image", image_items(records(scenario)))
+
+
+def all_texts(scenario: Scenario, model: str | None) -> Iterator[ContentItem]:
+    """Queries and references, then the responses (of several samples, the first)."""
+    yield from input_texts(records(scenario))
+    for batch in scenario.batches():
+        for given in answers(batch, model or "", None):
+            if given and given[0].strip():
+                yield text_item(given[0])
+
+
+def queries(of: Iterable[Record]) -> list[str]:
+    """The first queries."""
+    return [r.query for r in islice(of, COVERAGE_TEXTS) if r.query]
+
+
+def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> float | None:
+    """Characters per token of the texts; None where that tells nothing of this encoder."""
+    settings = {
+        k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
+    }
+    found = make_encoder(settings, "text", batch=config.batch)
+    if not isinstance(found, TextEncoder) or found.multilingual or not texts:
+        return None
+    ratio = chars_per_token(found, texts)
+    return ratio if ratio == ratio else None
+
+
+def means(facts: dict[str, int]) -> dict[str, float | None]:
+    """Sums of plain facts (`rows.descriptors`) as means."""
+    n, answered = facts.get("n", 0), facts.get("answered", 0)
+    return {
+        "query_chars": facts["query_chars"] / n if n else None,
+        "response_chars": facts["response_chars"] / answered if answered else None,
+        "with_image": facts["with_image"] / n if n else None,
+        "answered": answered / n if n else None,
+    }

@@ -1,0 +1,222 @@
+"""The command line: `auditor`.
+
+Exit codes: 2 bad input or usage (nothing could be audited), 3 failed or stopped before the end, 1 a threshold
+crossed, 4 undecided (too few rows to say), 0 pass or warn.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from auditor import __version__
+from auditor.errors import AuditError, BadInput
+from schemas.config import AuditConfig, BaselineConfig, DriftConfig
+from schemas.report import Report
+
+app = typer.Typer(
+    help="Audit distribution shift for multimodal LLMs: EMI, EMID, bounds, and what can be said without labels.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    epilog="Exit codes: 0 pass or warn, 1 threshold crossed, 4 undecided, 2 bad input, 3 failed or stopped.",
+)
+baseline_app = typer.Typer(
+    help="Baselines: everything learned from in-distribution records, kept once.", no_args_is_help=True
+)
+app.add_typer(baseline_app, name="baseline")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file; every key can be set with --set.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE, dotted keys, YAML values, e.g. critic.seeds=5. Repeatable."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html, report.json, audit.duckdb.")]
+Json = Annotated[bool, typer.Option("--json", help="Print report.json instead of the summary.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"shift-auditor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def audit(
+    config: Config = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Audit models over scenarios: EMI, EMID, bounds and divergences of each. The same command resumes.
+
+    Example: auditor audit --config examples/lab.yaml --out out
+    """
+    from jobs.settings import load_config
+
+    if config is None and not set_:
+        raise BadInput("no --config; try: auditor audit --config examples/lab.yaml --out out")
+    settings = load_config(AuditConfig, config, set_ or ())
+    if dry_run:
+        from jobs.plan import audit_plan
+
+        Console().print(audit_plan(settings))
+        return
+    from jobs.audit import audit as job
+    from jobs.progress import Bars
+
+    _finish(job(settings, out, Bars()), out, json)
+
+
+@baseline_app.command("build")
+def baseline_build(
+    records: Annotated[str | None, typer.Option(help="File or glob of the in-distribution records.")] = None,
+    out: Out = Path("baseline"),
+    image_encoder: Annotated[str | None, typer.Option(help="Image encoder by name (default: lab).")] = None,
+    text_encoder: Annotated[str | None, typer.Option(help="Text encoder by name (default: lab).")] = None,
+    media_root: Annotated[str | None, typer.Option(help="Folder that image paths must stay under.")] = None,
+    model: Annotated[str | None, typer.Option(help="Whose responses (default: the only one's).")] = None,
+    config: Config = None,
+    set_: Set = None,
+) -> None:
+    """Learn a baseline from in-distribution records: sketches, row sample, critic, encoders' identities.
+
+    Example: auditor baseline build --records id.jsonl --media-root images --out baseline
+    """
+    from jobs.baseline import build
+    from jobs.progress import Bars
+    from jobs.settings import load_config
+
+    names = {"image": image_encoder, "text": text_encoder}
+    given = [f"encoders.{key}={name}" for key, name in names.items() if name is not None]
+    settings = load_config(
+        BaselineConfig, config, [*given, *(set_ or ())], records=records, media_root=media_root, model=model
+    )
+    build(settings, out, Bars())
+    print(f"baseline: {out}")
+
+
+@app.command()
+def drift(
+    baseline: Annotated[str | None, typer.Option(help="Folder made by `auditor baseline build`.")] = None,
+    traffic: Annotated[str | None, typer.Option(help="File or glob of the records to compare.")] = None,
+    out: Out = Path("out-drift"),
+    window: Annotated[
+        str | None, typer.Option(help="Length of a window: 1d, 6h, 30m. Default: one window.")
+    ] = None,
+    window_rows: Annotated[int | None, typer.Option(help="Rows of a window.")] = None,
+    media_root: Annotated[str | None, typer.Option(help="Folder that image paths must stay under.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Whose responses (default: the baseline's model).")
+    ] = None,
+    config: Config = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Compare traffic with a baseline, window by window: what moved, by how much, and is it chance?
+
+    Example: auditor drift --baseline baseline --traffic 'traffic/*.jsonl' --window 1d --out out-drift
+    """
+    from jobs.drift import drift as job
+    from jobs.progress import Bars
+    from jobs.settings import load_config
+
+    settings = load_config(
+        DriftConfig,
+        config,
+        set_ or (),
+        baseline=baseline,
+        traffic=traffic,
+        window=window,
+        window_rows=window_rows,
+        media_root=media_root,
+        model=model,
+    )
+    _finish(job(settings, out, Bars()), out, json)
+
+
+@app.command()
+def report(
+    out: Out = Path("out"),
+    run: Annotated[str | None, typer.Option(help="Run id (default: the latest).")] = None,
+    json: Json = False,
+) -> None:
+    """Make report.html and report.json again from the store in --out."""
+    from jobs.report import report as job
+
+    _finish(job(out, run), out, json)
+
+
+def _finish(report: Report, out: Path, json: bool) -> None:
+    """Say what was found, and end with the verdict's exit code."""
+    from auditor.report import summary
+    from auditor.verdict import EXIT_CODES
+
+    if json:
+        print(report.model_dump_json(indent=2))
+    else:
+        console = Console()
+        console.print(summary(report))
+        console.print(f"{out / 'report.html'}", soft_wrap=True)
+    raise typer.Exit(EXIT_CODES[report.verdict.status])
+
+
+def main() -> None:
+    """Run the command; every failure is one line and an exit code."""
+    raise SystemExit(_guarded(lambda: app(standalone_mode=False)))
+
+
+def run_job(name: str) -> None:
+    """Entry of `python -m jobs.NAME`."""
+    sys.argv.insert(1, name)
+    main()
+
+
+def _guarded(command: Callable[[], object]) -> int:
+    import click
+
+    try:
+        code = command()
+        return code if isinstance(code, int) else 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("stopped; what is done is kept, and the same command goes on from there", file=sys.stderr)
+        return 3
+    except AuditError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:
+        log = Path("auditor-error.log")
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        print(
+            f"error: {type(error).__name__}: {' '.join(str(error).split())[:300]} (details: {log})",
+            file=sys.stderr,
+        )
+        return 3
+
+
+if __name__ == "__main__":
+    main()

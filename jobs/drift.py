@@ -1,0 +1,419 @@
+"""`auditor drift`: windows of traffic against a baseline. What moved, by how much, and is it chance?
+
+python -m jobs.drift --baseline DIR --traffic GLOB --out DIR
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+
+from actors.cluster import connect
+from auditor import reducer
+from auditor.baseline import Baseline, load
+from auditor.encoders.coverage import KNOWN
+from auditor.errors import BadInput, RowError
+from auditor.records import MediaPolicy, Quarantine, decode, load_image, read_many
+from auditor.records.sources import fingerprint
+from auditor.report import write_reports
+from auditor.rows import RowKeys, answers, descriptors, embedded, row_keys, usable
+from auditor.rundir import RunDir
+from auditor.scenarios import Scenario, Source, gather, media_policy
+from auditor.sketching import SketchSet
+from auditor.store import Store
+from auditor.verdict import overall, window_verdict
+from auditor.windows import Splitter, Window, by_rows, by_time, gaps, one_window, timed, window_length
+from jobs.audit import THUMBNAIL, versions
+from jobs.baseline import (
+    COVERAGE_TEXTS,
+    all_texts,
+    embed_images,
+    means,
+    queries_chars_per_token,
+    responding,
+    why,
+)
+from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch
+from jobs.progress import Bars
+from jobs.settings import config_hash
+from schemas.config import DataConfig, DriftConfig
+from schemas.record import Record
+from schemas.report import Divergence, Example, Intervals, Report, Row, Run, Verdict
+
+MODALITIES = ("image", "text", "response")
+TRAFFIC = "traffic"
+ENOUGH_WINDOWS = 10
+"""Windows against one baseline are not independent tests: below this many windows' rows in the baseline, some
+baselines alarm more often than the nominal rate."""
+
+
+@dataclass
+class Told:
+    """What the rows of one window say without any embedding."""
+
+    window: Window
+    keys: list[RowKeys] = field(default_factory=list)
+    facts: dict[str, int] = field(default_factory=dict)
+    aside: int = 0
+    """Rows (and single answers) of it that were set aside."""
+    first: list[Record] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+    times: tuple[datetime, datetime] | None = None
+    """The earliest and the latest timestamp."""
+
+
+def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
+    """Compare the traffic with the baseline, window by window, into `out` (report.html, report.json,
+    audit.duckdb, and the run directory). The same call again resumes.
+
+    Raises `BadInput` where there is nothing to compare, or the baseline or its encoders do not fit.
+    """
+    baseline = load(Path(config.baseline))
+    length = window_length(config.window) if config.window else None
+    run = RunDir(out)
+    data = DataConfig(id=config.traffic, media_root=config.media_root)
+    shards, encoders = baseline.manifest.config.shards, baseline.manifest.config.encoders
+    with run.lock(), bars.shown():
+        source = Source(
+            TRAFFIC,
+            "window",
+            f"{'timed ' if length else ''}file {fingerprint(config.traffic)}",
+            lambda: timed(read_many(config.traffic)) if length else read_many(config.traffic),
+        )
+        scenario = gather(source, run, data)
+        if scenario.n == 0:
+            raise BadInput(f"{config.traffic}: nothing to compare; {why(scenario.quarantine())}")
+        model = responding(config.traffic, [scenario], config.model)
+        if length:
+            split = by_time(length)
+        elif config.window_rows:
+            split = by_rows(config.window_rows, scenario.n)
+        else:
+            split = one_window()
+        with connect(config.workers, threads=shards.threads) as cluster:
+            at = Workplace(run, cluster, shards, bars, media_policy(data))
+            # A baseline without images has no use for theirs: its query vectors are of texts alone.
+            known = "image" in baseline.manifest.encoders
+            images = embed_images(at, encoders.image if known else None, scenario)
+            texts = embed(at, encoders.text, "text", all_texts(scenario, model))
+            _same_encoders(baseline, images, texts)
+            told, quarantine = _told(config, scenario, split, model, images, texts)
+            plans: Plans = {(t.window.name, model or ""): t.keys for t in told if t.keys}
+            if not plans:
+                raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
+            critics, no_critic = _critics(baseline, next(iter(plans.values())), images, texts)
+            sets = sketch(at, plans, images, texts, critics, config.row_sample)
+        judge = _Judge(config, baseline, model, no_critic)
+        began, rows = time.monotonic(), list[Row]()
+        for t in told:
+            bars.step("measures", len(rows), len(told), time.monotonic() - began)
+            rows.append(judge.row(t, sets.get((t.window.name, model or ""))))
+        bars.step("measures", len(rows), len(told), time.monotonic() - began)
+        report = _report(config, judge, told, rows, quarantine, scenario, plans, images, texts)
+        examples = list(_examples(config, told, model, at.media))
+        Store(out).write_run(report, examples)
+        write_reports(report, out, examples)
+    return report
+
+
+def _same_encoders(baseline: Baseline, images: Embedded | None, texts: Embedded) -> None:
+    made = {"text": texts.identity} | ({"image": images.identity} if images else {})
+    for modality, identity in made.items():
+        if baseline.manifest.encoders[modality] != identity:
+            raise BadInput(
+                f"{baseline.folder}: was made with another {modality} encoder "
+                f"({baseline.manifest.encoders[modality]}, here it is {identity}); "
+                "build the baseline again, or use the versions and weights that made it"
+            )
+
+
+def _told(
+    config: DriftConfig,
+    scenario: Scenario,
+    split: Splitter,
+    model: str | None,
+    images: Embedded | None,
+    texts: Embedded,
+) -> tuple[list[Told], Quarantine]:
+    """What is known of each window, in the order of time or of the rows; and all that was set aside."""
+    found: dict[Window, Told] = {}
+    quarantine = scenario.quarantine()
+    image_store, text_store = images.open() if images else None, texts.open()
+    for batch in scenario.batches():
+        parts: dict[Window, list[Record]] = {}
+        for record in batch:
+            parts.setdefault(split(record), []).append(record)
+        for window, part in parts.items():
+            told = found.setdefault(window, Told(window))
+            given = answers(part, model or "", None)
+            kept, aside = usable(row_keys(part, given), image_store, text_store, window.name, model or "")
+            for row in aside:
+                quarantine.add(row)
+            told.keys += kept
+            told.aside += len(aside)
+            for name, value in descriptors(part, given).items():
+                told.facts[name] = told.facts.get(name, 0) + value
+            told.first += part[: config.report.examples - len(told.first)]
+            told.queries += [r.query for r in part if r.query][: COVERAGE_TEXTS - len(told.queries)]
+            stamps = [r.timestamp for r in part if r.timestamp is not None]
+            if stamps:
+                stamps += told.times or ()
+                told.times = min(stamps), max(stamps)
+    if config.window is None and config.window_rows is None:
+        for told in found.values():
+            told.aside = len(quarantine)
+    if config.window is not None:
+        return sorted(found.values(), key=lambda t: t.window.name), quarantine
+    return list(found.values()), quarantine
+
+
+def _critics(
+    baseline: Baseline, rows: Sequence[RowKeys], images: Embedded | None, texts: Embedded
+) -> tuple[tuple[Path, ...], str | None]:
+    """The baseline's critics, or none and the reason."""
+    if not baseline.critics:
+        return (), baseline.manifest.no_critic or "the baseline has no critic"
+    # Traffic without any image (or text) has narrower query vectors where the encoders differ in size.
+    width = embedded(rows[:1], images.open() if images else None, texts.open()).x.shape[1]
+    if width != baseline.sketches.sketches["x"].dim:
+        return (), "the traffic lacks a modality that the baseline's critic takes"
+    return baseline.critics, None
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Measures one window after the other; none depends on the others."""
+
+    config: DriftConfig
+    baseline: Baseline
+    model: str | None
+    no_critic: str | None
+
+    def row(self, told: Told, rows: SketchSet | None) -> Row:
+        start, end = told.window.start, told.window.end
+        if start is None and told.times is not None:
+            start, end = told.times
+        about = {
+            "scenario": told.window.name,
+            "model": self.model,
+            "family": "window",
+            "quarantined": told.aside,
+            "start": start.isoformat() if start else None,
+            "end": end.isoformat() if end else None,
+        }
+        if rows is None:
+            verdict = Verdict(status="undecided", because="no usable row")
+            every = ("emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES))
+            return Row(**about, n=0, verdict=verdict, missing=dict.fromkeys(every, "no usable row"))
+        divergences, missing = self._divergences(told.window.name, rows)
+        p, seed, level = (
+            self.baseline.sketches,
+            self.seed(told.window.name, "emi"),
+            self.config.interval_level,
+        )
+        delta = reducer.response_gap(rows)
+        bounds, lacking = reducer.bounds(divergences, reducer.response_gap(p), delta)
+        missing |= lacking
+        if delta is None:
+            bounds.pop("scaled")
+            missing = {k: v for k, v in missing.items() if not k.startswith("bounds.scaled")}
+            missing["bounds.scaled"] = missing["delta"] = "no row has a response and a reference"
+        relevance = reducer.relevance(p, rows, seed=seed, level=level) if self.no_critic is None else None
+        information = reducer.model_information(rows)
+        if relevance is None:
+            missing["emi"] = missing["emid"] = missing["mi_reference"] = (
+                self.no_critic or "no row of both sides has a query, an answer and a reference"
+            )
+        elif relevance.emid_interval is None:
+            missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
+        if information is None:
+            missing["mi_model"] = self.no_critic or "no row has a query and a response"
+        missing["label_free"] = "only the partial bound is stated without references"
+        missing["accuracy"] = "the truth is not known"
+        n = rows.sample.seen
+        return Row(
+            **about,
+            n=n,
+            n_labelled=rows.sketches["reference"].n,
+            n_emi=relevance.n if relevance else None,
+            mi_model=information,
+            mi_reference=relevance.mi_reference if relevance else None,
+            emi=relevance.emi if relevance else None,
+            emi_spread=relevance.emi_spread if relevance else None,
+            emid=relevance.emid if relevance else None,
+            emid_spread=relevance.emid_spread if relevance else None,
+            intervals=Intervals(
+                emi=relevance.emi_interval if relevance else None,
+                emid=relevance.emid_interval if relevance else None,
+            ),
+            bounds=bounds,
+            divergences=divergences,
+            delta=delta,
+            descriptors=means(told.facts) | rows.norms.descriptors(),
+            verdict=window_verdict(n, divergences, self.config.thresholds),
+            missing=missing,
+            notes=self._notes(told, n, divergences),
+        )
+
+    def seed(self, *of: str) -> int:
+        """A seed of its own for each window and measure, whatever other windows there are."""
+        text = json.dumps([self.config.seed, *of])
+        return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+
+    def _divergences(self, window: str, rows: SketchSet) -> tuple[dict[str, Divergence], dict[str, str]]:
+        """Divergences, their p-values adjusted over the modalities tested, and what is missing."""
+        found: dict[str, Divergence] = {}
+        missing: dict[str, str] = {}
+        for modality in MODALITIES:
+            if self.baseline.sketches.sketches[modality].n == 0:
+                missing[f"divergences.{modality}"] = f"no row of the baseline has {_article(modality)}"
+                continue
+            value, reason = reducer.divergence(
+                self.baseline.sketches,
+                rows,
+                modality,
+                seed=self.seed(window, modality),
+                level=self.config.interval_level,
+            )
+            if value is None:
+                missing[f"divergences.{modality}"] = f"{reason} in this window"
+                continue
+            found[modality] = value
+            if reason is not None:
+                missing[f"divergences.{modality}.corrected"] = reason
+            if value.p_value is None:
+                missing[f"divergences.{modality}.p_value"] = reason or "could not be tested"
+        adjusted = reducer.adjust(list(found.values()))
+        return {m: d for m, d in zip(found, adjusted, strict=True) if d is not None}, missing
+
+    def _notes(self, told: Told, n: int, divergences: dict[str, Divergence]) -> list[str]:
+        manifest = self.baseline.manifest
+        notes = _short_baseline(manifest.n, n)
+        if any(d.paired for d in divergences.values()):
+            notes.append("rows share base ids with the baseline: they are compared within pairs")
+        if manifest.chars_per_token and told.queries:
+            found = queries_chars_per_token(manifest.config.encoders.text, told.queries)
+            ratio = None if found is None else found / manifest.chars_per_token
+            if ratio is not None and ratio < KNOWN:
+                notes.append(
+                    f"text encoder {manifest.config.encoders.text.name} does not know these queries: "
+                    f"{ratio:.2f} of the baseline's characters per token (below {KNOWN})"
+                )
+        return notes
+
+
+def _short_baseline(n: int, window: int) -> list[str]:
+    """A note where the baseline holds too few windows for p-values that hold for it alone."""
+    if n >= ENOUGH_WINDOWS * window:
+        return []
+    return [
+        f"the baseline has {n} rows, fewer than {ENOUGH_WINDOWS} times the window's {window}: p-values are "
+        "right on average over baselines, less so for this one (changes no verdict)"
+    ]
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name == "image" else f"a {name}"
+
+
+def _report(
+    config: DriftConfig,
+    judge: _Judge,
+    told: Sequence[Told],
+    rows: list[Row],
+    quarantine: Quarantine,
+    scenario: Scenario,
+    plans: Plans,
+    images: Embedded | None,
+    texts: Embedded,
+) -> Report:
+    manifest, model = judge.baseline.manifest, judge.model
+    stamp = f"{config_hash(config)}{manifest.identity}{plans_digest(plans)}"
+    notes = _short_baseline(manifest.n, max(row.n for row in rows))
+    if len(rows) > 1:
+        p = config.thresholds.p_value
+        notes.append(
+            f"{len(rows)} windows are tested at {p:g} each: about {len(rows) * p:.2g} would fail by chance"
+        )
+    if empty := gaps([t.window for t in told]):
+        notes.append(f"{empty} windows between the first and the last have no row")
+    if None not in (model, manifest.model) and model != manifest.model:
+        notes.append(
+            f"the responses are of {model}, the baseline's of {manifest.model}: "
+            "the response divergence compares two models"
+        )
+    if any(row.emid is not None for row in rows):
+        notes.append(
+            "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too"
+        )
+    if scenario.naive_timestamps:
+        notes.append(f"{scenario.naive_timestamps} timestamps had no zone and were taken as UTC")
+    return Report(
+        run=Run(
+            run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
+            job="drift",
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seed=config.seed,
+            config_hash=config_hash(config),
+            interval_level=config.interval_level,
+            config=config.model_dump(mode="json")
+            | {"baseline_config": manifest.config.model_dump(mode="json")},
+            versions=versions(),
+            encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
+            models={model: "recorded responses"} if model is not None else {},
+            critic=(
+                f"CLUB, {len(manifest.critics)} seeds, on {manifest.pairs:,} pairs of the baseline"
+                if manifest.critics
+                else None
+            ),
+            id_scenario="baseline",
+            thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
+        ),
+        windows=rows,
+        tables={"baseline": [{"rows": manifest.n, "model": manifest.model, **manifest.descriptors}]},
+        quarantine=quarantine.counts(),
+        verdict=overall({row.scenario: row.verdict for row in rows}),
+        notes=notes,
+    )
+
+
+def _examples(
+    config: DriftConfig, told: Sequence[Told], model: str | None, policy: MediaPolicy
+) -> Iterator[Example]:
+    """The first records of each window."""
+    for window in told:
+        for record in window.first[: config.report.examples]:
+            given = record.responses.get(model or "", ())
+            yield Example(
+                scenario=window.window.name,
+                record_id=record.record_id,
+                query=record.input_text(),
+                reference=record.reference,
+                responses={model: given[0]} if model is not None and given else {},
+                thumbnail=_thumbnail(record, policy),
+            )
+
+
+def _thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
+    if not record.images:
+        return None
+    try:
+        picture = decode(load_image(record.images[0], policy))
+    except RowError:
+        return None
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    from jobs.cli import run_job
+
+    run_job("drift")

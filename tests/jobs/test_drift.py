@@ -1,0 +1,234 @@
+"""From records to a baseline to windows of traffic, on a real local Ray with real encoders."""
+
+import json
+
+import pytest
+import ray
+
+from auditor.errors import BadInput
+from auditor.lab.world import lab_items
+from auditor.shifts import apply_shift
+from auditor.store import Store
+from auditor.verdict import EXIT_CODES
+from jobs.baseline import build
+from jobs.drift import drift
+from jobs.progress import Bars
+from schemas.config import BaselineConfig, DriftConfig
+from schemas.record import Image, Record
+
+N = 120
+ENCODERS = {"image": "efficientnet-lite0", "text": "minilm"}
+CRITIC = {"seeds": 2, "steps": 60, "hidden": 16, "batch": 64}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_ray():
+    """One local Ray for all of these tests: starting one takes longer than the work."""
+    ray.init(num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Lab records with images by path: a baseline of the first N, and the N after them."""
+    root = tmp_path_factory.mktemp("world")
+    (root / "images").mkdir()
+    rows = []
+    for i, item in enumerate(lab_items(2 * N, seed=5)):
+        (root / "images" / f"{i}.png").write_bytes(item.image)
+        rows.append(
+            {
+                "record_id": item.record_id,
+                "image": f"{i}.png",
+                "query": item.query,
+                "responses": {"m": item.reference if i % 3 else "I cannot tell."},
+                "reference": item.reference,
+            }
+        )
+    write(root / "id.jsonl", rows[:N])
+    build(config(root, media_root=str(root / "images")), root / "baseline", Bars())
+    return root, rows[N:]
+
+
+def config(root, **settings):
+    return BaselineConfig(records=str(root / "id.jsonl"), encoders=ENCODERS, critic=CRITIC, **settings)
+
+
+def write(path, rows):
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
+
+
+def run(world, rows, folder, **settings):
+    root, _ = world
+    folder.mkdir(exist_ok=True)
+    path = folder / "traffic.jsonl"
+    write(path, rows)
+    given = {"baseline": str(root / "baseline"), "media_root": str(root / "images"), **settings}
+    return drift(DriftConfig(traffic=str(path), **given), folder, Bars())
+
+
+def on(day, rows, **change):
+    """The rows on that day, with new ids and with changed fields (None: left out)."""
+    out = []
+    for row in rows:
+        new = row | {"record_id": f"{day}-{row['record_id']}", "timestamp": f"2026-03-0{day}T12:00:00"}
+        new |= {key: value(row) if callable(value) else value for key, value in change.items()}
+        out.append({key: value for key, value in new.items() if value is not None})
+    return out
+
+
+@pytest.fixture(scope="module")
+def blurred(world):
+    root, _ = world
+
+    def blur(row):
+        image = Image(data=(root / "images" / row["image"]).read_bytes())
+        (moved,) = apply_shift([Record("r", "r", (image,), "q")], [("blur", 5)], 0)
+        name = f"blurred-{row['image']}"
+        (root / "images" / name).write_bytes(moved.images[0].data)
+        return name
+
+    return blur
+
+
+def poem(row):
+    return f"Please write a long poem about {row['query'].lower()}"
+
+
+@pytest.fixture(scope="module")
+def days(world, blurred):
+    """Day by day: as the baseline, other questions, other images, no answers, no images, few; one undated."""
+    rows = world[1]
+    return [
+        *on(1, rows),
+        *on(2, rows, query=poem),
+        *on(3, rows, image=blurred),
+        *on(4, rows, responses=None, reference=None),
+        *on(6, rows, image=None),
+        *on(7, rows[:20]),
+        rows[0] | {"record_id": "undated"},
+    ]
+
+
+@pytest.fixture(scope="module")
+def report(world, days, tmp_path_factory):
+    return run(world, days, tmp_path_factory.mktemp("days") / "out", window="1d")
+
+
+def p_values(row):
+    return {name: d.p_adjusted for name, d in row.divergences.items()}
+
+
+def test_windows_by_day(report):
+    assert [w.start[:10] for w in report.windows] == [f"2026-03-0{d}" for d in (1, 2, 3, 4, 6, 7)]
+    assert [w.scenario for w in report.windows] == [w.start for w in report.windows]
+    assert report.windows[0].end == report.windows[1].start and report.windows[0].n == N
+    assert report.quarantine == {"bad_timestamp": 1}
+    assert "1 windows between the first and the last have no row" in report.notes
+    assert report.verdict.status == "fail" and EXIT_CODES[report.verdict.status] == 1
+    assert report.run.job == "drift" and report.run.thresholds["p_value"] == 0.01
+
+
+def test_unshifted_traffic_passes(report):
+    row = report.windows[0]
+    print("unshifted", p_values(row))
+    assert row.verdict.status == "pass" and set(row.divergences) == {"image", "text", "response"}
+    assert row.family == "window" and row.n == row.n_labelled == N and row.model == "m"
+    partial = sum(row.divergences[m].value ** 0.5 for m in ("image", "text"))
+    assert row.bounds["partial"].value == pytest.approx(partial) and row.bounds["partial"].complete
+    assert row.bounds["scaled"].complete and row.emi is not None and row.mi_model is not None
+    assert row.label_free is None
+    assert row.missing["label_free"] == "only the partial bound is stated without references"
+    assert any("fewer than 10 times" in note for note in row.notes)
+
+
+def test_only_the_questions_changed(report):
+    row = report.windows[1]
+    print("questions", p_values(row))
+    assert p_values(row)["text"] < 0.01 < min(p_values(row)["image"], p_values(row)["response"])
+    assert row.verdict.because.startswith("text moved") and row.divergences["text"].excess > 0
+
+
+def test_only_the_images_changed(report):
+    row = report.windows[2]
+    print("images", p_values(row))
+    assert p_values(row)["image"] < 0.01 < min(p_values(row)["text"], p_values(row)["response"])
+    assert row.verdict.because.startswith("image moved")
+
+
+def test_without_responses_and_references(report):
+    row = report.windows[3]
+    assert set(row.divergences) == {"image", "text"} and row.verdict.status == "pass"
+    assert row.missing["divergences.response"] == "no row has a response in this window"
+    assert row.mi_model is None and row.emi is None and set(row.bounds) == {"partial"}
+    assert {"emi", "emid", "mi_model", "bounds.scaled", "delta"} <= set(row.missing)
+
+
+def test_without_images_in_one_window(report):
+    row = report.windows[4]
+    assert set(row.divergences) == {"text", "response"} and row.emi is not None
+    assert row.missing["divergences.image"] == "no row has an image in this window"
+    assert row.bounds["partial"].terms == ["d_t"] and not row.bounds["partial"].complete
+
+
+def test_few_rows_are_undecided(report):
+    assert report.windows[5].n == 20 and report.windows[5].verdict.status == "undecided"
+
+
+def test_no_window_depends_on_the_others_or_on_the_workers(world, days, report, tmp_path):
+    alone = [row for row in days if row.get("timestamp", "").startswith("2026-03-01")]
+    one = run(world, alone, tmp_path / "out", window="1d", workers={"cpu": 1})
+    assert one.windows == report.windows[:1]
+    assert one.verdict.status == "pass" and EXIT_CODES[one.verdict.status] == 0
+
+    by_rows = run(world, alone, tmp_path / "out", window_rows=100)  # resumes: nothing is embedded again
+    assert [(w.scenario, w.n) for w in by_rows.windows] == [("rows 0-99", 100), ("rows 100-119", 20)]
+    assert by_rows.verdict.status == "undecided"
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [w["scenario"] for w in written["windows"]] == ["rows 0-99", "rows 100-119"]
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert Store(tmp_path / "out").load_report().windows == by_rows.windows
+
+
+def test_bad_rows_are_counted_and_traffic_without_any_image(world, tmp_path):
+    good = [{k: v for k, v in row.items() if k != "image"} for row in world[1][:30]]
+    outside = good[1] | {"record_id": "y", "image": "../id.jsonl"}
+    report = run(world, [*good, "{", good[0], {"record_id": "x"}, outside], tmp_path / "out")
+    (row,) = report.windows
+    reasons = ("unreadable_line", "duplicate_id", "missing_input", "image_outside_root")
+    assert report.quarantine == dict.fromkeys(reasons, 1)
+    assert row.n == 30 and row.quarantined == 4 and set(row.divergences) == {"text", "response"}
+    assert row.emi is None and "lacks a modality" in row.missing["emi"]
+    assert report.verdict.status == "undecided" and EXIT_CODES[report.verdict.status] == 4
+
+
+def test_whose_responses_must_be_clear(world, tmp_path):
+    rows = [r | {"responses": {"m": "yes", "other": "no"}} for r in world[1][:5]]
+    with pytest.raises(BadInput, match=r"several models \(m, other\); choose one with --model"):
+        run(world, rows, tmp_path / "out")
+    with pytest.raises(BadInput, match="no responses of third; the records have m, other"):
+        run(world, rows, tmp_path / "out", model="third")
+
+
+def test_nothing_to_compare(world, tmp_path):
+    with pytest.raises(BadInput, match="nothing to compare; unreadable_line: 1"):
+        run(world, ["{"], tmp_path / "out")
+    with pytest.raises(BadInput, match="is no baseline"):
+        run(world, ["{"], tmp_path / "out", baseline="nowhere")
+
+
+def test_a_baseline_of_texts_alone_without_answers(world, tmp_path):
+    rows = [{"record_id": r["record_id"], "query": r["query"]} for r in world[1]]
+    write(tmp_path / "id.jsonl", rows[:60])
+    folder = tmp_path / "b"
+    made = build(config(tmp_path), folder, Bars())
+    assert made.critics == () and made.manifest.model is None and set(made.manifest.encoders) == {"text"}
+    (row,) = run(world, rows[60:], tmp_path / "out", baseline=str(folder)).windows
+    assert set(row.divergences) == {"text"} and row.missing["emi"].startswith("the baseline has 0 pairs")
+    assert row.missing["divergences.image"] == "no row of the baseline has an image"
+
+    described = json.loads((folder / "baseline.json").read_text())
+    (folder / "baseline.json").write_text(json.dumps(described | {"encoders": {"text": "another"}}))
+    with pytest.raises(BadInput, match="was made with another text encoder"):
+        run(world, rows[60:], tmp_path / "out", baseline=str(folder))
