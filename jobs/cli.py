@@ -21,7 +21,7 @@ from schemas.config import AuditConfig, BaselineConfig, DriftConfig
 from schemas.report import Report
 
 app = typer.Typer(
-    help="Audit distribution shift for multimodal LLMs: EMI, EMID, bounds, and what can be said without labels.",
+    help="Audit distribution shift for multimodal LLMs: EMI, EMID, bounds, label-free risk.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

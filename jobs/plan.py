@@ -47,8 +47,8 @@ def audit_plan(config: AuditConfig) -> Table:
     generated = sum(m.generator is not None for m in config.models)
     table.caption = (
         f"new contents a scenario. In all: {len(prompts):,} prompts to each of {generated} generating models "
-        f"({len(config.models) - generated} recorded), {len(images):,} images and {len(texts):,} texts to embed, "
-        f"besides the answers; {config.critic.seeds} critics of {config.critic.steps:,} steps"
+        f"({len(config.models) - generated} recorded), {len(images):,} images and {len(texts):,} texts to "
+        f"embed, besides the answers; {config.critic.seeds} critics of {config.critic.steps:,} steps"
     )
     table.caption_justify = "left"
     return table

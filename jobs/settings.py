@@ -17,9 +17,7 @@ from schemas.config import resolve
 T = TypeVar("T", bound=BaseModel)
 
 
-def load_config(
-    model: type[T], path: Path | None, overrides: Sequence[str] = (), /, **values: Any
-) -> T:
+def load_config(model: type[T], path: Path | None, overrides: Sequence[str] = (), /, **values: Any) -> T:
     """Read `path`, apply `overrides` (dotted keys, YAML values) and `values` (None: not given), validate.
 
     Relative paths in the file are relative to its folder; in `--set` and options, to the working directory.
