@@ -347,7 +347,7 @@ def _report(
             versions=versions(),
             encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
             models={name: a.identity if a else "recorded responses" for name, a in answered.items()},
-            critic=f"CLUB, {config.critic.seeds} seeds, one pool of {pairs:,} pairs (all scenarios and models)",
+            critic=f"CLUB, {config.critic.seeds} seeds, one pool of {pairs:,} pairs (every scenario, model)",
             id_scenario=first.name,
             thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
         ),
