@@ -191,7 +191,7 @@ def _llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
         for name, spec in data.scenarios.items():
             if name not in known:
                 raise BadInput(
-                    f"data.scenarios: no scenario {name!r} under {data.root}; there are {', '.join(known[:2])}, ..."
+                    f"data.scenarios: no scenario {name!r} under {data.root}; there is {known[0]}, ..."
                 )
             if spec != ScenarioSpec(family=spec.family):
                 raise BadInput(f"data.scenarios.{name}: only `family` can be set for a published scenario")
