@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from actors.progress import Tally
+
+WAIT_SECONDS = 30.0
+"""Without a terminal, what is waited for is told no more often than this."""
 
 
 class Bars:
@@ -20,6 +24,7 @@ class Bars:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._told: set[str] = set()
+        self._waited = -WAIT_SECONDS
 
     @contextmanager
     def shown(self) -> Iterator[Bars]:
@@ -58,7 +63,9 @@ class Bars:
 
     def waiting(self, what: str) -> None:
         if self._bars is None:
-            print(what, file=sys.stderr, flush=True)
+            if time.monotonic() - self._waited >= WAIT_SECONDS:
+                self._waited = time.monotonic()
+                print(what, file=sys.stderr, flush=True)
         elif self._tasks:
             self._bars.update(list(self._tasks.values())[-1], note=what)
 

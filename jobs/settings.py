@@ -63,7 +63,11 @@ def _first_line(error: BaseException) -> str:
 
 def _set(tree: dict[str, Any], keys: Sequence[str], value: Any, item: str) -> None:
     node: Any = tree
-    for key in keys[:-1]:
+    for parent, key in zip(("", *keys), keys[:-1], strict=False):
+        at: Any = int(key) if isinstance(node, list) and key.isdigit() and int(key) < len(node) else key
+        if isinstance(node, dict | list) and isinstance(short := _child(node, at), str):
+            # The short form `image: lab` stands for `image: {name: lab}` (a scenario's for its path).
+            node[at] = {"path" if parent == "scenarios" else "name": short}
         if isinstance(node, list) and key.isdigit() and int(key) < len(node):
             node = node[int(key)]
         elif isinstance(node, dict):
@@ -77,6 +81,12 @@ def _set(tree: dict[str, Any], keys: Sequence[str], value: Any, item: str) -> No
         node[int(last)] = value
     else:
         node[last] = value
+
+
+def _child(node: Any, at: Any) -> Any:
+    if isinstance(node, dict):
+        return node.get(at)
+    return node[at] if isinstance(at, int) else None
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> dict[str, Any]:
