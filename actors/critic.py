@@ -12,6 +12,10 @@ from auditor.shards import Shard
 from schemas.config import CriticConfig
 
 
+HELD_OUT = 0.1
+"""Share of the base ids that early stopping is judged on."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeedItem:
     """One critic to train."""
@@ -59,6 +63,7 @@ class CriticWorker:
                 batch=config.batch,
                 activation=config.activation,
                 seed=item.seed,
+                holdout=HELD_OUT if config.early_stopping else 0.0,
                 device=self._settings.device,
             )
             critic.fit(self._pairs.x, self._pairs.y, groups=self._pairs.groups)

@@ -357,9 +357,19 @@ def _report(
         missing={"divergences.image": _no_images(config)} if images is None else {},
         verdict=verdict,
         notes=[
+            _how_trained(config),
             *dict.fromkeys(note for of in notes.values() for note in of),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
         ],
+    )
+
+
+def _how_trained(config: AuditConfig) -> str:
+    if config.critic.early_stopping:
+        return "the critic's training was stopped by the likelihood of held-out base ids"
+    return (
+        "as in the paper, the critic is trained on the pool of all rows that it is evaluated on: EMI compares "
+        "scenarios and models of this report, and its level says nothing by itself (critic.early_stopping)"
     )
 
 

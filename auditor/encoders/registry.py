@@ -94,7 +94,8 @@ _PATCHES: dict[str, Any] = {"pooling": openclip.PATCH_MEAN, "layer": -1}
 _LAST_MEAN: dict[str, Any] = {"pooling": "mean", "layer": -1}
 
 _IMAGE: dict[str, tuple[Loader, dict[str, Any]]] = {
-    "lab": (_lab_image, _PATCHES),
+    # The space that the contrastive training shapes; patch tokens are shaped by the supervised tower alone.
+    "lab": (_lab_image, {**_PATCHES, "pooling": openclip.PROJECTED}),
     "clip-vit-b32-openai": (partial(openclip.from_tag, "ViT-B-32-quickgelu", "openai"), _PATCHES),
     "efficientnet-lite0": (efficientnet.load, {}),
 }
