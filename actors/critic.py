@@ -11,7 +11,6 @@ from auditor.critics import Pairs
 from auditor.shards import Shard
 from schemas.config import CriticConfig
 
-
 HELD_OUT = 0.1
 """Share of the base ids that early stopping is judged on."""
 

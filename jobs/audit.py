@@ -368,8 +368,8 @@ def _how_trained(config: AuditConfig) -> str:
     if config.critic.early_stopping:
         return "the critic's training was stopped by the likelihood of held-out base ids"
     return (
-        "as in the paper, the critic is trained on the pool of all rows that it is evaluated on: EMI compares "
-        "scenarios and models of this report, and its level says nothing by itself (critic.early_stopping)"
+        "as in the paper, the critic is trained on the pool of all rows that it is evaluated on: EMI compares"
+        " scenarios and models of this report, and its level says nothing by itself (critic.early_stopping)"
     )
 
 

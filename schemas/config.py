@@ -122,7 +122,7 @@ class CriticConfig(_Model):
     lr: float = Field(1e-3, gt=0)
     early_stopping: bool = Field(
         False,
-        description="Hold out a tenth of the base ids and stop by their likelihood. Off: as in the paper, the "
+        description="Hold out a tenth of the base ids and stop by their likelihood. Off: as in the paper the "
         "critic is trained on the rows it is evaluated on (fair between scenarios that are all in the pool).",
     )
     seeds: int = Field(3, ge=1, description="Critics trained; EMI is the mean, its spread is reported.")
