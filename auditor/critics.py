@@ -57,16 +57,16 @@ class Pairs:
 
 def choose_pairs(plans: Mapping[tuple[str, str], Sequence[RowKeys]], max_rows: int, seed: int) -> list[Pair]:
     """The pool of (scenario, model) -> rows, as the authors do it: every subset in one pool, the critic
-    trained once. A reference is in it once a scenario, not once a model. Beyond `max_rows` a seeded
-    sample."""
-    pairs: list[Pair] = []
-    referenced: set[str] = set()
-    for (scenario, _), rows in plans.items():
-        asked = [r for r in rows if r.images or r.text is not None]
-        pairs += [Pair(r, "response") for r in asked if r.response is not None]
-        if scenario not in referenced:
-            referenced.add(scenario)
-            pairs += [Pair(r, "reference") for r in asked if r.reference is not None]
+    trained once. Every row gives both of its pairs, so answers and references weigh the same: EMI is a
+    difference between the two, and a critic that has seen more of one would favour it. Beyond `max_rows` a
+    seeded sample."""
+    pairs = [
+        Pair(row, answer)
+        for rows in plans.values()
+        for answer in ("response", "reference")
+        for row in rows
+        if getattr(row, answer) is not None and (row.images or row.text is not None)
+    ]
     if len(pairs) <= max_rows:
         return pairs
     kept = np.random.default_rng(seed).choice(len(pairs), max_rows, replace=False)
