@@ -1,0 +1,119 @@
+"""From sketches to measures, against what is known of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from auditor import reducer
+from auditor.divergences import rjsd
+from auditor.embeddings import normalise
+from auditor.estimators import CLUB
+from auditor.rows import Rows, joined
+from auditor.sketching import SketchSet, sketch_rows
+from schemas.report import Divergence
+
+D = 16
+
+
+def rows(n: int, seed: int, *, move: float = 0.0, base: str = "r", images: bool = True) -> Rows:
+    """Rows whose answers are their queries' first half; `move` shifts the text."""
+    rng = np.random.default_rng(seed)
+
+    def unit(z: np.ndarray) -> np.ndarray:
+        return normalise(z).rows
+
+    text = unit(rng.normal(size=(n, D)) + move)
+    image = unit(rng.normal(size=(n, D))) if images else np.zeros((n, 0), np.float32)
+    has_image = np.full(n, images)
+    everywhere = np.ones(n, dtype=bool)
+    return Rows(
+        tuple(f"{base}-{seed}-{i}" for i in range(n)),
+        tuple(f"{base}-{i}" for i in range(n)),
+        image,
+        text,
+        joined(image, text, has_image, everywhere),
+        unit(text + 0.5 * rng.normal(size=(n, D))),
+        unit(text + 0.1 * rng.normal(size=(n, D))),
+        {"image": has_image, "text": everywhere, "response": everywhere, "reference": everywhere},
+    )
+
+
+@pytest.fixture(scope="module")
+def critic() -> CLUB:
+    pool = rows(400, 9)
+    return CLUB(hidden=16, steps=60, batch=128).fit(pool.x, pool.reference)
+
+
+def sketched(r: Rows, critic: CLUB, sample: int = 500) -> SketchSet:
+    return sketch_rows(r, np.ones((len(r), 4), np.float32), [critic], sample)
+
+
+def test_rows_pair_by_base_id_and_only_then(critic: CLUB) -> None:
+    p, q = sketched(rows(100, 1), critic), sketched(rows(100, 2), critic)
+    sides = reducer.aligned(p.sample, q.sample)
+    assert sides.paired
+    assert list(p.sample.base_ids[sides.at_p]) == list(q.sample.base_ids[sides.at_q])
+    other = sketched(rows(100, 2, base="other"), critic)
+    assert not reducer.aligned(p.sample, other.sample).paired
+
+
+def test_a_divergence_is_that_of_all_rows_and_a_moved_text_is_found(critic: CLUB) -> None:
+    p_rows, q_rows = rows(200, 1), rows(200, 2, move=0.4, base="other")
+    p, q = sketched(p_rows, critic, 80), sketched(q_rows, critic, 80)
+    text, _ = reducer.divergence(p, q, "text", seed=0, level=0.9)
+    image, _ = reducer.divergence(p, q, "image", seed=0, level=0.9)
+    assert text is not None and image is not None
+    assert text.value == pytest.approx(rjsd(p_rows.text, q_rows.text), abs=1e-6)
+    assert (text.n_id, text.n) == (80, 80)
+    assert text.p_value is not None and text.p_value < 0.01
+    assert image.p_value is not None and image.p_value > 0.05
+
+
+def test_a_modality_that_is_not_there_has_a_reason(critic: CLUB) -> None:
+    p, q = (
+        sketched(rows(60, 1, images=False), critic_of(D)),
+        sketched(rows(60, 2, images=False), critic_of(D)),
+    )
+    assert reducer.divergence(p, q, "image", seed=0, level=0.9) == (None, "no row has an image")
+    assert reducer.divergence(p, q, "joint", seed=0, level=0.9) == (None, "no row has an image")
+
+
+def critic_of(d: int) -> CLUB:
+    rng = np.random.default_rng(3)
+    return CLUB(hidden=4, steps=2, batch=16).fit(rng.normal(size=(40, d)), rng.normal(size=(40, d)))
+
+
+def test_relevance_is_the_difference_of_the_critics_estimates(critic: CLUB) -> None:
+    p_rows, q_rows = rows(300, 1), rows(300, 2)
+    found = reducer.relevance(sketched(p_rows, critic), sketched(q_rows, critic), seed=0, level=0.9)
+    assert found is not None
+    emi_p = critic.estimate(p_rows.x, p_rows.response) - critic.estimate(p_rows.x, p_rows.reference)
+    emi_q = critic.estimate(q_rows.x, q_rows.response) - critic.estimate(q_rows.x, q_rows.reference)
+    assert found.emi == pytest.approx(emi_q, abs=1e-9)
+    assert found.emid == pytest.approx(emi_p - emi_q, abs=1e-9)
+    assert found.emi_interval is not None and found.emi_interval[0] < found.emi < found.emi_interval[1]
+    assert found.n == 300
+
+
+def test_bounds_say_which_terms_went_in() -> None:
+    text, image = Divergence(value=0.04), Divergence(value=0.09)
+    whole, _ = reducer.bounds({"text": text, "image": image}, 0.0016, 0.0081)
+    assert whole["partial"].value == pytest.approx(0.3 + 0.2)
+    assert whole["scaled"].value == pytest.approx(0.3 + 0.2 + 0.2 + 0.3)
+    assert whole["scaled"].complete
+    part, missing = reducer.bounds({"text": text}, 0.0016, None)
+    assert part["scaled"].value == pytest.approx(0.2 + 0.2)
+    assert (part["scaled"].terms, part["scaled"].complete) == (["d_t", "delta_p"], False)
+    assert missing["bounds.scaled"] == "incomplete: without d_v, delta_q"
+    none, missing = reducer.bounds({}, None, None)
+    assert none["partial"].value is None and "bounds.partial.value" in missing
+
+
+def test_holm_over_a_family_leaves_untested_alone() -> None:
+    family = [Divergence(p_value=0.01), None, Divergence(value=0.1), Divergence(p_value=0.03)]
+    adjusted = reducer.adjust(family)
+    assert adjusted[0] is not None and adjusted[0].p_adjusted == pytest.approx(0.02)
+    assert adjusted[1] is None
+    assert adjusted[2] is not None and adjusted[2].p_adjusted is None
+    assert adjusted[3] is not None and adjusted[3].p_adjusted == pytest.approx(0.03)
