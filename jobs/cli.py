@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -191,20 +191,22 @@ def run_job(name: str) -> None:
     main()
 
 
-def _guarded(command: Callable[[], object]) -> int:
-    import click
+_UsageError: Any = typer.BadParameter.__base__
+"""Of the click that typer uses: which one that is depends on typer's version."""
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
+
+def _guarded(command: Callable[[], object]) -> int:
     try:
         code = command()
-        return code if isinstance(code, int) else 0
-    except typer.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+        if code != _INTERRUPTED:
+            return code if isinstance(code, int) else 0
         print("stopped; what is done is kept, and the same command goes on from there", file=sys.stderr)
         return 3
+    except _UsageError as error:
+        error.show()
+        return 2
     except AuditError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -6,16 +6,17 @@ Each stage does only what its folder in the run directory lacks, and returns wha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from actors.cluster import Cluster, PoolSize
 from actors.critic import CriticSettings, CriticWorker, critic_shards
 from actors.embed import EmbedSettings, EmbedWorker, encoder
 from actors.generate import GenerateSettings, GenerateWorker, generator
-from actors.pool import identify, run_shards
+from actors.pool import Identified, identify, run_shards
 from actors.progress import Progress
 from actors.sketch import SketchSettings, SketchWorker
 from auditor.critics import choose_pairs, embed_pairs, pairs_digest
@@ -59,6 +60,17 @@ class Workplace:
         return self.cluster.workers.retries
 
 
+S = TypeVar("S")
+
+
+def _identity(at: Workplace, size: PoolSize, worker: Callable[[S], Identified], settings: S) -> str:
+    """Of what a worker works with. On one machine without a GPU it is made here, which saves starting a
+    worker for it; else one worker is asked, since the driver may have neither the weights nor the device."""
+    if len(at.cluster.free) == 1 and not size.gpus:
+        return worker(settings).identity
+    return identify(worker, settings, size, at.stall)
+
+
 @dataclass(frozen=True)
 class Embedded:
     """A folder of embedded contents and the encoder that made them."""
@@ -77,7 +89,7 @@ def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Itera
         k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
     }
     make = partial(encoder, settings, modality, size.device, at.shards.threads, config.batch)
-    identity = identify(EmbedWorker, EmbedSettings(make), size, at.stall)
+    identity = _identity(at, size, EmbedWorker, EmbedSettings(make))
     work = work_identity(identity, shard=at.shards.embed)
     folder = at.run.embeddings(work)
     store = EmbeddingStore(folder)
@@ -118,7 +130,7 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         "batch": model.batch,
     }
     make = partial(generator, settings, size.device, at.shards.threads)
-    identity = identify(GenerateWorker, GenerateSettings(make), size, at.stall)
+    identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
     # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
     drawn = {"seed": seed} if model.temperature > 0 else {}
     work = work_identity(identity, shard=at.shards.generate, **drawn)

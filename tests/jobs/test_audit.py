@@ -210,7 +210,10 @@ def test_bad_rows_are_set_aside_and_counted(
     ("config", "said"),
     [
         ("data: {id: nowhere.jsonl, scenarios: {}}\nmodels: [m]", "no such file"),
-        ("data: {id: id.jsonl, scenarios: {q: q.jsonl}}\nmodels: [other]", "no recorded responses of other"),
+        (
+            "data: {id: id.jsonl, scenarios: {q: q.jsonl}, media_root: media}\nmodels: [other]",
+            "no recorded responses of other",
+        ),
         ("data: {id: bad.jsonl, scenarios: {q: q.jsonl}}\nmodels: [m]", "nothing to audit"),
         (
             "data: {id: id.jsonl, scenarios: {q: {shifts: [{shift: fog}]}}}\nmodels: [m]",
