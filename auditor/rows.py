@@ -242,3 +242,14 @@ def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]])
             sums["answered"] += 1
             sums["response_chars"] += len(texts[0])
     return sums
+
+
+def means(facts: dict[str, int]) -> dict[str, float | None]:
+    """Sums of plain facts (see `descriptors`) as means."""
+    n, answered = facts.get("n", 0), facts.get("answered", 0)
+    return {
+        "query_chars": facts["query_chars"] / n if n else None,
+        "response_chars": facts["response_chars"] / answered if answered else None,
+        "with_image": facts["with_image"] / n if n else None,
+        "answered": answered / n if n else None,
+    }

@@ -5,13 +5,11 @@ python -m jobs.audit --config FILE.yaml --out DIR
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 
@@ -20,15 +18,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from actors.cluster import connect
-from auditor import __version__, reducer
+from auditor import reducer
 from auditor.agreement import correlations
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
 from auditor.encoders.texts import TextEncoder
-from auditor.errors import BadInput, RowError
+from auditor.errors import BadInput
 from auditor.lab.truth import graded_score, truth_of
 from auditor.partition import partition
-from auditor.records import MediaPolicy, Quarantine, RecordWriter, decode, load_image
+from auditor.provenance import versions
+from auditor.records import MediaPolicy, Quarantine, RecordWriter, thumbnail
 from auditor.report import write_reports
 from auditor.responses import ResponseStore
 from auditor.rows import (
@@ -38,6 +37,7 @@ from auditor.rows import (
     embedded,
     image_items,
     input_texts,
+    means,
     prompt,
     row_keys,
     unanswered,
@@ -56,9 +56,7 @@ from schemas.config import AuditConfig, ModelConfig
 from schemas.record import Record
 from schemas.report import Divergence, Example, Intervals, Report, Row, Run, Verdict
 
-PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-cpu", "pyarrow", "numpy")
 MODALITIES = ("image", "text", "joint")
-THUMBNAIL = 128
 COVERAGE_TEXTS = 2_000
 """Texts a scenario that are looked at to tell whether the text encoder knows them."""
 
@@ -379,17 +377,6 @@ def _no_images(config: AuditConfig) -> str:
     return "no record has an image"
 
 
-def versions() -> dict[str, str]:
-    """Of this program and of the packages that make the numbers."""
-    found = {"shift-auditor": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _divergences(
     p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig
 ) -> tuple[dict[str, Divergence], dict[str, str]]:
@@ -488,7 +475,7 @@ def _row(
         divergences=divergences,
         delta=delta,
         accuracy=accuracy,
-        descriptors=_means(told.facts) | q.norms.descriptors(),
+        descriptors=means(told.facts) | q.norms.descriptors(),
         quarantined=aside,
         verdict=verdict,
         missing=missing,
@@ -505,16 +492,6 @@ def _accuracy(scores: NDArray[np.float64], level: float) -> tuple[float | None, 
         return mean, None
     half = float(stats.t.ppf((1 + level) / 2, len(scores) - 1) * scores.std(ddof=1) / np.sqrt(len(scores)))
     return mean, (max(0.0, mean - half), min(1.0, mean + half))
-
-
-def _means(facts: dict[str, int]) -> dict[str, float | None]:
-    n, answered = facts.get("n", 0), facts.get("answered", 0)
-    return {
-        "query_chars": facts["query_chars"] / n if n else None,
-        "response_chars": facts["response_chars"] / answered if answered else None,
-        "with_image": facts["with_image"] / n if n else None,
-        "answered": answered / n if n else None,
-    }
 
 
 def _coverage(config: AuditConfig, scenarios: Sequence[Scenario]) -> dict[str, list[str]]:
@@ -568,23 +545,10 @@ def _examples(
                     query=record.input_text(),
                     reference=record.reference,
                     responses={model: texts[i][0] for model, texts in given.items() if texts[i]},
-                    thumbnail=_thumbnail(record, policy),
+                    thumbnail=thumbnail(record, policy),
                 )
             )
     return found
-
-
-def _thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
-    if not record.images:
-        return None
-    try:
-        picture = decode(load_image(record.images[0], policy))
-    except RowError:
-        return None
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from auditor.encoders import make_encoder
 from auditor.encoders.coverage import chars_per_token
 from auditor.encoders.texts import TextEncoder
 from auditor.errors import BadInput
+from auditor.provenance import versions
 from auditor.records import Quarantine, read_many
 from auditor.records.sources import fingerprint
-from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts, row_keys, usable
+from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts, means, row_keys, usable
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.shards import ContentItem, text_item
-from jobs.audit import versions
 from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch, train
 from jobs.progress import Bars
 from jobs.settings import config_hash
@@ -166,14 +166,3 @@ def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> floa
         return None
     ratio = chars_per_token(found, texts)
     return ratio if ratio == ratio else None
-
-
-def means(facts: dict[str, int]) -> dict[str, float | None]:
-    """Sums of plain facts (`rows.descriptors`) as means."""
-    n, answered = facts.get("n", 0), facts.get("answered", 0)
-    return {
-        "query_chars": facts["query_chars"] / n if n else None,
-        "response_chars": facts["response_chars"] / answered if answered else None,
-        "with_image": facts["with_image"] / n if n else None,
-        "answered": answered / n if n else None,
-    }

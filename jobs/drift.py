@@ -5,7 +5,6 @@ python -m jobs.drift --baseline DIR --traffic GLOB --out DIR
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,9 @@ from actors.cluster import connect
 from auditor import reducer
 from auditor.baseline import Baseline, load
 from auditor.encoders.coverage import KNOWN
-from auditor.errors import BadInput, RowError
-from auditor.records import MediaPolicy, Quarantine, decode, load_image, read_many
+from auditor.errors import BadInput
+from auditor.provenance import versions
+from auditor.records import MediaPolicy, Quarantine, read_many, thumbnail
 from auditor.records.sources import fingerprint
 from auditor.report import write_reports
 from auditor.rows import RowKeys, answers, descriptors, embedded, row_keys, usable
@@ -29,7 +29,6 @@ from auditor.sketching import SketchSet
 from auditor.store import Store
 from auditor.verdict import overall, window_verdict
 from auditor.windows import Splitter, Window, by_rows, by_time, gaps, one_window, timed, window_length
-from jobs.audit import THUMBNAIL, versions
 from jobs.baseline import (
     COVERAGE_TEXTS,
     all_texts,
@@ -396,21 +395,8 @@ def _examples(
                 query=record.input_text(),
                 reference=record.reference,
                 responses={model: given[0]} if model is not None and given else {},
-                thumbnail=_thumbnail(record, policy),
+                thumbnail=thumbnail(record, policy),
             )
-
-
-def _thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
-    if not record.images:
-        return None
-    try:
-        picture = decode(load_image(record.images[0], policy))
-    except RowError:
-        return None
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()
 
 
 if __name__ == "__main__":

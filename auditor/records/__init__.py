@@ -10,7 +10,7 @@ rows.progress.naive_timestamps, quarantine.counts()
 from auditor.records.admit import admit
 from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.llavabench import LlavaBench
-from auditor.records.media import MediaPolicy, decode, load_image
+from auditor.records.media import MediaPolicy, decode, load_image, thumbnail
 from auditor.records.quarantine import Quarantine
 from auditor.records.readers import read_many, read_records
 from auditor.records.rows import Progress, Rows
@@ -39,5 +39,6 @@ __all__ = [
     "read_run_records",
     "records_from_table",
     "records_table",
+    "thumbnail",
     "write_records",
 ]

@@ -20,9 +20,10 @@ from PIL import ImageOps
 from auditor.errors import BadInput, RowError
 from auditor.records.remote import fetch, read_remote
 from auditor.records.sources import is_uri, shown, why
-from schemas.record import Image, Reason
+from schemas.record import Image, Reason, Record
 
 MAX_PIXELS = 50_000_000
+THUMBNAIL = 128
 # Only these: others of Pillow's formats start programs (EPS) or have no use here.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _PLAIN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-\[\]-~]+")  # printable ASCII, no backslash
@@ -214,3 +215,17 @@ def _bounded(data: bytes, policy: MediaPolicy) -> bytes:
 
 def _too_many_bytes(policy: MediaPolicy) -> RowError:
     return RowError(Reason.IMAGE_TOO_LARGE, f"more than {policy.max_bytes:,} bytes")
+
+
+def thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
+    """PNG of the record's first image, at most THUMBNAIL pixels a side; None where it has none that opens."""
+    if not record.images:
+        return None
+    try:
+        picture = decode(load_image(record.images[0], policy))
+    except RowError:
+        return None
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
