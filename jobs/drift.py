@@ -22,7 +22,7 @@ from auditor.provenance import versions
 from auditor.records import MediaPolicy, Quarantine, read_many, thumbnail
 from auditor.records.sources import fingerprint
 from auditor.report import write_reports
-from auditor.rows import RowKeys, answers, descriptors, embedded, row_keys, usable
+from auditor.rows import RowKeys, answers, descriptors, embedded, means, row_keys, usable
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.sketching import SketchSet
@@ -33,7 +33,6 @@ from jobs.baseline import (
     COVERAGE_TEXTS,
     all_texts,
     embed_images,
-    means,
     queries_chars_per_token,
     responding,
     why,
