@@ -166,3 +166,9 @@ def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> floa
         return None
     ratio = chars_per_token(found, texts)
     return ratio if ratio == ratio else None
+
+
+if __name__ == "__main__":
+    from jobs.cli import run_job
+
+    run_job("baseline", "build")

@@ -7,10 +7,12 @@ crossed, 4 undecided (too few rows to say), 0 pass or warn.
 from __future__ import annotations
 
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,6 +21,8 @@ from auditor import __version__
 from auditor.errors import AuditError, BadInput
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig
 from schemas.report import Report
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Audit distribution shift for multimodal LLMs: EMI, EMID, bounds, label-free risk.",
@@ -84,7 +88,7 @@ def audit(
     from jobs.audit import audit as job
     from jobs.progress import Bars
 
-    _finish(job(settings, out, Bars()), out, json)
+    _finish(_in(out, lambda: job(settings, out, Bars())), out, json)
 
 
 @baseline_app.command("build")
@@ -111,7 +115,7 @@ def baseline_build(
     settings = load_config(
         BaselineConfig, config, [*given, *(set_ or ())], records=records, media_root=media_root, model=model
     )
-    build(settings, out, Bars())
+    _in(out, lambda: build(settings, out, Bars()))
     print(f"baseline: {out}")
 
 
@@ -151,7 +155,7 @@ def drift(
         media_root=media_root,
         model=model,
     )
-    _finish(job(settings, out, Bars()), out, json)
+    _finish(_in(out, lambda: job(settings, out, Bars())), out, json)
 
 
 @app.command()
@@ -163,7 +167,7 @@ def report(
     """Make report.html and report.json again from the store in --out."""
     from jobs.report import report as job
 
-    _finish(job(out, run), out, json)
+    _finish(_in(out, lambda: job(out, run)), out, json)
 
 
 def _finish(report: Report, out: Path, json: bool) -> None:
@@ -185,9 +189,9 @@ def main() -> None:
     raise SystemExit(_guarded(lambda: app(standalone_mode=False)))
 
 
-def run_job(name: str) -> None:
-    """Entry of `python -m jobs.NAME`."""
-    sys.argv.insert(1, name)
+def run_job(*names: str) -> None:
+    """Entry of `python -m jobs.NAME`, as the command of these names."""
+    sys.argv[1:1] = names
     main()
 
 
@@ -211,13 +215,27 @@ def _guarded(command: Callable[[], object]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except Exception as error:
-        log = Path("auditor-error.log")
-        log.write_text(traceback.format_exc(), encoding="utf-8")
-        print(
-            f"error: {type(error).__name__}: {' '.join(str(error).split())[:300]} (details: {log})",
-            file=sys.stderr,
-        )
+        print(f"error: {_unforeseen(error, Path(tempfile.gettempdir()))}", file=sys.stderr)
         return 3
+
+
+def _unforeseen(error: Exception, folder: Path) -> str:
+    """One line about a failure that nothing foresaw; the whole of it goes into a file in `folder`."""
+    log = folder / "auditor-error.log"
+    with suppress(OSError):
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (details: {log})"
+
+
+def _in(out: Path, job: Callable[[], T]) -> T:
+    """Run a job whose folder is `out`; what nothing foresaw is told there."""
+    try:
+        return job()
+    except AuditError:
+        raise
+    except Exception as error:
+        folder = out if out.is_dir() else Path(tempfile.gettempdir())
+        raise AuditError(_unforeseen(error, folder)) from error
 
 
 if __name__ == "__main__":

@@ -274,10 +274,8 @@ class TransformersGenerator:
 
 
 def _answer(drawn: list[tuple[str, float, int]]) -> Answer:
-    """The answer of (text, log p, tokens) per sample."""
-    kept = [one for one in drawn if one[0]]
-    if not kept:
-        return Answer(error="empty answer")
+    """The answer of (text, log p, tokens) per sample; empty ones only where there is no other."""
+    kept = [one for one in drawn if one[0].strip()] or drawn
     texts, log_probs, tokens = zip(*kept, strict=True)
     return Answer(texts=texts, logprobs=log_probs, tokens=tokens)
 

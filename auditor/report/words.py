@@ -8,7 +8,7 @@ from schemas.record import Reason
 
 STATUS = {"pass": "Pass", "warn": "Warning", "fail": "Fail", "undecided": "Undecided"}
 STATUS_SIGN = {"pass": "✓", "warn": "!", "fail": "✕", "undecided": "?"}
-STATUS_ORDER = {"fail": 0, "warn": 1, "undecided": 2, "pass": 3}
+STATUS_ORDER = {"fail": 0, "undecided": 1, "warn": 2, "pass": 3}
 
 MODALITY = {"image": "Images", "text": "Text", "joint": "Image and text together", "response": "Responses"}
 

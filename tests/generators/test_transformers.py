@@ -18,7 +18,8 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from auditor.errors import AuditError, BadInput
 from auditor.generators import generator_names, make_generator
 from auditor.interface import Generator
-from schemas.record import Turn
+from auditor.responses import checked
+from schemas.record import Reason, Turn
 from schemas.response import Answer, Prompt
 
 QUESTIONS = ["what colour is it", "how many", "is it red", "is there two red", "what is it " * 6]
@@ -78,9 +79,6 @@ def test_greedy_answers_and_their_log_probabilities(llava: Path) -> None:
     assert len(answers) == 10 and len({answer.texts for answer in answers}) > 1
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         text, total, tokens = _greedy(llava, prompt, 6)
-        if not text:
-            assert answer == Answer(error="empty answer")
-            continue
         assert answer.error is None and answer.texts == (text,) and answer.tokens == (tokens,)
         assert math.isclose(answer.logprobs[0], total, abs_tol=1e-3)
     assert sum(answer.error is None for answer in answers) >= 5
@@ -170,19 +168,20 @@ def test_a_prompt_that_breaks_the_model_is_isolated(llava: Path, monkeypatch: py
         generator.generate(PROMPTS, seed=0)
 
 
-def test_an_empty_answer_is_an_error(llava: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_answer_keeps_its_reason(llava: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator: Any = make(llava)
     monkeypatch.setattr(
         generator._tokenizer, "batch_decode", lambda ids, **_: [" "] * len(ids), raising=False
     )
-    assert generator.generate(PROMPTS[:1], seed=0) == [Answer(error="empty answer")]
+    [answer] = generator.generate(PROMPTS[:1], seed=0)
+    assert checked(answer).error == str(Reason.EMPTY_RESPONSE)
 
 
 def test_text_only_model_without_a_template(llama: Path) -> None:
     generator = make(llama)
     answers = generator.generate([Prompt(text="is it red"), PROMPTS[0], Prompt(text="how many")], seed=0)
     assert answers[1].error == "ValueError: this model takes no images"
-    assert answers[0].tokens or answers[0].error == "empty answer"
+    assert answers[0].tokens and answers[0].error is None
 
 
 def test_identity(llava: Path) -> None:
