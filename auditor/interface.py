@@ -51,12 +51,11 @@ class Generator(Protocol):
 
 
 class Shift(Protocol):
-    """A perturbation of records: P in, a shifted copy out (`base_id` kept)."""
+    """A perturbation of contents of one modality: an image (h, w, 3) of floats in [0, 1], or a text."""
 
-    name: str
-    severity: int
-
-    def apply(self, record: Record, image: Sequence[bytes], rng: np.random.Generator) -> Record: ...
+    def __call__(self, content: Any, severity: int, rng: np.random.Generator, /) -> Any:
+        """`content` at `severity` 1 to 5; everything drawn comes from `rng`."""
+        ...
 
 
 class MIEstimator(Protocol):
@@ -75,9 +74,3 @@ class Reader(Protocol):
     """Reads one source, row by row; bad rows come out as `Quarantined`, nothing is raised for a row."""
 
     def __call__(self, source: str) -> Iterator[Record | Quarantined]: ...
-
-
-class Judge(Protocol):
-    """Scores an answer against what is known to be true, in [0, 1]."""
-
-    def score(self, record: Record, answer: str) -> float | None: ...

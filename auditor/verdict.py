@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from auditor.reducer import Share
 from schemas.config import ThresholdsConfig
 from schemas.report import Divergence, Interval, Status, Verdict
 
@@ -92,6 +93,20 @@ def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: Th
         names = ", ".join(name for _, name in moved)
         return Verdict(status="fail", because=f"{names} moved: {told}; {rule}")
     return Verdict(status="pass", because=f"no modality moved: {told}; {rule}")
+
+
+def with_shares(verdict: Verdict, found: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:
+    """A passing verdict of a window becomes a warning where another share of its rows than in the baseline
+    has an image, or a text: the modalities' own tests are of the rows that have it."""
+    moved = [s for s in found if s.p_value <= thresholds.p_value]
+    if verdict.status != "pass" or not moved:
+        return verdict
+    told = ", ".join(
+        f"{s.q:.0%} of the rows have {'an image' if s.content == 'image' else 'a text'} "
+        f"({s.p:.0%} in the baseline, p={s.p_value:.2g})"
+        for s in moved
+    )
+    return Verdict(status="warn", because=f"{told}; {verdict.because}")
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

@@ -27,7 +27,7 @@ from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.sketching import SketchSet
 from auditor.store import Store
-from auditor.verdict import overall, window_verdict
+from auditor.verdict import overall, window_verdict, with_shares
 from auditor.windows import Splitter, Window, by_rows, by_time, gaps, one_window, timed, window_length
 from jobs.baseline import (
     COVERAGE_TEXTS,
@@ -254,7 +254,11 @@ class _Judge:
             divergences=divergences,
             delta=delta,
             descriptors=means(told.facts) | rows.norms.descriptors(),
-            verdict=window_verdict(n, divergences, self.config.thresholds),
+            verdict=with_shares(
+                window_verdict(n, divergences, self.config.thresholds),
+                reducer.shares(p, rows),
+                self.config.thresholds,
+            ),
             missing=missing,
             notes=self._notes(told, n, divergences),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, worst
+from auditor.reducer import Share
+from auditor.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, with_shares, worst
 from schemas.config import ThresholdsConfig
 from schemas.report import Divergence, Verdict
 
@@ -64,3 +65,13 @@ def test_the_worst_decides_and_the_exit_codes_are_the_public_ones() -> None:
     assert told.because == "2 fail, 1 pass. First: b: fail"
     assert overall({}).status == "undecided"
     assert EXIT_CODES == {"pass": 0, "warn": 0, "fail": 1, "undecided": 4}
+
+
+def test_a_feed_that_lost_its_images_is_told_of_where_nothing_else_moved():
+    passing = Verdict(status="pass", because="no modality moved")
+    lost = [Share("image", 1.0, 0.4, 1e-9), Share("text", 1.0, 1.0, 1.0)]
+    told = with_shares(passing, lost, ThresholdsConfig())
+    assert told.status == "warn" and told.because.startswith("40% of the rows have an image (100% in")
+    assert with_shares(passing, lost[1:], ThresholdsConfig()) is passing
+    failing = Verdict(status="fail", because="text moved")
+    assert with_shares(failing, lost, ThresholdsConfig()) is failing

@@ -14,7 +14,17 @@ from typing import Final
 from auditor.lab.scene import COLOURS, QUADRANTS, SHAPES, TEXTURES
 
 RELATIONS: Final = ("left of", "right of", "above", "below")
-KINDS: Final = ("colour", "shape", "count", "count_of", "digit", "texture", "relation", "position")
+KINDS: Final = (
+    "colour",
+    "shape",
+    "count",
+    "count_of",
+    "digit",
+    "texture",
+    "relation",
+    "position",
+    "describe",
+)
 LANGUAGES: Final = ("en", "de", "zh", "ko", "el", "ar", "hi")
 LANGUAGE_NAMES: Final = {
     "en": "English",
@@ -107,6 +117,12 @@ _EN = Lexicon(
             "Name the colour and shape at the {where}.",
             "What do you see at the {where}?",
         ),
+        "describe": (
+            "Describe the picture.",
+            "Describe what you see.",
+            "What does the picture show?",
+            "Tell me all about the objects.",
+        ),
     },
 )
 
@@ -165,6 +181,11 @@ _DE = Lexicon(
             "Welches Objekt befindet sich {where}?",
             "Nenne Farbe und Form des Objekts {where}.",
         ),
+        "describe": (
+            "Beschreibe das Bild.",
+            "Beschreibe, was du siehst.",
+            "Was zeigt das Bild?",
+        ),
     },
 )
 
@@ -186,6 +207,11 @@ _ZH = Lexicon(
         "texture": ("{a.w}的图案是什么？", "{a.w}是纯色、条纹还是圆点？", "{a.w}是什么样的图案？"),
         "relation": ("{a.w}在{b.w}的{rel}吗？", "{a.w}是不是在{b.w}的{rel}？", "{a.w}是否位于{b.w}的{rel}？"),
         "position": ("{where}是什么？", "{where}有什么物体？", "请说出{where}物体的颜色和形状。"),
+        "describe": (
+            "请描述这张图片。",
+            "图片里有什么？",
+            "请描述图中所有的物体。",
+        ),
     },
 )
 
@@ -236,6 +262,11 @@ _KO = Lexicon(
             "{where}에 무엇이 있나요?",
             "{where}에 어떤 물체가 있나요?",
             "{where}에 있는 물체의 색과 모양은 무엇인가요?",
+        ),
+        "describe": (
+            "그림을 설명해 주세요.",
+            "그림에 무엇이 보이나요?",
+            "그림 속 물체를 모두 설명해 주세요.",
         ),
     },
 )
@@ -288,6 +319,11 @@ _EL = Lexicon(
             "Ποιο αντικείμενο βρίσκεται {where};",
             "Τι χρώμα και σχήμα έχει το αντικείμενο {where};",
         ),
+        "describe": (
+            "Περίγραψε την εικόνα.",
+            "Τι δείχνει η εικόνα;",
+            "Περίγραψε όλα τα αντικείμενα.",
+        ),
     },
 )
 
@@ -327,6 +363,11 @@ _AR = Lexicon(
             "ماذا يوجد في {where}؟",
             "ما الجسم الموجود في {where}؟",
             "ما لون وشكل الجسم الموجود في {where}؟",
+        ),
+        "describe": (
+            "صف الصورة.",
+            "ماذا تُظهر الصورة؟",
+            "صف جميع الأجسام في الصورة.",
         ),
     },
 )
@@ -376,6 +417,11 @@ _HI = Lexicon(
             "{where} क्या है?",
             "{where} कौन सी वस्तु है?",
             "{where} वाली वस्तु का रंग और आकार बताइए।",
+        ),
+        "describe": (
+            "चित्र का वर्णन कीजिए।",
+            "चित्र में क्या दिखता है?",
+            "चित्र की सभी वस्तुओं का वर्णन कीजिए।",
         ),
     },
 )

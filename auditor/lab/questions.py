@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,9 +21,10 @@ KIND_WEIGHTS: Final[Mapping[str, float]] = {
     "texture": 0.14,
     "relation": 0.05,
     "position": 0.10,
+    "describe": 0.40,
 }
-"""How often each kind is asked in-distribution (weights).  Relations are rare: the models answer them no
-better than a coin."""
+"""How often each kind is asked in-distribution (weights).  Descriptions are frequent, as in LLaVA-Bench,
+where a third of the questions ask for one: their answer is the picture itself."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ _REFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "texture": ("{answer}", "It is {answer}.", "The {a} is {answer}."),
     "relation": ("{answer}", "The answer is {answer}."),
     "position": ("{answer}", "A {answer}.", "There is a {answer} at the {where}."),
+    "describe": ("{answer}", "I see a {answer}.", "The picture shows a {answer}."),
 }
 
 
@@ -76,6 +78,11 @@ def _holds(relation: str, a: Item, b: Item) -> bool:
         "above": a.row < b.row,
         "below": a.row > b.row,
     }[relation]
+
+
+def description(items: Sequence[Item]) -> str:
+    """All objects, from the top left to the bottom right: ``red striped circle 3, blue plain star 7``."""
+    return ", ".join(f"{i.colour} {i.texture} {i.shape} {i.digit}" for i in items)
 
 
 def draw_question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
@@ -91,6 +98,8 @@ def draw_question(scene: Scene, kind: str, rng: np.random.Generator) -> Question
         return Question(kind, Truth(kind, str(item.digit)), {"a": item.shape})
     if kind == "count":
         return Question(kind, Truth(kind, str(len(items))))
+    if kind == "describe":
+        return Question(kind, Truth(kind, description(items)))
     if kind == "position":
         return Question(kind, Truth(kind, f"{item.colour} {item.shape}"), {"where": QUADRANTS[item.quadrant]})
     if kind == "shape":

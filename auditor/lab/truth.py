@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
 from auditor.lab.lexicon import KINDS
 from auditor.lab.scene import COLOURS, SHAPES, TEXTURES
 
@@ -32,6 +35,7 @@ _WORD: Final = re.compile(r"[a-z]+|\d+")
 _TAG: Final = "truth:"
 _COUNT_REACH: Final = 2
 _DIGIT_REACH: Final = 3
+_SLOTS: Final = ("colour", "texture", "shape", "digit")
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,47 @@ def _number(words: list[str]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _described(text: str) -> list[tuple[str | None, ...]]:
+    """(colour, texture, shape, digit) of each object of a description, None where it is not said."""
+    parts = [_words(part) for part in text.split(",")]
+    objects = [
+        (
+            _only(words, COLOURS),
+            _only(words, TEXTURES),
+            _only(words, SHAPES),
+            None if (number := _number(words)) is None else str(number),
+        )
+        for words in parts
+    ]
+    return [o for o in objects if any(o)]
+
+
+def _same(said: str | None, true: str | None) -> bool:
+    return said is not None and said == true
+
+
+def _description_score(answer: str, truth: str) -> float:
+    """Attributes that agree under the best pairing of objects, twice over those of both descriptions."""
+    said, true = _described(answer), _described(truth)
+    if not said:
+        return 0.0
+    agree = np.array(
+        [[sum(x is not None and x == y for x, y in zip(a, b, strict=True)) for b in true] for a in said]
+    )
+    rows, columns = linear_sum_assignment(agree, maximize=True)
+    return float(2 * agree[rows, columns].sum() / (len(_SLOTS) * (len(said) + len(true))))
+
+
 def graded_score(answer: str, truth: Truth) -> float:
     """How right ``answer`` is, in [0, 1], by its content and not by its phrasing.
 
     1 for the right content.  A count loses a half, and a digit a third, for each unit of distance; a
-    colour-and-shape answer earns the share of its two words that are right.  Naming several candidates for
-    one slot earns nothing.
+    colour-and-shape answer earns the share of its two words that are right, a description the share of its
+    objects' attributes (Dice, under the best pairing of objects: inventing some costs as much as leaving some
+    out).  Naming several candidates for one slot earns nothing.
     """
+    if truth.kind == "describe":
+        return _description_score(answer, truth.answer)
     words = _words(answer)
     if truth.kind in ("count", "count_of", "digit"):
         number = _number(words)

@@ -43,6 +43,7 @@ NEW_MIX = Mix(
         "texture": 0.06,
         "relation": 0.20,
         "position": 0.06,
+        "describe": 0.20,
     },
 )
 """The same kinds of scenes and questions in other proportions, the harder ones more often."""

@@ -4,6 +4,6 @@ Languages, new mixes and natural pools are not made here: the lab has its own, o
 """
 
 from auditor.shifts.apply import apply_shift
-from auditor.shifts.registry import SHIFTS, Shift, find_shift, shift_image, shift_text
+from auditor.shifts.registry import SHIFTS, NamedShift, find_shift, shift_image, shift_text
 
-__all__ = ["SHIFTS", "Shift", "apply_shift", "find_shift", "shift_image", "shift_text"]
+__all__ = ["SHIFTS", "NamedShift", "apply_shift", "find_shift", "shift_image", "shift_text"]

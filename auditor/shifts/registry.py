@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from auditor.errors import BadInput
+from auditor.interface import Shift
 from auditor.records import decode
 from auditor.shifts.blur import blur
 from auditor.shifts.frost import frost
@@ -21,28 +21,25 @@ SEVERITIES = range(1, 6)
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
-    """A perturbation of one modality: (content, severity 1 to 5, generator) -> content.
-
-    Images go through it as (h, w, 3) floats in [0, 1], texts as they are.
-    """
+class NamedShift:
+    """A shift and what it perturbs."""
 
     name: str
     family: Family
-    function: Callable[[Any, int, np.random.Generator], Any]
+    function: Shift
 
 
 SHIFTS = {
     shift.name: shift
     for shift in (
-        Shift("blur", "visual", blur),
-        Shift("frost", "visual", frost),
-        Shift("keyboard", "text", keyboard),
+        NamedShift("blur", "visual", blur),
+        NamedShift("frost", "visual", frost),
+        NamedShift("keyboard", "text", keyboard),
     )
 }
 
 
-def find_shift(name: str, severity: int) -> Shift:
+def find_shift(name: str, severity: int) -> NamedShift:
     """The shift of a name. Raises BadInput for an unknown name (the known ones are listed) or severity."""
     if name not in SHIFTS:
         raise BadInput(f"unknown shift {name!r}; known: {', '.join(SHIFTS)}")

@@ -170,6 +170,8 @@ def test_without_images_in_one_window(report):
     assert set(row.divergences) == {"text", "response"} and row.emi is not None
     assert row.missing["divergences.image"] == "no row has an image in this window"
     assert row.bounds["partial"].terms == ["d_t"] and not row.bounds["partial"].complete
+    assert row.verdict.status == "warn"
+    assert row.verdict.because.startswith("0% of the rows have an image (100% in the baseline")
 
 
 def test_few_rows_are_undecided(report):

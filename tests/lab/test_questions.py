@@ -66,6 +66,10 @@ def test_truth_is_what_the_scene_shows(kind: str) -> None:
             assert str(getattr(by_shape[slots["a"]], kind)) == answer
         elif kind == "shape":
             assert [i.shape for i in scene.items if i.colour == slots["c"]] == [answer]
+        elif kind == "describe":
+            said = [f"{i.colour} {i.texture} {i.shape} {i.digit}" for i in scene.items]
+            assert answer.split(", ") == said
+            assert [i.quadrant for i in scene.items] == sorted(i.quadrant for i in scene.items)
         elif kind == "count":
             assert int(answer) == len(scene.items)
         elif kind == "count_of":

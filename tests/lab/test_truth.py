@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.lab.lexicon import KINDS
-from auditor.lab.scene import COLOURS, SHAPES
+from auditor.lab.scene import COLOURS, SHAPES, TEXTURES
 from auditor.lab.truth import Truth, exact, graded_score, to_tags, truth_of
+
+described = st.builds(
+    lambda *words: " ".join(words),
+    st.sampled_from(COLOURS),
+    st.sampled_from(TEXTURES),
+    st.sampled_from(SHAPES),
+    st.integers(0, 9).map(str),
+)
 
 
 def canonical(kind: str) -> st.SearchStrategy[str]:
@@ -20,6 +28,7 @@ def canonical(kind: str) -> st.SearchStrategy[str]:
         "digit": st.sampled_from([str(k) for k in range(10)]),
         "texture": st.sampled_from(["plain", "striped", "dotted"]),
         "relation": st.sampled_from(["yes", "no"]),
+        "describe": st.lists(described, min_size=2, max_size=4, unique=True).map(", ".join),
         "position": st.builds(lambda c, s: f"{c} {s}", st.sampled_from(COLOURS), st.sampled_from(SHAPES)),
     }[kind]
 
@@ -61,6 +70,15 @@ def test_known_scores() -> None:
     assert graded_score("violet", Truth("colour", "purple")) == 1.0
     assert graded_score("none", Truth("count_of", "0")) == 1.0
     assert graded_score("stripes", Truth("texture", "striped")) == 1.0
+
+
+def test_known_scores_of_descriptions() -> None:
+    truth = Truth("describe", "red plain circle 3, blue dotted star 7")
+    assert graded_score("I see a blue dotted star 7, a red plain circle 3.", truth) == 1.0
+    assert graded_score("red plain circle 3", truth) == 2 * 4 / 12
+    assert graded_score("red plain circle 3, blue dotted star 1", truth) == 7 / 8
+    assert graded_score("red plain circle 3, blue dotted star 7, green plain cross 0", truth) == 16 / 20
+    assert graded_score("nothing", truth) == 0.0
 
 
 def test_hedging_earns_nothing() -> None:

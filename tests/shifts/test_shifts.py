@@ -14,7 +14,7 @@ from scipy.ndimage import convolve
 
 from auditor.errors import BadInput, RowError
 from auditor.records import decode
-from auditor.shifts import SHIFTS, Shift, apply_shift, shift_image, shift_text
+from auditor.shifts import SHIFTS, NamedShift, apply_shift, shift_image, shift_text
 from auditor.shifts.blur import RADII, blur, disk
 from auditor.shifts.frost import texture
 from auditor.shifts.keyboard import NEIGHBOURS, SHARES, keyboard
@@ -184,6 +184,8 @@ def test_paths_are_not_opened_without_a_policy() -> None:
 
 
 def test_a_new_shift_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SHIFTS, "upper", Shift("upper", "text", lambda text, severity, rng: text.upper()))
+    monkeypatch.setitem(
+        SHIFTS, "upper", NamedShift("upper", "text", lambda text, severity, rng: text.upper())
+    )
     (out,) = apply_shift([record("r1")], [("upper", 1)], seed=0)
     assert out.query == TEXT.upper()

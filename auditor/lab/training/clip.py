@@ -1,27 +1,34 @@
 """The image encoder: an open_clip model trained contrastively on scenes and English captions.
 
 Its visual tower starts from the trained vision tower (same architecture, weights copied name by name): what
-the contrastive minutes add is one space for pictures and captions.
+the contrastive minutes add is one space for pictures and captions.  Half of its pictures are strange, blurred
+or frosted, as some web pictures are, which the MLLMs' own eyes never saw: an auditor whose encoder sees no
+more than the audited model cannot tell that an answer is wrong.
 """
 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import open_clip
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from auditor.lab.scene import SIZE, draw_scene
+from auditor.lab.scene import SIZE, SceneLaw, draw_scene, render
 from auditor.lab.training.common import Clock, Log, Optimiser, load_checkpoint, replacing, save_checkpoint
-from auditor.lab.training.vision import MEAN, PATCH, STD, TRAIN_STREAM, pixel_values, rendered
+from auditor.lab.training.vision import MEAN, PATCH, STD, TRAIN_STREAM, pixel_values
 from auditor.lab.training.vocabulary import EOS, PAD, caption, save_tokenizer, train_caption_bpe
+from auditor.shifts.blur import blur
+from auditor.shifts.frost import frost
 
 WIDTH: Final = 128
 CONTEXT: Final = 56
@@ -101,12 +108,31 @@ def export(model: nn.Module, tokenizer: PreTrainedTokenizerFast, directory: Path
         save_file(weights, scratch / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
+def _worn(index: int, seed: int) -> NDArray[np.uint8]:
+    """Picture ``index``: every second one as the scenes are, of the others a third each strange, blurred,
+    frosted."""
+    wear = index % 6
+    law = SceneLaw(strangeness=(0.0, 1.0)) if wear == 1 else None
+    picture = render(draw_scene(seed, index, law))
+    if wear in (3, 5):
+        rng = np.random.default_rng((seed, index, 6))
+        shift = blur if wear == 3 else frost
+        picture = np.rint(shift(picture / 255.0, int(rng.integers(1, 6)), rng) * 255.0).astype(np.uint8)
+    return picture
+
+
+def worn_pictures(count: int, seed: int) -> NDArray[np.uint8]:
+    """(count, 64, 64, 3): the scenes of a stream, half of them under wear."""
+    with ProcessPoolExecutor(2) as pool:
+        return np.stack(list(pool.map(partial(_worn, seed=seed), range(count), chunksize=200)))
+
+
 def train_clip(
     work: Path,
     out: Path,
     *,
     seed: int = 0,
-    steps: int = 350,
+    steps: int = 600,
     batch: int = 96,
     scenes: int = 24_000,
     lr: float = 5e-4,
@@ -132,7 +158,7 @@ def train_clip(
         optimiser.load(saved["optimiser"])
         start, clock = saved["step"], Clock(saved["seconds"])
     if start < steps:
-        images, _ = rendered(scenes, TRAIN_STREAM + seed)
+        images = worn_pictures(scenes, TRAIN_STREAM + seed)
         drawn = [draw_scene(TRAIN_STREAM + seed, i) for i in range(scenes)]
         log(f"clip: rendered {scenes} scenes, {clock.seconds:.0f} s")
     for step in range(start, steps):

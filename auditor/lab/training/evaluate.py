@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from auditor.lab.lexicon import KINDS, LANGUAGES
+from auditor.lab.training.mllm import MAX_NEW_TOKENS
 from auditor.lab.truth import exact, graded_score
 from auditor.lab.world import LabItem, lab_items
 
@@ -50,7 +51,7 @@ class Answerer:
             inputs = self.processor(
                 images=[picture(item, blur) for item in part], text=prompts, padding=True, return_tensors="pt"
             )
-            made = self.model.generate(**inputs, max_new_tokens=8, do_sample=False)
+            made = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
             out += self.processor.batch_decode(
                 made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
             )

@@ -1,14 +1,16 @@
-"""The text encoder: XLM-R's architecture, trained to fill in masked pieces of the lab's seven languages.
+"""The text encoder: XLM-R's architecture, trained to fill in masked pieces of the lab's seven languages, and
+to bring together what means the same.
 
-Half of the inputs are a question beside its translation (translation language modelling), the rest a question
-beside its reference, so that languages and answers share one space as far as a few minutes allow.
+Half of the masked inputs are a question beside its translation (translation language modelling), the rest a
+question beside its reference. At the same time two wordings of one content, a question in two languages or an
+answer in two phrasings, attract each other and repel the rest of the batch, as in sentence encoders.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ from auditor.lab.training.common import Clock, Log, Optimiser, load_checkpoint, 
 from auditor.lab.training.vocabulary import dialogue, save_tokenizer, train_unigram
 
 TEXT_STREAM: Final = 3_000
+TEMPERATURE: Final = 0.1
+MASKED: Final = 48
+"""Rows of the masked-piece loss a step, fewer than of the cheaper loss of paraphrases."""
 
 
 def text_config(vocab: int) -> XLMRobertaConfig:
@@ -52,6 +57,50 @@ def _pairs(pool: int, seed: int) -> list[tuple[str, str]]:
         other = translated if rng.random() < 0.5 else question.reference(int(rng.integers(0, 60)))
         out.append((question.text(first, phrasing), other))
     return out
+
+
+class Paraphrase(NamedTuple):
+    """Two wordings of one content; equal ``content`` means equal meaning."""
+
+    content: str
+    first: str
+    second: str
+
+
+def _paraphrases(pool: int, seed: int) -> list[Paraphrase]:
+    rng = np.random.default_rng((TEXT_STREAM, seed, 1))
+    out = []
+    for index in range(pool):
+        question, phrasing = dialogue(index, TEXT_STREAM + seed, rng)
+        other = int(rng.integers(0, 60))
+        if rng.random() < 0.5:
+            first, second = (LANGUAGES[i] for i in rng.permutation(len(LANGUAGES))[:2].tolist())
+            content = f"{question.kind} {sorted(question.slots.items())}"
+            out.append(Paraphrase(content, question.text(first, phrasing), question.text(second, other)))
+        else:
+            answer = question.truth.answer
+            second = question.reference(other) if rng.random() < 0.7 else answer
+            out.append(Paraphrase(answer, question.reference(phrasing), second))
+    return out
+
+
+def paraphrase_loss(first: Tensor, second: Tensor, contents: list[str]) -> Tensor:
+    """InfoNCE both ways over unit rows (b, d), with pairs of equal content left out of the negatives."""
+    numbers = {content: i for i, content in enumerate(dict.fromkeys(contents))}
+    label = torch.tensor([numbers[c] for c in contents])
+    own = torch.eye(len(label), dtype=torch.bool)
+    logits = (first @ second.T / TEMPERATURE).masked_fill(
+        (label[:, None] == label[None, :]) & ~own, -torch.inf
+    )
+    target = torch.arange(len(label))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def _unit_means(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
+    coded = tokenizer(texts, padding=True, return_tensors="pt")
+    hidden = model.roberta(**coded).last_hidden_state
+    weight = coded["attention_mask"][..., None].to(hidden.dtype)
+    return F.normalize((hidden * weight).sum(1) / weight.sum(1), dim=-1)
 
 
 def mask(
@@ -89,7 +138,7 @@ def train_text(
     out: Path,
     *,
     seed: int = 0,
-    steps: int = 900,
+    steps: int = 800,
     batch: int = 96,
     pool: int = 20_000,
     lr: float = 2e-3,
@@ -107,17 +156,21 @@ def train_text(
         model.load_state_dict(saved["model"])
         optimiser.load(saved["optimiser"])
         start, clock = saved["step"], Clock(saved["seconds"])
-    pairs = _pairs(pool, seed) if start < steps else []
+    pairs, same = (_pairs(pool, seed), _paraphrases(pool, seed)) if start < steps else ([], [])
     losses: list[float] = []
     for step in range(start, steps):
         rows = np.random.default_rng((seed, step, 5)).choice(pool, batch, replace=False).tolist()
-        chosen = [pairs[i] for i in rows]
+        chosen = [pairs[i] for i in rows[:MASKED]]
         coded = tokenizer([a for a, _ in chosen], [b for _, b in chosen], padding=True, return_tensors="pt")
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         ids, labels = mask(coded["input_ids"], coded["attention_mask"], tokenizer, generator)
         hidden = model.roberta(input_ids=ids, attention_mask=coded["attention_mask"]).last_hidden_state
         scored = labels >= 0
-        loss = F.cross_entropy(model.lm_head(hidden[scored]), labels[scored])
+        masked_loss = F.cross_entropy(model.lm_head(hidden[scored]), labels[scored])
+        wordings = [same[i] for i in rows]
+        units = _unit_means(model, tokenizer, [w.first for w in wordings] + [w.second for w in wordings])
+        first, second = units.chunk(2)
+        loss = masked_loss + paraphrase_loss(first, second, [w.content for w in wordings])
         loss.backward()
         optimiser.step(step)
         losses.append(loss.item())
