@@ -1,0 +1,237 @@
+"""Is one model better than another on the same records? Differences of EMI (nats), paired.
+
+Two models answer the same questions, so a draw of hash blocks weighs both alike, over one scenario or many
+(the same base id falls into the same block under every shift): what makes a question hard is common to both
+and cancels. The critics are held fixed: intervals speak of the sample of records, not of training, nor of
+scenarios that were not audited.
+
+The bootstrap gives a difference's bias and standard error, Student's t (blocks - 1 degrees) the interval and
+the p-value, so that the two always agree and small p-values survive Holm's factor: the least that shares of
+1,000 draws can say, 0.001, is no news over 61 scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from auditor.emi import LEAST_BLOCKS, emi
+from auditor.estimators.club_sums import ClubSums
+from auditor.significance import benjamini_hochberg, holm
+from auditor.sketch import Float
+from schemas.report import Status
+
+Adjustment = Literal["holm", "benjamini-hochberg"]
+_ADJUST = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
+
+
+class EmiSums(NamedTuple):
+    """What a model's EMI over one scenario is made of, a pair of sums a critic."""
+
+    model: Sequence[ClubSums]
+    """of (x, ŷ); `SketchSet.club["emi_model"]`"""
+    reference: Sequence[ClubSums]
+    """of (x, y) over the same rows; `SketchSet.club["emi_reference"]`"""
+
+    @property
+    def value(self) -> float:
+        """EMI, the mean over the critics."""
+        return float(np.mean([emi(m, r) for m, r in zip(self.model, self.reference, strict=True)]))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """EMI of the one less EMI of the other, in nats: positive where the first is better."""
+
+    value: float
+    """As estimated."""
+    corrected: float | None
+    """Less the bootstrap's bias: what interval and p-values are centred on. None where `reason` says why."""
+    std: float | None
+    low: float | None
+    high: float | None
+    level: float
+    p_value: float | None
+    """Two-sided, of no difference."""
+    blocks: int
+    """Hash blocks with rows."""
+    p_adjusted: float | None = None
+    """Over the scenarios, where there are several."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models over many scenarios."""
+
+    scenarios: dict[str, Difference]
+    mean: Difference
+    """Of the mean over the scenarios, each weighing the same; from the same draws."""
+    adjustment: Adjustment
+    better: int
+    """Scenarios where the first is better at adjusted p <= 1 - level."""
+    worse: int
+
+
+@dataclass(frozen=True)
+class NonInferiority:
+    """Is the new model no worse than the current one by more than a margin?"""
+
+    status: Status
+    """pass: no worse than that. fail: worse than that. undecided: the records do not tell."""
+    because: str
+    difference: Difference
+    """New less current."""
+    margin: float
+    """nats"""
+    bound: float | None
+    """The difference is at least this, with one-sided confidence `level`."""
+    level: float
+    p_value: float | None
+    """One-sided, of a new model that is worse by the margin or more: small where it passes."""
+
+
+def compare(a: EmiSums, b: EmiSums, *, level: float = 0.9, draws: int = 1000, seed: int = 0) -> Difference:
+    """EMI of a less EMI of b over one scenario's rows. compare(b, a) is its exact mirror image.
+
+    The sums are over the same hash blocks, one pair a critic, the same critics on both sides. O(draws ·
+    blocks · d) a sum; sums that are one object on both sides (references) are drawn once and cancel exactly.
+    Rows in fewer than LEAST_BLOCKS blocks: the value alone, with the reason. ValueError where sums differ in
+    blocks or critics, one has no rows, or level or draws make no sense.
+    """
+    drawn = _Draws([a, b], level, draws, seed)
+    return drawn.difference(a.value - b.value, drawn.of(a) - drawn.of(b))
+
+
+def compare_over(
+    pairs: Mapping[str, tuple[EmiSums, EmiSums]],
+    *,
+    level: float = 0.9,
+    draws: int = 1000,
+    seed: int = 0,
+    adjustment: Adjustment = "holm",
+) -> Comparison:
+    """scenario -> (a, b): each difference, p-values adjusted over the scenarios, and their mean.
+
+    All scenarios are drawn with the same block weights, so copies of one record under many shifts count as
+    the one record they are; scenarios that share no record vary apart all the same. Holm bounds the chance
+    of any false claim, Benjamini-Hochberg the share of false ones. ValueError where there is no scenario.
+    """
+    if not pairs:
+        raise ValueError("no scenario to compare over")
+    drawn = _Draws([side for pair in pairs.values() for side in pair], level, draws, seed)
+    values = {name: a.value - b.value for name, (a, b) in pairs.items()}
+    spreads = {name: drawn.of(a) - drawn.of(b) for name, (a, b) in pairs.items()}
+    mean = drawn.difference(float(np.mean(list(values.values()))), np.mean(list(spreads.values()), axis=0))
+    found = {name: drawn.difference(values[name], spreads[name], [a, b]) for name, (a, b) in pairs.items()}
+    tested = {name: d.p_value for name, d in found.items() if d.p_value is not None}
+    for name, p in zip(tested, _ADJUST[adjustment](list(tested.values())), strict=True):
+        found[name] = replace(found[name], p_adjusted=p)
+    clear = [d for d in found.values() if d.p_adjusted is not None and d.p_adjusted <= 1 - level]
+    return Comparison(
+        found,
+        mean,
+        adjustment,
+        better=sum(d.corrected is not None and d.corrected > 0 for d in clear),
+        worse=sum(d.corrected is not None and d.corrected < 0 for d in clear),
+    )
+
+
+def non_inferiority(difference: Difference, margin: float, *, level: float = 0.95) -> NonInferiority:
+    """Verdict on a difference (new less current, of one scenario or the mean over many).
+
+    Pass where the lower one-sided bound lies above -margin, fail where the upper one lies below it,
+    undecided between. `margin` (nats, at least 0) is what one is ready to lose, stated before looking.
+    """
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ValueError(f"the margin is a finite number of nats, at least 0, not {margin}")
+    if not 0.5 < level < 1:
+        raise ValueError(f"level {level} must lie in (0.5, 1)")
+    d = difference
+    if d.corrected is None or d.std is None:
+        because = f"the difference {d.value:+.3f} nats has no interval: {d.reason}"
+        return NonInferiority("undecided", because, d, margin, None, level, None)
+    half = float(stats.t.ppf(level, d.blocks - 1)) * d.std
+    low, high = d.corrected - half, d.corrected + half
+    p_value = _upper_tail(d.corrected + margin, d.std, d.blocks)
+    status: Status = "pass" if low > -margin else "fail" if high < -margin else "undecided"
+    why = {
+        "pass": "no worse than the margin allows",
+        "fail": "worse by more than the margin",
+        "undecided": "the interval holds the margin: more records would tell",
+    }[status]
+    side, end = ("at most", high) if status == "fail" else ("at least", low)
+    because = (
+        f"new less current {d.corrected:+.3f} nats, {side} {end:+.3f} with {level:.0%} confidence, "
+        f"margin {margin:g}: {why}"
+    )
+    return NonInferiority(status, because, d, margin, low, level, p_value)
+
+
+class _Draws:
+    """One set of block weights, and what each side's EMI is under it."""
+
+    def __init__(self, sides: Sequence[EmiSums], level: float, draws: int, seed: int) -> None:
+        every = [s for side in sides for s in (*side.model, *side.reference)]
+        if not every or len({s.n.shape for s in every}) != 1:
+            raise ValueError("all sums must be over the same hash blocks")
+        if len({len(part) for side in sides for part in side}) != 1:
+            raise ValueError("all sides must have the same critics, one sum each")
+        if not 0 < level < 1 or draws < 2:
+            raise ValueError(f"level {level} must lie in (0, 1), draws {draws} be at least 2")
+        self._level = level
+        self._has = np.any([s.n > 0 for s in every], axis=0)
+        k = int(self._has.sum())
+        self._weights = np.zeros((draws, len(self._has)))
+        if k:
+            rng = np.random.default_rng(seed)
+            self._weights[:, self._has] = rng.multinomial(k, np.full(k, 1 / k), size=draws)
+        self._found: dict[int, Float] = {}
+
+    def of(self, side: EmiSums) -> Float:
+        """(draws,) EMI of a side, the mean over its critics."""
+        each = [self._values(m) - self._values(r) for m, r in zip(side.model, side.reference, strict=True)]
+        return np.asarray(np.mean(each, axis=0))
+
+    def _values(self, sums: ClubSums) -> Float:
+        # The sides live as long as this object, so an id stands for one sum.
+        if id(sums) not in self._found:
+            self._found[id(sums)] = sums.reweighted(self._weights).values()
+        return self._found[id(sums)]
+
+    def difference(self, value: float, drawn: Float, sides: Sequence[EmiSums] = ()) -> Difference:
+        """A difference with what its draws say; `sides`: whose blocks count, where not those of all."""
+        has: NDArray[np.bool_] = self._has
+        if sides:
+            has = np.any([s.n > 0 for side in sides for s in (*side.model, *side.reference)], axis=0)
+        k = int(has.sum())
+        drawn = drawn[np.isfinite(drawn)]
+        if k < LEAST_BLOCKS or len(drawn) < 2:
+            why = f"rows in {k} hash blocks, fewer than the {LEAST_BLOCKS} that a bootstrap needs"
+            return Difference(value, None, None, None, None, self._level, None, k, reason=why)
+        # A bootstrap of k blocks has (k-1)/k of the variance.
+        std = float(drawn.std(ddof=1)) * float(np.sqrt(k / (k - 1)))
+        corrected = 2 * value - float(drawn.mean())
+        half = float(stats.t.ppf((1 + self._level) / 2, k - 1)) * std
+        return Difference(
+            value,
+            corrected,
+            std,
+            corrected - half,
+            corrected + half,
+            self._level,
+            min(1.0, 2 * _upper_tail(abs(corrected), std, k)),
+            k,
+        )
+
+
+def _upper_tail(distance: float, std: float, blocks: int) -> float:
+    """P(t >= distance / std); a difference that never varies is certain."""
+    if std == 0:
+        return 0.5 if distance == 0 else float(distance < 0)
+    return float(stats.t.sf(distance / std, blocks - 1))

@@ -1,0 +1,178 @@
+"""Cross-fitting: no row is evaluated by a critic that was trained on it, or on another of its base id.
+
+A critic with many parameters knows its training rows by heart, and its estimate on them is far too high. Rows
+are cut into folds, whole base ids at a time; a critic a fold is trained on all the others, and each row is
+evaluated by the critic of its own fold. Every row is used for both, and never at once. It costs `folds`
+trainings instead of one.
+
+Where the folds are unions of hash blocks (`block_folds`) a block's sums come from one critic, and the merged
+CLUB sums carry the paired bootstrap of EMI as any others do. Their second term pairs a row with the answers
+of all folds: those of the other folds its critic has seen, if never beside this row. No harm was found: with
+answers independent of the queries (d = 8, hidden 64, 600 steps without early stopping; means of 10 worlds)
+the estimate was 18.4 in sample, 0.2 ± 0.3 from merged sums and 0.3 ± 0.3 within folds at n = 200, and 1.58,
+-0.02 ± 0.02 and 0.00 ± 0.02 at n = 1,000; where CLUB's closed form is 2.25 (n = 1,000, early stopping) 2.34,
+2.21 and 2.21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auditor.blocks import HASH_BLOCKS
+from auditor.estimators.club import CLUB
+from auditor.estimators.club_sums import ClubSums
+from auditor.estimators.training import pairs
+
+FOLDS = 5
+
+
+class GroupedEstimator(Protocol):
+    """An estimator of mutual information that can hold rows out by group."""
+
+    def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self: ...
+
+    def estimate(self, x: ArrayLike, y: ArrayLike) -> float: ...
+
+
+C = TypeVar("C", bound=GroupedEstimator)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit(Generic[C]):
+    """Critics and what each says of the rows that it did not see."""
+
+    critics: tuple[C, ...]
+    """One a fold, trained on the rows of all other folds."""
+    fold: NDArray[np.int64]
+    """(n,) fold of each row: `critics[fold[i]]` evaluates row i."""
+    by_fold: tuple[float, ...]
+    """Estimate (nats) of each fold's rows, by themselves."""
+    sums: ClubSums | None
+    """CLUB: the merged sums over the hash blocks; their value is an estimate of all rows together."""
+    seed: int
+
+    @property
+    def value(self) -> float:
+        """The folds' estimates, each with the weight of its rows (nats)."""
+        return float(np.average(self.by_fold, weights=np.bincount(self.fold, minlength=len(self.critics))))
+
+    @property
+    def how(self) -> str:
+        """For reports."""
+        return f"cross-fitted over {len(self.critics)} folds of base ids: no row by a critic that saw it"
+
+
+def fold_labels(groups: ArrayLike, folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
+    """(n,) fold of each row in 0..folds-1: whole groups, shuffled, as many groups a fold as can be.
+
+    ValueError where there are fewer groups than folds, or fewer than two folds.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    count = int(group.max()) + 1 if len(group) else 0
+    if not 2 <= folds <= count:
+        raise ValueError(f"{folds} folds of {count} groups: at least two folds, and a group each")
+    order = np.random.default_rng(seed).permutation(count)
+    return np.asarray(order[group] % folds, dtype=np.int64)
+
+
+def block_folds(blocks: ArrayLike, folds: int = FOLDS) -> NDArray[np.int64]:
+    """(n,) fold of each row from the hash block of its base id alone: workers need not ask each other."""
+    if folds < 2:
+        raise ValueError(f"at least two folds are needed, not {folds}")
+    return np.asarray(blocks, dtype=np.int64) % folds
+
+
+def cross_fit(
+    make: Callable[[int], C],
+    x: ArrayLike,
+    y: ArrayLike,
+    groups: ArrayLike,
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+    blocks: ArrayLike | None = None,
+    n_blocks: int = HASH_BLOCKS,
+    fold: ArrayLike | None = None,
+) -> CrossFit[C]:
+    """Train a critic a fold of pairs x (n, d_x), y (n, d_y), and evaluate each row by the one that saw no row
+    of its group. The same bits for one seed on a fixed number of threads.
+
+    make: the seed of a critic -> an untrained one (any estimator of this package: `lambda s: CLUB(seed=s)`);
+    groups (n,): base ids or labels of them, held together in folds and in early stopping. blocks (n,): hash
+    blocks that CLUB sums are kept by. fold (n,): instead of `fold_labels`, e.g. from `block_folds`.
+    ValueError where a group lies in two folds, or a fold is empty.
+    """
+    xs, ys = pairs(x, y)
+    labels = np.unique(np.asarray(groups), return_inverse=True)[1]
+    if labels.shape != (len(xs),):
+        raise ValueError(f"{labels.size} group labels for {len(xs)} rows")
+    at = fold_labels(labels, folds, seed) if fold is None else _checked(fold, labels)
+    critics = fit_folds(make, xs, ys, labels, at, seed=seed)
+    by_fold = tuple(critic.estimate(xs[at == k], ys[at == k]) for k, critic in enumerate(critics))
+    clubs = [critic for critic in critics if isinstance(critic, CLUB)]
+    sums = held_out_sums(clubs, at, xs, ys, blocks, n_blocks) if clubs else None
+    return CrossFit(critics, at, by_fold, sums, seed)
+
+
+def fit_folds(
+    make: Callable[[int], C],
+    x: NDArray[np.floating[Any]],
+    y: NDArray[np.floating[Any]],
+    groups: NDArray[np.int64],
+    fold: NDArray[np.int64],
+    *,
+    seed: int = 0,
+) -> tuple[C, ...]:
+    """A critic a fold, trained on the rows of all other folds; fold k's has the seed `seed + k`.
+
+    The trainings are independent of one another: workers may do a fold each, with the same result.
+    """
+    return tuple(
+        make(seed + k).fit(x[fold != k], y[fold != k], groups=groups[fold != k])
+        for k in range(int(fold.max()) + 1)
+    )
+
+
+def held_out_sums(
+    critics: Sequence[CLUB],
+    fold: NDArray[np.int64],
+    x: ArrayLike,
+    y: ArrayLike,
+    blocks: ArrayLike | None = None,
+    n_blocks: int = HASH_BLOCKS,
+) -> ClubSums:
+    """CLUB sums of pairs x (n, d_x), y (n, d_y), each row by the critic of its fold (n,), merged.
+
+    The rows may be others than those that were cross-fitted (the references beside the answers), if their
+    base ids are in the same folds.
+    """
+    xs, ys = pairs(x, y)
+    labels = None if blocks is None else np.asarray(blocks, dtype=np.int64)
+    if len(fold) != len(xs) or (labels is not None and len(labels) != len(xs)):
+        raise ValueError(f"{len(xs)} rows need as many folds and blocks")
+    if len(fold) and not 0 <= fold.min() <= fold.max() < len(critics):
+        raise ValueError(f"folds must lie in 0..{len(critics) - 1}")
+    total = ClubSums.empty(1 if labels is None else n_blocks, ys.shape[1])
+    for k, critic in enumerate(critics):
+        own = fold == k
+        if own.any():
+            total = total.merge(
+                critic.sums(xs[own], ys[own], None if labels is None else labels[own], n_blocks)
+            )
+    return total
+
+
+def _checked(fold: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    at = np.asarray(fold, dtype=np.int64)
+    if at.shape != groups.shape:
+        raise ValueError(f"{at.size} folds for {groups.size} rows")
+    if at.min() < 0 or at.max() < 1 or not np.bincount(at).all():
+        raise ValueError("folds must be 0, 1, ... with rows in each, and two at least")
+    if len(np.unique(np.stack([groups, at]), axis=1).T) != groups.max() + 1:
+        raise ValueError("a group lies in two folds: its critic would have seen it")
+    return at

@@ -1,0 +1,273 @@
+"""How much the critic's hyperparameters matter (Table 6, Figure 7 of the paper), on the rows of an audit.
+
+python -m jobs.sweep --config FILE.yaml --out DIR [--set sweep.seeds=3] [--dry-run]
+
+FILE is the audit's config, DIR the folder of its finished audit: `critic` gives the defaults around which one
+setting is moved at a time, `sweep` (below) the grid. The pool is the row sample that travels with the audit's
+sketches: all of its rows, or the `row_sample` of each shard. What it will take is said first; each training
+is kept as it ends, and the same command goes on from there. Writes DIR/sweep.json.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.table import Table
+
+from auditor.blocks import hash_blocks
+from auditor.errors import AuditError, BadInput
+from auditor.estimators.sweep import (
+    GRID,
+    HOLDOUT,
+    Budget,
+    Grid,
+    Pool,
+    Summary,
+    SweepRow,
+    Trial,
+    budget,
+    summarise,
+    sweep,
+    trials,
+)
+from auditor.provenance import versions
+from auditor.report.numbers import number
+from auditor.rundir import RunDir, digest, write_bytes
+from auditor.sketching import CONTENTS, read_sketches
+from jobs.cli import Config, DryRun, Out, Set
+from jobs.progress import Bars
+from jobs.settings import load_config
+from schemas.config import AuditConfig
+
+RESULT = "sweep.json"
+FORMAT_VERSION = 1
+
+
+class SweepSettings(BaseModel):
+    """`sweep`: what is moved, and how often."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lr: tuple[float, ...] = tuple(GRID["lr"])
+    batch: tuple[int, ...] = tuple(int(v) for v in GRID["batch"])
+    hidden: tuple[int, ...] = tuple(int(v) for v in GRID["hidden"])
+    seeds: int = Field(1, ge=1, description="Trainings of each setting.")
+    holdout: float = Field(HOLDOUT, gt=0, lt=1, description="Share of the base ids that no training sees.")
+
+    @property
+    def grid(self) -> Grid:
+        return {"lr": self.lr, "batch": self.batch, "hidden": self.hidden}
+
+
+class SweepConfig(AuditConfig):
+    """An audit's config, with the grid."""
+
+    sweep: SweepSettings = SweepSettings()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What `sweep.json` says."""
+
+    rows: list[SweepRow]
+    table: list[Summary]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sweep that could start."""
+
+    pool: Pool
+    todo: list[Trial]
+    known: dict[str, SweepRow]
+    folder: Path
+    budget: Budget
+
+
+def command(config: Config = None, set_: Set = None, out: Out = Path("out"), dry_run: DryRun = False) -> None:
+    """Train the critic at other hyperparameters, one at a time, on the rows of the audit in --out.
+
+    Example: auditor sweep --config examples/lab.yaml --out out --set sweep.seeds=3
+    """
+    if config is None and not set_:
+        raise BadInput("no --config; try: auditor sweep --config examples/lab.yaml --out out")
+    settings = load_config(SweepConfig, config, set_ or ())
+    console = Console()
+    if dry_run:
+        console.print(str(plan(settings, out).budget), highlight=False)
+        return
+    console.print(table(run(settings, out, Bars(), console).table))
+    console.print(f"{out / RESULT}", soft_wrap=True)
+
+
+def plan(config: SweepConfig, out: Path) -> Planned:
+    """Read the pool, find what is trained already, count and time the rest. Raises `BadInput` where the
+    folder holds no finished audit with references or answers, or too few base ids."""
+    import torch
+
+    torch.set_num_threads(config.shards.threads)
+    run_dir = RunDir(out)
+    pool = audited_pairs(run_dir, config.critic.max_rows, config.seed)
+    todo = trials(config.critic, config.sweep.grid, seeds=config.sweep.seeds, seed=config.seed)
+    identity = {
+        "pool": pool.digest,
+        "critic": config.critic.model_dump(exclude={"seeds", "max_rows"}),
+        "holdout": config.sweep.holdout,
+        "seed": config.seed,
+        "threads": config.shards.threads,
+        "versions": {k: v for k, v in versions().items() if k in ("shift-auditor", "torch", "numpy")},
+    }
+    folder = run_dir.root / "sweeps" / digest(json.dumps(identity, sort_keys=True))
+    known = _kept(folder, todo)
+    try:
+        said = budget(
+            pool,
+            [trial for trial in todo if trial.key not in known],
+            done=len(known),
+            holdout=config.sweep.holdout,
+            seed=config.seed,
+        )
+    except ValueError as error:
+        raise BadInput(f"{out}: {error}") from error
+    return Planned(pool, todo, known, folder, said)
+
+
+def run(config: SweepConfig, out: Path, bars: Bars, console: Console | None = None) -> Sweep:
+    """Say what it will take, train what is missing, write DIR/sweep.json."""
+    _there(RunDir(out))
+    with RunDir(out).lock(), bars.shown():
+        planned = plan(config, out)
+        if console is not None:
+            console.print(str(planned.budget), highlight=False)
+        planned.folder.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+
+        def keep(done: int, total: int, row: SweepRow) -> None:
+            write_bytes(planned.folder / f"{row.key}.json", json.dumps(row.to_json()).encode())
+            bars.step("train critics", done, total, time.monotonic() - began)
+
+        rows = sweep(
+            planned.pool,
+            planned.todo,
+            holdout=config.sweep.holdout,
+            seed=config.seed,
+            known=planned.known,
+            progress=keep,
+        )
+        result = Sweep(rows, summarise(rows, config.critic, config.sweep.grid))
+        write_bytes(out / RESULT, _json(config, planned, result))
+    return result
+
+
+def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
+    """(query, answer) and (query, reference) of the rows sampled by the run's newest sketches, of a seeded
+    sample of base ids beyond `max_rows` pairs. Raises `BadInput` where there are none."""
+    folder = _there(run_dir)
+    xs, ys, ids, model = [], [], [], []
+    for path in sorted(folder.glob("*.npz")):
+        sample = read_sketches(path).sample
+        if "x" not in sample.rows:
+            continue
+        has = {name: sample.rows["has"][:, i] > 0 for i, name in enumerate(CONTENTS)}
+        query = has["image"] | has["text"]
+        for answer in ("response", "reference"):
+            if answer in sample.rows:
+                both = query & has[answer]
+                xs.append(sample.rows["x"][both])
+                ys.append(sample.rows[answer][both])
+                ids.append(sample.base_ids[both])
+                model.append(np.full(int(both.sum()), answer == "response"))
+    if not sum(map(len, xs)):
+        raise BadInput(f"{folder}: no row has both a query and an answer")
+    names = np.concatenate(ids)
+    pool = Pool(
+        np.concatenate(xs),
+        np.concatenate(ys),
+        hash_blocks(names.tolist(), 2**31 - 1),
+        np.concatenate(model),
+    )
+    if len(pool) <= max_rows:
+        return pool
+    groups = np.random.default_rng(seed).permutation(np.unique(pool.groups))
+    counts = np.cumsum([int((pool.groups == g).sum()) for g in groups])
+    return pool.rows(np.isin(pool.groups, groups[: max(1, int((counts <= max_rows).sum()))]))
+
+
+def _there(run_dir: RunDir) -> Path:
+    """The folder of the newest sketches."""
+    shards = sorted(
+        (run_dir.root / "sketches").glob("*/*.npz"), key=lambda path: (path.stat().st_mtime, str(path))
+    )
+    if not shards:
+        out = run_dir.root.parent
+        raise BadInput(f"{out}: holds no finished audit; first: auditor audit --config FILE --out {out}")
+    return shards[-1].parent
+
+
+def _kept(folder: Path, todo: Sequence[Trial]) -> dict[str, SweepRow]:
+    found = {}
+    for trial in todo:
+        path = folder / f"{trial.key}.json"
+        if path.is_file():
+            try:
+                found[trial.key] = SweepRow(**json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
+    return found
+
+
+def _json(config: SweepConfig, planned: Planned, result: Sweep) -> bytes:
+    tree: dict[str, Any] = {
+        "format": FORMAT_VERSION,
+        "versions": versions(),
+        "seed": config.seed,
+        "critic": config.critic.model_dump(mode="json"),
+        "sweep": config.sweep.model_dump(mode="json"),
+        "pool": {
+            "pairs": len(planned.pool),
+            "base_ids": len(np.unique(planned.pool.groups)),
+            "digest": planned.pool.digest,
+        },
+        "note": "nats, of base ids that no training saw; seconds of one training",
+        "table": [asdict(line) for line in result.table],
+        "rows": [row.to_json() for row in result.rows],
+    }
+    return (json.dumps(tree, indent=1, allow_nan=False) + "\n").encode()
+
+
+def table(lines: Sequence[Summary]) -> Table:
+    """The sweep as a table, the defaults marked."""
+    found = Table(title="one setting at a time; nats, of held-out base ids", title_justify="left", box=None)
+    for name in ("setting", "value", "log-likelihood", "MI", "EMI", "MI, trained rows", "seconds"):
+        found.add_column(name, justify="left" if name == "setting" else "right")
+    before = ""
+    for line in lines:
+        spread = f" ±{number(line.emi_spread)}" if line.seeds > 1 else ""
+        found.add_row(
+            line.setting if line.setting != before else "",
+            f"{line.value:g}" + ("*" if line.default else ""),
+            number(line.log_likelihood, 2),
+            number(line.mi),
+            number(line.emi) + (spread if line.emi is not None else ""),
+            number(line.mi_trained),
+            f"{line.seconds:.1f}",
+            style="bold" if line.default else None,
+        )
+        before = line.setting
+    found.caption, found.caption_justify = "* default", "left"
+    return found
+
+
+if __name__ == "__main__":
+    from jobs.cli import app, run_job
+
+    app.command("sweep")(command)
+    run_job("sweep")
