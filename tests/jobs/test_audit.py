@@ -132,7 +132,15 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("RAY_ADDRESS", None)
     for wanted, how in ((1, signal.SIGINT), (3, signal.SIGKILL)):
-        driver = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        driver = subprocess.Popen(
+            command,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            # A shell's background job ignores Ctrl-C, and its children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         deadline = time.monotonic() + 240
         while len(list(out.glob("run/responses/*/*.parquet"))) < wanted and time.monotonic() < deadline:
             assert driver.poll() is None, driver.communicate()[1]
