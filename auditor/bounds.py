@@ -3,7 +3,8 @@
 Divergences here stand for *true* Jensen-Shannon divergences. RJSD is at most the true one, so a bound
 computed from estimates is itself an estimate: nothing may call it a guarantee.
 
-The paper's own (its Lemma D.4 is false for large alphabets; its D_TV is Σ|P-Q|, constants kept):
+The paper's own (its Lemma D.4 is false from 31 symbols on, and so is its Ĥ where printed as the max of a
+sum; its D_TV is Σ|P-Q|, constants kept):
 
 - `scaled`             √Dv + √Dt + δ_P^¼ + δ_Q^¼: what the authors publish as EMID_UB, entropy left out
 - `partial`            √Dv + √Dt: Figure 4, no labels needed
@@ -60,7 +61,8 @@ def entropy_change_bound(divergence: float, symbols: int) -> float:
     if symbols == 1:
         return 0.0
     t = min(sqrt(2 * divergence), 1 - 1 / symbols)
-    binary = 0.0 if t == 0 else -t * log(t) - (1 - t) * log(1 - t)
+    # Beyond 1e16 symbols 1 - 1/K rounds to 1.
+    binary = -sum(share * log(share) for share in (t, 1 - t) if share > 0)
     return t * log(symbols - 1) + binary
 
 

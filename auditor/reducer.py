@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.spatial.distance import jensenshannon
 
 from auditor.blocks import hash_blocks
 from auditor.bounds import bound_terms, emid_bound, missing_terms
 from auditor.divergences import joint_rows, rjsd
 from auditor.emi import emi, paired_bootstrap
+from auditor.entropies import ON_CELLS, Entropy, Known, answer_entropy, choose
 from auditor.errors import AuditError
 from auditor.estimators import ClubSums
+from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.significance import drift_test, holm
 from auditor.sketch import RowSample
 from auditor.sketching import CONTENTS, SketchSet
 from schemas.report import Bound, Divergence, Interval
 
-FORMS = ("scaled", "partial")
+FORMS = (
+    "scaled",
+    "partial",
+    "theorem_4_5",
+    "theorem_4_5_split",
+    "joint",
+    "measured",
+    "sound",
+    "sound_label_free",
+)
+SYMBOLS = 8
+"""Cells of the response codebook: log 8 is the most that an answer's entropy can be in the sound forms."""
 LEAST_SHARED = 30
 """Fewer shared base ids than this (or than half of a side) are not a pairing."""
 
@@ -213,26 +227,112 @@ def _mean_interval(intervals: Sequence[Interval]) -> Interval:
     return float(low), float(high)
 
 
+@dataclass(frozen=True)
+class AnswerTerms:
+    """What bounds take of the answers: entropies, and divergences from the references."""
+
+    delta_p: float | None
+    delta_q: float | None
+    cells_p: float | None
+    """δ of the quantised answers (JSD of the laws of their cells)."""
+    cells_q: float | None
+    known: Known
+
+
+def answer_terms(
+    p: SketchSet, q: SketchSet, codebook: NDArray[np.float32] | None, known: Known
+) -> AnswerTerms:
+    """The terms of the sampled rows; `known` holds what is known of entropies beside the codebook's own."""
+    if codebook is not None:
+        known = replace(
+            known,
+            symbols=len(codebook),
+            answers_p=_answers(p, codebook),
+            answers_q=_answers(q, codebook),
+        )
+    return AnswerTerms(
+        response_gap(p),
+        response_gap(q),
+        None if codebook is None else cell_gap(p, codebook),
+        None if codebook is None else cell_gap(q, codebook),
+        known,
+    )
+
+
+def answer_codebook(sets: Sequence[SketchSet], seed: int) -> NDArray[np.float32] | None:
+    """(K, d) centroids of the sampled answers and references of `sets`: one codebook for a whole run, so that
+    cells mean the same in every scenario and model. None where there is none of either."""
+    rows = [
+        each.sample.rows[name][each.sample.rows["has"][:, CONTENTS.index(name)] > 0]
+        for each in sets
+        for name in ("response", "reference")
+        if name in each.sample.rows
+    ]
+    every = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+    return learn_codebook(every, SYMBOLS, seed) if len(every) else None
+
+
+def _answers(rows: SketchSet, codebook: NDArray[np.float32]) -> Entropy | None:
+    if "response" not in rows.sample.rows:
+        return None
+    has = rows.sample.rows["has"][:, CONTENTS.index("response")] > 0
+    if not has.any():
+        return None
+    cells = nearest_cell(rows.sample.rows["response"][has], codebook)
+    return answer_entropy([[c] for c in cells.tolist()], len(codebook), rows.sample.base_ids[has].tolist())
+
+
+def cell_gap(rows: SketchSet, codebook: NDArray[np.float32]) -> float | None:
+    """JSD (nats) of the laws of cells of the responses and of the references, over rows that have both."""
+    has = rows.sample.rows["has"]
+    both = (has[:, CONTENTS.index("response")] > 0) & (has[:, CONTENTS.index("reference")] > 0)
+    if not both.any():
+        return None
+    laws = [
+        np.bincount(nearest_cell(rows.sample.rows[name][both], codebook), minlength=len(codebook))
+        for name in ("response", "reference")
+    ]
+    return float(jensenshannon(laws[0], laws[1]) ** 2)
+
+
 def bounds(
-    divergences: Mapping[str, Divergence], delta_p: float | None, delta_q: float | None
+    divergences: Mapping[str, Divergence], answers: AnswerTerms
 ) -> tuple[dict[str, Bound], dict[str, str]]:
-    """The forms that need no entropy, over the terms that are there; why a term is missing."""
-    given = {
-        "d_v": divergences["image"].value if "image" in divergences else None,
-        "d_t": divergences["text"].value if "text" in divergences else None,
-        "delta_p": delta_p,
-        "delta_q": delta_q,
+    """Every form, over the terms that are there; why a term is missing."""
+    inputs = {
+        name: divergences[modality].value if modality in divergences else None
+        for name, modality in (("d_v", "image"), ("d_t", "text"), ("d_x", "joint"))
     }
     found, missing = {}, {}
     for form in FORMS:
+        entropies = choose(form, answers.known)
+        if entropies.reason is not None:
+            found[form] = Bound(value=None, terms=[], complete=False, entropy_source=entropies.source)
+            missing[f"bounds.{form}.value"] = entropies.reason
+            continue
+        on_cells = form in ON_CELLS
+        given: dict[str, float | None] = {
+            **inputs,
+            "delta_p": answers.cells_p if on_cells else answers.delta_p,
+            "delta_q": answers.cells_q if on_cells else answers.delta_q,
+            **entropies.terms,
+        }
         absent = missing_terms(form, given)
-        terms = [name for name in bound_terms(form) if name not in absent]
-        if not terms:
+        named = dict.fromkeys((*bound_terms(form), *entropies.terms))
+        terms = [name for name in named if given.get(name) is not None]
+        try:
+            value = emid_bound(form, **{name: given[name] for name in terms}, incomplete=bool(absent))  # type: ignore[arg-type]
+        except ValueError:
             found[form] = Bound(value=None, terms=[], complete=False)
             missing[f"bounds.{form}.value"] = f"none of its terms is known ({', '.join(absent)})"
             continue
-        value = emid_bound(form, **{name: given[name] for name in terms}, incomplete=bool(absent))  # type: ignore[arg-type]
-        found[form] = Bound(value=value, terms=terms, complete=not absent)
+        found[form] = Bound(
+            value=value,
+            terms=terms,
+            complete=not absent,
+            entropy=entropies.entropy,
+            entropy_source=entropies.source,
+        )
         if absent:
             missing[f"bounds.{form}"] = f"incomplete: without {', '.join(absent)}"
     return found, missing

@@ -87,6 +87,18 @@ def answers(records: Sequence[Record], model: str, generated: ResponseStore | No
     return [answer.texts if answer.error is None else () for answer in generated.answers(keys)]
 
 
+def log_probabilities(
+    records: Sequence[Record], generated: ResponseStore
+) -> list[tuple[str, tuple[float, ...]]]:
+    """Base id of each answered record, and the log-probability (nats) of each of its sampled answers."""
+    keys = [prompt_key(r.images, r.query or "", r.history) for r in records]
+    return [
+        (record.base_id, answer.logprobs)
+        for record, answer in zip(records, generated.answers(keys), strict=True)
+        if answer.error is None
+    ]
+
+
 def row_keys(records: Sequence[Record], responses: Sequence[tuple[str, ...]]) -> list[RowKeys]:
     """Keys of each record's contents; of several sampled answers the first stands for the response."""
     out = []

@@ -38,7 +38,7 @@ from schemas.report import (
     Verdict,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Version of the tables in `schemas/store.sql`."""
 
 WAIT_SECONDS = 15.0

@@ -23,8 +23,11 @@ from auditor.agreement import correlations
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
 from auditor.encoders.texts import TextEncoder
+from auditor.entropies import Known, entropy_shift, from_log_probabilities, upper_entropy
 from auditor.errors import BadInput
+from auditor.estimators import CLUB
 from auditor.lab.truth import graded_score, truth_of
+from auditor.label_free import label_free
 from auditor.partition import partition
 from auditor.provenance import versions
 from auditor.records import MediaPolicy, Quarantine, RecordWriter, thumbnail
@@ -37,6 +40,7 @@ from auditor.rows import (
     embedded,
     image_items,
     input_texts,
+    log_probabilities,
     means,
     prompt,
     row_keys,
@@ -49,12 +53,23 @@ from auditor.shards import ContentItem, text_item
 from auditor.sketching import SketchSet
 from auditor.store import Store
 from auditor.verdict import overall, scenario_verdict
-from jobs.pipeline import Answered, Embedded, Plans, Workplace, answer, embed, plans_digest, sketch, train
+from jobs.pipeline import (
+    Answered,
+    Embedded,
+    Plans,
+    Trained,
+    Workplace,
+    answer,
+    embed,
+    plans_digest,
+    sketch,
+    train,
+)
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import AuditConfig, ModelConfig
 from schemas.record import Record
-from schemas.report import Divergence, Example, Intervals, Report, Row, Run, Verdict
+from schemas.report import Divergence, Example, Intervals, LabelFree, Report, Row, Run, Verdict
 
 MODALITIES = ("image", "text", "joint")
 COVERAGE_TEXTS = 2_000
@@ -69,6 +84,8 @@ class Told:
     facts: dict[str, int]
     scores: NDArray[np.float64]
     """Graded scores of the answers whose truth is known."""
+    log_probabilities: list[tuple[str, tuple[float, ...]]]
+    """Base id and log-probabilities of the sampled answers, where they were sampled."""
 
 
 def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
@@ -88,13 +105,13 @@ def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
             images = _embedded_images(at, config, scenarios)
             texts = embed(at, config.encoders.text, "text", _texts(scenarios, stores))
             scenarios = _partitioned(config, run, scenarios, images, texts)
-            quarantine, told = _rows(scenarios, stores, images, texts)
+            quarantine, told = _rows(config, scenarios, stores, images, texts)
             plans: Plans = {key: t.keys for key, t in told.items()}
             _something_left(scenarios, plans, quarantine)
             trained = train(at, config.critic, plans, images, texts, config.seed)
             sets = sketch(at, plans, images, texts, trained.paths, config.row_sample)
         report = _report(
-            config, run, scenarios, told, sets, quarantine, answered, images, texts, trained.pairs, bars
+            config, run, scenarios, told, sets, quarantine, answered, images, texts, trained, bars
         )
         examples = _examples(scenarios, stores, config, media_policy(config.data))
         Store(out).write_run(report, examples)
@@ -239,6 +256,7 @@ def _subset(run: RunDir, scenario: Scenario, name: str, chosen: set[str]) -> Sce
 
 
 def _rows(
+    config: AuditConfig,
     scenarios: Sequence[Scenario],
     stores: dict[str, ResponseStore | None],
     images: Embedded | None,
@@ -248,12 +266,14 @@ def _rows(
     image_store, text_store = images.open() if images else None, texts.open()
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
     told: dict[tuple[str, str], Told] = {}
+    sampled = {m.name for m in config.models if m.generator is not None and m.temperature > 0}
     for scenario in scenarios:
         inputs_told = False
         for model, store in stores.items():
             keys: list[RowKeys] = []
             facts: dict[str, int] = {}
             scores: list[float] = []
+            logs: list[tuple[str, tuple[float, ...]]] = []
             for batch in scenario.batches():
                 given = answers(batch, model, store)
                 if store is not None:
@@ -267,8 +287,10 @@ def _rows(
                 for name, value in descriptors(batch, given).items():
                     facts[name] = facts.get(name, 0) + value
                 scores += _scores(batch, given)
+                if store is not None and model in sampled:
+                    logs += log_probabilities(batch, store)
             inputs_told = True
-            told[scenario.name, model] = Told(keys, facts, np.array(scores))
+            told[scenario.name, model] = Told(keys, facts, np.array(scores), logs)
     return quarantine, told
 
 
@@ -303,7 +325,7 @@ def _report(
     answered: dict[str, Answered | None],
     images: Embedded | None,
     texts: Embedded,
-    pairs: int,
+    trained: Trained,
     bars: Bars,
 ) -> Report:
     first, models = scenarios[0], [m.name for m in config.models]
@@ -323,8 +345,14 @@ def _report(
                 found[key] = ({**shared[0], **own[0]}, {**shared[1], **own[1]})
             bars.step("measures", len(found), total - len(models), time.monotonic() - began)
     _adjust(found)
+    answers_of_p = [sets[first.name, m] for m in models if (first.name, m) in sets]
+    shared_terms = Shared(
+        first.name,
+        reducer.answer_codebook(answers_of_p, config.seed),
+        [CLUB.load(path) for path in trained.paths],
+    )
     rows = [
-        _row(config, s, m, told[s.name, m], sets, first.name, found.get((s.name, m)), quarantine, notes)
+        _row(config, s, m, told, sets, shared_terms, found.get((s.name, m)), quarantine, notes)
         for m in models
         for s in scenarios
     ]
@@ -345,7 +373,10 @@ def _report(
             versions=versions(),
             encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
             models={name: a.identity if a else "recorded responses" for name, a in answered.items()},
-            critic=f"CLUB, {config.critic.seeds} seeds, one pool of {pairs:,} pairs (every scenario, model)",
+            critic=(
+                f"CLUB, {config.critic.seeds} seeds, "
+                f"one pool of {trained.pairs:,} pairs (every scenario, model)"
+            ),
             id_scenario=first.name,
             thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
         ),
@@ -407,18 +438,28 @@ def _adjust(found: dict[tuple[str, str], tuple[dict[str, Divergence], dict[str, 
                 found[key][0][modality] = value
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all rows of a report are measured with."""
+
+    first: str
+    """Name of the in-distribution scenario."""
+    codebook: NDArray[np.float32] | None
+    critics: list[CLUB]
+
+
 def _row(
     config: AuditConfig,
     scenario: Scenario,
     model: str,
-    told: Told,
+    told: dict[tuple[str, str], Told],
     sets: dict[tuple[str, str], SketchSet],
-    first: str,
+    shared: Shared,
     measured: tuple[dict[str, Divergence], dict[str, str]] | None,
     quarantine: Quarantine,
     notes: dict[str, list[str]],
 ) -> Row:
-    key = (scenario.name, model)
+    key, first = (scenario.name, model), shared.first
     aside = sum(r.scenario == scenario.name and r.model in ("", model) for r in quarantine)
     if key not in sets or (first, model) not in sets:
         return Row(
@@ -435,16 +476,23 @@ def _row(
     divergences, missing = measured or ({}, {})
     missing = dict(missing)
     is_id = scenario.name == first
-    delta_p, delta = reducer.response_gap(p), reducer.response_gap(q)
-    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, delta_p, delta)
+    known = Known() if is_id else _entropies(config, model, told[first, model], told[key])
+    answered = reducer.answer_terms(p, q, shared.codebook, known)
+    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, answered)
     missing |= lacking
     if relevance is None:
         missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"
     elif relevance.emi_interval is None:
         missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
+    free: LabelFree | None = None
     if not is_id:
-        missing["label_free"] = "without references only the partial bound is stated"
-    accuracy, accuracy_interval = _accuracy(told.scores, config.interval_level)
+        joint = divergences["joint"].value if "joint" in divergences else None
+        free, silent = label_free(
+            p, q, shared.critics, d_x=joint, seed=config.seed, level=config.interval_level
+        )
+        if silent is not None:
+            missing["label_free"] = silent
+    accuracy, accuracy_interval = _accuracy(told[key].scores, config.interval_level)
     if accuracy is None:
         missing["accuracy"] = "the truth is not known"
     emid = None if relevance is None or is_id else relevance.emid
@@ -473,13 +521,29 @@ def _row(
         ),
         bounds=bounds,
         divergences=divergences,
-        delta=delta,
+        delta=answered.delta_q,
+        label_free=free,
         accuracy=accuracy,
-        descriptors=means(told.facts) | q.norms.descriptors(),
+        descriptors=means(told[key].facts) | q.norms.descriptors(),
         quarantined=aside,
         verdict=verdict,
         missing=missing,
         notes=notes.get(scenario.name, []),
+    )
+
+
+def _entropies(config: AuditConfig, model: str, p: Told, q: Told) -> Known:
+    """Entropies from the log-probabilities of sampled answers; nothing where they were not sampled."""
+    settings = next(m for m in config.models if m.name == model)
+    if settings.generator is None:
+        return Known()
+    sides = [
+        from_log_probabilities([logs for _, logs in of], [base for base, _ in of], settings.temperature)
+        for of in (p.log_probabilities, q.log_probabilities, p.log_probabilities + q.log_probabilities)
+    ]
+    return Known(
+        text=upper_entropy(sides[2]),
+        text_shift=entropy_shift(sides[0], sides[1], level=config.interval_level, seed=config.seed),
     )
 
 

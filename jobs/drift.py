@@ -13,11 +13,17 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from actors.cluster import connect
 from auditor import reducer
 from auditor.baseline import Baseline, load
 from auditor.encoders.coverage import KNOWN
+from auditor.entropies import Known
 from auditor.errors import BadInput
+from auditor.estimators import CLUB
+from auditor.label_free import label_free
 from auditor.provenance import versions
 from auditor.records import MediaPolicy, Quarantine, read_many, thumbnail
 from auditor.records.sources import fingerprint
@@ -107,7 +113,14 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
                 raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
             critics, no_critic = _critics(baseline, next(iter(plans.values())), images, texts)
             sets = sketch(at, plans, images, texts, critics, config.row_sample)
-        judge = _Judge(config, baseline, model, no_critic)
+        judge = _Judge(
+            config,
+            baseline,
+            model,
+            no_critic,
+            tuple(CLUB.load(path) for path in critics),
+            reducer.answer_codebook([baseline.sketches], config.seed),
+        )
         began, rows = time.monotonic(), list[Row]()
         for t in told:
             bars.step("measures", len(rows), len(told), time.monotonic() - began)
@@ -192,6 +205,9 @@ class _Judge:
     baseline: Baseline
     model: str | None
     no_critic: str | None
+    critics: tuple[CLUB, ...]
+    codebook: NDArray[np.float32] | None
+    """Of the baseline's answers and references."""
 
     def row(self, told: Told, rows: SketchSet | None) -> Row:
         start, end = told.window.start, told.window.end
@@ -215,13 +231,17 @@ class _Judge:
             self.seed(told.window.name, "emi"),
             self.config.interval_level,
         )
-        delta = reducer.response_gap(rows)
-        bounds, lacking = reducer.bounds(divergences, reducer.response_gap(p), delta)
+        answered = reducer.answer_terms(p, rows, self.codebook, Known())
+        bounds, lacking = reducer.bounds(divergences, answered)
         missing |= lacking
+        delta = answered.delta_q
         if delta is None:
-            bounds.pop("scaled")
-            missing = {k: v for k, v in missing.items() if not k.startswith("bounds.scaled")}
-            missing["bounds.scaled"] = missing["delta"] = "no row has a response and a reference"
+            missing["delta"] = "no row has a response and a reference"
+        free, silent = label_free(
+            p, rows, () if self.no_critic else self.critics, d_x=None, seed=seed, level=level
+        )
+        if silent is not None:
+            missing["label_free"] = silent
         relevance = reducer.relevance(p, rows, seed=seed, level=level) if self.no_critic is None else None
         information = reducer.model_information(rows)
         if relevance is None:
@@ -232,7 +252,6 @@ class _Judge:
             missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
         if information is None:
             missing["mi_model"] = self.no_critic or "no row has a query and a response"
-        missing["label_free"] = "only the partial bound is stated without references"
         missing["accuracy"] = "the truth is not known"
         n = rows.sample.seen
         return Row(
@@ -253,6 +272,7 @@ class _Judge:
             bounds=bounds,
             divergences=divergences,
             delta=delta,
+            label_free=free,
             descriptors=means(told.facts) | rows.norms.descriptors(),
             verdict=with_shares(
                 window_verdict(n, divergences, self.config.thresholds),

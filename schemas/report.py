@@ -80,10 +80,17 @@ class LabelFree(_Model):
 
     voice: str | None = Field(None, description="Which estimate speaks; null where none can.")
     estimate: float | None = None
-    low: float | None = None
+    low: float | None = Field(None, description="Null where `voice` is sound: an upper bound alone.")
     high: float | None = None
     outside: float | None = Field(None, description="Share of rows outside the ID rows' support.")
-    overlap: float | None = None
+    overlap: float | None = Field(
+        None, description="(1 - outside) x effective reference rows / reference rows, 0 to 1."
+    )
+    moved: float | None = Field(
+        None, description="Mean rank of the rows' distances among the reference's own: 0.5 where unmoved."
+    )
+    effective: float | None = Field(None, description="Effective number of reference rows under the new mix.")
+    auc: float | None = Field(None, description="Of a held-out classifier of new against reference rows.")
     reason: str | None = None
 
 

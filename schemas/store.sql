@@ -82,7 +82,8 @@ CREATE TABLE divergences (
 
 CREATE TABLE label_free (
     run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR NOT NULL, model VARCHAR,
-    voice VARCHAR, estimate DOUBLE, low DOUBLE, high DOUBLE, outside DOUBLE, overlap DOUBLE, reason VARCHAR
+    voice VARCHAR, estimate DOUBLE, low DOUBLE, high DOUBLE, outside DOUBLE, overlap DOUBLE, moved DOUBLE,
+    effective DOUBLE, auc DOUBLE, reason VARCHAR
 );
 
 CREATE TABLE descriptors (

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from math import log
+
 import numpy as np
 import pytest
 
 from auditor import reducer
+from auditor.bounds import emid_bound
 from auditor.divergences import rjsd
 from auditor.embeddings import normalise
+from auditor.entropies import Known
 from auditor.estimators import CLUB
 from auditor.rows import Rows, joined
 from auditor.sketching import SketchSet, sketch_rows
@@ -96,18 +100,54 @@ def test_relevance_is_the_difference_of_the_critics_estimates(critic: CLUB) -> N
     assert found.n == 300
 
 
+def answered(delta_p: float | None, delta_q: float | None, known: Known | None = None) -> reducer.AnswerTerms:
+    return reducer.AnswerTerms(delta_p, delta_q, delta_p, delta_q, known or Known())
+
+
 def test_bounds_say_which_terms_went_in() -> None:
     text, image = Divergence(value=0.04), Divergence(value=0.09)
-    whole, _ = reducer.bounds({"text": text, "image": image}, 0.0016, 0.0081)
+    whole, missing = reducer.bounds({"text": text, "image": image}, answered(0.0016, 0.0081))
     assert whole["partial"].value == pytest.approx(0.3 + 0.2)
     assert whole["scaled"].value == pytest.approx(0.3 + 0.2 + 0.2 + 0.3)
     assert whole["scaled"].complete
-    part, missing = reducer.bounds({"text": text}, 0.0016, None)
+    assert whole["sound"].value is None and "no response codebook" in missing["bounds.sound.value"]
+    part, missing = reducer.bounds({"text": text}, answered(0.0016, None))
     assert part["scaled"].value == pytest.approx(0.2 + 0.2)
     assert (part["scaled"].terms, part["scaled"].complete) == (["d_t", "delta_p"], False)
     assert missing["bounds.scaled"] == "incomplete: without d_v, delta_q"
-    none, missing = reducer.bounds({}, None, None)
+    none, missing = reducer.bounds({}, answered(None, None))
     assert none["partial"].value is None and "bounds.partial.value" in missing
+
+
+def test_bounds_with_entropies_are_those_of_their_forms() -> None:
+    divergences = {
+        "text": Divergence(value=0.04),
+        "image": Divergence(value=0.09),
+        "joint": Divergence(value=0.1),
+    }
+    known = Known(symbols=8, given_reference=1.0, given_model=0.5)
+    found, missing = reducer.bounds(divergences, answered(0.0016, 0.0081, known))
+    assert found["theorem_4_5_split"].value == pytest.approx(1.5 * (0.3 + 0.2) + 4 * (0.2 + 0.3))
+    assert found["theorem_4_5_split"].entropy == pytest.approx(1.5)
+    assert found["theorem_4_5_split"].entropy_source == "references: given; model: given"
+    assert found["joint"].value == pytest.approx(1.5 * 0.2**0.5 + 4 * (0.2 + 0.3))
+    sound = emid_bound(
+        "sound", delta_p=0.0016, delta_q=0.0081, d_x=0.1, entropy_y=1.0, entropy_model=0.5, symbols=8
+    )
+    assert found["sound"].value == pytest.approx(sound)
+    assert found["measured"].value is None and "bounds.measured.value" in missing
+
+
+def test_answers_on_one_codebook(critic: CLUB) -> None:
+    p, q = sketched(rows(200, 1), critic), sketched(rows(200, 2), critic)
+    book = reducer.answer_codebook([p], seed=0)
+    assert book is not None and len(book) == reducer.SYMBOLS
+    terms = reducer.answer_terms(p, q, book, Known())
+    assert terms.known.symbols == reducer.SYMBOLS
+    assert terms.cells_p is not None and 0 <= terms.cells_p <= log(2)
+    assert terms.known.answers_q is not None and terms.known.answers_q.value is not None
+    assert 0 < terms.known.answers_q.value <= log(reducer.SYMBOLS)
+    assert reducer.cell_gap(p, book) == terms.cells_p
 
 
 def test_holm_over_a_family_leaves_untested_alone() -> None:

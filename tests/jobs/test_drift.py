@@ -138,8 +138,9 @@ def test_unshifted_traffic_passes(report):
     partial = sum(row.divergences[m].value ** 0.5 for m in ("image", "text"))
     assert row.bounds["partial"].value == pytest.approx(partial) and row.bounds["partial"].complete
     assert row.bounds["scaled"].complete and row.emi is not None and row.mi_model is not None
-    assert row.label_free is None
-    assert row.missing["label_free"] == "only the partial bound is stated without references"
+    assert row.label_free is not None and row.label_free.reason
+    assert row.bounds["sound"].complete and "codebook" in row.bounds["sound"].entropy_source
+    assert row.bounds["measured"].value is None and "greedy" not in row.missing["bounds.measured.value"]
     assert any("fewer than 10 times" in note for note in row.notes)
 
 
@@ -161,8 +162,9 @@ def test_without_responses_and_references(report):
     row = report.windows[3]
     assert set(row.divergences) == {"image", "text"} and row.verdict.status == "pass"
     assert row.missing["divergences.response"] == "no row has a response in this window"
-    assert row.mi_model is None and row.emi is None and set(row.bounds) == {"partial"}
-    assert {"emi", "emid", "mi_model", "bounds.scaled", "delta"} <= set(row.missing)
+    assert row.mi_model is None and row.emi is None and row.bounds["partial"].complete
+    assert row.bounds["scaled"].terms == ["d_v", "d_t", "delta_p"] and not row.bounds["scaled"].complete
+    assert {"emi", "emid", "mi_model", "bounds.scaled", "delta", "label_free"} <= set(row.missing)
 
 
 def test_without_images_in_one_window(report):

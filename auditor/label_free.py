@@ -1,0 +1,148 @@
+"""From sketches to what can be said of EMID where nobody labelled Q: the voices of `auditor.risk`, and which
+of them may speak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.blocks import hash_blocks
+from auditor.estimators import CLUB
+from auditor.reducer import aligned
+from auditor.risk import choose_voice, identified_interval, measure_overlap, reweighted_emid, sound_label_free
+from auditor.risk.codebook import learn_codebook
+from auditor.risk.identified import CELLS_Y
+from auditor.sketch import RowSample
+from auditor.sketching import CONTENTS, SketchSet
+from schemas.report import LabelFree
+
+Rows = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """Sampled rows of P with their references, and of Q without."""
+
+    x_p: Rows
+    y_p: Rows
+    yhat_p: Rows
+    x_q: Rows
+    yhat_q: Rows
+    parts: Mapping[str, tuple[Rows, Rows]]
+    """Image and text rows of P and Q, of each modality that all of these rows have."""
+
+
+def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
+    """The rows that label-free risk is made of, or why there are none."""
+    for side, sample in (("in-distribution", p.sample), ("new", q.sample)):
+        if "x" not in sample.rows or "response" not in sample.rows:
+            return f"no {side} row has a query and a response"
+    of_p = _having(p.sample, "response", "reference")
+    of_q = _having(q.sample, "response")
+    if aligned(p.sample, q.sample).paired:
+        # A perturbed copy lies beside the very row that it was made from, which says nothing of the support:
+        # half of the records stand for P, the other half for Q.
+        of_p &= hash_blocks(p.sample.base_ids) % 2 == 0
+        of_q &= hash_blocks(q.sample.base_ids) % 2 == 1
+    if not of_p.any():
+        return "no in-distribution row has a query, a response and a reference"
+    if not of_q.any():
+        return "no new row has a query and a response"
+    if p.sample.rows["x"].shape[1] != q.sample.rows["x"].shape[1]:
+        return "one side lacks a modality that the other has"
+    return Unlabelled(
+        p.sample.rows["x"][of_p],
+        p.sample.rows["reference"][of_p],
+        p.sample.rows["response"][of_p],
+        q.sample.rows["x"][of_q],
+        q.sample.rows["response"][of_q],
+        {
+            name: (p.sample.rows[name][of_p], q.sample.rows[name][of_q])
+            for name in ("image", "text")
+            if _all_have(p.sample, of_p, name) and _all_have(q.sample, of_q, name)
+        },
+    )
+
+
+def label_free(
+    p: SketchSet, q: SketchSet, critics: Sequence[CLUB], *, d_x: float | None, seed: int, level: float
+) -> tuple[LabelFree | None, str | None]:
+    """EMID of Q without its labels (nats), by the voice that may speak; or why nothing can be said at all.
+
+    No reference of Q is looked at. `d_x`: the joint divergence of the inputs, for the sound bound. The
+    reweighted estimate is the mean over the critics, as EMID is.
+    """
+    rows = unlabelled(p, q)
+    if isinstance(rows, str):
+        return None, rows
+    try:
+        covered = measure_overlap(rows.x_p, rows.x_q, seed)
+        parts = {name: measure_overlap(*sides, seed) for name, sides in rows.parts.items()}
+    except ValueError as error:
+        return None, str(error)
+    book = learn_codebook(np.concatenate([rows.y_p, rows.yhat_p]), CELLS_Y, seed)
+    bound = sound_label_free(rows.x_p, rows.yhat_p, rows.x_q, rows.yhat_q, book, d_x=d_x)
+    choice = choose_voice(covered, bound, parts)
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    if choice.voice == "reweighted" and critics:
+        found = [
+            reweighted_emid(
+                critic,
+                rows.x_p,
+                rows.y_p,
+                rows.yhat_p,
+                rows.x_q,
+                rows.yhat_q,
+                seed,
+                level=level,
+                overlap=covered,
+            )
+            for critic in critics
+        ]
+        estimate, low, high = (
+            float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")
+        )
+    elif choice.voice in ("reweighted", "identified"):
+        interval = identified_interval(
+            rows.x_p,
+            rows.y_p,
+            rows.yhat_p,
+            rows.x_q,
+            rows.yhat_q,
+            level=level,
+            seed=seed,
+            overlap=covered,
+        )
+        estimate, low, high = interval.estimate, interval.low, interval.high
+    elif choice.voice == "sound":
+        high = bound.value
+    voice = "identified" if choice.voice == "reweighted" and not critics else choice.voice
+    return LabelFree(
+        voice=voice,
+        estimate=estimate,
+        low=low,
+        high=high,
+        outside=covered.outside,
+        overlap=covered.overlap,
+        moved=covered.moved,
+        effective=covered.effective,
+        auc=covered.auc,
+        reason=choice.reason,
+    ), None
+
+
+def _all_have(sample: RowSample, of: NDArray[np.bool_], name: str) -> bool:
+    return name in sample.rows and bool((sample.rows["has"][of, CONTENTS.index(name)] > 0).all())
+
+
+def _having(sample: RowSample, *names: str) -> NDArray[np.bool_]:
+    has = sample.rows["has"] > 0
+    inputs = has[:, CONTENTS.index("image")] | has[:, CONTENTS.index("text")]
+    wanted = has[:, [CONTENTS.index(name) for name in names]].all(axis=1)
+    return np.asarray(inputs & wanted)

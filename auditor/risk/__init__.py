@@ -1,0 +1,23 @@
+"""Label-free risk: what can be said of EMID where nobody has labelled Q, and who may say it.
+
+One assumption throughout: Y given X is the same on P and Q. No number here can test it.
+"""
+
+from auditor.risk.identified import IdentifiedInterval, identified_interval
+from auditor.risk.overlap import Overlap, measure_overlap
+from auditor.risk.reweighted import ReweightedEmid, reweighted_emid
+from auditor.risk.sound import SoundLabelFree, sound_label_free
+from auditor.risk.voice import Choice, choose_voice
+
+__all__ = [
+    "Choice",
+    "IdentifiedInterval",
+    "Overlap",
+    "ReweightedEmid",
+    "SoundLabelFree",
+    "choose_voice",
+    "identified_interval",
+    "measure_overlap",
+    "reweighted_emid",
+    "sound_label_free",
+]

@@ -1,0 +1,264 @@
+"""An interval for the EMID of quantised variables that needs no label on Q (DESIGN section 4, voice 2).
+
+What Q's missing I(X; Y) can be is *identified* up to the rows outside P's support
+(`tables.identified_limits`); inside, it is estimated by a doubly robust table of cells: for each cell and y
+the mean over Q's rows of p̂(y|x) (nearest labelled rows), plus the weighted mean residual of P's rows in the
+cell. Either of p̂ and w may be wrong. Estimating from rows, not from P(y|cell), matters: the mix moves inside
+the cells too.
+
+Bias and standard error are those of the delete-one jackknife over P's and Q's rows, p̂ and w held: the same
+row is left out of every term at once. A bootstrap of rows was tried and refused: with 200 rows on 16 x 8
+cells it removes too little of the bias (0.06 to 0.11 nats left in I(X; Ŷ), 50% coverage at nominal 90%; the
+jackknife left 0.01 to 0.03 and covered 92%), and it needs draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auditor.risk.codebook import Cells, learn_codebook, nearest_cell
+from auditor.risk.inputs import Inputs, checked
+from auditor.risk.overlap import NEIGHBOURS, Overlap, measure_overlap
+from auditor.risk.tables import entropy, identified_limits, mutual_information
+from auditor.risk.voice import silence_of_identified
+from auditor.sketch import Float
+
+CELLS_X = 16
+CELLS_Y = 8
+_CHUNK_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class IdentifiedInterval:
+    """EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not CLUB's EMID."""
+
+    estimate: float
+    """As if y given the cell were outside as it is inside; always within the identified range"""
+    low: float
+    high: float
+    """At `level`: the identified range of EMID, each end moved out by its own sampling error"""
+    speaks: bool
+    """Whether the numbers may be reported: False with the reason, e.g. off the support"""
+    reason: str | None
+    """Why it may not speak, in one sentence; None where it may"""
+    outside: float
+    """Share u of Q's rows outside P's support"""
+    moved: float
+    overlap: float
+    effective: float
+    """Effective number of P's rows under the density ratio"""
+    auc: float
+    i_in: float
+    """I(X; Y) of Q's inside rows, doubly robust"""
+    width: float
+    """Width of the identified range alone: what no sample of Q could remove"""
+    emi_p: float
+    i_model_q: float
+    """I(X; Ŷ) on Q, measured"""
+    k_x: int
+    k_y: int
+    n_p: int
+    n_q: int
+    level: float
+    seed: int
+
+
+class _Ends(NamedTuple):
+    """The statistics of one resample, each (r,): what the jackknife is taken of."""
+
+    low: Float
+    high: Float
+    estimate: Float
+    i_in: Float
+    emi_p: Float
+    i_model_q: Float
+
+
+def identified_interval(
+    x_p: ArrayLike,
+    y_p: ArrayLike,
+    yhat_p: ArrayLike,
+    x_q: ArrayLike,
+    yhat_q: ArrayLike,
+    codebooks: tuple[ArrayLike, ArrayLike] | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+    *,
+    overlap: Overlap | None = None,
+) -> IdentifiedInterval:
+    """Interval for the EMID of quantised variables in nats; P is labelled, Q is not; Y|X is unchanged.
+
+    x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `codebooks`: centroids (K_x, d) and
+    (K_y, d_y), nearest by squared Euclidean distance; without them k-means of P's rows, K_x = 16, K_y = 8.
+    `overlap`: of the same x_p and x_q, where it was measured before. O((n + m) n d) for the neighbours.
+    Equal to the bit for one seed on a fixed number of threads. ValueError names what does not fit.
+    """
+    rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
+    covered = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
+    if covered.outside_p.shape != (len(rows.x_p),) or covered.outside_q.shape != (len(rows.x_q),):
+        raise ValueError("overlap was measured on other rows")
+    if codebooks is None:
+        book_x = learn_codebook(rows.x_p, CELLS_X, seed)
+        book_y = learn_codebook(np.concatenate([rows.y_p, rows.yhat_p]), CELLS_Y, seed)
+    else:
+        book_x, book_y = (np.asarray(book) for book in codebooks)
+    tables = _Tables.of(rows, covered, book_x, book_y)
+    totals_p, totals_q = tables.p.sum(axis=0), tables.q.sum(axis=0)
+    full = np.array(tables.ends(totals_p[None], totals_q[None]))[:, 0]
+    bias_p, variance_p = _jackknife(full, tables.p, lambda left: tables.ends(left, totals_q[None]))
+    bias_q, variance_q = _jackknife(full, tables.q, lambda left: tables.ends(totals_p[None], left))
+    value = _Ends(*(full - bias_p - bias_q))
+    error = _Ends(*np.sqrt(variance_p + variance_q))
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    # Debiased apart, the ends of a narrow range may cross; the range is then a point.
+    ends = np.sort(np.array([value.low, value.high]))
+    reach = z * np.array([error.low, error.high])
+    reason = silence_of_identified(covered)
+    return IdentifiedInterval(
+        estimate=float(np.clip(value.estimate, ends[0], ends[1])),
+        low=float(ends[0] - reach[0]),
+        high=float(ends[1] + reach[1]),
+        speaks=reason is None,
+        reason=reason,
+        outside=covered.outside,
+        moved=covered.moved,
+        overlap=covered.overlap,
+        effective=covered.effective,
+        auc=covered.auc,
+        i_in=max(float(value.i_in), 0.0),
+        width=float(full[1] - full[0]),
+        emi_p=float(value.emi_p),
+        i_model_q=max(float(value.i_model_q), 0.0),
+        k_x=len(book_x),
+        k_y=len(book_y),
+        n_p=len(rows.x_p),
+        n_q=len(rows.x_q),
+        level=level,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """Each row's addend to every table, so that leaving a row out is a subtraction.
+
+    P: [(x, y) and (x, ŷ) counts on 2K_x x K_y each | weighted residuals K_x x K_y | weight by cell K_x].
+    Q: [(x, ŷ) counts on 2K_x x K_y | p̂ of inside rows K_x x K_y | outside 1 | rows 1]. x is the pair.
+    """
+
+    p: Float
+    q: Float
+    k_x: int
+    k_y: int
+
+    @classmethod
+    def of(cls, rows: Inputs, covered: Overlap, book_x: ArrayLike, book_y: ArrayLike) -> _Tables:
+        cells_p, cells_q = nearest_cell(rows.x_p, book_x, "x_p"), nearest_cell(rows.x_q, book_x, "x_q")
+        y, yhat_p, yhat_q = (
+            nearest_cell(a, book_y, name)
+            for name, a in (("y_p", rows.y_p), ("yhat_p", rows.yhat_p), ("yhat_q", rows.yhat_q))
+        )
+        k_x, k_y = len(np.asarray(book_x)), len(np.asarray(book_y))
+        labels = np.eye(k_y)[y]
+        fit_p, fit_q = (_mean_of(labels, near) for near in (covered.neighbours_p, covered.neighbours_q))
+        inside_p, inside_q = ~covered.outside_p, ~covered.outside_q
+        weight = covered.weights * inside_p
+        trust = _trust(weight, cells_p, k_x)[cells_p]
+        pair_p = cells_p + k_x * covered.outside_p
+        pair_q = cells_q + k_x * covered.outside_q
+        of_p, of_q = np.eye(k_x)[cells_p], np.eye(k_x)[cells_q]
+        p = (
+            _counts(pair_p, y, 2 * k_x, k_y),
+            _counts(pair_p, yhat_p, 2 * k_x, k_y),
+            _outer(of_p * (trust * weight)[:, None], labels - fit_p),
+            of_p * weight[:, None],
+        )
+        q = (
+            _counts(pair_q, yhat_q, 2 * k_x, k_y),
+            _outer(of_q * inside_q[:, None], fit_q),
+            covered.outside_q[:, None].astype(np.float64),
+            np.ones((len(cells_q), 1)),
+        )
+        return cls(np.concatenate(p, axis=1), np.concatenate(q, axis=1), k_x, k_y)
+
+    def ends(self, p: Float, q: Float) -> _Ends:
+        """Statistics of r totals: p (r or 1, columns), q (r or 1, columns)."""
+        k_x, k_y = self.k_x, self.k_y
+        pair, cell = 2 * k_x * k_y, k_x * k_y
+        i_reference, i_model = (
+            mutual_information(p[:, a : a + pair].reshape(-1, 2 * k_x, k_y)) for a in (0, pair)
+        )
+        residual = p[:, 2 * pair : 2 * pair + cell].reshape(-1, k_x, k_y)
+        weight = p[:, 2 * pair + cell :]
+        model_q = q[:, :pair].reshape(-1, 2 * k_x, k_y)
+        fitted = q[:, pair : pair + cell].reshape(-1, k_x, k_y)
+        outside = q[:, -2] / q[:, -1]
+        # Residuals are averaged within the cell, and count as many rows as Q has there.
+        share = fitted.sum(axis=2) / np.where(weight > 0, weight, np.inf)
+        inside = np.maximum(fitted + share[..., None] * residual, 0)
+        limits = identified_limits(inside, outside)
+        i_model_q = mutual_information(model_q)
+        emi_p = i_model - i_reference
+        known = emi_p - i_model_q
+        mass = inside.sum(axis=(1, 2))
+        i_in = mutual_information(inside / np.where(mass > 0, mass, 1.0)[:, None, None])
+        most = np.minimum(entropy(model_q.sum(axis=2)), np.log(k_y))
+        high = np.maximum(np.minimum(limits.high, most), limits.low)
+        estimate = np.clip(i_in, limits.low, high)
+        r = max(len(p), len(q))
+        return _Ends(
+            *(
+                np.broadcast_to(v, (r,))
+                for v in (known + limits.low, known + high, known + estimate, i_in, emi_p, i_model_q)
+            )
+        )
+
+
+def _jackknife(full: Float, addends: Float, ends: Callable[[Float], _Ends]) -> tuple[Float, Float]:
+    """(6,) bias and variance of the statistics under leaving out one row of `addends` at a time."""
+    n, total = len(addends), addends.sum(axis=0)
+    parts = [
+        np.array(ends(total - addends[start : start + _CHUNK_ROWS])) for start in range(0, n, _CHUNK_ROWS)
+    ]
+    left = np.concatenate(parts, axis=1)
+    mean = left.mean(axis=1)
+    return (n - 1) * (mean - full), (n - 1) / n * np.square(left - mean[:, None]).sum(axis=1)
+
+
+def _trust(weight: Float, cells: Cells, k_x: int) -> Float:
+    """(K_x,) how far each cell's mean residual is believed: as p̂, a mean of 15 labels, is corrected by a mean
+    of e effective rows, e / (e + 15).
+
+    A correction by a handful of heavy rows adds more noise than it removes bias, and the jackknife cannot tell:
+    fully believed, I_in at 160 kinds under extreme mixes was 0.14 too high before debiasing (0.07 so), and
+    one window of 2,000 rows on 60 effective ones stayed 0.39 too high. With many rows nothing changes.
+    """
+    total = np.bincount(cells, weights=weight, minlength=k_x)
+    squares = np.bincount(cells, weights=np.square(weight), minlength=k_x)
+    effective = np.square(total) / np.where(squares > 0, squares, 1.0)
+    return np.asarray(effective / (effective + NEIGHBOURS))
+
+
+def _mean_of(labels: Float, near: NDArray[np.int64]) -> Float:
+    """(r, K_y) mean one-hot label of each row's neighbours (r, 15)."""
+    fit = np.zeros((len(near), labels.shape[1]))
+    for column in range(near.shape[1]):
+        fit += labels[near[:, column]]
+    return fit / near.shape[1]
+
+
+def _counts(x: Cells, y: Cells, k_x: int, k_y: int) -> Float:
+    """(n, k_x k_y) one-hot of (x, y)"""
+    out = np.zeros((len(x), k_x * k_y))
+    out[np.arange(len(x)), x * k_y + y] = 1
+    return out
+
+
+def _outer(a: Float, b: Float) -> Float:
+    return (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)

@@ -1,0 +1,102 @@
+"""The density ratio w(x) = Q_X / P_X by a probabilistic classifier, cross-fitted.
+
+A ridge logistic regression on the leading principal directions of x and on soft memberships of landmarks
+(k-means centroids of all rows, labels unused): a new mix of many kinds of input is not linear in x, but
+nearly so in the memberships. The ridge is chosen by held-out deviance.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.stats import rankdata
+
+from auditor.risk.codebook import learn_codebook
+from auditor.sketch import Float, Floats
+
+FOLDS = 5
+DIRECTIONS = 32
+LANDMARKS = 64
+"""128 gave ratios nearer the true one at 160 kinds, the same errors of MI, and took twice as long."""
+ROWS_PER_LANDMARK = 20
+RIDGES = (256.0, 64.0, 16.0, 4.0)
+"""Largest first: each fit starts from the one before."""
+_NEWTON_STEPS = 8
+_LOGIT = 8.0
+"""Log-weights end here: a weight of 3,000 is a claim that no window can support."""
+
+
+class DensityRatio(NamedTuple):
+    """w on P's rows, each from a classifier that has not seen the row."""
+
+    weights: Float
+    """(n,) mean 1"""
+    auc: float
+    """Of the held-out classifier, P against Q: 0.5 where it cannot tell them apart."""
+    effective: float
+    """(Σw)² / Σw²: how many of P's rows the weighted sums are worth"""
+
+
+def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0) -> DensityRatio:
+    """Ratio on P's rows x_p (n, d) given Q's x_q (m, d). O((n+m)(d² + 64 d)) and 20 small Newton fits."""
+    n, m = len(x_p), len(x_q)
+    rows = np.concatenate([x_p, x_q]).astype(np.float64)
+    features = _features(rows, seed)
+    is_q = np.concatenate([np.zeros(n), np.ones(m)])
+    # Both sides weigh alike, so the logit is log w itself.
+    weight = np.concatenate([np.full(n, 1 / n), np.full(m, 1 / m)]) * min(n, m)
+    rng = np.random.default_rng(seed)
+    fold = np.concatenate([rng.permutation(n) % FOLDS, rng.permutation(m) % FOLDS])
+    logits = np.zeros((len(RIDGES), n + m))
+    for f in range(FOLDS):
+        train, held = fold != f, fold == f
+        path = _ridge_path(features[train], is_q[train], weight[train])
+        logits[:, held] = path @ features[held].T
+    deviance = (weight * (np.logaddexp(0, logits) - is_q * logits)).sum(axis=1)
+    best = logits[int(np.argmin(deviance))]
+    w = np.exp(np.clip(best[:n], -_LOGIT, _LOGIT))
+    w /= w.mean()
+    ranks = rankdata(best)
+    auc = (ranks[n:].sum() - m * (m + 1) / 2) / (n * m)
+    return DensityRatio(w, float(auc), float(w.sum() ** 2 / np.square(w).sum()))
+
+
+def _features(rows: Float, seed: int) -> Float:
+    """(n + m, 1 + p): a constant, principal coordinates, standardised landmark memberships."""
+    centred = rows - rows.mean(axis=0)
+    d = rows.shape[1]
+    values, vectors = eigh(centred.T @ centred / len(rows), subset_by_index=[max(0, d - DIRECTIONS), d - 1])
+    scale = np.sqrt(max(float(values[-1]), 1e-12))
+    parts = [np.ones((len(rows), 1)), centred @ vectors / scale]
+    landmarks = learn_codebook(rows, max(1, min(LANDMARKS, len(rows) // ROWS_PER_LANDMARK)), seed)
+    centres = landmarks.astype(np.float64)
+    squared = np.square(rows).sum(axis=1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(axis=1)
+    nearest = squared.min(axis=1, keepdims=True)
+    width = max(float(np.median(nearest)), 1e-9)
+    member = np.exp(-(squared - nearest) / width)
+    member /= member.sum(axis=1, keepdims=True)
+    spread = member.std(axis=0)
+    parts.append((member - member.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0))
+    return np.concatenate(parts, axis=1)
+
+
+def _ridge_path(features: Float, is_q: Float, weight: Float) -> Float:
+    """(len(RIDGES), 1 + p) coefficients, the constant unpenalised, by Newton steps from ridge to ridge."""
+    p = features.shape[1]
+    path, beta = np.zeros((len(RIDGES), p)), np.zeros(p)
+    for i, ridge in enumerate(RIDGES):
+        penalty: NDArray[np.float64] = np.full(p, ridge)
+        penalty[0] = 1e-6
+        for _ in range(_NEWTON_STEPS):
+            prob = 1 / (1 + np.exp(-np.clip(features @ beta, -30, 30)))
+            gradient = features.T @ (weight * (is_q - prob)) - penalty * beta
+            curvature = (features * (weight * prob * (1 - prob) + 1e-9)[:, None]).T @ features
+            step = cho_solve(cho_factor(curvature + np.diag(penalty)), gradient)
+            beta = beta + step
+            if np.abs(step).max() < 1e-4:
+                break
+        path[i] = beta
+    return path

@@ -1,0 +1,90 @@
+"""What of Q is covered by P: rows outside, rows that moved, weights of a new mix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from auditor.risk import measure_overlap
+from auditor.risk.codebook import learn_codebook, nearest_cell
+from auditor.risk.ratio import density_ratio
+from auditor.sketch import Floats
+
+D = 8
+
+
+def kinds(n: int, mix: list[float], rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Rows around len(mix) far centres, and their kinds."""
+    kind = rng.choice(len(mix), size=n, p=mix)
+    centre = 4 * np.eye(len(mix), D)
+    return centre[kind] + rng.normal(size=(n, D)) * 0.3, kind
+
+
+def test_nothing_is_seen_without_a_shift() -> None:
+    rng = np.random.default_rng(0)
+    p, q = kinds(1000, [0.25] * 4, rng)[0], kinds(500, [0.25] * 4, rng)[0]
+    o = measure_overlap(p, q)
+    assert o.outside < 0.02 and abs(o.moved - 0.5) < 0.04 and abs(o.auc - 0.5) < 0.06
+    assert o.overlap > 0.9 and o.weights.mean() == pytest.approx(1)
+
+
+def test_a_new_mix_moves_the_weights_and_nothing_else() -> None:
+    rng = np.random.default_rng(1)
+    (p, kind), (q, _) = kinds(2000, [0.25] * 4, rng), kinds(600, [0.7, 0.1, 0.1, 0.1], rng)
+    o = measure_overlap(p, q)
+    assert o.outside < 0.02 and abs(o.moved - 0.5) < 0.04 and o.auc > 0.65
+    for k, true in enumerate([2.8, 0.4, 0.4, 0.4]):
+        assert o.weights[kind == k].mean() == pytest.approx(true, abs=0.2)
+    # ESS / n = 1 / E_P w² of the true ratio.
+    assert o.overlap == pytest.approx(1 / np.mean([2.8**2, 0.4**2, 0.4**2, 0.4**2]), rel=0.2)
+
+
+def test_a_small_displacement_of_all_rows_is_seen_before_they_are_outside() -> None:
+    rng = np.random.default_rng(2)
+    p, q = kinds(1000, [0.25] * 4, rng)[0], kinds(500, [0.25] * 4, rng)[0]
+    o = measure_overlap(p, q + 0.3)
+    assert o.outside < 0.2 and o.moved > 0.6
+    assert measure_overlap(p, q + 3).outside == 1.0
+
+
+def test_copies_of_reference_rows_are_inside() -> None:
+    """FAISS's fp32 distances between equal rows are not zero; a radius of zero must hold all the same."""
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(5, 64))
+    o = measure_overlap(points[rng.integers(5, size=400)], points[rng.integers(5, size=200)])
+    assert o.radius == 0 and o.outside == 0 and o.moved == 0.5
+    own = o.neighbours_p == np.arange(400)[:, None]
+    assert not own.any()
+
+
+def test_the_ratio_of_rows_that_are_all_equal_is_one() -> None:
+    got = density_ratio(np.ones((50, 3)), np.ones((30, 3)))
+    assert np.allclose(got.weights, 1) and got.auc == 0.5 and got.effective == pytest.approx(50)
+
+
+def test_codebook_and_cells() -> None:
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(200, 3))
+    book = learn_codebook(rows, 6, seed=1)
+    assert book.shape == (6, 3) and np.array_equal(book, learn_codebook(rows, 6, seed=1))
+    brute = np.square(rows[:, None] - book[None]).sum(axis=2).argmin(axis=1)
+    assert np.array_equal(nearest_cell(rows, book), brute)
+    assert len(learn_codebook(np.repeat(rows[:3], 20, axis=0), 6)) == 3
+    with pytest.raises(ValueError, match="no codebook of 0 cells"):
+        learn_codebook(rows, 0)
+    with pytest.raises(ValueError, match="dimension 3, its codebook 2"):
+        nearest_cell(rows, np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "said"),
+    [
+        (np.ones((29, 2)), np.ones((50, 2)), "x_p has 29 rows: at least 30"),
+        (np.ones((50, 2)), np.ones((9, 2)), "x_q has 9 rows: at least 10"),
+        (np.ones((50, 2)), np.ones((50, 3)), "x_p has dimension 2, x_q has 3"),
+        (np.full((50, 2), np.nan), np.ones((50, 2)), "x_p: row 0 is not finite"),
+    ],
+)
+def test_errors_say_which_argument(p: Floats, q: Floats, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        measure_overlap(p, q)
