@@ -28,10 +28,10 @@ from math import log
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from auditor.bounds import bound_terms
-from auditor.sketch import Float, as_rows
+from auditor.sketch import Float
 
 Source = Literal["given", "log_probabilities", "sampled_cells", "codebook", "answer_cells"]
 
@@ -104,62 +104,6 @@ class EntropyShift:
     paired: bool = False
     """Whether P and Q share base ids, so that one draw weighs both alike."""
     reason: str | None = None
-
-
-# Cells.
-
-
-@dataclass(frozen=True, eq=False)
-class Codebook:
-    """K cells of the answers' space: a row belongs to the centroid nearest in squared Euclidean distance."""
-
-    centroids: Float
-    """(K, d)"""
-
-    @classmethod
-    def learn(cls, rows: ArrayLike, symbols: int = 8, seed: int = 0, iterations: int = 25) -> Codebook:
-        """Centroids of (n, d) rows by FAISS k-means, on one thread: the same bits for one seed and one order.
-
-        O(n K d iterations). Fewer different rows than `symbols` give a cell each. ValueError without rows.
-        """
-        import faiss
-
-        z = np.ascontiguousarray(as_rows(rows, "rows"), dtype=np.float32)
-        if symbols < 1 or not len(z):
-            raise ValueError(f"a codebook needs a row and a symbol at least, not {len(z)} and {symbols}")
-        distinct = np.unique(z, axis=0)
-        if len(distinct) <= symbols:
-            return cls(distinct.astype(np.float64))
-        threads = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-        try:
-            means = faiss.Kmeans(
-                z.shape[1], symbols, niter=iterations, seed=seed, min_points_per_centroid=1, verbose=False
-            )
-            means.train(z)
-        finally:
-            faiss.omp_set_num_threads(threads)
-        return cls(np.asarray(means.centroids, dtype=np.float64))
-
-    def __post_init__(self) -> None:
-        as_rows(self.centroids, "centroids")
-
-    @property
-    def symbols(self) -> int:
-        """K"""
-        return len(self.centroids)
-
-    def assign(self, rows: ArrayLike, chunk: int = 65_536) -> NDArray[np.int64]:
-        """(n,) cell of each of (n, d) rows; of equally near ones the first. O(n K d)."""
-        z = as_rows(rows, "rows")
-        if z.shape[1] != self.centroids.shape[1]:
-            raise ValueError(f"rows of {z.shape[1]} numbers, centroids of {self.centroids.shape[1]}")
-        half = 0.5 * np.einsum("ij,ij->i", self.centroids, self.centroids)
-        out = np.empty(len(z), dtype=np.int64)
-        for start in range(0, len(z), chunk):
-            part = z[start : start + chunk].astype(np.float64)
-            out[start : start + chunk] = (half - part @ self.centroids.T).argmin(axis=1)
-        return out
 
 
 # From samples to entropies of queries.

@@ -13,7 +13,7 @@ from scipy.spatial.distance import jensenshannon
 
 from auditor.blocks import hash_blocks
 from auditor.bounds import bound_terms, emid_bound, missing_terms
-from auditor.divergences import joint_rows, rjsd
+from auditor.divergences import joint_rows, rjsd, rjsd_joint
 from auditor.emi import emi, paired_bootstrap
 from auditor.entropies import ON_CELLS, Entropy, Known, answer_entropy, choose
 from auditor.errors import AuditError
@@ -150,6 +150,22 @@ def shares(p: SketchSet, q: SketchSet) -> list[Share]:
 
 def _article(name: str) -> str:
     return f"an {name}" if name == "image" else f"a {name}"
+
+
+def input_divergence(p: SketchSet, q: SketchSet, *, seed: int) -> float | None:
+    """D_X (nats): of image and text together, over sampled rows that have both, or of the only one there."""
+    present = [
+        name
+        for name in ("image", "text")
+        if name in p.sample.rows and name in q.sample.rows and min(p.sketches[name].n, q.sketches[name].n)
+    ]
+    if len(present) < 2:
+        return rjsd(p.sketches[present[0]], q.sketches[present[0]]) if present else None
+    everything = np.arange(len(p.sample)), np.arange(len(q.sample))
+    rows_p, rows_q, _, _ = Sides(p.sample, q.sample, *everything, paired=False).rows(*present)
+    if min(len(rows_p[0]), len(rows_q[0])) == 0:
+        return None
+    return rjsd_joint(*rows_p, *rows_q, seed=seed)
 
 
 def response_gap(rows: SketchSet) -> float | None:
@@ -296,12 +312,13 @@ def cell_gap(rows: SketchSet, codebook: NDArray[np.float32]) -> float | None:
 
 
 def bounds(
-    divergences: Mapping[str, Divergence], answers: AnswerTerms
+    divergences: Mapping[str, Divergence], d_x: float | None, answers: AnswerTerms
 ) -> tuple[dict[str, Bound], dict[str, str]]:
     """Every form, over the terms that are there; why a term is missing."""
     inputs = {
-        name: divergences[modality].value if modality in divergences else None
-        for name, modality in (("d_v", "image"), ("d_t", "text"), ("d_x", "joint"))
+        "d_v": divergences["image"].value if "image" in divergences else None,
+        "d_t": divergences["text"].value if "text" in divergences else None,
+        "d_x": d_x,
     }
     found, missing = {}, {}
     for form in FORMS:

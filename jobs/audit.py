@@ -478,7 +478,9 @@ def _row(
     is_id = scenario.name == first
     known = Known() if is_id else _entropies(config, model, told[first, model], told[key])
     answered = reducer.answer_terms(p, q, shared.codebook, known)
-    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, answered)
+    joint = divergences["joint"].value if "joint" in divergences else None
+    d_x = reducer.input_divergence(p, q, seed=config.seed) if joint is None and not is_id else joint
+    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, d_x, answered)
     missing |= lacking
     if relevance is None:
         missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"
@@ -486,9 +488,8 @@ def _row(
         missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
     free: LabelFree | None = None
     if not is_id:
-        joint = divergences["joint"].value if "joint" in divergences else None
         free, silent = label_free(
-            p, q, shared.critics, d_x=joint, seed=config.seed, level=config.interval_level
+            p, q, shared.critics, d_x=d_x, seed=config.seed, level=config.interval_level
         )
         if silent is not None:
             missing["label_free"] = silent

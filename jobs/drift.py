@@ -232,13 +232,14 @@ class _Judge:
             self.config.interval_level,
         )
         answered = reducer.answer_terms(p, rows, self.codebook, Known())
-        bounds, lacking = reducer.bounds(divergences, answered)
+        d_x = reducer.input_divergence(p, rows, seed=self.seed(told.window.name, "joint"))
+        bounds, lacking = reducer.bounds(divergences, d_x, answered)
         missing |= lacking
         delta = answered.delta_q
         if delta is None:
             missing["delta"] = "no row has a response and a reference"
         free, silent = label_free(
-            p, rows, () if self.no_critic else self.critics, d_x=None, seed=seed, level=level
+            p, rows, () if self.no_critic else self.critics, d_x=d_x, seed=seed, level=level
         )
         if silent is not None:
             missing["label_free"] = silent

@@ -9,7 +9,6 @@ import pytest
 
 from auditor.bounds import FORMS, emid_bound, missing_terms
 from auditor.entropies import (
-    Codebook,
     Entropy,
     EntropyShift,
     Known,
@@ -252,30 +251,6 @@ def test_shift_is_seeded_and_checked() -> None:
 
 
 # The codebook.
-
-
-def test_codebook_finds_the_clusters_and_repeats_itself() -> None:
-    rng = np.random.default_rng(10)
-    centres = rng.normal(size=(8, 16)) * 5
-    label = rng.integers(8, size=800)
-    rows = (centres[label] + rng.normal(size=(800, 16)) * 0.2).astype(np.float32)
-    book = Codebook.learn(rows, 8, seed=3)
-    again = Codebook.learn(rows, 8, seed=3)
-    assert book.symbols == 8 and np.array_equal(book.centroids, again.centroids)
-    cells = book.assign(rows)
-    distances = np.square(rows[:, None].astype(float) - book.centroids).sum(axis=2)
-    assert np.array_equal(cells, distances.argmin(axis=1))
-    assert np.array_equal(cells, book.assign(rows, chunk=7))
-    assert all(len(set(label[cells == k])) <= 1 or (cells == k).sum() > 50 for k in range(8))
-
-
-def test_fewer_different_rows_than_symbols() -> None:
-    book = Codebook.learn(np.eye(3)[[0, 1, 0, 1]], 8)
-    assert book.symbols == 2 and set(book.assign(np.eye(3)[:2])) == {0, 1}
-    with pytest.raises(ValueError, match="at least"):
-        Codebook.learn(np.zeros((0, 3)), 8)
-    with pytest.raises(ValueError, match="rows of 2 numbers"):
-        book.assign(np.ones((1, 2)))
 
 
 # Which a form takes.

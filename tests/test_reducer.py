@@ -9,7 +9,7 @@ import pytest
 
 from auditor import reducer
 from auditor.bounds import emid_bound
-from auditor.divergences import rjsd
+from auditor.divergences import rjsd, rjsd_joint
 from auditor.embeddings import normalise
 from auditor.entropies import Known
 from auditor.estimators import CLUB
@@ -106,16 +106,16 @@ def answered(delta_p: float | None, delta_q: float | None, known: Known | None =
 
 def test_bounds_say_which_terms_went_in() -> None:
     text, image = Divergence(value=0.04), Divergence(value=0.09)
-    whole, missing = reducer.bounds({"text": text, "image": image}, answered(0.0016, 0.0081))
+    whole, missing = reducer.bounds({"text": text, "image": image}, 0.1, answered(0.0016, 0.0081))
     assert whole["partial"].value == pytest.approx(0.3 + 0.2)
     assert whole["scaled"].value == pytest.approx(0.3 + 0.2 + 0.2 + 0.3)
     assert whole["scaled"].complete
     assert whole["sound"].value is None and "no response codebook" in missing["bounds.sound.value"]
-    part, missing = reducer.bounds({"text": text}, answered(0.0016, None))
+    part, missing = reducer.bounds({"text": text}, None, answered(0.0016, None))
     assert part["scaled"].value == pytest.approx(0.2 + 0.2)
     assert (part["scaled"].terms, part["scaled"].complete) == (["d_t", "delta_p"], False)
     assert missing["bounds.scaled"] == "incomplete: without d_v, delta_q"
-    none, missing = reducer.bounds({}, answered(None, None))
+    none, missing = reducer.bounds({}, None, answered(None, None))
     assert none["partial"].value is None and "bounds.partial.value" in missing
 
 
@@ -126,7 +126,7 @@ def test_bounds_with_entropies_are_those_of_their_forms() -> None:
         "joint": Divergence(value=0.1),
     }
     known = Known(symbols=8, given_reference=1.0, given_model=0.5)
-    found, missing = reducer.bounds(divergences, answered(0.0016, 0.0081, known))
+    found, missing = reducer.bounds(divergences, 0.1, answered(0.0016, 0.0081, known))
     assert found["theorem_4_5_split"].value == pytest.approx(1.5 * (0.3 + 0.2) + 4 * (0.2 + 0.3))
     assert found["theorem_4_5_split"].entropy == pytest.approx(1.5)
     assert found["theorem_4_5_split"].entropy_source == "references: given; model: given"
@@ -136,6 +136,15 @@ def test_bounds_with_entropies_are_those_of_their_forms() -> None:
     )
     assert found["sound"].value == pytest.approx(sound)
     assert found["measured"].value is None and "bounds.measured.value" in missing
+
+
+def test_the_inputs_divergence_is_of_both_modalities_or_of_the_one_there_is(critic: CLUB) -> None:
+    p_rows, q_rows = rows(100, 1), rows(80, 2)
+    found = reducer.input_divergence(sketched(p_rows, critic), sketched(q_rows, critic), seed=0)
+    assert found == pytest.approx(rjsd_joint(p_rows.image, p_rows.text, q_rows.image, q_rows.text), abs=1e-9)
+    p_rows, q_rows = rows(100, 1, images=False), rows(80, 2, images=False)
+    p, q = sketched(p_rows, critic_of(D)), sketched(q_rows, critic_of(D))
+    assert reducer.input_divergence(p, q, seed=0) == pytest.approx(rjsd(p_rows.text, q_rows.text), abs=1e-6)
 
 
 def test_answers_on_one_codebook(critic: CLUB) -> None:

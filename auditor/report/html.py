@@ -51,6 +51,7 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
         "profile": profile(report.scenarios, names),
         "forest": forest(report.scenarios, thresholds.get("emid"), names),
         "heat": views.heat(rows, names, thresholds.get("p_value", 0.01)),
+        "bounds": views.bounds(rows, names),
         "label_free": [row for row in rows if row.label_free is not None],
         "descriptors": views.descriptors(rows, names),
         "missing": views.missing(report, names),

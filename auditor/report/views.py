@@ -145,6 +145,51 @@ def table(rows: Sequence[Row], names: Legend) -> Table:
     )
 
 
+class Bounds(NamedTuple):
+    columns: list[str]
+    """Names of the forms."""
+    rows: list[TableRow]
+    sources: list[str]
+    """What went in as entropy, a sentence a source."""
+
+
+def bounds(rows: Sequence[Row], names: Legend) -> Bounds | None:
+    """The bounds that carry an entropy; None where no row has one."""
+    forms = [
+        form
+        for form in words.BOUND
+        if any(
+            (bound := row.bounds.get(form)) and bound.value is not None and bound.entropy_source
+            for row in rows
+        )
+    ]
+    if not forms:
+        return None
+    sources: dict[str, list[str]] = {}
+    for row in rows:
+        for form in forms:
+            if (bound := row.bounds.get(form)) and bound.value is not None and bound.entropy_source:
+                said = bound.entropy_source + (
+                    f": Ĥ = {number(bound.entropy)} nats" if bound.entropy is not None else ""
+                )
+                if words.BOUND[form] not in sources.setdefault(said, []):
+                    sources[said].append(words.BOUND[form])
+    return Bounds(
+        [words.BOUND[form].split(" (")[0] for form in forms],
+        [
+            TableRow(
+                row,
+                names.name(row),
+                names.models[row.model],
+                [_bound(row.bounds.get(form)) for form in forms],
+            )
+            for row in rows
+            if any(row.bounds.get(form) for form in forms)
+        ],
+        [f"{', '.join(of)}: {said}" for said, of in sources.items()],
+    )
+
+
 def _estimate(value: float | None, detail: str = "", spread: float | None = None) -> Cell:
     if value is None:
         return Cell(number(None))

@@ -29,7 +29,7 @@ def learn_codebook(rows: ArrayLike, k: int, seed: int = 0) -> NDArray[np.float32
         k,
         niter=_ITERATIONS,
         nredo=_STARTS,
-        seed=seed,
+        seed=seed % 2**31,  # a C int
         min_points_per_centroid=1,
         max_points_per_centroid=len(z),
     )

@@ -1,7 +1,9 @@
-"""EMI and quality side by side: scenarios from the mildest to the most severe within each family."""
+"""EMI and quality side by side: the strengths of one shift stand together, from the mildest to the most
+severe."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -16,6 +18,8 @@ from schemas.report import Interval, Row
 LEFT, RIGHT, TOP, PANEL, GAP = 62.0, 16.0, 30.0, 170.0, 26.0
 LONGEST = 24
 """Characters of a scenario's name that are shown."""
+
+_STRENGTH = re.compile(r"[-_ ]?(\d+|easy|normal|hard)$")
 
 Value = Callable[[Row], float | None]
 Limits = Callable[[Row], Interval | None]
@@ -71,18 +75,31 @@ def severity(row: Row) -> float:
     return total
 
 
+def series(row: Row) -> tuple[str | None, str]:
+    """Scenarios of one series are one shift at several strengths: they share a family and, but for a number
+    (or easy, normal, hard) at its end, their name."""
+    return row.family, _STRENGTH.sub("", row.scenario)
+
+
 def _cut(name: str) -> str:
     return name if len(name) <= LONGEST else name[: LONGEST // 2 - 1] + "…" + name[-LONGEST // 2 :]
 
 
 def _order(rows: Sequence[Row]) -> dict[str, str | None]:
-    """Scenario -> family: families in their order (the ID rows first), then by severity."""
+    """Scenario -> family: families and series in their order (the ID rows first), then by severity."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.scenario, row)
     families = list(dict.fromkeys(row.family for row in first.values()))
+    together = list(dict.fromkeys(series(row) for row in first.values()))
     ordered = sorted(
-        first.values(), key=lambda row: (row.family != "id", families.index(row.family), severity(row))
+        first.values(),
+        key=lambda row: (
+            row.family != "id",
+            families.index(row.family),
+            together.index(series(row)),
+            severity(row),
+        ),
     )
     return {row.scenario: row.family for row in ordered}
 
@@ -128,7 +145,7 @@ def _panel(
         points = [(at[row.scenario] + aside, value(row), row) for row in found]
         known = [(x, v, row) for x, v, row in points if v is not None]
         for (x1, v1, row1), (x2, v2, row2) in pairwise(known):
-            if row1.family == row2.family:
+            if series(row1) == series(row2):
                 parts.append(line(x1, up(v1), x2, up(v2), f"link {colour}"))
         for x, v, row in known:
             if (around := limits(row)) is not None:

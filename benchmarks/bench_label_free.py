@@ -1,0 +1,259 @@
+"""Label-free risk on windows that are new mixes of known inputs, and on windows that are not.
+
+A world of k kinds: clusters of x on the unit sphere; the answer's logits depend on the kind and, within it,
+on x, so Y given a cell moves with the mix. Truth is of labels on a large draw, under the same codebooks
+(identified interval) or the same fixed critic (reweighted estimate). The critic is trained on other rows of
+P; "own" tells what one trained on the labelled rows themselves does. Arguments: worlds a number of kinds
+(default 6: 216 new mixes), first seed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.estimators import CLUB
+from auditor.risk import identified_interval, measure_overlap, reweighted_emid
+from auditor.risk.codebook import learn_codebook, nearest_cell
+from auditor.risk.overlap import Overlap
+from auditor.risk.tables import mutual_information
+from auditor.sketch import Float
+
+KINDS = (8, 40, 160)
+MIXES = (5.0, 1.0, 0.3, 0.1)
+"""Dirichlet concentrations of Q's mix; the last puts most of a window on a few kinds."""
+SIZES = (200, 600, 2000)
+LABELLED = 3000
+LARGE = 40_000
+DIM = 32
+ANSWERS = 12
+
+
+class Draw(NamedTuple):
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    yhat: NDArray[np.float32]
+
+
+class World:
+    """k kinds with their answers; `sharp` scales how far the kind settles the answer."""
+
+    def __init__(self, k: int, seed: int, sharp: float) -> None:
+        rng = np.random.default_rng([k, seed])
+        self.k = k
+        self.centre = _unit(rng.normal(size=(k, DIM)))
+        self.answer = _unit(rng.normal(size=(ANSWERS, DIM)))
+        self.logit = sharp * rng.normal(size=(k, ANSWERS))
+        self.slope = 3 * rng.normal(size=(k, ANSWERS, DIM)) / np.sqrt(DIM)
+        self.skill = 0.3 + 1.2 * rng.normal(size=k)
+        self.skill_slope = rng.normal(size=(k, DIM)) / np.sqrt(DIM)
+        self.confusion = np.log(rng.dirichlet(np.full(ANSWERS, 0.5), size=k) + 1e-9)
+        self.mix = rng.dirichlet(np.full(k, 5.0))
+
+    def draw(self, n: int, mix: Float, rng: np.random.Generator) -> Draw:
+        kind = rng.choice(self.k, size=n, p=mix)
+        within = rng.normal(size=(n, DIM))
+        logits = self.logit[kind] + np.einsum("nad,nd->na", self.slope[kind], within)
+        right = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        skill = self.skill[kind] + np.einsum("nd,nd->n", self.skill_slope[kind], within)
+        wrong = (self.confusion[kind] + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        given = np.where(rng.random(n) < 1 / (1 + np.exp(-skill)), right, wrong)
+        words = [_unit(self.answer[a] + 0.08 * rng.normal(size=(n, DIM))) for a in (right, given)]
+        x = _unit(self.centre[kind] + 0.5 / np.sqrt(DIM) * within)
+        return Draw(*(z.astype(np.float32) for z in (x, *words)))
+
+
+class Window(NamedTuple):
+    """One window, measured against the truth."""
+
+    kinds: int
+    mix: float
+    n: int
+    covered: bool
+    covered_cells: bool
+    half: float
+    range_half: float
+    i_in: float
+    """Error of I_in, against the truth inside"""
+    truth: float
+    error: float
+    error_own: float
+    covered_club: bool
+    truth_club: float
+    speaks: tuple[bool, bool]
+    overlap: Overlap
+    seconds: float
+
+
+def _unit(z: Float) -> Float:
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def information(x: NDArray[np.int64], y: NDArray[np.int64], k_x: int, k_y: int) -> float:
+    table = np.zeros((k_x, k_y))
+    np.add.at(table, (x, y), 1)
+    return float(mutual_information(table))
+
+
+def windows(k: int, seed: int) -> list[Window]:
+    """Every mix and size in one world."""
+    rng = np.random.default_rng([k, seed, 1])
+    world = World(k, seed, sharp=(1.5, 3.75)[seed % 2])
+    p = world.draw(LABELLED, world.mix, rng)
+    books = learn_codebook(p.x, 16), learn_codebook(np.concatenate([p.y, p.yhat]), 8)
+    k_x, k_y = len(books[0]), len(books[1])
+    club = CLUB(steps=400, hidden=64, batch=512, lr=3e-3)
+    other = world.draw(LABELLED, world.mix, rng)
+    club.fit(np.concatenate([other.x, other.x]), np.concatenate([other.y, other.yhat]))
+    own = CLUB(steps=400, hidden=64, batch=512, lr=3e-3)
+    own.fit(np.concatenate([p.x, p.x]), np.concatenate([p.y, p.yhat]))
+    index = faiss.IndexFlatL2(DIM)
+    index.add(p.x)
+
+    def truth(mix: Float, radius: float) -> dict[str, float]:
+        big = world.draw(LARGE, mix, rng)
+        cell = nearest_cell(big.x, books[0])
+        y, yhat = nearest_cell(big.y, books[1]), nearest_cell(big.yhat, books[1])
+        out = np.sqrt(np.maximum(index.search(big.x, 1)[0][:, 0], 0)) > radius
+        pair = cell + k_x * out
+        return {
+            "pair": information(pair, yhat, 2 * k_x, k_y) - information(pair, y, 2 * k_x, k_y),
+            "cell": information(cell, yhat, k_x, k_y) - information(cell, y, k_x, k_y),
+            "in": information(cell[~out], y[~out], k_x, k_y),
+            "club": club.estimate(big.x, big.yhat) - club.estimate(big.x, big.y),
+            "own": own.estimate(big.x, big.yhat) - own.estimate(big.x, big.y),
+        }
+
+    found: list[Window] = []
+    of_p: dict[str, float] = {}
+    for concentration in MIXES:
+        mix = rng.dirichlet(np.full(k, concentration))
+        of_q: dict[str, float] = {}
+        for n in SIZES:
+            q = world.draw(n, mix, rng)
+            start = perf_counter()
+            overlap = measure_overlap(p.x, q.x)
+            interval = identified_interval(p.x, p.y, p.yhat, q.x, q.yhat, books, overlap=overlap)
+            took = perf_counter() - start
+            club_emid = reweighted_emid(club, p.x, p.y, p.yhat, q.x, q.yhat, overlap=overlap)
+            own_emid = reweighted_emid(own, p.x, p.y, p.yhat, q.x, q.yhat, overlap=overlap)
+            of_p = of_p or truth(world.mix, overlap.radius)
+            of_q = of_q or truth(mix, overlap.radius)
+            emid = {name: of_p[name] - of_q[name] for name in of_p}
+            found.append(
+                Window(
+                    kinds=k,
+                    mix=concentration,
+                    n=n,
+                    covered=interval.low <= emid["pair"] <= interval.high,
+                    covered_cells=interval.low <= emid["cell"] <= interval.high,
+                    half=(interval.high - interval.low) / 2,
+                    range_half=interval.width / 2,
+                    i_in=interval.i_in - of_q["in"],
+                    truth=emid["pair"],
+                    error=club_emid.value - emid["club"],
+                    error_own=own_emid.value - emid["own"],
+                    covered_club=club_emid.low <= emid["club"] <= club_emid.high,
+                    truth_club=emid["club"],
+                    speaks=(interval.speaks, club_emid.speaks),
+                    overlap=overlap,
+                    seconds=took,
+                )
+            )
+    return found
+
+
+def shifted(k: int, seed: int, n: int = 600) -> list[tuple[str, Overlap, bool, bool]]:
+    """Windows that are no mix of known inputs: what is said of them."""
+    rng = np.random.default_rng([k, seed, 2])
+    world = World(k, seed, sharp=3.75)
+    p, q = world.draw(LABELLED, world.mix, rng), world.draw(n, world.mix, rng)
+    club = CLUB(steps=20, hidden=16).fit(p.x, p.y)
+    direction = _unit(rng.normal(size=(1, DIM)))
+    unknown = _unit(rng.normal(size=(1, DIM)))
+    kinds = {
+        "unshifted": q.x,
+        "all displaced a little": q.x + 0.3 * direction,
+        "all displaced": q.x + 0.7 * direction,
+        "drawn to one point (blur)": 0.4 * q.x + 0.6 * p.x.mean(axis=0),
+        "noise added (frost)": q.x + 0.8 / np.sqrt(DIM) * rng.normal(size=q.x.shape),
+        "unknown place (script)": unknown + 0.3 / np.sqrt(DIM) * rng.normal(size=q.x.shape),
+        "a tenth of it unknown": np.where(rng.random((n, 1)) < 0.1, -q.x, q.x),
+    }
+    out = []
+    for name, raw in kinds.items():
+        x = _unit(raw).astype(np.float32)
+        overlap = measure_overlap(p.x, x)
+        identified = identified_interval(p.x, p.y, p.yhat, x, q.yhat, overlap=overlap)
+        reweighted = reweighted_emid(club, p.x, p.y, p.yhat, x, q.yhat, overlap=overlap)
+        out.append((name, overlap, identified.speaks, reweighted.speaks))
+    return out
+
+
+def show(name: str, some: list[Window]) -> None:
+    rms = float(np.sqrt(np.mean([w.i_in**2 for w in some])))
+    print(
+        f"{name:14s} {len(some):4d} {np.mean([w.covered for w in some]):6.3f} "
+        f"{np.mean([w.covered_cells for w in some]):6.3f} {np.median([w.half for w in some]):6.3f} "
+        f"{np.median([w.range_half for w in some]):6.3f} {rms:6.3f} "
+        f"{np.mean([w.i_in for w in some]):6.3f} {np.median(np.abs([w.truth for w in some])):6.3f} | "
+        f"{np.median(np.abs([w.error for w in some])):6.3f} "
+        f"{np.median(np.abs([w.error_own for w in some])):6.3f} "
+        f"{0.03 + 0.1 * np.median(np.abs([w.truth_club for w in some])):6.3f} "
+        f"{np.mean([w.covered_club for w in some]):6.3f} | "
+        f"{np.mean([w.speaks[0] for w in some]):5.2f} {np.mean([w.speaks[1] for w in some]):5.2f} "
+        f"{np.max([w.overlap.outside for w in some]):6.3f} {np.max([w.overlap.moved for w in some]):6.3f} "
+        f"{np.min([w.overlap.effective for w in some]):6.0f} {np.max([w.overlap.auc for w in some]):6.3f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    worlds, first = (int(a) for a in (*sys.argv[1:], *("6", "0")[len(sys.argv) - 1 :]))
+    everything: list[Window] = []
+    start = perf_counter()
+    for k in KINDS:
+        for seed in range(first, first + worlds):
+            everything += windows(k, seed)
+            print(f"{k} kinds, world {seed}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    print(
+        f"{'':14s} {'n':>4s} {'cover':>6s} {'(cell)':>6s} {'half':>6s} {'range':>6s} {'I_in':>6s} "
+        f"{'bias':>6s} {'truth':>6s} | {'CLUB':>6s} {'own':>6s} {'goal':>6s} {'cover':>6s} | "
+        f"{'ident':>5s} {'rew':>5s} {'outs<':>6s} {'moved<':>6s} {'eff>':>6s} {'auc<':>6s}"
+    )
+    show("all", everything)
+    by: list[tuple[str, Callable[[Window], float], tuple[float, ...]]] = [
+        ("kinds", lambda w: w.kinds, KINDS),
+        ("mix", lambda w: w.mix, MIXES),
+        ("rows", lambda w: w.n, SIZES),
+    ]
+    for name, key, values in by:
+        for value in values:
+            show(f"{name} {value:g}", [w for w in everything if key(w) == value])
+    speaking = [w for w in everything if w.speaks[0]]
+    if speaking:
+        show("identified", speaking)
+    speaking = [w for w in everything if w.speaks[1]]
+    if speaking:
+        show("reweighted", speaking)
+    print(
+        f"\nseconds a window, overlap and interval: median {np.median([w.seconds for w in everything]):.2f}"
+    )
+    print(f"{'':28s} {'kinds':>5s} {'outside':>7s} {'moved':>6s} {'auc':>6s} {'eff':>6s} speaks: ident, rew")
+    for k in KINDS:
+        for name, o, identified, reweighted in shifted(k, first):
+            print(
+                f"{name:28s} {k:5d} {o.outside:7.3f} {o.moved:6.3f} {o.auc:6.3f} {o.effective:6.0f} "
+                f"{identified!s:>5s} {reweighted!s:>5s}"
+            )
+    print(f"{perf_counter() - start:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
