@@ -387,10 +387,20 @@ def _report(
         verdict=verdict,
         notes=[
             _how_trained(config),
+            *_label_free_notes(rows),
             *dict.fromkeys(note for of in notes.values() for note in of),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
         ],
     )
+
+
+def _label_free_notes(rows: Sequence[Row]) -> list[str]:
+    if not any(row.label_free is not None and row.label_free.voice == "reweighted" for row in rows):
+        return []
+    return [
+        "label-free estimates assume that the right answer to an input is the same in both; reweighted ones take "
+        "the critic as trained on other rows than these, which it is not: their ranges are too narrow"
+    ]
 
 
 def _how_trained(config: AuditConfig) -> str:

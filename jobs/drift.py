@@ -373,7 +373,8 @@ def _report(
         )
     if any(row.emid is not None for row in rows):
         notes.append(
-            "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too"
+            "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too, "
+            "and the ranges of reweighted label-free estimates are too narrow"
         )
     if scenario.naive_timestamps:
         notes.append(f"{scenario.naive_timestamps} timestamps had no zone and were taken as UTC")
