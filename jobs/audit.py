@@ -398,8 +398,8 @@ def _label_free_notes(rows: Sequence[Row]) -> list[str]:
     if not any(row.label_free is not None and row.label_free.voice == "reweighted" for row in rows):
         return []
     return [
-        "label-free estimates assume that the right answer to an input is the same in both; reweighted ones take "
-        "the critic as trained on other rows than these, which it is not: their ranges are too narrow"
+        "label-free estimates assume that the right answer to an input is the same in both; reweighted ones "
+        "take the critic as trained on other rows than these, which it is not: their ranges are too narrow"
     ]
 
 
