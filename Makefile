@@ -26,5 +26,5 @@ check: $(READY)  ## Lint and type-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## Run the benchmarks side by side (minutes); figures go to docs/benchmarks.md by hand
+bench: $(READY)  ## Run every benchmark (hours; each also runs alone, most take --quick)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
