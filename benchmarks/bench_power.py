@@ -1,13 +1,13 @@
 """Power of the drift test at equal false alarms, and its time, beside alibi-detect and Evidently.
 
-Unit rows, d=256, a slow spectrum, with and without a common mean. Four kinds of shift, of strengths that were
-fixed before the peers were run: the mean moved, a wider covariance in half of the directions, 10% of the rows
-from elsewhere, heavy tails (Student t, 3 degrees of freedom, of the same variance) in every direction before
-the rows are normalised. A mean or contamination lies either along the rows' own spectrum or anywhere: where
-the rows hardly vary, a shift is easy for a linear classifier and hard for a kernel of inner products, so both
-count alike. All see the same rows. Each method's threshold is the one with 5% false alarms on common nulls;
-what it does with its own threshold stands beside it. Evidently's method is its default: a linear classifier's
-ROC AUC.
+Unit rows, d=256, a slow spectrum, with and without a common mean. Four kinds of shift, of strengths set
+after a small trial of all three methods, then left alone: the mean moved, a wider covariance in half of the
+directions, 10% of the rows from elsewhere, heavy tails (Student t, 3 degrees of freedom, of the same
+variance) in every direction before the rows are normalised. A mean or contamination lies either along the
+rows' own spectrum or anywhere: where the rows hardly vary, a shift is easy for a linear classifier and hard
+for a kernel of inner products, so both count alike. All see the same rows. Each method's threshold is the
+one with 5% false alarms on common nulls; what it does with its own threshold stands beside it. Evidently's
+method is its default: a linear classifier's ROC AUC.
 
 The peers live in an environment of their own (they hold numpy at 1.26):
   python3 -m venv /tmp/peers
