@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from auditor.emi import LEAST_BLOCKS, emi
+from auditor.emi import LEAST_BLOCKS, block_weights, emi
 from auditor.estimators.club_sums import ClubSums
 from auditor.significance import benjamini_hochberg, holm
 from auditor.sketch import Float
@@ -186,11 +186,11 @@ class _Draws:
             raise ValueError(f"level {level} must lie in (0, 1), draws {draws} be at least 2")
         self._level = level
         self._has = np.any([s.n > 0 for s in every], axis=0)
-        k = int(self._has.sum())
-        self._weights = np.zeros((draws, len(self._has)))
-        if k:
-            rng = np.random.default_rng(seed)
-            self._weights[:, self._has] = rng.multinomial(k, np.full(k, 1 / k), size=draws)
+        self._weights = (
+            block_weights(self._has, draws, np.random.default_rng(seed))
+            if self._has.any()
+            else np.zeros((draws, len(self._has)))
+        )
         self._found: dict[int, Float] = {}
 
     def of(self, side: EmiSums) -> Float:

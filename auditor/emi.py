@@ -84,9 +84,9 @@ def paired_bootstrap(
         return None
     rng = np.random.default_rng(seed)
     if paired:
-        weights_p = weights_q = _block_weights(has_p | has_q, draws, rng)
+        weights_p = weights_q = block_weights(has_p | has_q, draws, rng)
     else:
-        weights_p, weights_q = (_block_weights(has, draws, rng) for has in (has_p, has_q))
+        weights_p, weights_q = (block_weights(has, draws, rng) for has in (has_p, has_q))
     emi_p, emi_q = (
         model.reweighted(w).values() - reference.reweighted(w).values()
         for model, reference, w in ((p_model, p_reference, weights_p), (q_model, q_reference, weights_q))
@@ -104,7 +104,7 @@ def paired_bootstrap(
     )
 
 
-def _block_weights(has_rows: NDArray[np.bool_], draws: int, rng: np.random.Generator) -> Float:
+def block_weights(has_rows: NDArray[np.bool_], draws: int, rng: np.random.Generator) -> Float:
     """(draws, blocks) how often each block with rows is drawn; 0 for the empty ones."""
     weights = np.zeros((draws, len(has_rows)))
     k = int(has_rows.sum())

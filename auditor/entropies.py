@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.bounds import bound_terms
+from auditor.information import entropy, jackknifed_entropies
 from auditor.sketch import Float
 
 Source = Literal["given", "log_probabilities", "sampled_cells", "codebook", "answer_cells"]
@@ -164,7 +165,7 @@ def from_sampled_cells(
         why = f"no query has the {LEAST_CELL_SAMPLES} sampled answers that its entropy over cells needs"
         return replace(_none("sampled_cells", why), limit=log(symbols))
     counts = np.stack([_counts(each, symbols) for each, kept in zip(cells, has, strict=True) if kept])
-    values, variance = _jackknife(counts)
+    values, variance = jackknifed_entropies(counts)
     return QueryEntropies(
         values,
         float(variance.mean()),
@@ -181,27 +182,6 @@ def _counts(cells: Sequence[int], symbols: int) -> Float:
     if len(got) and not (got.min() >= 0 and got.max() < symbols):
         raise ValueError(f"cells must lie in 0..{symbols - 1}")
     return np.bincount(got, minlength=symbols).astype(np.float64)
-
-
-def plug_in(counts: Float) -> Float:
-    """Entropy (nats) of the shares of (..., K) counts, along the last axis: too low by about (K-1)/2n."""
-    share = counts / counts.sum(axis=-1, keepdims=True)
-    return np.asarray(-np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1))
-
-
-def _jackknife(counts: Float) -> tuple[Float, Float]:
-    """(n,) entropies of (n, K) counts with the bias taken off, and the variance of each."""
-    m = counts.sum(axis=1)
-    whole = plug_in(counts)
-    without = np.zeros_like(counts)
-    for k in range(counts.shape[1]):
-        has = counts[:, k] > 0
-        fewer = counts[has].copy()
-        fewer[:, k] -= 1
-        without[has, k] = plug_in(fewer)
-    mean = np.sum(counts * without, axis=1) / m
-    spread = np.sum(counts * np.square(without - mean[:, None]), axis=1) * (m - 1) / m
-    return m * whole - (m - 1) * mean, spread
 
 
 # Ĥ.
@@ -279,7 +259,7 @@ def answer_entropy(cells: Sequence[Sequence[int]], symbols: int, base_ids: Seque
     np.add.at(residual, group, (shares - law) / n)
     variance = np.square(residual).sum(axis=0) * groups / (groups - 1)
     seen = law > 0
-    value = float(plug_in(law)) + 0.5 * float(np.sum(variance[seen] / law[seen]))
+    value = float(entropy(law)) + 0.5 * float(np.sum(variance[seen] / law[seen]))
     return Entropy(min(value, log(symbols)), "answer_cells", n, note=f"{symbols} cells")
 
 

@@ -4,8 +4,7 @@ of them may speak."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from auditor.blocks import hash_blocks
 from auditor.estimators import CLUB
 from auditor.reducer import aligned
-from auditor.risk import choose_voice, identified_interval, measure_overlap, reweighted_emid, sound_label_free
-from auditor.risk.codebook import learn_codebook
-from auditor.risk.identified import CELLS_Y
+from auditor.risk import Ceiling, choose_voice, identified_interval, measure_overlap, reweighted_emid
+from auditor.risk.inputs import Inputs
 from auditor.sketch import RowSample
 from auditor.sketching import CONTENTS, SketchSet
 from schemas.report import LabelFree
@@ -23,15 +21,10 @@ from schemas.report import LabelFree
 Rows = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class Unlabelled:
+class Unlabelled(NamedTuple):
     """Sampled rows of P with their references, and of Q without."""
 
-    x_p: Rows
-    y_p: Rows
-    yhat_p: Rows
-    x_q: Rows
-    yhat_q: Rows
+    inputs: Inputs
     parts: Mapping[str, tuple[Rows, Rows]]
     """Image and text rows of P and Q, of each modality that all of these rows have."""
 
@@ -55,11 +48,13 @@ def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
     if p.sample.rows["x"].shape[1] != q.sample.rows["x"].shape[1]:
         return "one side lacks a modality that the other has"
     return Unlabelled(
-        p.sample.rows["x"][of_p],
-        p.sample.rows["reference"][of_p],
-        p.sample.rows["response"][of_p],
-        q.sample.rows["x"][of_q],
-        q.sample.rows["response"][of_q],
+        Inputs(
+            p.sample.rows["x"][of_p],
+            p.sample.rows["reference"][of_p],
+            p.sample.rows["response"][of_p],
+            q.sample.rows["x"][of_q],
+            q.sample.rows["response"][of_q],
+        ),
         {
             name: (p.sample.rows[name][of_p], q.sample.rows[name][of_q])
             for name in ("image", "text")
@@ -69,58 +64,36 @@ def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
 
 
 def label_free(
-    p: SketchSet, q: SketchSet, critics: Sequence[CLUB], *, d_x: float | None, seed: int, level: float
+    p: SketchSet, q: SketchSet, critics: Sequence[CLUB], *, bound: Ceiling | None, seed: int, level: float
 ) -> tuple[LabelFree | None, str | None]:
     """EMID of Q without its labels (nats), by the voice that may speak; or why nothing can be said at all.
 
-    No reference of Q is looked at. `d_x`: the joint divergence of the inputs, for the sound bound. The
-    reweighted estimate is the mean over the critics, as EMID is.
+    No reference of Q is looked at. `bound`: the report's own `sound_label_free`, for where no estimate may
+    speak. The reweighted estimate is the mean over the critics, as EMID is.
     """
     rows = unlabelled(p, q)
     if isinstance(rows, str):
         return None, rows
     try:
-        covered = measure_overlap(rows.x_p, rows.x_q, seed)
+        covered = measure_overlap(rows.inputs.x_p, rows.inputs.x_q, seed)
         parts = {name: measure_overlap(*sides, seed) for name, sides in rows.parts.items()}
     except ValueError as error:
         return None, str(error)
-    book = learn_codebook(np.concatenate([rows.y_p, rows.yhat_p]), CELLS_Y, seed)
-    bound = sound_label_free(rows.x_p, rows.yhat_p, rows.x_q, rows.yhat_q, book, d_x=d_x)
     choice = choose_voice(covered, bound, parts)
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
     if choice.voice == "reweighted" and critics:
         found = [
-            reweighted_emid(
-                critic,
-                rows.x_p,
-                rows.y_p,
-                rows.yhat_p,
-                rows.x_q,
-                rows.yhat_q,
-                seed,
-                level=level,
-                overlap=covered,
-            )
-            for critic in critics
+            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered) for critic in critics
         ]
         estimate, low, high = (
             float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")
         )
     elif choice.voice in ("reweighted", "identified"):
-        interval = identified_interval(
-            rows.x_p,
-            rows.y_p,
-            rows.yhat_p,
-            rows.x_q,
-            rows.yhat_q,
-            level=level,
-            seed=seed,
-            overlap=covered,
-        )
+        interval = identified_interval(*rows.inputs, level=level, seed=seed, overlap=covered)
         estimate, low, high = interval.estimate, interval.low, interval.high
-    elif choice.voice == "sound":
+    elif bound is not None and choice.voice == "sound":
         high = bound.value
     voice = "identified" if choice.voice == "reweighted" and not critics else choice.voice
     return LabelFree(

@@ -18,6 +18,7 @@ from auditor.emi import emi, paired_bootstrap
 from auditor.entropies import ON_CELLS, Entropy, Known, answer_entropy, choose
 from auditor.errors import AuditError
 from auditor.estimators import ClubSums
+from auditor.risk import Ceiling
 from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.significance import drift_test, holm
 from auditor.sketch import RowSample
@@ -90,13 +91,13 @@ def divergence(
     names = ("image", "text") if modality == "joint" else (modality,)
     for name in names:
         if name not in p.sample.rows or name not in q.sample.rows:
-            return None, f"no row has {_article(name)}"
+            return None, f"no row has {article(name)}"
         if min(p.sketches[name].n, q.sketches[name].n) == 0:
-            return None, f"no row has {_article(name)}"
+            return None, f"no row has {article(name)}"
     sides = aligned(p.sample, q.sample)
     rows_p, rows_q, blocks_p, blocks_q = sides.rows(*names)
     if min(len(rows_p[0]), len(rows_q[0])) == 0:
-        return None, f"no row has {' and '.join(map(_article, names))}"
+        return None, f"no row has {' and '.join(map(article, names))}"
     one_p: NDArray[np.floating[Any]] = rows_p[0]
     one_q: NDArray[np.floating[Any]] = rows_q[0]
     if modality == "joint":
@@ -148,7 +149,7 @@ def shares(p: SketchSet, q: SketchSet) -> list[Share]:
     return [s._replace(p_value=a) for s, a in zip(found, holm([s.p_value for s in found]), strict=True)]
 
 
-def _article(name: str) -> str:
+def article(name: str) -> str:
     return f"an {name}" if name == "image" else f"a {name}"
 
 
@@ -353,6 +354,14 @@ def bounds(
         if absent:
             missing[f"bounds.{form}"] = f"incomplete: without {', '.join(absent)}"
     return found, missing
+
+
+def ceiling(found: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:
+    """`sound_label_free` as the report has it; None where a term of it is missing."""
+    bound = found.get("sound_label_free")
+    if bound is None or bound.value is None or not bound.complete or answers.known.symbols is None:
+        return None
+    return Ceiling(bound.value, answers.known.symbols)
 
 
 def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:

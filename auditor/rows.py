@@ -21,6 +21,7 @@ from auditor.shards import (
     text_key,
 )
 from schemas.record import Quarantined, Record
+from schemas.response import Answer
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -83,18 +84,20 @@ def answers(records: Sequence[Record], model: str, generated: ResponseStore | No
     """The answers of `model` to each record, generated or recorded; () where there is none."""
     if generated is None:
         return [tuple(record.responses.get(model, ())) for record in records]
-    keys = [prompt_key(r.images, r.query or "", r.history) for r in records]
-    return [answer.texts if answer.error is None else () for answer in generated.answers(keys)]
+    return [answer.texts if answer.error is None else () for answer in _generated(records, generated)]
+
+
+def _generated(records: Sequence[Record], generated: ResponseStore) -> list[Answer]:
+    return generated.answers([prompt_key(r.images, r.query or "", r.history) for r in records])
 
 
 def log_probabilities(
     records: Sequence[Record], generated: ResponseStore
 ) -> list[tuple[str, tuple[float, ...]]]:
     """Base id of each answered record, and the log-probability (nats) of each of its sampled answers."""
-    keys = [prompt_key(r.images, r.query or "", r.history) for r in records]
     return [
         (record.base_id, answer.logprobs)
-        for record, answer in zip(records, generated.answers(keys), strict=True)
+        for record, answer in zip(records, _generated(records, generated), strict=True)
         if answer.error is None
     ]
 

@@ -18,12 +18,8 @@ from math import floor, isfinite, log, sqrt
 import numpy as np
 
 from auditor.bounds import entropy_change_bound
+from auditor.information import entropy
 from auditor.sketch import Float
-
-
-def entropy(p: Float) -> Float:
-    """(...,) Shannon entropies of laws along the last axis (..., K)."""
-    return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=-1))
 
 
 def mutual_information(p_x: Float, y_given_x: Float) -> float:

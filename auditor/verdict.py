@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from auditor.reducer import Share
+from auditor.reducer import Share, article
 from schemas.config import ThresholdsConfig
 from schemas.report import Divergence, Interval, Status, Verdict
 
@@ -102,8 +102,7 @@ def with_shares(verdict: Verdict, found: Sequence[Share], thresholds: Thresholds
     if verdict.status != "pass" or not moved:
         return verdict
     told = ", ".join(
-        f"{s.q:.0%} of the rows have {'an image' if s.content == 'image' else 'a text'} "
-        f"({s.p:.0%} in the baseline, p={s.p_value:.2g})"
+        f"{s.q:.0%} of the rows have {article(s.content)} ({s.p:.0%} in the baseline, p={s.p_value:.2g})"
         for s in moved
     )
     return Verdict(status="warn", because=f"{told}; {verdict.because}")

@@ -499,7 +499,12 @@ def _row(
     free: LabelFree | None = None
     if not is_id:
         free, silent = label_free(
-            p, q, shared.critics, d_x=d_x, seed=config.seed, level=config.interval_level
+            p,
+            q,
+            shared.critics,
+            bound=reducer.ceiling(bounds, answered),
+            seed=config.seed,
+            level=config.interval_level,
         )
         if silent is not None:
             missing["label_free"] = silent

@@ -239,7 +239,12 @@ class _Judge:
         if delta is None:
             missing["delta"] = "no row has a response and a reference"
         free, silent = label_free(
-            p, rows, () if self.no_critic else self.critics, d_x=d_x, seed=seed, level=level
+            p,
+            rows,
+            () if self.no_critic else self.critics,
+            bound=reducer.ceiling(bounds, answered),
+            seed=seed,
+            level=level,
         )
         if silent is not None:
             missing["label_free"] = silent
@@ -295,7 +300,7 @@ class _Judge:
         missing: dict[str, str] = {}
         for modality in MODALITIES:
             if self.baseline.sketches.sketches[modality].n == 0:
-                missing[f"divergences.{modality}"] = f"no row of the baseline has {_article(modality)}"
+                missing[f"divergences.{modality}"] = f"no row of the baseline has {reducer.article(modality)}"
                 continue
             value, reason = reducer.divergence(
                 self.baseline.sketches,
@@ -339,10 +344,6 @@ def _short_baseline(n: int, window: int) -> list[str]:
         f"the baseline has {n} rows, fewer than {ENOUGH_WINDOWS} times the window's {window}: p-values are "
         "right on average over baselines, less so for this one (changes no verdict)"
     ]
-
-
-def _article(name: str) -> str:
-    return f"an {name}" if name == "image" else f"a {name}"
 
 
 def _report(

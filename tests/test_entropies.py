@@ -20,9 +20,9 @@ from auditor.entropies import (
     from_log_probabilities,
     from_sampled_cells,
     given_entropy,
-    plug_in,
     upper_entropy,
 )
+from auditor.information import entropy
 from auditor.sketch import Float
 
 
@@ -51,7 +51,7 @@ def names(n: int, prefix: str = "r") -> list[str]:
 def test_log_probabilities_are_unbiased_and_their_noise_is_known(m: int) -> None:
     rng = np.random.default_rng(0)
     p = laws(3000, 50, rng)
-    truth = plug_in(p)
+    truth = entropy(p)
     got = from_log_probabilities(log_probabilities(p, draw(p, m, rng)), names(3000), 1.0)
     error = got.values - truth
     assert abs(error.mean()) < 4 * error.std() / np.sqrt(3000)
@@ -68,7 +68,7 @@ def test_the_upper_quantile_is_near_the_true_one_where_the_largest_estimate_is_n
 ) -> None:
     rng = np.random.default_rng(1)
     p = laws(1500, 50, rng, width)
-    truth = plug_in(p)
+    truth = entropy(p)
     upper = {}
     for m in (1, 2, 4, 10):
         of = from_log_probabilities(log_probabilities(p, draw(p, m, rng)), names(1500), 1.0)
@@ -126,22 +126,22 @@ def test_the_jackknife_takes_most_of_the_bias_off(m: int) -> None:
     rng = np.random.default_rng(3)
     p = laws(2000, 8, rng)
     drawn = draw(p, m, rng)
-    truth = plug_in(p).mean()
-    raw = np.mean([plug_in(np.bincount(cells, minlength=8).astype(float)) for cells in drawn])
+    truth = entropy(p).mean()
+    raw = np.mean([entropy(np.bincount(cells, minlength=8).astype(float)) for cells in drawn])
     got = from_sampled_cells(drawn, 8, names(2000))
     assert abs(got.values.mean() - truth) < 0.45 * abs(raw - truth)
     assert abs(got.values.mean() - truth) < {4: 0.15, 10: 0.04}[m]
     assert got.limit == log(8)
     upper = upper_entropy(got)
     assert upper.value is not None and upper.value <= log(8)
-    assert upper.value == pytest.approx(np.quantile(plug_in(p), 0.95), rel=0.08)
+    assert upper.value == pytest.approx(np.quantile(entropy(p), 0.95), rel=0.08)
 
 
 def test_the_jackknife_is_that_of_deleted_answers() -> None:
     cells = [0, 0, 1, 3, 3, 3, 2]
-    whole = plug_in(np.bincount(cells, minlength=5).astype(float))
+    whole = entropy(np.bincount(cells, minlength=5).astype(float))
     without = [
-        plug_in(np.bincount(cells[:i] + cells[i + 1 :], minlength=5).astype(float)) for i in range(len(cells))
+        entropy(np.bincount(cells[:i] + cells[i + 1 :], minlength=5).astype(float)) for i in range(len(cells))
     ]
     m = len(cells)
     got = from_sampled_cells([cells], 5, ["a"])
@@ -162,13 +162,13 @@ def test_entropy_of_answers_without_its_bias(m: int, n: int) -> None:
     found, raw = [], []
     kinds = laws(400, 8, rng, 0.5) * np.geomspace(1, 0.1, 8)  # far from uniform: no cap at log K
     kinds /= kinds.sum(axis=1, keepdims=True)
-    truth = float(plug_in(kinds.mean(axis=0)))
+    truth = float(entropy(kinds.mean(axis=0)))
     for _ in range(300):
         drawn = draw(kinds[rng.integers(400, size=n)], m, rng)
         got = answer_entropy(drawn, 8, names(n))
         assert got.value is not None and got.value <= log(8)
         found.append(got.value)
-        raw.append(plug_in(np.bincount(np.ravel(drawn), minlength=8).astype(float)))
+        raw.append(entropy(np.bincount(np.ravel(drawn), minlength=8).astype(float)))
     standard_error = np.std(found) / np.sqrt(300)
     assert np.mean(raw) < truth - 5 * standard_error
     assert np.mean(found) == pytest.approx(truth, abs=4 * standard_error)
@@ -189,7 +189,7 @@ def test_answers_of_one_base_id_count_as_one() -> None:
 def test_miller_and_madow_is_the_case_of_one_answer() -> None:
     cells = [[0]] * 10 + [[1]] * 20 + [[2]] * 10
     got = answer_entropy(cells, 5, names(40))
-    assert got.value == pytest.approx(plug_in(np.array([10.0, 20.0, 10.0])) + 2 / (2 * 39))
+    assert got.value == pytest.approx(entropy(np.array([10.0, 20.0, 10.0])) + 2 / (2 * 39))
 
 
 # (B).
@@ -199,7 +199,7 @@ def test_shift_of_entropy_against_the_truth() -> None:
     rng = np.random.default_rng(6)
     p = laws(2000, 20, rng, 0.5)
     flat = 0.7 * p + 0.3 / 20
-    truth = float((plug_in(flat) - plug_in(p)).mean())
+    truth = float((entropy(flat) - entropy(p)).mean())
     ids = names(2000)
     for draws, make in (
         (1, lambda law: from_log_probabilities(log_probabilities(law, draw(law, 1, rng)), ids, 1.0)),

@@ -7,6 +7,7 @@ import pytest
 
 from auditor.estimators import CLUB
 from auditor.label_free import label_free, unlabelled
+from auditor.risk import Ceiling
 from auditor.rows import Rows
 from auditor.sketching import SketchSet, sketch_rows
 
@@ -55,7 +56,7 @@ def test_references_of_the_new_rows_are_not_looked_at(critic: CLUB) -> None:
     p = world(400, 1, critic)
     with_labels = world(200, 2, critic, prefix="q")
     without = world(200, 2, critic, prefix="q", labelled=False)
-    settings = {"d_x": 0.01, "seed": 0, "level": 0.9}
+    settings = {"bound": Ceiling(1.0, 8), "seed": 0, "level": 0.9}
     one, _ = label_free(p, with_labels, [critic], **settings)
     two, _ = label_free(p, without, [critic], **settings)
     assert one == two and one is not None
@@ -68,7 +69,7 @@ def test_moved_images_are_not_spoken_of_by_the_estimates(critic: CLUB) -> None:
         world(400, 1, critic),
         world(200, 2, critic, prefix="q", shift=5.0),
         [critic],
-        d_x=0.3,
+        bound=Ceiling(1.0, 8),
         seed=0,
         level=0.9,
     )
@@ -80,15 +81,15 @@ def test_a_perturbed_copy_is_compared_with_other_records_than_its_own(critic: CL
     p, q = world(400, 1, critic), world(400, 1, critic)
     rows = unlabelled(p, q)
     assert not isinstance(rows, str)
-    assert len(rows.x_p) + len(rows.x_q) == 400
-    assert not set(map(bytes, rows.x_p)) & set(map(bytes, rows.x_q))
+    assert len(rows.inputs.x_p) + len(rows.inputs.x_q) == 400
+    assert not set(map(bytes, rows.inputs.x_p)) & set(map(bytes, rows.inputs.x_q))
 
 
 def test_why_nothing_can_be_said(critic: CLUB) -> None:
     p = world(400, 1, critic)
     nothing, reason = label_free(
-        world(400, 1, critic, labelled=False), p, [critic], d_x=None, seed=0, level=0.9
+        world(400, 1, critic, labelled=False), p, [critic], bound=None, seed=0, level=0.9
     )
     assert nothing is None and reason == "no in-distribution row has a query, a response and a reference"
-    nothing, reason = label_free(p, world(5, 2, critic, prefix="q"), [critic], d_x=None, seed=0, level=0.9)
+    nothing, reason = label_free(p, world(5, 2, critic, prefix="q"), [critic], bound=None, seed=0, level=0.9)
     assert nothing is None and "rows" in (reason or "")

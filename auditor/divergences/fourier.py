@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
 
-from auditor.divergences.mean_discrepancy import _median_squared_distance, _squared_distances
+from auditor.divergences.mean_discrepancy import median_squared_distance, squared_distances
 from auditor.divergences.representation import rows64, same_dimension
 from auditor.divergences.spectrum import entropy_of_spectrum
 from auditor.sketch import CHUNK_ROWS, Float, Floats, Sketch, as_rows
@@ -103,7 +103,7 @@ def fourier_features(
         pooled = np.concatenate(checked)
         if len(pooled) < 2:
             raise ValueError(f"the median distance needs two rows, not {len(pooled)}")
-        variance = _median_squared_distance(pooled) or 1.0  # half of all pairs coincide: any width is as good
+        variance = median_squared_distance(pooled) or 1.0  # half of all pairs coincide: any width is as good
     return FourierFeatures(checked[0].shape[1], features, seed, float(variance))
 
 
@@ -119,7 +119,7 @@ def rjsd_rbf(p: Array, q: Array, variance: float) -> float:
     if min(n, m) == 0:
         raise ValueError("a side has no rows")
     z = np.concatenate([a, b])
-    gram = np.exp(-_squared_distances(z, z) / (2 * variance))
+    gram = np.exp(-squared_distances(z, z) / (2 * variance))
     np.fill_diagonal(gram, 1.0)
     weight = np.sqrt(np.concatenate([np.full(n, 1 / n), np.full(m, 1 / m)]))
     scaled = gram * weight[:, None] * weight[None, :]

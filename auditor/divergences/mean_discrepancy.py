@@ -46,7 +46,7 @@ def unbiased(pp: float, qq: float, pq: float, diag_p: float, diag_q: float, n: i
 
 def _mmd_rbf(p: Float, q: Float) -> float:
     same_dimension(p.shape[1], q.shape[1])
-    variance = _median_squared_distance(np.concatenate([p, q]))
+    variance = median_squared_distance(np.concatenate([p, q]))
     if variance == 0:  # at least half of all pairs coincide: any width is as good
         variance = 1.0
     n, m = len(p), len(q)
@@ -54,19 +54,19 @@ def _mmd_rbf(p: Float, q: Float) -> float:
     return unbiased(*sums, float(n), float(m), n, m)
 
 
-def _squared_distances(a: Float, b: Float) -> Float:
+def squared_distances(a: Float, b: Float) -> Float:
     norms = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)[None, :]
     return np.maximum(norms - 2 * (a @ b.T), 0)
 
 
-def _median_squared_distance(z: Float) -> float:
+def median_squared_distance(z: Float) -> float:
     """Of every (N / 1,000)-th row: the width needs no more, and the same rows give the same width."""
     some = z[:: -(-len(z) // _BANDWIDTH_ROWS)]
-    return float(np.median(_squared_distances(some, some)[np.triu_indices(len(some), 1)]))
+    return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
 
 
 def _rbf_sum(a: Float, b: Float, variance: float) -> float:
     total = 0.0
     for start in range(0, len(a), _CHUNK):
-        total += float(np.exp(-_squared_distances(a[start : start + _CHUNK], b) / (2 * variance)).sum())
+        total += float(np.exp(-squared_distances(a[start : start + _CHUNK], b) / (2 * variance)).sum())
     return total

@@ -155,21 +155,14 @@ class Bounds(NamedTuple):
 
 def bounds(rows: Sequence[Row], names: Legend) -> Bounds | None:
     """The bounds that carry an entropy; None where no row has one."""
-    forms = [
-        form
-        for form in words.BOUND
-        if any(
-            (bound := row.bounds.get(form)) and bound.value is not None and bound.entropy_source
-            for row in rows
-        )
-    ]
+    forms = [form for form in words.BOUND if any(_entropic(row, form) for row in rows)]
     if not forms:
         return None
     sources: dict[str, list[str]] = {}
     for row in rows:
         for form in forms:
-            if (bound := row.bounds.get(form)) and bound.value is not None and bound.entropy_source:
-                said = bound.entropy_source + (
+            if (bound := _entropic(row, form)) is not None:
+                said = f"{bound.entropy_source}" + (
                     f": Ĥ = {number(bound.entropy)} nats" if bound.entropy is not None else ""
                 )
                 if words.BOUND[form] not in sources.setdefault(said, []):
@@ -188,6 +181,12 @@ def bounds(rows: Sequence[Row], names: Legend) -> Bounds | None:
         ],
         [f"{', '.join(of)}: {said}" for said, of in sources.items()],
     )
+
+
+def _entropic(row: Row, form: str) -> Bound | None:
+    """The bound where it has a value that an entropy went into."""
+    bound = row.bounds.get(form)
+    return bound if bound is not None and bound.value is not None and bound.entropy_source else None
 
 
 def _estimate(value: float | None, detail: str = "", spread: float | None = None) -> Cell:

@@ -7,9 +7,10 @@ from auditor.risk.identified import IdentifiedInterval, identified_interval
 from auditor.risk.overlap import Overlap, measure_overlap
 from auditor.risk.reweighted import ReweightedEmid, reweighted_emid
 from auditor.risk.sound import SoundLabelFree, sound_label_free
-from auditor.risk.voice import Choice, choose_voice
+from auditor.risk.voice import Ceiling, Choice, choose_voice
 
 __all__ = [
+    "Ceiling",
     "Choice",
     "IdentifiedInterval",
     "Overlap",

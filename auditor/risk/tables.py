@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import xlogy
 
+from auditor.information import entropy, jackknifed_entropies
 from auditor.sketch import Float
 
 
@@ -15,13 +15,6 @@ class Limits(NamedTuple):
 
     low: Float
     high: Float
-
-
-def entropy(p: Float) -> Float:
-    """(...) entropies (nats) of (..., K) weights, normalised here; 0 where all weights are 0."""
-    total = p.sum(axis=-1)
-    safe = np.where(total > 0, total, 1.0)
-    return np.where(total > 0, np.log(safe) - xlogy(p, p).sum(axis=-1) / safe, 0.0)
 
 
 def mutual_information(table: Float) -> Float:
@@ -68,9 +61,5 @@ def jackknifed_entropy(counts: Float) -> float:
     n = counts.sum()
     if n < 2:
         raise ValueError(f"an entropy needs at least 2 rows, not {n:g}")
-    cells = np.flatnonzero(counts)
-    without = np.repeat(counts[None, :], len(cells), axis=0)
-    without[np.arange(len(cells)), cells] -= 1
-    mean = float(counts[cells] @ entropy(without)) / n
-    value = n * float(entropy(counts)) - (n - 1) * mean
-    return float(np.clip(value, 0.0, np.log(len(counts))))
+    value, _ = jackknifed_entropies(counts[None, :])
+    return float(np.clip(value[0], 0.0, np.log(len(counts))))

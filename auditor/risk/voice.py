@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import log
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from auditor.risk.overlap import Overlap
-
-if TYPE_CHECKING:
-    from auditor.risk.sound import SoundLabelFree
 
 Voice = Literal["reweighted", "identified", "sound"]
 
@@ -29,6 +26,22 @@ LEAST_EFFECTIVE_REWEIGHTED = 50.0
 LEAST_EFFECTIVE_IDENTIFIED = 20.0
 MOST_AUC = 0.995
 """A classifier that is never wrong has found inputs that P does not have."""
+
+
+class UpperBound(Protocol):
+    """A bound of EMID on quantised answers: its value (nats) and K."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def symbols(self) -> int: ...
+
+
+class Ceiling(NamedTuple):
+    """An `UpperBound` that was computed elsewhere."""
+
+    value: float
+    symbols: int
 
 
 class Choice(NamedTuple):
@@ -50,7 +63,7 @@ def silence_of_identified(overlap: Overlap) -> str | None:
 
 def choose_voice(
     overlap: Overlap,
-    bound: SoundLabelFree | None = None,
+    bound: UpperBound | None = None,
     parts: Mapping[str, Overlap] | None = None,
 ) -> Choice:
     """The most informative voice that may speak. `bound` is silent where it exceeds 2 log K, EMID's range.
