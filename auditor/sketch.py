@@ -22,7 +22,7 @@ Floats = NDArray[np.floating[Any]]
 CHUNK_ROWS = 4096
 
 
-def as_rows(z: ArrayLike, name: str = "rows") -> Floats:
+def as_rows(z: ArrayLike, name: str = "rows", *, check_finite: bool = True) -> Floats:
     """`z` as an (n, d) float32 or float64 array (other types become float64; float16 float32).
 
     ValueError where `z` is no matrix or a row holds NaN or infinity; the message names the row.
@@ -32,6 +32,8 @@ def as_rows(z: ArrayLike, name: str = "rows") -> Floats:
         a = a.astype(np.float32 if a.dtype == np.float16 else np.float64)
     if a.ndim != 2 or a.shape[1] == 0:
         raise ValueError(f"{name} must be an (n, d) matrix with d >= 1, not of shape {a.shape}")
+    if not check_finite:
+        return a
     finite = np.isfinite(a).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
@@ -63,18 +65,19 @@ class Sketch:
         Products are formed in the rows' own precision (fp32 for embeddings) a chunk at a time, and added in
         float64. ValueError names the first row that is not finite.
         """
-        rows = as_rows(z)
+        rows = as_rows(z, check_finite=False)
         n, d = rows.shape
         s, S, norm4 = np.zeros(d), np.zeros((d, d)), 0.0
         for start in range(0, n, chunk):
             part = rows[start : start + chunk]
-            wide = part.astype(np.float64, copy=False)
-            s += wide.sum(axis=0)
             with np.errstate(over="ignore", invalid="ignore"):
+                norm2 = np.einsum("ij,ij->i", part, part)
+                s += part.sum(axis=0, dtype=np.float64)
                 S += part.T @ part
-            norm4 += float(np.square(np.einsum("ij,ij->i", wide, wide)).sum())
-        if not np.isfinite(S).all():
-            raise ValueError("rows: squares overflow their precision; normalise the rows first")
+                norm4 += float(np.square(norm2, dtype=np.float64).sum())
+            if not np.isfinite(norm2).all():  # one look at n numbers instead of n d
+                as_rows(rows)
+                raise ValueError("rows: squares overflow their precision; normalise the rows first")
         return cls(n, s, S, norm4)
 
     def merge(self, other: Sketch) -> Sketch:

@@ -376,14 +376,14 @@ def permutations(n: int, m: int) -> None:
     block_rows, k_p, k_q = permutation.block_plan(n, m)
     z = np.concatenate([p[: k_p * block_rows], q[: k_q * block_rows]])
 
-    def grams() -> list[permutation.BlockGram]:
-        return [permutation.linear_gram(z, block_rows), permutation.quadratic_gram(z, block_rows)]
+    def grams() -> tuple[permutation.BlockGram, ...]:
+        return permutation.unpaired_grams(z, block_rows)
 
     made = grams()
 
     def permute() -> float:
-        values = [permutation._unpaired_statistics(g, k_p, k_q, block_rows, 2000, 0) for g in made]
-        return permutation.aggregated_p_value(np.stack(values))
+        labels = permutation.permuted_labels(k_p, k_q, 2000, np.random.default_rng(0))
+        return permutation.aggregated_p_value(permutation.unpaired_statistics(made, labels, block_rows))
 
     sketching = seconds(lambda: (Sketch.from_rows(p32), Sketch.from_rows(q32)))
     whole = seconds(lambda: permutation.unpaired_test(p, q, 2000, np.random.default_rng(0)))

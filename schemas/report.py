@@ -59,7 +59,7 @@ class Divergence(_Model):
     interval: Interval | None = Field(None, description="Interval of `corrected`, at the run's level.")
     mmd2: float | None = Field(None, description="Unbiased quadratic MMD²: comparable across sizes.")
     p_value: float | None = Field(
-        None, description="Permutation p-value of the aggregated linear and quadratic MMD."
+        None, description="Permutation p-value of the aggregated linear, quadratic and whitened MMD."
     )
     p_adjusted: float | None = Field(
         None, description="Holm-adjusted: over the modalities of a window, or scenarios."
