@@ -33,7 +33,9 @@ class CLUB:
     """Contrastive log-ratio upper bound of I(X; Y) in nats. Defaults are the paper's, with early stopping.
 
     Training is stopped when the held-out log-likelihood has not risen for `patience` steps; the best weights
-    are kept. The same call gives the same bits on a fixed number of threads.
+    are kept. `batch` is the last batch size: where rows are held out, training begins with a sixteenth of it
+    (see `training`); with `holdout=0` every batch is full, as in the paper. `steps` bounds the rows seen, as
+    full batches. The same call gives the same bits on a fixed number of threads.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class CLUB:
         activation: Activation = "tanh",
         device: str = "cpu",
         holdout: float = 0.1,
-        patience: int = 500,
+        patience: int = 200,
     ) -> None:
         if activation not in ("tanh", "relu"):
             raise ValueError(f"unknown activation {activation!r}: tanh or relu")
@@ -85,7 +87,7 @@ class CLUB:
             logvar = torch.tanh(functional.linear(act(functional.linear(xb, v0, c0)), v2, c2))
             return (torch.square(yb - mu) * torch.exp(-logvar) + logvar).sum(dim=1).mean()
 
-        best = early_stopped(parameters, loss, data, self.steps, self.lr, self.patience)
+        best = early_stopped(parameters, loss, data, self.steps, self.lr, self.patience, growing=True)
         self._weights = dict(zip(_KEYS, best, strict=True))
         return self
 

@@ -1,4 +1,9 @@
-"""What all trained estimators share: batches with rows held out, and AdamW with early stopping."""
+"""What all trained estimators share: batches with rows held out, and AdamW with early stopping.
+
+Small batches learn nearly as much a step as large ones until their noise is what is left to learn. So where
+rows are held out to say so, training may start with small batches and go to larger ones when the held-out
+loss stalls: the same likelihood, or a better one, for a fraction of the rows (`benchmarks/bench_speed.py`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,13 @@ if TYPE_CHECKING:
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 CHECK_EVERY = 50
-"""Steps between two looks at the held-out loss."""
+"""Least number of steps between two looks at the held-out loss."""
+GROWTH = (16, 4, 1)
+"""A growing batch: the full size divided by each of these in turn."""
+_LEAST_BATCH = 32
+_LOOK_ROWS = 3
+"""Rows trained on between two looks, in multiples of the held-out rows: looking is a tenth of the time."""
+_DIVERGED = "training diverged: the loss is not finite (normalise the rows, lower lr)"
 _LEAST_HELD_OUT = 8
 """With fewer rows than this to hold out, the training rows judge: better than a coin."""
 
@@ -64,19 +75,23 @@ class Batches:
         self._x, self._y = (torch.tensor(z, dtype=torch.float32, device=device) for z in (x, y))
         self._train = train
         self._rng = rng
-        self._batch = min(batch, len(train))
+        self.size = min(batch, len(train))
+        """Rows of a full batch."""
         self._device = device
         index = torch.from_numpy(test).to(device)
-        self.held_out = (self._x[index], self._y[index])
+        self.held_out = (self._x[index], self._y[index]) if holdout > 0 else None
+        """Rows to judge by: none where none were asked for, the training rows where there are too few."""
+        self.judged_apart = bool(out.any())
+        """Whether the rows to judge by are others than the training rows."""
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Endless batches of one size: epochs of shuffled training rows, the remainder of each left out."""
+    def of(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Endless batches of `size` rows: epochs of shuffled rows, the remainder of each left out."""
         import torch
 
         while True:
-            order = self._rng.permutation(self._train)
-            for start in range(0, len(order) - self._batch + 1, self._batch):
-                index = torch.from_numpy(order[start : start + self._batch]).to(self._device)
+            order = torch.from_numpy(self._rng.permutation(self._train)).to(self._device)
+            for start in range(0, len(order) - size + 1, size):
+                index = order[start : start + size]
                 yield self._x[index], self._y[index]
 
 
@@ -92,29 +107,61 @@ def _held_out(
 
 
 def early_stopped(
-    parameters: list[torch.Tensor], loss: Loss, data: Batches, steps: int, lr: float, patience: int
+    parameters: list[torch.Tensor],
+    loss: Loss,
+    data: Batches,
+    steps: int,
+    lr: float,
+    patience: int,
+    *,
+    growing: bool = False,
 ) -> list[NDArray[np.float32]]:
-    """The parameters of least held-out loss within `steps` steps of AdamW, as numpy arrays.
+    """The parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
 
-    Stops when that loss has not fallen for `patience` steps. ValueError where it never was finite.
+    A stage ends when that loss has not fallen for `patience` steps, or when as many rows as `steps` full
+    batches hold have gone by. One stage; with `growing` (and rows held out) one a size of GROWTH, each from
+    the best parameters so far. Without rows to judge by, the parameters after `steps` steps. ValueError where
+    the loss is not finite.
     """
     import torch
 
-    optimizer = torch.optim.AdamW(parameters, lr=lr)
-    best, least, best_step = [p.detach().clone() for p in parameters], float("inf"), 0
-    for step, (xb, yb) in enumerate(data, start=1):
-        optimizer.zero_grad()
-        loss(xb, yb).backward()
-        optimizer.step()
-        if step % CHECK_EVERY == 0 or step == steps:
-            with torch.no_grad():
-                held_out = float(loss(*data.held_out))
-            if held_out < least:
-                best, least, best_step = [p.detach().clone() for p in parameters], held_out, step
-            if step >= steps or step - best_step >= patience:
-                break
+    optimizer = torch.optim.AdamW(parameters, lr=lr, fused=True)
+    if data.held_out is None:
+        for _, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
+            last = _step(optimizer, loss(xb, yb))
+        if not bool(torch.isfinite(last)):
+            raise ValueError(_DIVERGED)
+        return [p.detach().cpu().numpy() for p in parameters]
+    best, least = [p.detach().clone() for p in parameters], float("inf")
+    by = GROWTH if growing and data.judged_apart else (1,)
+    sizes = sorted({max(min(_LEAST_BATCH, data.size), data.size // divisor) for divisor in by})
+    rows = 0
+    for size in sizes:
+        with torch.no_grad():
+            for p, b in zip(parameters, best, strict=True):
+                p.copy_(b)
+        look = max(CHECK_EVERY, _LOOK_ROWS * len(data.held_out[0]) // size)
+        best_step = 0
+        for step, (xb, yb) in enumerate(data.of(size), start=1):
+            _step(optimizer, loss(xb, yb))
+            rows += size
+            spent = rows >= steps * data.size
+            if step % look == 0 or spent:
+                with torch.no_grad():
+                    held_out = float(loss(*data.held_out))
+                if held_out < least:
+                    best, least, best_step = [p.detach().clone() for p in parameters], held_out, step
+                if spent or step - best_step >= patience:
+                    break
+        if spent:
+            break
     if not np.isfinite(least):
-        raise ValueError(
-            "training diverged: the held-out loss was never finite (normalise the rows, lower lr)"
-        )
+        raise ValueError(_DIVERGED)
     return [p.cpu().numpy() for p in best]
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> torch.Tensor:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
