@@ -1,4 +1,4 @@
-"""Training the MI critic as Ray work: one seed a shard, all on the same pool of pairs."""
+"""Training the MI critic as Ray work: one seed (and fold) a shard, all on the same pool of pairs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ class SeedItem:
     """One critic to train."""
 
     seed: int
+    fold: int | None = None
+    """The fold of hash blocks that it must not see; None: it sees every pair."""
 
     @property
     def key(self) -> str:
-        return f"critic-{self.seed}"
+        return f"critic-{self.seed}" + ("" if self.fold is None else f"-without-{self.fold}")
 
 
-def critic_shards(seed: int, count: int) -> list[Shard[SeedItem]]:
-    """A shard for each critic's seed."""
-    return [Shard(f"critic-{s}", (SeedItem(s),)) for s in range(seed, seed + count)]
+def critic_shards(seed: int, count: int, folds: int) -> list[list[Shard[SeedItem]]]:
+    """A shard for each critic, one list a seed; with `folds` (0: none) one critic a fold."""
+    of_seed = [
+        [SeedItem(s, k) for k in (range(folds) if folds else (None,))] for s in range(seed, seed + count)
+    ]
+    return [[Shard(item.key, (item,)) for item in items] for items in of_seed]
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class CriticWorker:
                 holdout=HELD_OUT if config.early_stopping else 0.0,
                 device=self._settings.device,
             )
-            critic.fit(self._pairs.x, self._pairs.y, groups=self._pairs.groups)
+            pairs = self._pairs if item.fold is None else self._pairs.but(item.fold, config.cross_fit)
+            critic.fit(pairs.x, pairs.y, groups=pairs.groups)
             critic.save(self._settings.folder / f"{shard.name}.safetensors")
         return ShardResult(shard.name, len(shard), 0, time.monotonic() - began)

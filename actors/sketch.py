@@ -12,7 +12,7 @@ from pathlib import Path
 
 from actors.pool import ShardResult
 from auditor.embeddings import EmbeddingStore
-from auditor.estimators.club import CLUB
+from auditor.estimators.crossfit import FoldedClub
 from auditor.shards import Shard
 from auditor.sketching import RowItem, sketch_shard, write_sketches
 
@@ -26,7 +26,8 @@ class SketchSettings:
     texts: Path
     """Folder of embedded texts."""
     images: Path | None
-    critics: tuple[Path, ...]
+    critics: tuple[tuple[Path, ...], ...]
+    """The files of each critic, one or one a fold."""
     sample: int
     """Rows that travel with a scenario's sketch."""
 
@@ -38,7 +39,7 @@ class SketchWorker:
         self._settings = settings
         self._texts = EmbeddingStore(settings.texts)
         self._images = None if settings.images is None else EmbeddingStore(settings.images)
-        self._critics = [CLUB.load(path) for path in settings.critics]
+        self._critics = [FoldedClub.load(paths) for paths in settings.critics]
 
     def run(self, shard: Shard[RowItem]) -> ShardResult:
         began = time.monotonic()

@@ -75,8 +75,11 @@ class Baseline:
     sketches: SketchSet
 
     @property
-    def critics(self) -> tuple[Path, ...]:
-        return tuple(self.folder / name for name in self.manifest.critics)
+    def critics(self) -> tuple[tuple[Path, ...], ...]:
+        """The files of each critic: one, or one a fold."""
+        paths = [self.folder / name for name in self.manifest.critics]
+        size = self.manifest.config.critic.cross_fit or 1
+        return tuple(tuple(paths[i : i + size]) for i in range(0, len(paths), size))
 
 
 def coverage(sketches: SketchSet) -> dict[str, dict[str, int]]:
@@ -93,7 +96,9 @@ def coverage(sketches: SketchSet) -> dict[str, dict[str, int]]:
     }
 
 
-def save(folder: Path, manifest: Manifest, sketches: SketchSet, critics: Sequence[Path]) -> Baseline:
+def save(
+    folder: Path, manifest: Manifest, sketches: SketchSet, critics: Sequence[Sequence[Path]]
+) -> Baseline:
     """Write a baseline into `folder`, in place of the one that is there; `critics` are copied."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +108,7 @@ def save(folder: Path, manifest: Manifest, sketches: SketchSet, critics: Sequenc
         name = f"sketches-{mark[:16]}.npz"
         draft.replace(folder / name)
         digests, names = {name: mark}, []
-        for i, path in enumerate(critics):
+        for i, path in enumerate(path for of_seed in critics for path in of_seed):
             data = path.read_bytes()
             mark = sha256(data).hexdigest()
             names.append(f"critic-{i}-{mark[:16]}.safetensors")

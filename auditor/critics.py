@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from auditor.blocks import hash_blocks
 from auditor.embeddings import EmbeddingStore
 from auditor.errors import AuditError
+from auditor.estimators.crossfit import block_folds
 from auditor.rows import RowKeys, embedded
 from auditor.rundir import write_whole
 
@@ -31,11 +32,13 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Training pairs; `groups` (n,) holds together what shares a base id, near-copies of one another."""
+    """Training pairs; `groups` (n,) holds together what shares a base id, near-copies of one another, and
+    `blocks` (n,) are the hash blocks of the base ids."""
 
     x: Float32
     y: Float32
     groups: NDArray[np.int64]
+    blocks: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.x)
@@ -45,14 +48,19 @@ class Pairs:
 
         def write(temporary: Path) -> None:
             with open(temporary, "wb") as file:
-                np.savez(file, x=self.x, y=self.y, groups=self.groups)
+                np.savez(file, x=self.x, y=self.y, groups=self.groups, blocks=self.blocks)
 
         write_whole(path, write)
 
     @classmethod
     def read(cls, path: Path) -> Pairs:
         with np.load(path, allow_pickle=False) as file:
-            return cls(file["x"], file["y"], file["groups"])
+            return cls(file["x"], file["y"], file["groups"], file["blocks"])
+
+    def but(self, fold: int, folds: int) -> Pairs:
+        """The pairs of all other folds of hash blocks (see `block_folds`)."""
+        kept = block_folds(self.blocks, folds) != fold
+        return Pairs(self.x[kept], self.y[kept], self.groups[kept], self.blocks[kept])
 
 
 def choose_pairs(plans: Mapping[tuple[str, str], Sequence[RowKeys]], max_rows: int, seed: int) -> list[Pair]:
@@ -92,5 +100,5 @@ def embed_pairs(pairs: Sequence[Pair], images: EmbeddingStore | None, texts: Emb
         use_reference = np.array([p.answer == "reference" for p in part])
         xs.append(rows.x)
         ys.append(np.where(use_reference[:, None], rows.reference, rows.response))
-    groups = hash_blocks([p.row.base_id for p in pairs], 2**31 - 1)
-    return Pairs(np.concatenate(xs), np.concatenate(ys), groups)
+    bases = [p.row.base_id for p in pairs]
+    return Pairs(np.concatenate(xs), np.concatenate(ys), hash_blocks(bases, 2**31 - 1), hash_blocks(bases))

@@ -18,6 +18,7 @@ from auditor.embeddings import EmbeddingStore
 from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
 from auditor.estimators.club_sums import ClubSums
+from auditor.estimators.crossfit import FoldedClub
 from auditor.rows import RowKeys, Rows, embedded
 from auditor.rundir import write_whole
 from auditor.sketch import Float, RowSample, Sketch
@@ -132,7 +133,7 @@ class SketchSet:
 
 
 def sketch_rows(
-    rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[CLUB], sample: int
+    rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[CLUB | FoldedClub], sample: int
 ) -> SketchSet:
     """Sketch of one shard of rows, O(n d²); `norms` (n, 4) as `content_norms` gives them."""
     has = np.column_stack([rows.has[name] for name in CONTENTS])
@@ -141,7 +142,7 @@ def sketch_rows(
     labelled = present["x"] & rows.has["response"] & rows.has["reference"]
     blocks = hash_blocks(rows.base_ids)
 
-    def sums(critic: CLUB, answer: NDArray[np.float32], of: NDArray[np.bool_]) -> ClubSums:
+    def sums(critic: CLUB | FoldedClub, answer: NDArray[np.float32], of: NDArray[np.bool_]) -> ClubSums:
         return critic.sums(rows.x[of], answer[of], blocks[of], HASH_BLOCKS)
 
     masks = {
@@ -171,7 +172,7 @@ def sketch_shard(
     keys: Sequence[RowKeys],
     images: EmbeddingStore | None,
     texts: EmbeddingStore,
-    critics: Sequence[CLUB],
+    critics: Sequence[CLUB | FoldedClub],
     sample: int,
 ) -> SketchSet:
     """Look the rows' vectors up and sketch them. Every content must have a vector (see `rows.usable`)."""

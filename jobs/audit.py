@@ -61,13 +61,14 @@ from jobs.pipeline import (
     Workplace,
     answer,
     embed,
+    how_trained,
     plans_digest,
     sketch,
     train,
 )
 from jobs.progress import Bars
 from jobs.settings import config_hash
-from schemas.config import AuditConfig, ModelConfig
+from schemas.config import AuditConfig, CriticConfig, ModelConfig
 from schemas.record import Record
 from schemas.report import Divergence, Example, Intervals, LabelFree, Report, Row, Run, Verdict
 
@@ -349,7 +350,7 @@ def _report(
     shared_terms = Shared(
         first.name,
         reducer.answer_codebook(answers_of_p, config.seed),
-        [CLUB.load(path) for path in trained.paths],
+        [CLUB.load(paths[0]) for paths in trained.paths],
     )
     rows = [
         _row(config, s, m, told, sets, shared_terms, found.get((s.name, m)), quarantine, notes)
@@ -374,7 +375,7 @@ def _report(
             encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
             models={name: a.identity if a else "recorded responses" for name, a in answered.items()},
             critic=(
-                f"CLUB, {config.critic.seeds} seeds, "
+                f"CLUB, {how_trained(config.critic)}, "
                 f"one pool of {trained.pairs:,} pairs (every scenario, model)"
             ),
             id_scenario=first.name,
@@ -386,7 +387,7 @@ def _report(
         missing={"divergences.image": _no_images(config)} if images is None else {},
         verdict=verdict,
         notes=[
-            _how_trained(config),
+            _level(config.critic),
             *_label_free_notes(rows),
             *dict.fromkeys(note for of in notes.values() for note in of),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
@@ -403,12 +404,15 @@ def _label_free_notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _how_trained(config: AuditConfig) -> str:
-    if config.critic.early_stopping:
+def _level(critic: CriticConfig) -> str:
+    """What the level of EMI may be taken for."""
+    if critic.cross_fit:
+        return "the critic is cross-fitted: no row is evaluated by a critic that saw a row of its base id"
+    if critic.early_stopping:
         return "the critic's training was stopped by the likelihood of held-out base ids"
     return (
         "as in the paper, the critic is trained on the pool of all rows that it is evaluated on: EMI compares"
-        " scenarios and models of this report, and its level says nothing by itself (critic.early_stopping)"
+        " scenarios and models of this report, and its level says nothing by itself (critic.cross_fit)"
     )
 
 

@@ -43,7 +43,7 @@ from jobs.baseline import (
     responding,
     why,
 )
-from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch
+from jobs.pipeline import Embedded, Plans, Workplace, embed, how_trained, plans_digest, sketch
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import DataConfig, DriftConfig
@@ -118,7 +118,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             baseline,
             model,
             no_critic,
-            tuple(CLUB.load(path) for path in critics),
+            tuple(CLUB.load(paths[0]) for paths in critics),
             reducer.answer_codebook([baseline.sketches], config.seed),
         )
         began, rows = time.monotonic(), list[Row]()
@@ -186,8 +186,8 @@ def _told(
 
 def _critics(
     baseline: Baseline, rows: Sequence[RowKeys], images: Embedded | None, texts: Embedded
-) -> tuple[tuple[Path, ...], str | None]:
-    """The baseline's critics, or none and the reason."""
+) -> tuple[tuple[tuple[Path, ...], ...], str | None]:
+    """The files of the baseline's critics, or none and the reason."""
     if not baseline.critics:
         return (), baseline.manifest.no_critic or "the baseline has no critic"
     # Traffic without any image (or text) has narrower query vectors where the encoders differ in size.
@@ -372,7 +372,7 @@ def _report(
             f"the responses are of {model}, the baseline's of {manifest.model}: "
             "the response divergence compares two models"
         )
-    if any(row.emid is not None for row in rows):
+    if any(row.emid is not None for row in rows) and not manifest.config.critic.cross_fit:
         notes.append(
             "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too, "
             "and the ranges of reweighted label-free estimates are too narrow"
@@ -393,7 +393,7 @@ def _report(
             encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
             models={model: "recorded responses"} if model is not None else {},
             critic=(
-                f"CLUB, {len(manifest.critics)} seeds, on {manifest.pairs:,} pairs of the baseline"
+                f"CLUB, {how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
                 if manifest.critics
                 else None
             ),

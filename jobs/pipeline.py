@@ -21,7 +21,7 @@ from actors.progress import Progress
 from actors.sketch import SketchSettings, SketchWorker
 from auditor.critics import choose_pairs, embed_pairs, pairs_digest
 from auditor.embeddings import EmbeddingStore
-from auditor.estimators import CLUB
+from auditor.estimators.crossfit import FoldedClub
 from auditor.interface import Modality
 from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
@@ -154,14 +154,15 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
 class Trained:
     """Critics of one pool of pairs."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[tuple[Path, ...], ...]
+    """The files of each critic: one, or one a fold."""
     pairs: int
 
 
 def train(
     at: Workplace, config: CriticConfig, plans: Plans, images: Embedded | None, texts: Embedded, seed: int
 ) -> Trained:
-    """Train the critics that are missing, one a seed, all on one pool of pairs.
+    """Train the critics that are missing, one a seed (and fold), all on one pool of pairs.
 
     Embeddings are kept for this second pass over the rows: the critic is trained on the whole pool, so no
     CLUB sum can be taken before every row has been embedded.
@@ -178,9 +179,10 @@ def train(
         sort_keys=True,
     )
     folder = at.run.critics(identity)
-    shards = critic_shards(seed, config.seeds)
-    paths = tuple(folder / f"{shard.name}.safetensors" for shard in shards)
-    done = {shard.name for shard, path in zip(shards, paths, strict=True) if path.exists()}
+    of_seed = critic_shards(seed, config.seeds, config.cross_fit)
+    shards = [shard for shards in of_seed for shard in shards]
+    paths = tuple(tuple(folder / f"{shard.name}.safetensors" for shard in shards) for shards in of_seed)
+    done = {path.stem for of in paths for path in of if path.exists()}
     if len(done) < len(shards):
         pool = folder / "pairs.npz"
         embed_pairs(pairs, images.open() if images else None, texts.open()).write(pool)
@@ -200,19 +202,25 @@ def train(
     return Trained(paths, len(pairs))
 
 
+def how_trained(config: CriticConfig) -> str:
+    """For reports."""
+    folds = f", cross-fitted over {config.cross_fit} folds of base ids" if config.cross_fit else ""
+    return f"{config.seeds} seeds{folds}"
+
+
 def sketch(
     at: Workplace,
     plans: Plans,
     images: Embedded | None,
     texts: Embedded,
-    critics: Sequence[Path],
+    critics: Sequence[Sequence[Path]],
     sample: int,
 ) -> dict[tuple[str, str], SketchSet]:
     """Sketch the rows of every plan that has any, through one pool; merge each in the order of its shards."""
     identity = json.dumps(
         {
             "encoders": [images.identity if images else None, texts.identity],
-            "critics": [CLUB.load(path).digest for path in critics],
+            "critics": [FoldedClub.load(paths).digest for paths in critics],
             "sample": sample,
             "shard": at.shards.sketch,
             "threads": at.shards.threads,
@@ -224,7 +232,9 @@ def sketch(
     every = list({shard.name: shard for shards in cuts.values() for shard in shards}.values())
     run_shards(
         SketchWorker,
-        SketchSettings(folder, texts.folder, images.folder if images else None, tuple(critics), sample),
+        SketchSettings(
+            folder, texts.folder, images.folder if images else None, tuple(map(tuple, critics)), sample
+        ),
         every,
         at.pool(),
         stage="sketch rows",

@@ -44,11 +44,12 @@ def audit_plan(config: AuditConfig) -> Table:
             table.add_row(
                 scenario.name, scenario.family, f"{scenario.n:,}", f"{aside:,}", *(f"{v:,}" for v in new)
             )
+    critics = config.critic.seeds * (config.critic.cross_fit or 1)
     generated = sum(m.generator is not None for m in config.models)
     table.caption = (
         f"new contents a scenario. In all: {len(prompts):,} prompts to each of {generated} generating models "
         f"({len(config.models) - generated} recorded), {len(images):,} images and {len(texts):,} texts to "
-        f"embed, besides the answers; {config.critic.seeds} critics of {config.critic.steps:,} steps"
+        f"embed, besides the answers; {critics} critics of {config.critic.steps:,} steps"
     )
     table.caption_justify = "left"
     return table

@@ -125,10 +125,23 @@ class CriticConfig(_Model):
         description="Hold out a tenth of the base ids and stop by their likelihood. Off: as in the paper the "
         "critic is trained on the rows it is evaluated on (fair between scenarios that are all in the pool).",
     )
+    cross_fit: int = Field(
+        0,
+        ge=0,
+        le=30,
+        description="Folds of base ids, 2 or more (0: none): a critic a fold is trained on all the others, "
+        "and no row is evaluated by a critic that saw it. Costs as many trainings.",
+    )
     seeds: int = Field(3, ge=1, description="Critics trained; EMI is the mean, its spread is reported.")
     max_rows: int = Field(
         200_000, ge=2, description="Pairs in the training pool: a seeded sample beyond that."
     )
+
+    @model_validator(mode="after")
+    def _folds(self) -> CriticConfig:
+        if self.cross_fit == 1:
+            raise ValueError("critic.cross_fit: one fold leaves nothing to train on; 0 (none) or at least 2")
+        return self
 
 
 class ThresholdsConfig(_Model):
@@ -203,7 +216,7 @@ class BaselineConfig(_Model):
     model: str | None = Field(None, description="Whose recorded responses are used (default: the only one).")
     encoders: EncodersConfig = EncodersConfig()
     # Windows are never in the pool: a critic that knows the baseline's rows by heart would favour them.
-    critic: CriticConfig = CriticConfig(early_stopping=True)
+    critic: CriticConfig = CriticConfig(early_stopping=True, cross_fit=5)
     row_sample: int = Field(10_000, ge=50)
     workers: WorkersConfig = WorkersConfig()
     shards: ShardConfig = ShardConfig()

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -65,6 +67,31 @@ class CrossFit(Generic[C]):
     def how(self) -> str:
         """For reports."""
         return f"cross-fitted over {len(self.critics)} folds of base ids: no row by a critic that saw it"
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedClub:
+    """One critic, or one a fold: each row is evaluated by the one that saw no row of its hash block."""
+
+    critics: tuple[CLUB, ...]
+
+    def sums(
+        self, x: ArrayLike, y: ArrayLike, blocks: NDArray[np.int64], n_blocks: int = HASH_BLOCKS
+    ) -> ClubSums:
+        """CLUB sums of pairs x (n, d_x), y (n, d_y) over the hash blocks (n,) of their base ids."""
+        if len(self.critics) == 1:
+            return self.critics[0].sums(x, y, blocks, n_blocks)
+        return held_out_sums(self.critics, block_folds(blocks, len(self.critics)), x, y, blocks, n_blocks)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all its critics, in their order."""
+        return sha256("".join(critic.digest for critic in self.critics).encode()).hexdigest()
+
+    @classmethod
+    def load(cls, paths: Sequence[Path]) -> Self:
+        """Of saved critics, in the order of their folds."""
+        return cls(tuple(CLUB.load(path) for path in paths))
 
 
 def fold_labels(groups: ArrayLike, folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:

@@ -125,7 +125,9 @@ def early_stopped(
     """
     import torch
 
-    optimizer = torch.optim.AdamW(parameters, lr=lr, fused=True)
+    # The fused step shares tiny tensors out among threads: on a busy machine they wait for one another.
+    alone = parameters[0].device.type != "cpu" or torch.get_num_threads() == 1
+    optimizer = torch.optim.AdamW(parameters, lr=lr, fused=alone)
     if data.held_out is None:
         for _, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
             last = _step(optimizer, loss(xb, yb))

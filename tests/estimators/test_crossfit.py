@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from auditor.blocks import hash_blocks
 from auditor.emi import paired_bootstrap
 from auditor.estimators import CLUB, MINE, NWJ, InfoNCE
-from auditor.estimators.crossfit import block_folds, cross_fit, fold_labels, held_out_sums
+from auditor.estimators.crossfit import FoldedClub, block_folds, cross_fit, fold_labels, held_out_sums
 from auditor.sketch import Floats
 
 IDS = [f"q{i}" for i in range(120)]
@@ -133,6 +133,20 @@ def test_folds_of_hash_blocks_carry_the_bootstrap_of_emi() -> None:
     alone = got.critics[1].sums(x[own], answer[own], blocks[own])
     for k in np.unique(blocks[own]):
         assert model.A[k] == pytest.approx(alone.A[k])
+
+
+def test_a_folded_critic_never_evaluates_a_row_by_the_critic_that_saw_it() -> None:
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(2, 120, 3))
+    blocks = hash_blocks(IDS)
+    folds = block_folds(blocks, 3)
+    critics = tuple(small(k).fit(x[folds != k], y[folds != k]) for k in range(3))
+    got = FoldedClub(critics).sums(x, y, blocks)
+    for k, critic in enumerate(critics):
+        alone = critic.sums(x[folds == k], y[folds == k], blocks[folds == k])
+        for block in np.unique(blocks[folds == k]):
+            assert got.n[block] == alone.n[block] and got.A[block] == pytest.approx(alone.A[block])
+    assert FoldedClub(critics[:1]).sums(x, y, blocks).value() == critics[0].sums(x, y, blocks).value()
 
 
 def test_folds_hold_groups_together_and_are_even() -> None:

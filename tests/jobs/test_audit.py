@@ -121,6 +121,15 @@ def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
     assert run(monkeypatch, "report", "-o", tmp_path / "out-1") == 0
     assert (tmp_path / "out-1" / "report.json").read_bytes() == before
 
+    # Another critic for each fold of base ids: trained and evaluated anew, on the same embeddings.
+    out = tmp_path / "out-1"
+    assert run(monkeypatch, "audit", "-c", lab, "--set", "critic.cross_fit=2", "-o", out) == 0
+    folded = numbers(out)
+    assert "cross-fitted over 2 folds" in folded["run"]["critic"]
+    assert len(list((out / "run").rglob("critic-*-without-[01].safetensors"))) == 4
+    other = {row["scenario"]: row["emi"] for row in folded["scenarios"]}
+    assert all(other[name] != row["emi"] for name, row in rows.items())
+
 
 def test_a_killed_run_goes_on_to_the_same_numbers(
     cluster: None, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
