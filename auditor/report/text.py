@@ -83,8 +83,10 @@ def _compared(report: Report) -> list[RenderableType]:
     for pair in found[:MOST_COMPARED]:
         told = Text(_clean(words.compared(pair)))
         if (status := pair.mean.status) is not None:
-            said = f" {words.STATUS_SIGN[status]} No worse: {words.STATUS[status].lower()}"
-            told.append(said, style=STYLE[status]).append(f" (margin {pair.mean.margin:g}).")
+            said = f"{words.STATUS_SIGN[status]} {words.STATUS[status].lower()}"
+            told.append(f" Not worse by more than {pair.mean.margin:g} nats: ").append(
+                said, style=STYLE[status]
+            )
         parts.append(told)
     if len(found) > MOST_COMPARED:
         more = plural(len(found) - MOST_COMPARED, "more model")

@@ -122,8 +122,8 @@ GLOSSARY = (
         "hard for both cancels. The interval is centred on the corrected difference (the estimate less the "
         "bootstrap's bias) and speaks of other records like these, not of another training of the critic. "
         "Clearly better or worse: the p-value, adjusted over the scenarios of the pair, is at most 1 minus "
-        "the interval's level. No worse: the mean's lower end lies above minus the margin (Pass), its upper "
-        "end below it (Fail), or neither (Undecided).",
+        "the interval's level. Not worse by more than a margin: the mean's lower end lies above minus the "
+        "margin (Pass), its upper end below that (Fail), or neither (Undecided).",
     ),
     (
         "Verdict",

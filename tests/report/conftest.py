@@ -176,7 +176,7 @@ def compared(
             status="pass",
             because="no worse than the margin allows",
             **common,
-            **around(sum(row.value or 0 for row in found) / len(found), 0.006),
+            **around(sum(row.value or 0 for row in found) / len(found), 0.006) | {"p_adjusted": None},
         )
         rows += [mean, *found]
         if len(kinds) > 2:
@@ -184,7 +184,7 @@ def compared(
     return [row.model_dump() for row in rows]
 
 
-def around(value: float, std: float) -> dict[str, float]:
+def around(value: float, std: float) -> dict[str, float | None]:
     p = 0.0005 if abs(value) > 3 * std else 0.4
     return {
         "value": value + 0.001,

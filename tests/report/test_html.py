@@ -72,7 +72,9 @@ def test_models_compared_have_their_own_section(make_audit: Callable[..., Report
     said = Page(section).text
     assert "lab-weak is worse than lab-strong" in said and "over 15 scenarios" in said
     assert "1 scenario could not be compared" in said and "nobody labelled it" in said
-    assert "No worse? no worse than the margin allows" in said and "margin 0.05" in said
+    assert (
+        "Not worse by more than 0.05 nats? no worse than the margin allows" in said and "margin 0.05" in said
+    )
     for row in report.tables[TABLE]:
         assert row["scenario"] is None or row["scenario"] in said
     marks = [a for t, a in Page(section).elements if t == "path" and str(a.get("class")).startswith("dot m")]

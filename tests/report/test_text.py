@@ -40,7 +40,7 @@ def test_models_compared_are_a_sentence_each(make_audit: Callable[..., Report]):
     text = " ".join(printed(make_audit(16, 2), 200).split())
     assert "lab-weak is worse than lab-strong: its EMI is 0." in text
     assert "nats lower [−0." in text and "Clearly better in 0, clearly worse in" in text
-    assert "✓ No worse: pass (margin 0.05)." in text
+    assert "Not worse by more than 0.05 nats: ✓ pass" in text
     many = make_audit(4, 4)
     rows = many.tables[TABLE]
     many.tables[TABLE] = rows + [{**row, "new": f"more-{row['new']}"} for row in rows]
