@@ -167,7 +167,7 @@ def non_inferiority(difference: Difference, margin: float, *, level: float = 0.9
     }[status]
     side, end = ("at most", high) if status == "fail" else ("at least", low)
     because = (
-        f"new less current {d.corrected:+.3f} nats, {side} {end:+.3f} with {level:.0%} confidence, "
+        f"new less current {d.corrected:+.3f} nats, {side} {end:+.3f} with {100 * level:g}% confidence, "
         f"margin {margin:g}: {why}"
     )
     return NonInferiority(status, because, d, margin, low, level, p_value)

@@ -20,6 +20,7 @@ from scipy import stats
 from actors.cluster import connect
 from auditor import reducer
 from auditor.agreement import correlations
+from auditor.compared import NOTHING, TABLE, compare_models
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
 from auditor.encoders.texts import TextEncoder
@@ -357,6 +358,18 @@ def _report(
         for m in models
         for s in scenarios
     ]
+    compared = compare_models(
+        sets,
+        [s.name for s in scenarios],
+        models,
+        config.current,
+        margin=config.comparison.margin,
+        level=config.interval_level,
+        seed=config.seed,
+    )
+    missing = {} if images is not None else {"divergences.image": _no_images(config)}
+    if len(models) > 1 and not compared:
+        missing["comparison"] = NOTHING
     scores = {key: t.scores for key, t in told.items() if len(t.scores)}
     verdict = overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"})
     naive = sum(s.naive_timestamps for s in scenarios)
@@ -382,9 +395,10 @@ def _report(
             thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
         ),
         scenarios=rows,
+        tables={TABLE: [row.model_dump() for row in compared]} if compared else {},
         correlations=correlations(rows, {(s, m): v for (s, m), v in scores.items()}, config.seed),
         quarantine=quarantine.counts(),
-        missing={"divergences.image": _no_images(config)} if images is None else {},
+        missing=missing,
         verdict=verdict,
         notes=[
             _level(config.critic),

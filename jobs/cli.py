@@ -170,6 +170,34 @@ def report(
     _finish(_in(out, lambda: job(out, run)), out, json)
 
 
+@app.command()
+def compare(
+    out: Annotated[Path, typer.Argument(help="Folder of a finished audit of two or more models.")],
+    new: Annotated[str, typer.Option(help="Name of the new model.")],
+    margin: Annotated[float, typer.Option(help="EMI (nats) that one is ready to lose, set before looking.")],
+    current: Annotated[
+        str | None, typer.Option(help="Name of the model in use (default: the audit's comparison.current).")
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="One scenario (default: the mean over all, in-distribution too).")
+    ] = None,
+    level: Annotated[float, typer.Option(help="One-sided confidence of the verdict.")] = 0.95,
+) -> None:
+    """Is the new model no worse than the current one by more than a margin? From a finished audit's report.
+
+    Pass (0): it is not worse by the margin, with that confidence. Fail (1): it is worse by more. Undecided
+    (4): the records do not tell. Nothing is computed anew but the verdict.
+
+    Example: auditor compare out --new lab-weak --current lab-strong --margin 0.05
+    """
+    from auditor.verdict import EXIT_CODES
+    from jobs.compare import compare as job
+
+    verdict = job(out, new, current, margin=margin, scenario=scenario, level=level)
+    print(f"{verdict.status}: {verdict.because}")
+    raise typer.Exit(EXIT_CODES[verdict.status])
+
+
 def _finish(report: Report, out: Path, json: bool) -> None:
     """Say what was found, and end with the verdict's exit code."""
     from auditor.report import summary

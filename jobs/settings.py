@@ -140,5 +140,7 @@ def _keys(model: type[BaseModel]) -> Iterator[str]:
 def config_hash(config: BaseModel) -> str:
     """Digest of all that changes a number: everything but where and how loudly the work runs."""
 
-    text = config.model_dump_json(exclude={"workers", "report", "thresholds"})
+    text = config.model_dump_json(
+        exclude={"workers": True, "report": True, "thresholds": True, "comparison": {"margin"}}
+    )
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

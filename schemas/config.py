@@ -153,6 +153,20 @@ class ThresholdsConfig(_Model):
     min_rows: int = Field(50, ge=2, description="Below this a verdict is undecided.")
 
 
+class ComparisonConfig(_Model):
+    """With two or more models: each of them against the current one."""
+
+    current: str | None = Field(
+        None, description="Name of the model that the others are compared with (default: the first)."
+    )
+    margin: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Mean EMI (nats) that a model may lose and still be no worse (null: no such verdict).",
+    )
+
+
 class WorkersConfig(_Model):
     cpu: int | Literal["auto"] = Field(
         "auto", description="Worker processes (auto: what the cluster has free)."
@@ -187,6 +201,7 @@ class AuditConfig(_Model):
     encoders: EncodersConfig = EncodersConfig()
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     critic: CriticConfig = CriticConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50, description="Rows a scenario that travel with its sketch.")
@@ -206,6 +221,20 @@ class AuditConfig(_Model):
         if len(set(names)) < len(names):
             raise ValueError("models: two models have the same name")
         return self
+
+    @model_validator(mode="after")
+    def _comparable(self) -> AuditConfig:
+        names, wanted = [m.name for m in self.models], self.comparison
+        if wanted.current is not None and wanted.current not in names:
+            raise ValueError(f"comparison.current: no model {wanted.current!r}; there is {', '.join(names)}")
+        if wanted.margin is not None and len(names) < 2:
+            raise ValueError("comparison.margin: a comparison needs two or more models")
+        return self
+
+    @property
+    def current(self) -> str:
+        """The model that the others are compared with."""
+        return self.comparison.current or self.models[0].name
 
 
 class BaselineConfig(_Model):

@@ -161,6 +161,31 @@ class Correlation(_Model):
     ceiling: float | None = Field(None, description="Split-half ceiling of the truth it is held against.")
 
 
+class ComparedRow(_Model):
+    """A row of the table `Models compared`: EMI of a model less EMI of the current one, in nats."""
+
+    new: str
+    current: str
+    scenario: str | None = Field(description="Null: the mean over the scenarios that have a value.")
+    value: float | None = Field(None, description="As estimated; null where `reason` says why.")
+    corrected: float | None = Field(
+        None, description="Less the bootstrap's bias: what the interval is centred on."
+    )
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float
+    p_value: float | None = Field(None, description="Two-sided, of no difference.")
+    p_adjusted: float | None = Field(None, description="Holm-adjusted over the scenarios of the pair.")
+    blocks: int = Field(description="Hash blocks with rows.")
+    n_new: int | None = Field(None, description="Rows with a query, an answer of `new` and a reference.")
+    n_current: int | None = None
+    margin: float | None = Field(None, description="What the mean may lose (comparison.margin), nats.")
+    status: Status | None = Field(None, description="Of the mean: no worse than the margin allows?")
+    because: str | None = None
+    reason: str | None = None
+
+
 class Report(_Model):
     schema_version: int = SCHEMA_VERSION
     run: Run

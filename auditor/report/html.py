@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditor import __version__
+from auditor.compared import TABLE
 from auditor.report import numbers, views, words
 from auditor.report.legend import legend
 from auditor.report.plots.forest import forest
@@ -42,6 +43,8 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
         "facts": views.facts(report),
         "config": json.dumps(report.run.config, indent=2, ensure_ascii=False),
         "table": views.table(rows, names),
+        "compared": views.compared(report, names),
+        "tables": {name: found for name, found in report.tables.items() if name != TABLE},
         "timelines": [
             (names.model_names[model], timeline(found, thresholds.get("p_value"), thresholds.get("emid")))
             for model in names.models
@@ -87,6 +90,7 @@ def _environment() -> Environment:
         "ORDER": words.STATUS_ORDER,
         "MODALITY": words.MODALITY,
         "GLOSSARY": words.GLOSSARY,
+        "COMPARED": views.COMPARED,
         "plural": numbers.plural,
         "mark": lambda shape: mark(shape, 0, 0, "dot"),
     }

@@ -23,6 +23,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference: with its sign, unless it is shown as 0."""
+    return ("+" if value is not None and value >= 0.5 * 10**-digits else "") + number(value, digits)
+
+
 def interval(value: Interval | None, digits: int = 3) -> str:
     return "" if value is None else f"[{number(value[0], digits)}, {number(value[1], digits)}]"
 

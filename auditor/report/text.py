@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from auditor.compared import pairs
 from auditor.report import words
 from auditor.report.numbers import count, interval, number, plural
 from schemas.report import Report, Row, Status
@@ -15,10 +16,13 @@ from schemas.report import Report, Row, Status
 STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "undecided": "cyan"}
 MOST = 30
 """Rows printed; the reports hold all of them."""
+MOST_COMPARED = 4
+"""Models held against the current one that are printed."""
 
 
 def summary(report: Report) -> RenderableType:
-    """The verdict, a table of the results (the worst first where there are many), and what is missing."""
+    """The verdict, a table of the results (the worst first where there are many), how models compare, and
+    what is missing."""
     status = report.verdict.status
     parts: list[RenderableType] = [
         Text.assemble(
@@ -32,6 +36,7 @@ def summary(report: Report) -> RenderableType:
         parts.append(_table(rows))
     if len(rows) > MOST:
         parts.append(Text(f"and {plural(len(rows) - MOST, 'more result')} in the reports", style="dim"))
+    parts += _compared(report)
     remarks = _remarks(report, rows)
     if remarks:
         parts.append(Text("\n".join(remarks), style="dim"))
@@ -69,6 +74,24 @@ def _table(rows: Sequence[Row]) -> Table:
             *cells, Text(f"{words.STATUS_SIGN[status]} {words.STATUS[status]}", style=STYLE[status])
         )
     return table
+
+
+def _compared(report: Report) -> list[RenderableType]:
+    """A sentence a model, with the verdict where a margin was set."""
+    found = pairs(report)
+    parts: list[RenderableType] = []
+    for pair in found[:MOST_COMPARED]:
+        told = Text(_clean(words.compared(pair)))
+        if (status := pair.mean.status) is not None:
+            said = f"{words.STATUS_SIGN[status]} {words.STATUS[status].lower()}"
+            told.append(f" Not worse by more than {pair.mean.margin:g} nats: ").append(
+                said, style=STYLE[status]
+            )
+        parts.append(told)
+    if len(found) > MOST_COMPARED:
+        more = plural(len(found) - MOST_COMPARED, "more model")
+        parts.append(Text(f"and {more} compared in the reports", style="dim"))
+    return parts
 
 
 def _bound(row: Row, form: str) -> str:

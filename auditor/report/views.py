@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from auditor.compared import Pair, pairs
 from auditor.report import words
 from auditor.report.legend import Legend
-from auditor.report.numbers import count, interval, number, p_value, percent, plural
+from auditor.report.numbers import count, interval, number, p_value, percent, plural, signed
+from auditor.report.plots.differences import differences
+from auditor.report.plots.forest import Forest
 from auditor.report.plots.scatter import scatter
-from schemas.report import Bound, Divergence, Example, Report, Row, Status
+from schemas.report import Bound, ComparedRow, Divergence, Example, Report, Row, Status
 
 
 class Tile(NamedTuple):
@@ -202,6 +205,76 @@ def _bound(bound: Bound | None) -> Cell:
     if bound.complete:
         return Cell(number(bound.value), interval(bound.interval), repr(bound.value))
     return Cell(number(bound.value) + "*", "incomplete", repr(bound.value), "only " + ", ".join(bound.terms))
+
+
+# Models against the current one
+
+
+class ComparedLine(NamedTuple):
+    name: str
+    full: str
+    cells: list[Cell]
+    why: str
+    """Why it was left out, or has no interval."""
+
+
+class ComparedPair(NamedTuple):
+    pair: Pair
+    colour: str
+    sentence: str
+    hint: str
+    plot: Forest | None
+    lines: list[ComparedLine]
+    """The mean, then the scenarios."""
+
+
+COMPARED = ("Difference", "Corrected", "Std", "p", "Adjusted p", "Blocks", "Rows")
+"""Columns of a pair's table."""
+
+
+def compared(report: Report, names: Legend) -> list[ComparedPair]:
+    """Empty where no two models were compared."""
+    found = []
+    for pair in pairs(report):
+        apart = sum(row.n_new != row.n_current for row in pair.measured)
+        hint = (
+            f"In {plural(apart, 'scenario')} the two do not have equally many rows: they differ in these too."
+        )
+        found.append(
+            ComparedPair(
+                pair,
+                names.models.get(pair.mean.new, "m7"),
+                words.compared(pair),
+                hint if apart else "",
+                differences(pair, names),
+                [_compared(row, names) for row in (pair.mean, *pair.scenarios)],
+            )
+        )
+    return found
+
+
+def _compared(row: ComparedRow, names: Legend) -> ComparedLine:
+    limits = None if row.low is None or row.high is None else (row.low, row.high)
+    rows = count(row.n_new)
+    if row.n_new != row.n_current:
+        rows += f" against {count(row.n_current)}"
+    cells = [
+        Cell(signed(row.value), sort=_sort(row.value)),
+        Cell(signed(row.corrected), interval(limits), _sort(row.corrected)),
+        Cell(number(row.std), sort=_sort(row.std)),
+        Cell(p_value(row.p_value), sort=_sort(row.p_value)),
+        Cell(p_value(row.p_adjusted), sort=_sort(row.p_adjusted)),
+        Cell(count(row.blocks), sort=_sort(row.blocks)),
+        Cell(rows, sort=_sort(row.n_new)),
+    ]
+    if row.scenario is None:
+        return ComparedLine("Mean", "The mean over the scenarios", cells, row.reason or "")
+    name = names.scenario_names.get(row.scenario, row.scenario)
+    return ComparedLine(name, row.scenario, cells, row.reason or "")
+
+
+def _sort(value: float | None) -> str:
+    return "" if value is None else repr(value)
 
 
 # Scatter plots with what is said of them

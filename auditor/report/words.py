@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from auditor.compared import Pair
+from auditor.report.numbers import interval, number, plural, signed
 from schemas.record import Reason
 
 STATUS = {"pass": "Pass", "warn": "Warning", "fail": "Fail", "undecided": "Undecided"}
@@ -45,6 +47,7 @@ MEASURE = {
     "mi_reference": "I(X; reference)",
     "scaled": "Scaled bound",
     "partial": "Partial bound",
+    "comparison": "Models compared",
 }
 
 QUARANTINE = {
@@ -114,11 +117,43 @@ GLOSSARY = (
         "shift, not that it is large.",
     ),
     (
+        "Models compared",
+        "EMI of a model minus EMI of the current one on the same records, so that what makes a question "
+        "hard for both cancels. The interval is centred on the corrected difference (the estimate less the "
+        "bootstrap's bias) and speaks of other records like these, not of another training of the critic. "
+        "Clearly better or worse: the p-value, adjusted over the scenarios of the pair, is at most 1 minus "
+        "the interval's level. Not worse by more than a margin: the mean's lower end lies above minus the "
+        "margin (Pass), its upper end below that (Fail), or neither (Undecided).",
+    ),
+    (
         "Verdict",
         "Pass, warning, fail, or undecided where the rows are too few to say. The sentence beside it "
         "says why.",
     ),
 )
+
+
+def compared(pair: Pair) -> str:
+    """Which of two models is better, by how much, and in how many scenarios that is clear."""
+    mean, n = pair.mean, len(pair.measured)
+    new, current = mean.new, mean.current
+    if mean.value is None:
+        return f"{new} cannot be compared with {current}: {mean.reason}."
+    over = f"the mean over {plural(n, 'scenario')}"
+    if mean.corrected is None or mean.low is None or mean.high is None:
+        said = (
+            f"Whether {new} or {current} is better cannot be told: EMI differs by {signed(mean.value)} nats"
+        )
+        return f"{said} on {over}; {mean.reason}."
+    between = interval((mean.low, mean.high))
+    if mean.low <= 0 <= mean.high:
+        said = f"No difference between {new} and {current} is shown: {signed(mean.corrected)} nats of EMI"
+    else:
+        better, more = ("better", "higher") if mean.low > 0 else ("worse", "lower")
+        said = f"{new} is {better} than {current}: its EMI is {number(abs(mean.corrected))} nats {more}"
+    told = f"{said} {between} on {over}. Clearly better in {pair.better}, clearly worse in {pair.worse}."
+    left = len(pair.scenarios) - n
+    return told + (f" {plural(left, 'scenario')} could not be compared." if left else "")
 
 
 def quarantine_sentence(reason: str) -> str:

@@ -66,6 +66,9 @@ def test_set_reaches_keys_list_items_and_short_forms(file: Path) -> None:
         (GOOD + "seed: 3\n", ["seed.x=1"], "holds a value"),
         (GOOD, ["models=[a, a]"], "same name"),
         (GOOD, ["models.0.samples=3"], "temperature"),
+        (GOOD, ["comparison.current=three"], "comparison.current: no model 'three'; there is one, two"),
+        (GOOD, ["comparison.margin=-1"], "comparison.margin"),
+        (GOOD, ["models=[a]", "comparison.margin=0.1"], "needs two or more models"),
         ("data: {}\nmodels: [a]", [], "data.id is missing"),
         ("data: {reader: llavabench}\nmodels: [a]", [], "data.root is missing"),
         ("[1, 2]", [], "a config is a mapping"),
@@ -92,5 +95,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_hash_is_of_what_changes_numbers(file: Path) -> None:
     base = config_hash(load_config(AuditConfig, file))
     assert config_hash(load_config(AuditConfig, file, ["workers.cpu=3", "report.examples=0"])) == base
+    assert config_hash(load_config(AuditConfig, file, ["comparison.margin=0.1"])) == base
+    assert config_hash(load_config(AuditConfig, file, ["comparison.current=two"])) != base
     assert config_hash(load_config(AuditConfig, file, ["seed=1"])) != base
     assert config_hash(load_config(AuditConfig, file, ["shards.embed=7"])) != base

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.compared import TABLE
 from auditor.report import write_reports
 from auditor.report.html import html
 from auditor.report.words import GLOSSARY, QUARANTINE, short_names
@@ -61,6 +62,37 @@ def test_audits_of_every_size(make_audit: Callable[..., Report], scenarios: int,
     # one mark in the forest for each result under a shift
     marks = [a for t, a in page.elements if t == "path" and str(a.get("class")).startswith("dot m")]
     assert len(marks) >= sum(row.family != "id" for row in report.scenarios)
+
+
+def test_models_compared_have_their_own_section(make_audit: Callable[..., Report]):
+    report = make_audit(16, 2)
+    text = html(report)
+    page = Page(text)
+    (section,) = re.findall(r'<section id="compared">(.*?)</section>', text, re.S)
+    said = Page(section).text
+    assert "lab-weak is worse than lab-strong" in said and "over 15 scenarios" in said
+    assert "1 scenario could not be compared" in said and "nobody labelled it" in said
+    assert (
+        "Not worse by more than 0.05 nats? no worse than the margin allows" in said and "margin 0.05" in said
+    )
+    for row in report.tables[TABLE]:
+        assert row["scenario"] is None or row["scenario"] in said
+    marks = [a for t, a in Page(section).elements if t == "path" and str(a.get("class")).startswith("dot m")]
+    assert len(marks) == 1 + 15  # the mean and each scenario that was measured
+    assert page.text.count("Why missing") == 1  # and not among the other tables again
+    assert "Table 2: EMI and accuracy" in page.text
+    assert 'id="compared"' not in html(make_audit(3, 1))
+
+
+def test_many_models_compared_are_folded(make_audit: Callable[..., Report]):
+    report = make_audit(61, 4)
+    rows = list(report.tables[TABLE])
+    report.tables[TABLE] += [
+        {**row, "new": f"more-{i}"} for i in range(5) for row in rows if row["new"] == "lab-weak"
+    ]
+    (section,) = re.findall(r'<section id="compared">(.*?)</section>', html(report), re.S)
+    assert section.count('<details class="card" open>') == 3 and section.count('<details class="card">') == 5
+    assert "36 more scenarios" in Page(section).text
 
 
 @pytest.mark.parametrize("windows", [1, 2, 100])
@@ -136,7 +168,15 @@ def hostile(report: Report) -> tuple[Report, list[Example]]:
             "run": run,
             "scenarios": [rename(row, i) for i, row in enumerate(report.scenarios)],
             "windows": [rename(row, i) for i, row in enumerate(report.windows)],
-            "tables": {HOSTILE: [{HOSTILE: HOSTILE}]},
+            "tables": {HOSTILE: [{HOSTILE: HOSTILE}]}
+            | {
+                TABLE: [
+                    content
+                    | {name: HOSTILE for name in ("new", "current", "because", "reason")}
+                    | {"scenario": content["scenario"] and f"{HOSTILE}{i}"}
+                    for i, content in enumerate(report.tables.get(TABLE, []))
+                ]
+            },
             "quarantine": {HOSTILE: 1},
             "notes": [HOSTILE],
             "missing": {HOSTILE: HOSTILE},

@@ -35,7 +35,7 @@ def forest(rows: Sequence[Row], threshold: float | None, legend: Legend) -> Fore
         by_scenario.setdefault(row.scenario, []).append(row)
     ordered = sorted(by_scenario.values(), key=lambda group_: -max(row.emid or 0.0 for row in group_))
     values = [v for row in shown for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
-    left = 30.0 + 7.0 * max(len(_cut(legend.name(row))) for row in shown)
+    left = room([legend.name(row) for row in shown])
     axis = axis_over(
         [*values, *([threshold] if threshold is not None else [])], left, WIDTH - RIGHT, zero=True
     )
@@ -49,8 +49,23 @@ def forest(rows: Sequence[Row], threshold: float | None, legend: Legend) -> Fore
 
 def _draw(scenarios: Sequence[Sequence[Row]], axis: Axis, threshold: float | None, legend: Legend) -> Markup:
     heights = [max(22.0, 9.0 * len(rows) + 9.0) for rows in scenarios]
+    names = [(legend.name(rows[0]), rows[0].scenario) for rows in scenarios]
+    parts, centres, bottom = frame(axis, names, heights, "EMID (nats): relevance lost")
+    for rows, centre in zip(scenarios, centres, strict=True):
+        for j, row in enumerate(rows):
+            parts.append(_estimate(row, axis, centre + 9.0 * (j - (len(rows) - 1) / 2), legend))
+    if threshold is not None:
+        parts += limit(axis, threshold, f"threshold {tick_label(threshold)}", bottom)
+    return drawing(WIDTH, bottom + BOTTOM, f"EMID with intervals of {len(scenarios)} scenarios", group(parts))
+
+
+def frame(
+    axis: Axis, names: Sequence[tuple[str, str]], heights: Sequence[float], caption: str
+) -> tuple[list[Markup], list[float], float]:
+    """Bands, grid and names (as shown, in full) of lines of these heights; the lines' centres; their end."""
     bottom = TOP + sum(heights)
     edges = [TOP + sum(heights[:i]) for i in range(len(heights))]
+    centres = [top + height / 2 for top, height in zip(edges, heights, strict=True)]
     parts = [
         el("rect", x=0, y=top, width=WIDTH, height=height, class_="band")
         for top, height in list(zip(edges, heights, strict=True))[::2]
@@ -60,20 +75,24 @@ def _draw(scenarios: Sequence[Sequence[Row]], axis: Axis, threshold: float | Non
             line(axis(value), TOP, axis(value), bottom, "zero" if abs(value) < 1e-12 else "grid"),
             text(axis(value), bottom + 17, tick_label(value)),
         ]
-    for rows, height, top in zip(scenarios, heights, edges, strict=True):
-        name = legend.name(rows[0])
-        label = text(axis.start - 12, top + height / 2 + 4, _cut(name), "label", "end")
-        parts.append(el("g", el("title", rows[0].scenario), label))
-        for j, row in enumerate(rows):
-            y = top + height / 2 + 9.0 * (j - (len(rows) - 1) / 2)
-            parts.append(_estimate(row, axis, y, legend))
-    if threshold is not None:
-        parts += [
-            line(axis(threshold), TOP - 6, axis(threshold), bottom, "threshold"),
-            text(axis(threshold), TOP - 11, f"threshold {tick_label(threshold)}", "threshold-label"),
-        ]
-    parts.append(text((axis.start + axis.end) / 2, bottom + 35, "EMID (nats): relevance lost", "axis"))
-    return drawing(WIDTH, bottom + BOTTOM, f"EMID with intervals of {len(scenarios)} scenarios", group(parts))
+    for (name, full), centre in zip(names, centres, strict=True):
+        label = text(axis.start - 12, centre + 4, _cut(name), "label", "end")
+        parts.append(el("g", el("title", full), label))
+    parts.append(text((axis.start + axis.end) / 2, bottom + 35, caption, "axis"))
+    return parts, centres, bottom
+
+
+def limit(axis: Axis, value: float, label: str, bottom: float) -> list[Markup]:
+    """A dashed line across all, with what it stands for."""
+    return [
+        line(axis(value), TOP - 6, axis(value), bottom, "threshold"),
+        text(axis(value), TOP - 11, label, "threshold-label"),
+    ]
+
+
+def room(names: Sequence[str]) -> float:
+    """Pixels that the longest name takes, as it is shown."""
+    return 30.0 + 7.0 * max(len(_cut(name)) for name in names)
 
 
 def _estimate(row: Row, axis: Axis, y: float, legend: Legend) -> Markup:
