@@ -35,8 +35,6 @@ FORMS = (
     "sound",
     "sound_label_free",
 )
-SYMBOLS = 8
-"""Cells of the response codebook: log 8 is the most that an answer's entropy can be in the sound forms."""
 LEAST_SHARED = 30
 """Fewer shared base ids than this (or than half of a side) are not a pairing."""
 
@@ -276,9 +274,9 @@ def answer_terms(
     )
 
 
-def answer_codebook(sets: Sequence[SketchSet], seed: int) -> NDArray[np.float32] | None:
-    """(K, d) centroids of the sampled answers and references of `sets`: one codebook for a whole run, so that
-    cells mean the same in every scenario and model. None where there is none of either."""
+def answer_codebook(sets: Sequence[SketchSet], symbols: int, seed: int) -> NDArray[np.float32] | None:
+    """(K, d) centroids, K at most `symbols`, of the sampled answers and references of `sets`: one codebook
+    for a whole run, so that cells mean the same everywhere. None where there is none of either."""
     rows = [
         each.sample.rows[name][each.sample.rows["has"][:, CONTENTS.index(name)] > 0]
         for each in sets
@@ -286,7 +284,7 @@ def answer_codebook(sets: Sequence[SketchSet], seed: int) -> NDArray[np.float32]
         if name in each.sample.rows
     ]
     every = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
-    return learn_codebook(every, SYMBOLS, seed) if len(every) else None
+    return learn_codebook(every, symbols, seed) if len(every) else None
 
 
 def _answers(rows: SketchSet, codebook: NDArray[np.float32]) -> Entropy | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.embeddings import EmbeddingStore
+from auditor.entropies import LEAST_CELL_SAMPLES
 from auditor.responses import ResponseStore
 from auditor.shards import (
     ContentItem,
@@ -99,6 +100,23 @@ def log_probabilities(
         (record.base_id, answer.logprobs)
         for record, answer in zip(records, _generated(records, generated), strict=True)
         if answer.error is None
+    ]
+
+
+def answer_items(given: Sequence[str]) -> Iterator[ContentItem]:
+    """What is embedded of a record's answers: the first, and where there are enough for an entropy all."""
+    kept = given if len(given) >= LEAST_CELL_SAMPLES else given[:1]
+    return (text_item(text) for text in kept if text.strip())
+
+
+def sampled_keys(
+    records: Sequence[Record], responses: Sequence[tuple[str, ...]]
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Base id and keys of the answers of each record that has enough of them for an entropy."""
+    return [
+        (record.base_id, tuple(text_key(text) for text in texts if text.strip()))
+        for record, texts in zip(records, responses, strict=True)
+        if len(texts) >= LEAST_CELL_SAMPLES
     ]
 
 

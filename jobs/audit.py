@@ -21,10 +21,18 @@ from actors.cluster import connect
 from auditor import reducer
 from auditor.agreement import correlations
 from auditor.compared import NOTHING, TABLE, compare_models
+from auditor.embeddings import EmbeddingStore
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
 from auditor.encoders.texts import TextEncoder
-from auditor.entropies import Known, entropy_shift, from_log_probabilities, upper_entropy
+from auditor.entropies import (
+    EntropyShift,
+    Known,
+    QueryEntropies,
+    entropy_shift,
+    from_log_probabilities,
+    upper_entropy,
+)
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
 from auditor.lab.truth import graded_score, truth_of
@@ -36,6 +44,7 @@ from auditor.report import write_reports
 from auditor.responses import ResponseStore
 from auditor.rows import (
     RowKeys,
+    answer_items,
     answers,
     descriptors,
     embedded,
@@ -45,12 +54,14 @@ from auditor.rows import (
     means,
     prompt,
     row_keys,
+    sampled_keys,
     unanswered,
     usable,
 )
 from auditor.rundir import RunDir
+from auditor.sampled import query_entropies
 from auditor.scenarios import Scenario, gather, media_policy, sources
-from auditor.shards import ContentItem, text_item
+from auditor.shards import ContentItem
 from auditor.sketching import SketchSet
 from auditor.store import Store
 from auditor.verdict import overall, scenario_verdict
@@ -88,6 +99,8 @@ class Told:
     """Graded scores of the answers whose truth is known."""
     log_probabilities: list[tuple[str, tuple[float, ...]]]
     """Base id and log-probabilities of the sampled answers, where they were sampled."""
+    samples: list[tuple[str, tuple[str, ...]]]
+    """Base id and keys of the answers, where a record has several."""
 
 
 def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
@@ -185,14 +198,13 @@ def _embedded_images(at: Workplace, config: AuditConfig, scenarios: Sequence[Sce
 
 
 def _texts(scenarios: Sequence[Scenario], stores: dict[str, ResponseStore | None]) -> Iterator[ContentItem]:
-    """Queries and references, then each model's answers (of several samples, the first)."""
+    """Queries and references, then each model's answers (see `answer_items`)."""
     yield from input_texts(_records(scenarios))
     for model, store in stores.items():
         for scenario in scenarios:
             for batch in scenario.batches():
                 for given in answers(batch, model, store):
-                    if given and given[0].strip():
-                        yield text_item(given[0])
+                    yield from answer_items(given)
 
 
 # The partition of a natural pool.
@@ -276,6 +288,7 @@ def _rows(
             facts: dict[str, int] = {}
             scores: list[float] = []
             logs: list[tuple[str, tuple[float, ...]]] = []
+            samples: list[tuple[str, tuple[str, ...]]] = []
             for batch in scenario.batches():
                 given = answers(batch, model, store)
                 if store is not None:
@@ -289,10 +302,11 @@ def _rows(
                 for name, value in descriptors(batch, given).items():
                     facts[name] = facts.get(name, 0) + value
                 scores += _scores(batch, given)
+                samples += sampled_keys(batch, given)
                 if store is not None and model in sampled:
                     logs += log_probabilities(batch, store)
             inputs_told = True
-            told[scenario.name, model] = Told(keys, facts, np.array(scores), logs)
+            told[scenario.name, model] = Told(keys, facts, np.array(scores), logs, samples)
     return quarantine, told
 
 
@@ -350,7 +364,8 @@ def _report(
     answers_of_p = [sets[first.name, m] for m in models if (first.name, m) in sets]
     shared_terms = Shared(
         first.name,
-        reducer.answer_codebook(answers_of_p, config.seed),
+        reducer.answer_codebook(answers_of_p, config.bounds.symbols, config.seed),
+        texts.open(),
         [CLUB.load(paths[0]) for paths in trained.paths],
     )
     rows = [
@@ -473,6 +488,7 @@ class Shared:
     first: str
     """Name of the in-distribution scenario."""
     codebook: NDArray[np.float32] | None
+    texts: EmbeddingStore
     critics: list[CLUB]
 
 
@@ -504,7 +520,7 @@ def _row(
     divergences, missing = measured or ({}, {})
     missing = dict(missing)
     is_id = scenario.name == first
-    known = Known() if is_id else _entropies(config, model, told[first, model], told[key])
+    known = Known() if is_id else _entropies(config, model, told[first, model], told[key], shared)
     answered = reducer.answer_terms(p, q, shared.codebook, known)
     joint = divergences["joint"].value if "joint" in divergences else None
     d_x = reducer.input_divergence(p, q, seed=config.seed) if joint is None and not is_id else joint
@@ -566,19 +582,28 @@ def _row(
     )
 
 
-def _entropies(config: AuditConfig, model: str, p: Told, q: Told) -> Known:
-    """Entropies from the log-probabilities of sampled answers; nothing where they were not sampled."""
+def _entropies(config: AuditConfig, model: str, p: Told, q: Told, shared: Shared) -> Known:
+    """Entropies as given, from the log-probabilities of sampled answers, and from the cells of several
+    answers a query; nothing where there are none of these."""
     settings = next(m for m in config.models if m.name == model)
-    if settings.generator is None:
-        return Known()
-    sides = [
-        from_log_probabilities([logs for _, logs in of], [base for base, _ in of], settings.temperature)
-        for of in (p.log_probabilities, q.log_probabilities, p.log_probabilities + q.log_probabilities)
-    ]
-    return Known(
-        text=upper_entropy(sides[2]),
-        text_shift=entropy_shift(sides[0], sides[1], level=config.interval_level, seed=config.seed),
-    )
+    known = Known(given_reference=config.bounds.entropy_reference, given_model=config.bounds.entropy_model)
+
+    def shift(of_p: QueryEntropies, of_q: QueryEntropies) -> EntropyShift:
+        return entropy_shift(of_p, of_q, level=config.interval_level, seed=config.seed)
+
+    if settings.generator is not None:
+        logs = [
+            from_log_probabilities([v for _, v in of], [base for base, _ in of], settings.temperature)
+            for of in (p.log_probabilities, q.log_probabilities, p.log_probabilities + q.log_probabilities)
+        ]
+        known = replace(known, text=upper_entropy(logs[2]), text_shift=shift(*logs[:2]))
+    if shared.codebook is not None and p.samples and q.samples:
+        cells = [
+            query_entropies(of, shared.texts, shared.codebook)
+            for of in (p.samples, q.samples, p.samples + q.samples)
+        ]
+        known = replace(known, cells=upper_entropy(cells[2]), cells_shift=shift(*cells[:2]))
+    return known
 
 
 def _accuracy(scores: NDArray[np.float64], level: float) -> tuple[float | None, tuple[float, float] | None]:

@@ -119,7 +119,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             model,
             no_critic,
             tuple(CLUB.load(paths[0]) for paths in critics),
-            reducer.answer_codebook([baseline.sketches], config.seed),
+            reducer.answer_codebook([baseline.sketches], config.bounds.symbols, config.seed),
         )
         began, rows = time.monotonic(), list[Row]()
         for t in told:
@@ -231,7 +231,9 @@ class _Judge:
             self.seed(told.window.name, "emi"),
             self.config.interval_level,
         )
-        answered = reducer.answer_terms(p, rows, self.codebook, Known())
+        given = self.config.bounds
+        known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
+        answered = reducer.answer_terms(p, rows, self.codebook, known)
         d_x = reducer.input_divergence(p, rows, seed=self.seed(told.window.name, "joint"))
         bounds, lacking = reducer.bounds(divergences, d_x, answered)
         missing |= lacking

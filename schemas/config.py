@@ -167,6 +167,20 @@ class ComparisonConfig(_Model):
     )
 
 
+class BoundsConfig(_Model):
+    """What the bounds with an entropy are made with."""
+
+    symbols: int = Field(
+        8, ge=2, le=4096, description="Cells of the response codebook: answers' entropy is at most its log."
+    )
+    entropy_reference: float | None = Field(
+        None, ge=0, description="H of a reference given its query (nats), where it is known."
+    )
+    entropy_model: float | None = Field(
+        None, ge=0, description="H of an answer given its query (nats), where it is known."
+    )
+
+
 class WorkersConfig(_Model):
     cpu: int | Literal["auto"] = Field(
         "auto", description="Worker processes (auto: what the cluster has free)."
@@ -202,6 +216,7 @@ class AuditConfig(_Model):
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     critic: CriticConfig = CriticConfig()
     comparison: ComparisonConfig = ComparisonConfig()
+    bounds: BoundsConfig = BoundsConfig()
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50, description="Rows a scenario that travel with its sketch.")
@@ -261,6 +276,7 @@ class DriftConfig(_Model):
     model: str | None = None
     window: str | None = Field(None, description="Length of a window, e.g. 1d, 6h, 30m.")
     window_rows: int | None = Field(None, ge=2, description="Rows of a window.")
+    bounds: BoundsConfig = BoundsConfig()
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50)

@@ -149,13 +149,13 @@ def test_the_inputs_divergence_is_of_both_modalities_or_of_the_one_there_is(crit
 
 def test_answers_on_one_codebook(critic: CLUB) -> None:
     p, q = sketched(rows(200, 1), critic), sketched(rows(200, 2), critic)
-    book = reducer.answer_codebook([p], seed=0)
-    assert book is not None and len(book) == reducer.SYMBOLS
+    book = reducer.answer_codebook([p], 8, seed=0)
+    assert book is not None and len(book) == 8
     terms = reducer.answer_terms(p, q, book, Known())
-    assert terms.known.symbols == reducer.SYMBOLS
+    assert terms.known.symbols == 8
     assert terms.cells_p is not None and 0 <= terms.cells_p <= log(2)
     assert terms.known.answers_q is not None and terms.known.answers_q.value is not None
-    assert 0 < terms.known.answers_q.value <= log(reducer.SYMBOLS)
+    assert 0 < terms.known.answers_q.value <= log(8)
     assert reducer.cell_gap(p, book) == terms.cells_p
 
 
