@@ -161,6 +161,10 @@ class Correlation(_Model):
     ceiling: float | None = Field(None, description="Split-half ceiling of the truth it is held against.")
 
 
+WHERE = "Where the drift is"
+"""The table of the slices that have most of the drift, a row a slice (`auditor.slices`)."""
+
+
 class Report(_Model):
     schema_version: int = SCHEMA_VERSION
     run: Run
