@@ -7,7 +7,7 @@ perturbation, seed, limits) stands beside its records, and a second run with the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,6 +26,7 @@ from auditor.records import (
     load_image,
     read_many,
     read_run_records,
+    read_run_tags,
 )
 from auditor.records.sources import fingerprint
 from auditor.rundir import RunDir, digest, write_bytes
@@ -64,6 +65,10 @@ class Scenario:
     def batches(self) -> Iterator[list[Record]]:
         """The records, in lists of bounded length."""
         return read_run_records(self.path)
+
+    def tags(self, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Tags of the records with these ids, those without any left out; one pass over ids and tags."""
+        return {i: tuple(tags) for i, tags in read_run_tags(self.path) if tags and i in ids}
 
     def quarantine(self) -> Quarantine:
         return Quarantine.read(_beside(self.path, "quarantine"))

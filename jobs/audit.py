@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,9 @@ from auditor.rundir import RunDir
 from auditor.sampled import query_entropies
 from auditor.scenarios import Scenario, gather, media_policy, sources
 from auditor.shards import ContentItem
+from auditor.sketch import RowSample
 from auditor.sketching import SketchSet
+from auditor.slices import leading, moved, side, slices, table
 from auditor.store import Store
 from auditor.verdict import overall, scenario_verdict
 from jobs.pipeline import (
@@ -82,7 +85,7 @@ from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import AuditConfig, CriticConfig, ModelConfig
 from schemas.record import Record
-from schemas.report import Divergence, Example, Intervals, LabelFree, Report, Row, Run, Verdict
+from schemas.report import WHERE, Divergence, Example, Intervals, LabelFree, Report, Row, Run, Verdict
 
 MODALITIES = ("image", "text", "joint")
 COVERAGE_TEXTS = 2_000
@@ -361,6 +364,7 @@ def _report(
                 found[key] = ({**shared[0], **own[0]}, {**shared[1], **own[1]})
             bars.step("measures", len(found), total - len(models), time.monotonic() - began)
     _adjust(found)
+    where = _where(config, scenarios, sets, {key: of for key, (of, _) in found.items()}, bars)
     answers_of_p = [sets[first.name, m] for m in models if (first.name, m) in sets]
     shared_terms = Shared(
         first.name,
@@ -410,7 +414,8 @@ def _report(
             thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
         ),
         scenarios=rows,
-        tables={TABLE: [row.model_dump() for row in compared]} if compared else {},
+        tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
+        | ({WHERE: where} if where else {}),
         correlations=correlations(rows, {(s, m): v for (s, m), v in scores.items()}, config.seed),
         quarantine=quarantine.counts(),
         missing=missing,
@@ -479,6 +484,35 @@ def _adjust(found: dict[tuple[str, str], tuple[dict[str, Divergence], dict[str, 
         for key, value in zip(keys, adjusted, strict=True):
             if value is not None:
                 found[key][0][modality] = value
+
+
+def _where(
+    config: AuditConfig,
+    scenarios: Sequence[Scenario],
+    sets: dict[tuple[str, str], SketchSet],
+    found: dict[tuple[str, str], dict[str, Divergence]],
+    bars: Bars,
+) -> list[dict[str, Any]]:
+    """Slices of what moved: of the images and queries once a scenario, of the responses for each model."""
+    first, began = scenarios[0], time.monotonic()
+    todo: dict[str, dict[tuple[str | None, str], tuple[RowSample, RowSample]]] = {}
+    for (name, model), divergences in found.items():
+        for modality in moved(divergences, config.thresholds.p_value):
+            whose = model if modality == "response" else None
+            samples = sets[first.name, model].sample, sets[name, model].sample
+            todo.setdefault(name, {}).setdefault((whose, modality), samples)
+    if not todo:
+        return []
+    tags_p = first.tags({i for asked in todo.values() for p, _ in asked.values() for i in p.ids.tolist()})
+    lines: list[dict[str, Any]] = []
+    for done, scenario in enumerate((s for s in scenarios if s.name in todo), start=1):
+        asked = todo[scenario.name]
+        tags_q = scenario.tags({i for _, q in asked.values() for i in q.ids.tolist()})
+        for (whose, modality), (p, q) in asked.items():
+            of = slices(side(p, modality, tags_p), side(q, modality, tags_q), seed=config.seed)
+            lines += table(scenario.name, whose, modality, leading(of))
+        bars.step("where the drift is", done, len(todo), time.monotonic() - began)
+    return lines
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from auditor.rows import RowKeys, answers, descriptors, embedded, means, row_key
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.sketching import SketchSet
+from auditor.slices import leading, moved, side, slices, table
 from auditor.store import Store
 from auditor.verdict import overall, window_verdict, with_shares
 from auditor.windows import Splitter, Window, by_rows, by_time, gaps, one_window, timed, window_length
@@ -48,7 +50,7 @@ from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import DataConfig, DriftConfig
 from schemas.record import Record
-from schemas.report import Divergence, Example, Intervals, Report, Row, Run, Verdict
+from schemas.report import WHERE, Divergence, Example, Intervals, Report, Row, Run, Verdict
 
 MODALITIES = ("image", "text", "response")
 TRAFFIC = "traffic"
@@ -126,7 +128,8 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             bars.step("measures", len(rows), len(told), time.monotonic() - began)
             rows.append(judge.row(t, sets.get((t.window.name, model or ""))))
         bars.step("measures", len(rows), len(told), time.monotonic() - began)
-        report = _report(config, judge, told, rows, quarantine, scenario, plans, images, texts)
+        where = _where(judge, rows, {name: of for (name, _), of in sets.items()}, scenario, bars)
+        report = _report(config, judge, told, rows, where, quarantine, scenario, plans, images, texts)
         examples = list(_examples(config, told, model, at.media))
         Store(out).write_run(report, examples)
         write_reports(report, out, examples)
@@ -348,11 +351,33 @@ def _short_baseline(n: int, window: int) -> list[str]:
     ]
 
 
+def _where(
+    judge: _Judge, rows: Sequence[Row], sets: dict[str, SketchSet], traffic: Scenario, bars: Bars
+) -> list[dict[str, Any]]:
+    """Slices of what moved in each window. A baseline keeps no tags: those of the traffic's rows alone."""
+    began, p = time.monotonic(), judge.baseline.sketches.sample
+    todo = {
+        row.scenario: found
+        for row in rows
+        if (found := moved(row.divergences, judge.config.thresholds.p_value))
+    }
+    tags = traffic.tags({i for name in todo for i in sets[name].sample.ids.tolist()}) if todo else {}
+    lines: list[dict[str, Any]] = []
+    for done, (name, modalities) in enumerate(todo.items(), start=1):
+        for modality in modalities:
+            q = side(sets[name].sample, modality, tags)
+            of = slices(side(p, modality, None), q, seed=judge.seed(name, modality))
+            lines += table(name, judge.model if modality == "response" else None, modality, leading(of))
+        bars.step("where the drift is", done, len(todo), time.monotonic() - began)
+    return lines
+
+
 def _report(
     config: DriftConfig,
     judge: _Judge,
     told: Sequence[Told],
     rows: list[Row],
+    where: list[dict[str, Any]],
     quarantine: Quarantine,
     scenario: Scenario,
     plans: Plans,
@@ -403,7 +428,10 @@ def _report(
             thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
         ),
         windows=rows,
-        tables={"baseline": [{"rows": manifest.n, "model": manifest.model, **manifest.descriptors}]},
+        tables={
+            **({WHERE: where} if where else {}),
+            "baseline": [{"rows": manifest.n, "model": manifest.model, **manifest.descriptors}],
+        },
         quarantine=quarantine.counts(),
         verdict=overall({row.scenario: row.verdict for row in rows}),
         notes=notes,

@@ -186,6 +186,10 @@ class ComparedRow(_Model):
     reason: str | None = None
 
 
+WHERE = "Where the drift is"
+"""The table of the slices that have most of the drift, a row a slice (`auditor.slices`)."""
+
+
 class Report(_Model):
     schema_version: int = SCHEMA_VERSION
     run: Run

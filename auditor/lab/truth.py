@@ -32,7 +32,7 @@ _SYNONYMS: Final = {
     "round": "circle",
 }
 _WORD: Final = re.compile(r"[a-z]+|\d+")
-_TAG: Final = "truth:"
+TRUTH_TAG: Final = "truth:"
 _COUNT_REACH: Final = 2
 _DIGIT_REACH: Final = 3
 _SLOTS: Final = ("colour", "texture", "shape", "digit")
@@ -133,7 +133,7 @@ def exact(answer: str, truth: Truth) -> bool:
 
 def to_tags(truth: Truth) -> list[str]:
     """A record's tags that hold its truth, so that a store which keeps only records can still be judged."""
-    return [f"question:{truth.kind}", f"{_TAG}{truth.answer}"]
+    return [f"question:{truth.kind}", f"{TRUTH_TAG}{truth.answer}"]
 
 
 def truth_of(tags: Iterable[str] | Mapping[str, str]) -> Truth:

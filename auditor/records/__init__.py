@@ -17,6 +17,7 @@ from auditor.records.rows import Progress, Rows
 from auditor.records.writer import (
     RecordWriter,
     read_run_records,
+    read_run_tags,
     records_from_table,
     records_table,
     write_records,
@@ -37,6 +38,7 @@ __all__ = [
     "read_many",
     "read_records",
     "read_run_records",
+    "read_run_tags",
     "records_from_table",
     "records_table",
     "thumbnail",

@@ -182,13 +182,24 @@ class RecordWriter:
 def read_run_records(path: str | Path, batch: int = _BATCH) -> Iterator[list[Record]]:
     """The records that a `RecordWriter` wrote, in lists of at most `batch`. Raises `BadInput` for a file
     that is missing or is no such file."""
+    for rows in _run_batches(path, batch):
+        yield records_from_table(rows)
+
+
+def read_run_tags(path: str | Path) -> Iterator[tuple[str, list[str]]]:
+    """Id and tags of each record that a `RecordWriter` wrote; nothing else of it is read. Raises `BadInput`
+    as `read_run_records`."""
+    for rows in _run_batches(path, _BATCH, ["record_id", "tags"]):
+        yield from zip(rows["record_id"].to_pylist(), rows["tags"].to_pylist(), strict=True)
+
+
+def _run_batches(path: str | Path, batch: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     with open_source(str(path)) as stream:
         try:
             file = pq.ParquetFile(stream)
             if file.schema_arrow.names != RECORDS.names:
                 raise BadInput(f"{shown(str(path))}: not records of a run; use read_records for other files")
-            for rows in file.iter_batches(batch, use_threads=False):
-                yield records_from_table(rows)
+            yield from file.iter_batches(batch, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise BadInput(
                 f"{shown(str(path))}: damaged ({why(error)}); delete it to have it made again"

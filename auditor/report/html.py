@@ -20,7 +20,7 @@ from auditor.report.plots.forest import forest
 from auditor.report.plots.profile import profile
 from auditor.report.plots.timeline import timeline
 from auditor.report.svg import mark
-from schemas.report import Example, Report
+from schemas.report import WHERE, Example, Report
 
 
 def html(report: Report, examples: Sequence[Example] = ()) -> str:
@@ -44,7 +44,7 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
         "config": json.dumps(report.run.config, indent=2, ensure_ascii=False),
         "table": views.table(rows, names),
         "compared": views.compared(report, names),
-        "tables": {name: found for name, found in report.tables.items() if name != TABLE},
+        "tables": {name: found for name, found in report.tables.items() if name not in (TABLE, WHERE)},
         "timelines": [
             (names.model_names[model], timeline(found, thresholds.get("p_value"), thresholds.get("emid")))
             for model in names.models
@@ -53,6 +53,7 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
         "scatters": views.scatters(report, names),
         "profile": profile(report.scenarios, names),
         "forest": forest(report.scenarios, thresholds.get("emid"), names),
+        "where": views.where(report, names),
         "heat": views.heat(rows, names, thresholds.get("p_value", 0.01)),
         "bounds": views.bounds(rows, names),
         "label_free": [row for row in rows if row.label_free is not None],

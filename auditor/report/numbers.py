@@ -38,8 +38,8 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def percent(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.0f}%"
+def percent(value: float | None, digits: int = 0) -> str:
+    return NONE if value is None else f"{100 * value:.{digits}f}%".replace("-", "−")
 
 
 def count(value: int | None) -> str:

@@ -17,7 +17,8 @@ from auditor.report.numbers import count, interval, number, p_value, percent, pl
 from auditor.report.plots.differences import differences
 from auditor.report.plots.forest import Forest
 from auditor.report.plots.scatter import scatter
-from schemas.report import Bound, ComparedRow, Divergence, Example, Report, Row, Status
+from auditor.report.svg import Axis, drawing, el, line
+from schemas.report import WHERE, Bound, ComparedRow, Divergence, Example, Report, Row, Status
 
 
 class Tile(NamedTuple):
@@ -420,6 +421,70 @@ def _heat_cell(divergence: Divergence, top: float, threshold: float, head: str) 
         p is not None and p <= threshold,
         "\n".join(told),
         "" if value is None else repr(value),
+    )
+
+
+# Which slices have the drift
+
+
+class WhereLine(NamedTuple):
+    modality: str
+    kind: str
+    name: str
+    rows: int
+    of_rows: str
+    of_id_rows: str
+    of_divergence: str
+    bar: Markup
+    excess: float
+
+
+class Where(NamedTuple):
+    name: str
+    full: str
+    lines: list[WhereLine]
+
+
+NAME_CHARS = 120
+"""Characters of a slice's name that are shown: tags are data, of any length."""
+
+
+def where(report: Report, names: Legend) -> list[Where]:
+    """The slices of each scenario or window that moved, in the order of the table."""
+    found: dict[str, list[WhereLine]] = {}
+    many = len(names.models) > 1
+    for row in report.tables.get(WHERE, ()):
+        modality = words.MODALITY.get(row["modality"]) or str(row["modality"])
+        if many and row["model"] is not None:
+            modality += f" of {row['model']}"
+        name = str(row["name"])
+        found.setdefault(row["scenario"], []).append(
+            WhereLine(
+                modality,
+                row["slice"],
+                name if len(name) <= NAME_CHARS else name[: NAME_CHARS - 1] + "…",
+                row["rows"],
+                percent(row["share_of_rows"], 1),
+                percent(row["share_of_id_rows"], 1),
+                percent(row["share_of_divergence"], 1),
+                _share_bar(row["share_of_divergence"], row["share_of_rows"]),
+                row["excess"],
+            )
+        )
+    return [Where(names.scenario_names.get(s, s), s, lines) for s, lines in found.items()]
+
+
+def _share_bar(of_divergence: float, of_rows: float) -> Markup:
+    """The share of the divergence, with a line at the share of the rows."""
+    across = Axis(0.0, 1.0, 0.0, 120.0)
+    said = f"{percent(of_divergence, 1)} of the divergence, {percent(of_rows, 1)} of the rows"
+    return drawing(
+        120,
+        12,
+        said,
+        el("rect", x=0, y=1, width=120, height=10, rx=2, class_="band"),
+        el("rect", x=0, y=1, width=across(of_divergence), height=10, rx=2, class_="bar m1"),
+        line(across(of_rows), 0, across(of_rows), 12, "zero"),
     )
 
 

@@ -102,6 +102,15 @@ def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
     assert rows["blur-5"]["emid"] == pytest.approx(rows["id"]["emi"] - rows["blur-5"]["emi"], abs=1e-9)
     assert rows["id"]["accuracy"] > rows["blur-5"]["accuracy"]
 
+    # Inputs are shared out once a scenario, responses for each model.
+    lines = found[0]["tables"]["Where the drift is"]
+    moved = {(line["scenario"], line["modality"], line["model"]) for line in lines}
+    assert {("blur-5", "image", None), ("german", "text", None)} <= moved
+    assert ("blur-5", "text", None) not in moved and "truth:" not in str(lines)
+    for line in lines:
+        assert line["excess"] > 0 and (line["model"] == "weak") == (line["modality"] == "response")
+    assert "language:de" not in {line["name"] for line in lines}  # of every row: no slice of the scenario
+
     # Another batch is another arithmetic: equal to rounding.
     out = tmp_path / "out-batch"
     changed = [

@@ -15,6 +15,7 @@ from jobs.drift import drift
 from jobs.progress import Bars
 from schemas.config import BaselineConfig, DriftConfig
 from schemas.record import Image, Record
+from schemas.report import WHERE
 
 N = 120
 ENCODERS = {"image": "efficientnet-lite0", "text": "minilm"}
@@ -96,6 +97,10 @@ def poem(row):
     return f"Please write a long poem about {row['query'].lower()}"
 
 
+def contract(row):
+    return f"Summarise clause {row['record_id'][-2:]} of this rental contract for the tenant."
+
+
 @pytest.fixture(scope="module")
 def days(world, blurred):
     """Day by day: as the baseline, other questions, other images, no answers, no images, few; one undated."""
@@ -156,6 +161,38 @@ def test_only_the_images_changed(report):
     print("images", p_values(row))
     assert p_values(row)["image"] < 0.01 < min(p_values(row)["text"], p_values(row)["response"])
     assert row.verdict.because.startswith("image moved")
+    assert {line["slice"] for line in report.tables[WHERE] if line["scenario"] == row.scenario} == {
+        "cluster",
+        "record",  # nobody gave tags
+    }
+
+
+def test_where_the_drift_is(world, tmp_path):
+    """The new kind of question comes first, by its tag and as a cluster; the others' tags do not."""
+    rows = [
+        row | {"tags": ["truth:red", f"site:{i % 3}", "all", *(["new"] if i < 24 else [])]}
+        for i, row in enumerate(world[1])
+    ]
+    some = [*on(1, rows[:24], query=contract), *on(1, rows[24:])]
+    report = run(world, [*some, *on(2, rows)], tmp_path / "out", window="1d")
+    moved, quiet = report.windows
+    assert moved.divergences["text"].p_adjusted <= 0.01 < min(p_values(quiet).values())
+    lines = report.tables[WHERE]
+    print(*lines, sep="\n")
+    assert {(line["scenario"], line["modality"], line["model"]) for line in lines} == {
+        (moved.scenario, "text", None)
+    }
+    by = {kind: [line for line in lines if line["slice"] == kind] for kind in ("tag", "cluster", "record")}
+    first = by["tag"][0]
+    assert (first["name"], first["rows"], first["share_of_rows"]) == ("new", 24, 0.2)
+    assert first["share_of_divergence"] > 0.2 and first["share_of_id_rows"] is None
+    assert all(line["excess"] < first["excess"] / 4 for line in by["tag"][1:])
+    assert by["cluster"][0]["name"].endswith(", mostly new") and len(by["record"]) == 3
+    assert "all" not in str(by["tag"]) and "truth" not in str(lines)
+
+    assert Store(tmp_path / "out").load_report().tables[WHERE] == lines
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["tables"][WHERE] == lines
+    assert 'id="where"' in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_without_responses_and_references(report):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from auditor.compared import TABLE
 from schemas.report import (
+    WHERE,
     Bound,
     ComparedRow,
     Correlation,
@@ -112,6 +114,26 @@ def scenario_row(name: str, model: str, family: str, image: float, text: float, 
     )
 
 
+def slices_of(row: Row, modality: str) -> list[dict[str, Any]]:
+    """The slices of a row that moved, as `auditor.slices.table` gives them."""
+    kinds = (("tag", "topic:medical"), ("cluster", "near r7, mostly topic:medical"), ("record", "r7"))
+    return [
+        {
+            "scenario": row.scenario,
+            "model": row.model if modality == "response" else None,
+            "modality": modality,
+            "slice": kind,
+            "name": name,
+            "rows": rows,
+            "share_of_rows": rows / 400,
+            "share_of_id_rows": None if kind == "tag" else 0.0,
+            "share_of_divergence": 0.631 if rows > 1 else -0.002,
+            "excess": 0.0123 if rows > 1 else 0.00004,
+        }
+        for (kind, name), rows in zip(kinds, (20, 20, 1), strict=True)
+    ]
+
+
 def audit(scenarios: int = 16, models: int = 2, seed: int = 0) -> Report:
     rng = random.Random(seed)
     kinds: list[tuple[str, str, float, float]] = [("clean", "id", 0.0, 0.0)]
@@ -145,6 +167,8 @@ def audit(scenarios: int = 16, models: int = 2, seed: int = 0) -> Report:
         tables={
             "Table 2: EMI and accuracy": [{"model": MODELS[0], "spearman": 0.91, "kendall": None, "n": 16}],
             **({TABLE: compared(kinds[:scenarios], models, rng)} if models > 1 else {}),
+            WHERE: [line for row in rows[models : 3 * models : models] for line in slices_of(row, "image")]
+            + [line for row in rows[models : 2 * models] for line in slices_of(row, "response")],
         },
         quarantine={"image_corrupt": 3, "duplicate_id": 1},
         missing={"win_rate": "no judge was named"},
@@ -313,3 +337,8 @@ def make_audit() -> Callable[..., Report]:
 @pytest.fixture
 def make_drift() -> Callable[..., Report]:
     return drift
+
+
+@pytest.fixture
+def make_slices() -> Callable[[Row, str], list[dict[str, Any]]]:
+    return slices_of

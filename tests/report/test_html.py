@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,9 @@ from auditor.report.html import html
 from auditor.report.words import GLOSSARY, QUARANTINE, short_names
 from auditor.store import Store
 from schemas.record import Reason
-from schemas.report import Example, Report, Row
+from schemas.report import WHERE, Example, Report, Row
 
+Slices = Callable[[Row, str], list[dict[str, Any]]]
 VOID = {"meta", "input", "img", "br"}
 
 
@@ -106,6 +108,33 @@ def test_drift_of_every_length(make_drift: Callable[..., Report], windows: int):
     assert "no references in this window" in page.text
 
 
+def test_where_the_drift_is_stands_once_beside_what_moved(make_audit: Callable[..., Report]):
+    report = make_audit(16, 2)
+    text = html(report)
+    page = Page(text)
+    assert text.count("topic:medical") == 2 * len(report.tables[WHERE]) // 3  # not among the tables again
+    section = text[text.index('<section id="where">') :].split("</section>")[0]
+    assert text.index('id="moved"') < text.index('id="where"')
+    for said in ("63.1%", "−0.2%", "5.0%", "0.0123", "near r7, mostly topic:medical"):
+        assert said in section
+    first = report.scenarios[2].model
+    assert f"Responses of {first}" in page.text
+    bars = [a for t, a in page.elements if t == "rect" and a.get("class") == "bar m1" and a.get("x") == "0"]
+    assert [bar["width"] for bar in bars[:3]] == ["75.7", "75.7", "0"]
+
+
+@pytest.mark.parametrize(("scenarios", "opened"), [(3, 3), (5, 1)])
+def test_of_many_scenarios_the_first_is_open(
+    make_audit: Callable[..., Report], make_slices: Slices, scenarios: int, opened: int
+):
+    report = make_audit(8, 1)
+    lines = [line for row in report.scenarios[1 : scenarios + 1] for line in make_slices(row, "text")]
+    text = html(report.model_copy(update={"tables": {WHERE: lines}}))
+    section = text[text.index('<section id="where">') :].split("</section>")[0]
+    assert section.count("<details") == scenarios and section.count(" open><summary") == opened
+    assert 'id="where"' not in html(report.model_copy(update={"tables": {}}))
+
+
 def test_what_is_missing_is_said_with_its_reason(make_audit: Callable[..., Report]):
     page = Page(html(make_audit(16, 2)))
     for said in (
@@ -129,7 +158,7 @@ HOSTILE = (
 )
 
 
-def hostile(report: Report) -> tuple[Report, list[Example]]:
+def hostile(report: Report, make_slices: Slices) -> tuple[Report, list[Example]]:
     """Every text of a report replaced by an attack."""
 
     def rename(row: Row, i: int) -> Row:
@@ -168,14 +197,19 @@ def hostile(report: Report) -> tuple[Report, list[Example]]:
             "run": run,
             "scenarios": [rename(row, i) for i, row in enumerate(report.scenarios)],
             "windows": [rename(row, i) for i, row in enumerate(report.windows)],
-            "tables": {HOSTILE: [{HOSTILE: HOSTILE}]}
-            | {
+            "tables": {
+                HOSTILE: [{HOSTILE: HOSTILE}],
                 TABLE: [
                     content
                     | {name: HOSTILE for name in ("new", "current", "because", "reason")}
                     | {"scenario": content["scenario"] and f"{HOSTILE}{i}"}
                     for i, content in enumerate(report.tables.get(TABLE, []))
-                ]
+                ],
+                WHERE: [
+                    line | dict.fromkeys(("scenario", "model", "modality", "slice", "name"), HOSTILE)
+                    for row in (*report.scenarios, *report.windows)
+                    for line in make_slices(row, "response")
+                ],
             },
             "quarantine": {HOSTILE: 1},
             "notes": [HOSTILE],
@@ -195,11 +229,14 @@ def hostile(report: Report) -> tuple[Report, list[Example]]:
 
 @pytest.mark.parametrize("kind", ["audit", "drift"])
 def test_nothing_in_the_data_becomes_part_of_the_page(
-    kind: str, make_audit: Callable[..., Report], make_drift: Callable[..., Report]
+    kind: str,
+    make_audit: Callable[..., Report],
+    make_drift: Callable[..., Report],
+    make_slices: Slices,
 ):
     clean = make_audit(4, 2) if kind == "audit" else make_drift(4)
     clean.scenarios = clean.scenarios[::2]  # one model: the attack gives all the same name
-    report, examples = hostile(clean)
+    report, examples = hostile(clean, make_slices)
     text = html(report, examples)
     page = Page(text)
     assert text.count("<script>") == 1 and text.count("</script>") == 1
