@@ -50,6 +50,16 @@ def equal_blocks(n: int, block_rows: int, rng: np.random.Generator) -> Index:
     return rng.permutation(n)[: k * block_rows].reshape(k, block_rows).astype(np.int64)
 
 
+def group_shares(groups_p: Index, groups_q: Index, paired: bool) -> dict[tuple[str, int], float]:
+    """The share of its side's rows that each group holds, by what is left out (see `auditor.jackknife`)."""
+    sides = {"both": groups_p} if paired else {"p": groups_p, "q": groups_q}
+    return {
+        (side, int(g)): float(count / len(groups))
+        for side, groups in sides.items()
+        for g, count in zip(*np.unique(groups, return_counts=True), strict=True)
+    }
+
+
 def jackknife_groups(
     n: int,
     rng: np.random.Generator,

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from auditor.blocks import hash_blocks
+from auditor.blocks import JACKKNIFE_GROUPS, group_shares, hash_blocks
 from auditor.bounds import bound_terms, emid_bound, missing_terms
 from auditor.divergences import joint_rows, rjsd, rjsd_joint
+from auditor.divergences.representation import rows64
+from auditor.divergences.resampling import RjsdResampler
 from auditor.emi import emi, paired_bootstrap
 from auditor.entropies import ON_CELLS, Entropy, Known, answer_entropy, choose
 from auditor.errors import AuditError
 from auditor.estimators import ClubSums
+from auditor.jackknife import Left, Shares, jackknife
 from auditor.risk import Ceiling
 from auditor.risk.codebook import learn_codebook, nearest_cell
-from auditor.significance import drift_test, holm
+from auditor.significance import drift_test, holm, rows_needed
 from auditor.sketch import RowSample
 from auditor.sketching import CONTENTS, SketchSet
 from schemas.report import Bound, Divergence, Interval
@@ -79,9 +82,16 @@ def aligned(p: RowSample, q: RowSample) -> Sides:
     return Sides(p, q, at_p.astype(np.int64), at_q.astype(np.int64), paired=True)
 
 
-def divergence(
-    p: SketchSet, q: SketchSet, modality: str, *, seed: int, level: float
-) -> tuple[Divergence | None, str | None]:
+class Measured(NamedTuple):
+    """A divergence, and why it or a part of it is missing."""
+
+    divergence: Divergence | None
+    reason: str | None
+    left: Left | None = None
+    """RJSD of the row samples with each group of hash blocks left out, where rows suffice."""
+
+
+def divergence(p: SketchSet, q: SketchSet, modality: str, *, seed: int, level: float) -> Measured:
     """Distance of Q from P in one modality (image, text, joint or response), and why a part of it is missing.
 
     `value` is of all rows (from the sketches); null, excess, corrected and p-value are of the row samples.
@@ -89,13 +99,13 @@ def divergence(
     names = ("image", "text") if modality == "joint" else (modality,)
     for name in names:
         if name not in p.sample.rows or name not in q.sample.rows:
-            return None, f"no row has {article(name)}"
+            return Measured(None, f"no row has {article(name)}")
         if min(p.sketches[name].n, q.sketches[name].n) == 0:
-            return None, f"no row has {article(name)}"
+            return Measured(None, f"no row has {article(name)}")
     sides = aligned(p.sample, q.sample)
     rows_p, rows_q, blocks_p, blocks_q = sides.rows(*names)
     if min(len(rows_p[0]), len(rows_q[0])) == 0:
-        return None, f"no row has {' and '.join(map(article, names))}"
+        return Measured(None, f"no row has {' and '.join(map(article, names))}")
     one_p: NDArray[np.floating[Any]] = rows_p[0]
     one_q: NDArray[np.floating[Any]] = rows_q[0]
     if modality == "joint":
@@ -106,7 +116,7 @@ def divergence(
     value = test.value
     if modality != "joint" and (len(one_p), len(one_q)) != (p.sketches[modality].n, q.sketches[modality].n):
         value = rjsd(p.sketches[modality], q.sketches[modality])
-    return (
+    return Measured(
         Divergence(
             value=value,
             excess=test.excess,
@@ -121,6 +131,7 @@ def divergence(
             paired=sides.paired,
         ),
         test.reason,
+        test.left,
     )
 
 
@@ -167,13 +178,30 @@ def input_divergence(p: SketchSet, q: SketchSet, *, seed: int) -> float | None:
     return rjsd_joint(*rows_p, *rows_q, seed=seed)
 
 
-def response_gap(rows: SketchSet) -> float | None:
+class Grouped(NamedTuple):
+    """A statistic of one side's rows, and with each group of hash blocks left out (None: too few rows)."""
+
+    value: float
+    without: Mapping[int, float] | None
+
+
+def response_gap(rows: SketchSet) -> Grouped | None:
     """δ = RJSD of the model's responses to the references (nats), over sampled rows that have both."""
-    has = rows.sample.rows["has"]
-    both = (has[:, CONTENTS.index("response")] > 0) & (has[:, CONTENTS.index("reference")] > 0)
+    both = _answered_and_labelled(rows)
     if not both.any():
         return None
-    return rjsd(rows.sample.rows["response"][both], rows.sample.rows["reference"][both])
+    response, reference = (rows64(rows.sample.rows[n][both], n) for n in ("response", "reference"))
+    resampler = RjsdResampler(response, reference, paired=True)
+    if int(both.sum()) < rows_needed(resampler):
+        return Grouped(resampler.value, None)
+    groups = hash_blocks(rows.sample.base_ids[both]) % JACKKNIFE_GROUPS
+    left = resampler.left(groups, groups)
+    return Grouped(left.value, {g: value for (_, g), value in left.without.items()})
+
+
+def _answered_and_labelled(rows: SketchSet) -> NDArray[np.bool_]:
+    has = rows.sample.rows["has"]
+    return (has[:, CONTENTS.index("response")] > 0) & (has[:, CONTENTS.index("reference")] > 0)
 
 
 @dataclass(frozen=True)
@@ -243,35 +271,43 @@ def _mean_interval(intervals: Sequence[Interval]) -> Interval:
 
 
 @dataclass(frozen=True)
+class AnswerSide:
+    """What bounds take of one side's answers."""
+
+    delta: Grouped | None
+    cells: Grouped | None
+    """δ of the quantised answers (JSD of the laws of their cells)."""
+    answers: Entropy | None
+    """H(P_Yθ) of the quantised answers."""
+    symbols: int | None
+
+
+def answer_side(rows: SketchSet, codebook: NDArray[np.float32] | None) -> AnswerSide:
+    """Of the sampled rows of P, or of Q."""
+    if codebook is None:
+        return AnswerSide(response_gap(rows), None, None, None)
+    return AnswerSide(response_gap(rows), cell_gap(rows, codebook), _answers(rows, codebook), len(codebook))
+
+
+@dataclass(frozen=True)
 class AnswerTerms:
     """What bounds take of the answers: entropies, and divergences from the references."""
 
-    delta_p: float | None
-    delta_q: float | None
-    cells_p: float | None
-    """δ of the quantised answers (JSD of the laws of their cells)."""
-    cells_q: float | None
+    p: AnswerSide
+    q: AnswerSide
     known: Known
 
+    @property
+    def delta_q(self) -> float | None:
+        """δ of Q."""
+        return None if self.q.delta is None else self.q.delta.value
 
-def answer_terms(
-    p: SketchSet, q: SketchSet, codebook: NDArray[np.float32] | None, known: Known
-) -> AnswerTerms:
-    """The terms of the sampled rows; `known` holds what is known of entropies beside the codebook's own."""
-    if codebook is not None:
-        known = replace(
-            known,
-            symbols=len(codebook),
-            answers_p=_answers(p, codebook),
-            answers_q=_answers(q, codebook),
-        )
-    return AnswerTerms(
-        response_gap(p),
-        response_gap(q),
-        None if codebook is None else cell_gap(p, codebook),
-        None if codebook is None else cell_gap(q, codebook),
-        known,
-    )
+
+def answer_terms(p: AnswerSide, q: AnswerSide, known: Known) -> AnswerTerms:
+    """The terms of both sides; `known` holds what is known of entropies beside the codebook's own."""
+    if p.symbols is not None:
+        known = replace(known, symbols=p.symbols, answers_p=p.answers, answers_q=q.answers)
+    return AnswerTerms(p, q, known)
 
 
 def answer_codebook(sets: Sequence[SketchSet], symbols: int, seed: int) -> NDArray[np.float32] | None:
@@ -297,29 +333,40 @@ def _answers(rows: SketchSet, codebook: NDArray[np.float32]) -> Entropy | None:
     return answer_entropy([[c] for c in cells.tolist()], len(codebook), rows.sample.base_ids[has].tolist())
 
 
-def cell_gap(rows: SketchSet, codebook: NDArray[np.float32]) -> float | None:
+def cell_gap(rows: SketchSet, codebook: NDArray[np.float32]) -> Grouped | None:
     """JSD (nats) of the laws of cells of the responses and of the references, over rows that have both."""
-    has = rows.sample.rows["has"]
-    both = (has[:, CONTENTS.index("response")] > 0) & (has[:, CONTENTS.index("reference")] > 0)
+    both = _answered_and_labelled(rows)
     if not both.any():
         return None
-    laws = [
-        np.bincount(nearest_cell(rows.sample.rows[name][both], codebook), minlength=len(codebook))
-        for name in ("response", "reference")
-    ]
-    return float(jensenshannon(laws[0], laws[1]) ** 2)
+    k = len(codebook)
+    groups = hash_blocks(rows.sample.base_ids[both]) % JACKKNIFE_GROUPS
+    counts = np.zeros((2, JACKKNIFE_GROUPS, k))
+    for side, name in enumerate(("response", "reference")):
+        np.add.at(counts[side], (groups, nearest_cell(rows.sample.rows[name][both], codebook)), 1)
+    whole = counts.sum(axis=1)
+
+    def gap(laws: NDArray[np.float64]) -> float:
+        return float(jensenshannon(laws[0], laws[1]) ** 2)
+
+    there = np.unique(groups)
+    left = {int(g): gap(whole - counts[:, g]) for g in there} if len(there) > 1 else None
+    return Grouped(gap(whole), left)
 
 
 def bounds(
-    divergences: Mapping[str, Divergence], d_x: float | None, answers: AnswerTerms
+    divergences: Mapping[str, Divergence],
+    d_x: float | None,
+    answers: AnswerTerms,
+    groups: Groups | None = None,
 ) -> tuple[dict[str, Bound], dict[str, str]]:
-    """Every form, over the terms that are there; why a term is missing."""
+    """Every form, over the terms that are there; why a term is missing. With `groups` also intervals, by the
+    jackknife of all divergences of a form together; its entropies are held fixed."""
     inputs = {
         "d_v": divergences["image"].value if "image" in divergences else None,
         "d_t": divergences["text"].value if "text" in divergences else None,
         "d_x": d_x,
     }
-    found, missing = {}, {}
+    found, missing, silent = {}, {}, []
     for form in FORMS:
         entropies = choose(form, answers.known)
         if entropies.reason is not None:
@@ -327,31 +374,99 @@ def bounds(
             missing[f"bounds.{form}.value"] = entropies.reason
             continue
         on_cells = form in ON_CELLS
+        gaps = {
+            "delta_p": answers.p.cells if on_cells else answers.p.delta,
+            "delta_q": answers.q.cells if on_cells else answers.q.delta,
+        }
         given: dict[str, float | None] = {
             **inputs,
-            "delta_p": answers.cells_p if on_cells else answers.delta_p,
-            "delta_q": answers.cells_q if on_cells else answers.delta_q,
+            **{name: None if gap is None else gap.value for name, gap in gaps.items()},
             **entropies.terms,
         }
         absent = missing_terms(form, given)
         named = dict.fromkeys((*bound_terms(form), *entropies.terms))
-        terms = [name for name in named if given.get(name) is not None]
+        terms = {name: value for name in named if (value := given.get(name)) is not None}
         try:
-            value = emid_bound(form, **{name: given[name] for name in terms}, incomplete=bool(absent))  # type: ignore[arg-type]
+            value = emid_bound(form, **terms, incomplete=bool(absent))  # type: ignore[arg-type]
         except ValueError:
             found[form] = Bound(value=None, terms=[], complete=False)
             missing[f"bounds.{form}.value"] = f"none of its terms is known ({', '.join(absent)})"
             continue
+        interval = None
+        if groups is not None:
+            varying = groups.terms(gaps)
+            lacking = [name for name in bound_terms(form) if name in terms and name in varying]
+            if any(varying[name] is None for name in lacking):
+                silent.append(form)
+            else:
+                interval = groups.interval(form, terms, {n: v for n in lacking if (v := varying[n])})
         found[form] = Bound(
             value=value,
-            terms=terms,
+            terms=list(terms),
             complete=not absent,
             entropy=entropies.entropy,
             entropy_source=entropies.source,
+            interval=interval,
         )
         if absent:
             missing[f"bounds.{form}"] = f"incomplete: without {', '.join(absent)}"
+    if silent:
+        missing["bounds.interval"] = f"too few rows for an interval of {', '.join(silent)}"
     return found, missing
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What intervals of bounds are made of: groups of records, and the inputs' divergences without each."""
+
+    shares: Shares
+    inputs: Mapping[str, Left | None]
+    """d_v, d_t, d_x; None where rows are too few"""
+    level: float
+
+    def terms(self, gaps: Mapping[str, Grouped | None]) -> dict[str, Left | None]:
+        """Every divergence of a bound; of the answers' gaps each varies with its own side's rows."""
+        found = dict(self.inputs)
+        for name, gap in gaps.items():
+            if gap is None or gap.without is None:
+                found[name] = None
+                continue
+            sides = ("both", name[-1])
+            found[name] = Left(
+                gap.value, {(s, g): gap.without.get(g, gap.value) for s, g in self.shares if s in sides}
+            )
+        return found
+
+    def interval(self, form: str, terms: Mapping[str, float], varying: Mapping[str, Left]) -> Interval | None:
+        """Of the bound over `terms`, those of `varying` recomputed without each group; never below 0 but for
+        the forms with signed terms."""
+
+        def bound(changed: Mapping[str, float]) -> float:
+            kept = {name: max(0.0, changed[name]) if name in changed else terms[name] for name in terms}
+            return emid_bound(form, **kept, incomplete=True)  # type: ignore[arg-type]
+
+        whole = bound({name: left.value for name, left in varying.items()})
+        without = {d: bound({name: left.at(d) for name, left in varying.items()}) for d in self.shares}
+        try:
+            found = jackknife(whole, without, self.shares, self.level)
+        except ValueError:
+            return None
+        return found.low, found.high
+
+
+def grouped(p: SketchSet, q: SketchSet, left: Mapping[str, Left | None], both: bool, level: float) -> Groups:
+    """`left`: image, text, joint as `divergence` found them; `both`: whether rows have images and texts."""
+    sides = aligned(p.sample, q.sample)
+    labels = [
+        hash_blocks(s.base_ids[at]) % JACKKNIFE_GROUPS
+        for s, at in ((p.sample, sides.at_p), (q.sample, sides.at_q))
+    ]
+    alone = left.get("image") or left.get("text")
+    return Groups(
+        group_shares(labels[0], labels[1], sides.paired),
+        {"d_v": left.get("image"), "d_t": left.get("text"), "d_x": left.get("joint") if both else alone},
+        level,
+    )
 
 
 def ceiling(found: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:

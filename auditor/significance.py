@@ -13,16 +13,17 @@ A permutation test is right on average over baselines: windows against one basel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.blocks import JACKKNIFE_GROUPS, jackknife_groups
+from auditor.blocks import JACKKNIFE_GROUPS, group_shares, jackknife_groups
 from auditor.divergences.permutation import paired_test, unpaired_test
 from auditor.divergences.representation import rows64, same_dimension
 from auditor.divergences.resampling import RjsdResampler
+from auditor.jackknife import Left, jackknife
 
 ROWS_PER_EFFECTIVE_RANK = 5
 ROWS_PER_ENTROPY_RANK = 4
@@ -64,6 +65,17 @@ class DriftTest:
     level: float
     paired: bool
     seed: int
+    left: Left | None = field(default=None, repr=False)
+    """RJSD with each group of rows left out, where `corrected` could be told: for what is made of it."""
+
+
+def rows_needed(resampler: RjsdResampler) -> float:
+    """Rows a side from which the jackknife of RJSD holds."""
+    return max(
+        ROWS_PER_EFFECTIVE_RANK * resampler.effective_rank,
+        ROWS_PER_ENTROPY_RANK * resampler.entropy_rank,
+        2 * JACKKNIFE_GROUPS,
+    )
 
 
 def drift_test(
@@ -123,17 +135,16 @@ def drift_test(
     corrected: float | None = None
     interval: tuple[float, float] | None = None
     reason: str | None = None
-    rows_needed = max(
-        ROWS_PER_EFFECTIVE_RANK * resampler.effective_rank,
-        ROWS_PER_ENTROPY_RANK * resampler.entropy_rank,
-        2 * JACKKNIFE_GROUPS,
-    )
-    if min(n, m) < rows_needed:
+    left: Left | None = None
+    if min(n, m) < rows_needed(resampler):
         reason = "too few rows"
     else:
         groups_p = jackknife_groups(n, group_rng, blocks_p)
         groups_q = groups_p if paired else jackknife_groups(m, group_rng, blocks_q)
-        corrected, interval = resampler.jackknife(groups_p, groups_q, level)
+        left = resampler.left(groups_p, groups_q)
+        shares = group_shares(groups_p, groups_q, paired)
+        corrected, _, *ends = jackknife(left.value, left.without, shares, level)
+        interval = (ends[0], ends[1])
     return DriftTest(
         value=resampler.value,
         excess=resampler.value - null_mean,
@@ -150,6 +161,7 @@ def drift_test(
         level=level,
         paired=paired,
         seed=seed,
+        left=left,
     )
 
 

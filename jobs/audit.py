@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from auditor.entropies import (
 )
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
+from auditor.jackknife import Left
 from auditor.lab.truth import graded_score, truth_of
 from auditor.label_free import label_free
 from auditor.partition import partition
@@ -349,10 +350,10 @@ def _report(
 ) -> Report:
     first, models = scenarios[0], [m.name for m in config.models]
     notes = _coverage(config, scenarios)
-    found: dict[tuple[str, str], tuple[dict[str, Divergence], dict[str, str]]] = {}
+    found: dict[tuple[str, str], Divergences] = {}
     began, total = time.monotonic(), len(scenarios) * len(models)
     for scenario in scenarios:
-        shared: tuple[dict[str, Divergence], dict[str, str]] | None = None
+        shared: Divergences | None = None
         for model in models:
             key = (scenario.name, model)
             if key in sets and (first.name, model) in sets and scenario is not first:
@@ -361,10 +362,10 @@ def _report(
                 if shared is None:  # an input divergence does not depend on the model
                     shared = _divergences(p, q, MODALITIES, config)
                 own = _divergences(p, q, ("response",), config)
-                found[key] = ({**shared[0], **own[0]}, {**shared[1], **own[1]})
+                found[key] = shared.and_of(own)
             bars.step("measures", len(found), total - len(models), time.monotonic() - began)
     _adjust(found)
-    where = _where(config, scenarios, sets, {key: of for key, (of, _) in found.items()}, bars)
+    where = _where(config, scenarios, sets, {key: of.found for key, of in found.items()}, bars)
     answers_of_p = [sets[first.name, m] for m in models if (first.name, m) in sets]
     shared_terms = Shared(
         first.name,
@@ -456,34 +457,49 @@ def _no_images(config: AuditConfig) -> str:
     return "no record has an image"
 
 
-def _divergences(
-    p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig
-) -> tuple[dict[str, Divergence], dict[str, str]]:
+class Divergences(NamedTuple):
+    """By modality."""
+
+    found: dict[str, Divergence]
+    missing: dict[str, str]
+    left: dict[str, Left | None]
+    """RJSD with each group of records left out."""
+
+    def and_of(self, other: Divergences) -> Divergences:
+        """Of both's modalities."""
+        return Divergences(self.found | other.found, self.missing | other.missing, self.left | other.left)
+
+
+def _divergences(p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig) -> Divergences:
     found: dict[str, Divergence] = {}
     missing: dict[str, str] = {}
+    lefts: dict[str, Left | None] = {}
     for modality in modalities:
-        value, reason = reducer.divergence(p, q, modality, seed=config.seed, level=config.interval_level)
+        value, reason, left = reducer.divergence(
+            p, q, modality, seed=config.seed, level=config.interval_level
+        )
+        lefts[modality] = left
         if value is None:
             missing[f"divergences.{modality}"] = reason or "not computed"
         else:
             found[modality] = value
             if reason is not None:
                 missing[f"divergences.{modality}.corrected"] = reason
-    return found, missing
+    return Divergences(found, missing, lefts)
 
 
-def _adjust(found: dict[tuple[str, str], tuple[dict[str, Divergence], dict[str, str]]]) -> None:
+def _adjust(found: dict[tuple[str, str], Divergences]) -> None:
     """Holm over the scenarios: one family a modality, and for responses a model."""
     families: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for key, (divergences, _) in found.items():
-        for modality in divergences:
+    for key, of in found.items():
+        for modality in of.found:
             # Every model has the same input divergences: its own family is the same one again.
             families.setdefault((modality, key[1]), []).append(key)
     for (modality, _), keys in families.items():
-        adjusted = reducer.adjust([found[key][0][modality] for key in keys])
+        adjusted = reducer.adjust([found[key].found[modality] for key in keys])
         for key, value in zip(keys, adjusted, strict=True):
             if value is not None:
-                found[key][0][modality] = value
+                found[key].found[modality] = value
 
 
 def _where(
@@ -524,6 +540,13 @@ class Shared:
     codebook: NDArray[np.float32] | None
     texts: EmbeddingStore
     critics: list[CLUB]
+    sides: dict[int, reducer.AnswerSide] = field(default_factory=dict)
+
+    def side(self, rows: SketchSet) -> reducer.AnswerSide:
+        """Of a set that lives as long as the report is made: P's is needed again and again."""
+        if id(rows) not in self.sides:
+            self.sides[id(rows)] = reducer.answer_side(rows, self.codebook)
+        return self.sides[id(rows)]
 
 
 def _row(
@@ -533,7 +556,7 @@ def _row(
     told: dict[tuple[str, str], Told],
     sets: dict[tuple[str, str], SketchSet],
     shared: Shared,
-    measured: tuple[dict[str, Divergence], dict[str, str]] | None,
+    measured: Divergences | None,
     quarantine: Quarantine,
     notes: dict[str, list[str]],
 ) -> Row:
@@ -551,14 +574,16 @@ def _row(
         )
     p, q = sets[first, model], sets[key]
     relevance = reducer.relevance(p, q, seed=config.seed, level=config.interval_level)
-    divergences, missing = measured or ({}, {})
+    divergences, missing, left = measured or Divergences({}, {}, {})
     missing = dict(missing)
     is_id = scenario.name == first
     known = Known() if is_id else _entropies(config, model, told[first, model], told[key], shared)
-    answered = reducer.answer_terms(p, q, shared.codebook, known)
+    answered = reducer.answer_terms(shared.side(p), shared.side(q), known)
     joint = divergences["joint"].value if "joint" in divergences else None
     d_x = reducer.input_divergence(p, q, seed=config.seed) if joint is None and not is_id else joint
-    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, d_x, answered)
+    both = "image" in divergences and "text" in divergences
+    groups = reducer.grouped(p, q, left, both, config.interval_level)
+    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, d_x, answered, groups)
     missing |= lacking
     if relevance is None:
         missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"

@@ -24,6 +24,7 @@ from auditor.encoders.coverage import KNOWN
 from auditor.entropies import Known
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
+from auditor.jackknife import Left
 from auditor.label_free import label_free
 from auditor.provenance import versions
 from auditor.records import MediaPolicy, Quarantine, read_many, thumbnail
@@ -115,13 +116,15 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
                 raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
             critics, no_critic = _critics(baseline, next(iter(plans.values())), images, texts)
             sets = sketch(at, plans, images, texts, critics, config.row_sample)
+        codebook = reducer.answer_codebook([baseline.sketches], config.bounds.symbols, config.seed)
         judge = _Judge(
             config,
             baseline,
             model,
             no_critic,
             tuple(CLUB.load(paths[0]) for paths in critics),
-            reducer.answer_codebook([baseline.sketches], config.bounds.symbols, config.seed),
+            codebook,
+            reducer.answer_side(baseline.sketches, codebook),
         )
         began, rows = time.monotonic(), list[Row]()
         for t in told:
@@ -211,6 +214,8 @@ class _Judge:
     critics: tuple[CLUB, ...]
     codebook: NDArray[np.float32] | None
     """Of the baseline's answers and references."""
+    answers: reducer.AnswerSide
+    """Of the baseline."""
 
     def row(self, told: Told, rows: SketchSet | None) -> Row:
         start, end = told.window.start, told.window.end
@@ -228,7 +233,7 @@ class _Judge:
             verdict = Verdict(status="undecided", because="no usable row")
             every = ("emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES))
             return Row(**about, n=0, verdict=verdict, missing=dict.fromkeys(every, "no usable row"))
-        divergences, missing = self._divergences(told.window.name, rows)
+        divergences, missing, left = self._divergences(told.window.name, rows)
         p, seed, level = (
             self.baseline.sketches,
             self.seed(told.window.name, "emi"),
@@ -236,9 +241,11 @@ class _Judge:
         )
         given = self.config.bounds
         known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
-        answered = reducer.answer_terms(p, rows, self.codebook, known)
+        answered = reducer.answer_terms(self.answers, reducer.answer_side(rows, self.codebook), known)
         d_x = reducer.input_divergence(p, rows, seed=self.seed(told.window.name, "joint"))
-        bounds, lacking = reducer.bounds(divergences, d_x, answered)
+        both = "image" in divergences and "text" in divergences
+        groups = reducer.grouped(p, rows, left, both, level)
+        bounds, lacking = reducer.bounds(divergences, d_x, answered, groups)
         missing |= lacking
         delta = answered.delta_q
         if delta is None:
@@ -299,15 +306,19 @@ class _Judge:
         text = json.dumps([self.config.seed, *of])
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
-    def _divergences(self, window: str, rows: SketchSet) -> tuple[dict[str, Divergence], dict[str, str]]:
-        """Divergences, their p-values adjusted over the modalities tested, and what is missing."""
+    def _divergences(
+        self, window: str, rows: SketchSet
+    ) -> tuple[dict[str, Divergence], dict[str, str], dict[str, Left | None]]:
+        """Divergences, their p-values adjusted over the modalities tested, what is missing, and each without
+        a group of records."""
         found: dict[str, Divergence] = {}
         missing: dict[str, str] = {}
+        lefts: dict[str, Left | None] = {}
         for modality in MODALITIES:
             if self.baseline.sketches.sketches[modality].n == 0:
                 missing[f"divergences.{modality}"] = f"no row of the baseline has {reducer.article(modality)}"
                 continue
-            value, reason = reducer.divergence(
+            value, reason, lefts[modality] = reducer.divergence(
                 self.baseline.sketches,
                 rows,
                 modality,
@@ -323,7 +334,7 @@ class _Judge:
             if value.p_value is None:
                 missing[f"divergences.{modality}.p_value"] = reason or "could not be tested"
         adjusted = reducer.adjust(list(found.values()))
-        return {m: d for m, d in zip(found, adjusted, strict=True) if d is not None}, missing
+        return {m: d for m, d in zip(found, adjusted, strict=True) if d is not None}, missing, lefts
 
     def _notes(self, told: Told, n: int, divergences: dict[str, Divergence]) -> list[str]:
         manifest = self.baseline.manifest

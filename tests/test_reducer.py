@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from auditor import reducer
+from auditor.blocks import group_shares, hash_blocks
 from auditor.bounds import emid_bound
 from auditor.divergences import rjsd, rjsd_joint
 from auditor.embeddings import normalise
 from auditor.entropies import Known
 from auditor.estimators import CLUB
+from auditor.jackknife import jackknife
 from auditor.rows import Rows, joined
 from auditor.sketching import SketchSet, sketch_rows
 from schemas.report import Divergence
@@ -65,8 +67,8 @@ def test_rows_pair_by_base_id_and_only_then(critic: CLUB) -> None:
 def test_a_divergence_is_that_of_all_rows_and_a_moved_text_is_found(critic: CLUB) -> None:
     p_rows, q_rows = rows(200, 1), rows(200, 2, move=0.4, base="other")
     p, q = sketched(p_rows, critic, 80), sketched(q_rows, critic, 80)
-    text, _ = reducer.divergence(p, q, "text", seed=0, level=0.9)
-    image, _ = reducer.divergence(p, q, "image", seed=0, level=0.9)
+    text, _, _ = reducer.divergence(p, q, "text", seed=0, level=0.9)
+    image, _, _ = reducer.divergence(p, q, "image", seed=0, level=0.9)
     assert text is not None and image is not None
     assert text.value == pytest.approx(rjsd(p_rows.text, q_rows.text), abs=1e-6)
     assert (text.n_id, text.n) == (80, 80)
@@ -79,8 +81,8 @@ def test_a_modality_that_is_not_there_has_a_reason(critic: CLUB) -> None:
         sketched(rows(60, 1, images=False), critic_of(D)),
         sketched(rows(60, 2, images=False), critic_of(D)),
     )
-    assert reducer.divergence(p, q, "image", seed=0, level=0.9) == (None, "no row has an image")
-    assert reducer.divergence(p, q, "joint", seed=0, level=0.9) == (None, "no row has an image")
+    assert reducer.divergence(p, q, "image", seed=0, level=0.9)[:2] == (None, "no row has an image")
+    assert reducer.divergence(p, q, "joint", seed=0, level=0.9)[:2] == (None, "no row has an image")
 
 
 def critic_of(d: int) -> CLUB:
@@ -101,7 +103,9 @@ def test_relevance_is_the_difference_of_the_critics_estimates(critic: CLUB) -> N
 
 
 def answered(delta_p: float | None, delta_q: float | None, known: Known | None = None) -> reducer.AnswerTerms:
-    return reducer.AnswerTerms(delta_p, delta_q, delta_p, delta_q, known or Known())
+    gaps = [None if d is None else reducer.Grouped(d, None) for d in (delta_p, delta_q)]
+    sides = [reducer.AnswerSide(gap, gap, None, None) for gap in gaps]
+    return reducer.AnswerTerms(sides[0], sides[1], known or Known())
 
 
 def test_bounds_say_which_terms_went_in() -> None:
@@ -151,12 +155,46 @@ def test_answers_on_one_codebook(critic: CLUB) -> None:
     p, q = sketched(rows(200, 1), critic), sketched(rows(200, 2), critic)
     book = reducer.answer_codebook([p], 8, seed=0)
     assert book is not None and len(book) == 8
-    terms = reducer.answer_terms(p, q, book, Known())
+    terms = reducer.answer_terms(reducer.answer_side(p, book), reducer.answer_side(q, book), Known())
     assert terms.known.symbols == 8
-    assert terms.cells_p is not None and 0 <= terms.cells_p <= log(2)
+    assert terms.p.cells is not None and 0 <= terms.p.cells.value <= log(2)
     assert terms.known.answers_q is not None and terms.known.answers_q.value is not None
     assert 0 < terms.known.answers_q.value <= log(8)
-    assert reducer.cell_gap(p, book) == terms.cells_p
+    assert reducer.cell_gap(p, book) == terms.p.cells
+
+
+def test_the_interval_of_a_bound_is_the_jackknife_of_its_terms_together(critic: CLUB) -> None:
+    """Against the bound recomputed from rows with each group of records gone."""
+    every_p, every_q = rows(400, 1), rows(400, 2, move=0.3, base="other")
+    p, q = sketched(every_p, critic), sketched(every_q, critic)
+    measured = {m: reducer.divergence(p, q, m, seed=0, level=0.9) for m in ("image", "text")}
+    divergences = {m: d.divergence for m, d in measured.items() if d.divergence is not None}
+    groups = reducer.grouped(p, q, {m: d.left for m, d in measured.items()}, True, 0.9)
+    found, _ = reducer.bounds(divergences, None, answered(None, None), groups)
+    interval = found["partial"].interval
+    assert interval is not None and interval[0] < interval[1]
+
+    def partial(keep_p: np.ndarray, keep_q: np.ndarray) -> float:
+        names = ("image", "text")
+        return sum(rjsd(getattr(every_p, n)[keep_p], getattr(every_q, n)[keep_q]) ** 0.5 for n in names)
+
+    labels = [hash_blocks(r.base_ids) % 20 for r in (every_p, every_q)]
+    whole = partial(np.ones(400, bool), np.ones(400, bool))
+    assert found["partial"].value == pytest.approx(whole, abs=1e-6)
+    without = {("p", g): partial(labels[0] != g, labels[1] >= 0) for g in range(20)}
+    without |= {("q", g): partial(labels[0] >= 0, labels[1] != g) for g in range(20)}
+    wanted = jackknife(whole, without, group_shares(labels[0], labels[1], paired=False), 0.9)
+    assert interval == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+    assert found["scaled"].interval is not None  # over the terms that are there
+
+
+def test_a_bound_of_too_few_rows_has_no_interval_and_says_so(critic: CLUB) -> None:
+    p, q = sketched(rows(30, 1), critic), sketched(rows(30, 2, base="other"), critic)
+    text = reducer.divergence(p, q, "text", seed=0, level=0.9)
+    assert text.divergence is not None and text.left is None
+    groups = reducer.grouped(p, q, {"text": text.left}, False, 0.9)
+    found, missing = reducer.bounds({"text": text.divergence}, None, answered(None, None), groups)
+    assert found["partial"].interval is None and "too few rows" in missing["bounds.interval"]
 
 
 def test_holm_over_a_family_leaves_untested_alone() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from auditor.blocks import group_shares
 from auditor.divergences import mmd, rjsd
 from auditor.divergences.permutation import (
     aggregated_p_value,
@@ -17,6 +18,7 @@ from auditor.divergences.permutation import (
     unpaired_test,
 )
 from auditor.divergences.resampling import RjsdResampler
+from auditor.jackknife import jackknife
 from auditor.significance import benjamini_hochberg, drift_test, holm
 from auditor.sketch import Float
 
@@ -223,7 +225,9 @@ def test_jackknife_is_the_textbook_one() -> None:
     left_q = np.array([rjsd(p, q[groups_q != g]) for g in range(20)])
     expected = value - 19 * (left_p.mean() - value) - 19 * (left_q.mean() - value)
     variance = sum(19 / 20 * np.square(left - left.mean()).sum() for left in (left_p, left_q))
-    corrected, (low, high) = RjsdResampler(p, q, False).jackknife(groups_p, groups_q, 0.9)
+    left = RjsdResampler(p, q, False).left(groups_p, groups_q)
+    shares = group_shares(groups_p, groups_q, paired=False)
+    corrected, _, low, high = jackknife(left.value, left.without, shares, 0.9)
     assert corrected == pytest.approx(expected, abs=1e-10)
     assert (high - low) / 2 == pytest.approx(1.7291328 * np.sqrt(variance), rel=1e-6)
 

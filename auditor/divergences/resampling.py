@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from auditor.blocks import Index
 from auditor.divergences.spectrum import (
@@ -17,6 +16,7 @@ from auditor.divergences.spectrum import (
     spectrum,
     von_neumann_entropy,
 )
+from auditor.jackknife import Deletion, Left
 from auditor.sketch import Float
 
 
@@ -79,34 +79,19 @@ class RjsdResampler:
         mixture = self._pooled if same else _mixture_entropy(S_p, S_q)
         return max(0.0, mixture - 0.5 * (_entropy(p, S_p) + _entropy(q, S_q)))
 
-    def jackknife(self, groups_p: Index, groups_q: Index, level: float) -> tuple[float, tuple[float, float]]:
-        """RJSD with its bias taken off and a t-interval at `level`, deleting one group of rows at a time.
-
-        P's groups (n,) and Q's (m,) in turn; both members of a pair together where paired. Groups of unequal
-        sizes as in Busing, Meijer & van der Leeden (1999).
-        """
-        sides = [(groups_p, groups_p)] if self._paired else [(groups_p, None), (None, groups_q)]
-        bias = variance = 0.0
-        fewest = np.inf
-        for g_p, g_q in sides:
-            groups = g_p if g_p is not None else g_q
-            assert groups is not None
-            names, sizes = np.unique(groups, return_counts=True)
-            left = np.array(
-                [
-                    self._without(None if g_p is None else g_p == g, None if g_q is None else g_q == g)
-                    for g in names
-                ]
-            )
-            h = len(groups) / sizes
-            estimate = len(names) * self.value - float(((1 - 1 / h) * left).sum())
-            pseudo = h * self.value - (h - 1) * left
-            bias += self.value - estimate
-            variance += float((np.square(pseudo - estimate) / (h - 1)).mean())
-            fewest = min(fewest, len(names))
-        corrected = self.value - bias
-        half = float(student.ppf((1 + level) / 2, fewest - 1)) * float(np.sqrt(variance))
-        return corrected, (corrected - half, corrected + half)
+    def left(self, groups_p: Index, groups_q: Index) -> Left:
+        """RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of a pair
+        together where paired (P's groups are then Q's)."""
+        without: dict[Deletion, float] = {}
+        if self._paired:
+            for g in np.unique(groups_p):
+                without["both", int(g)] = self._without(groups_p == g, groups_p == g)
+            return Left(self.value, without)
+        for g in np.unique(groups_p):
+            without["p", int(g)] = self._without(groups_p == g, None)
+        for g in np.unique(groups_q):
+            without["q", int(g)] = self._without(None, groups_q == g)
+        return Left(self.value, without)
 
     def _without(self, drop_p: NDArray[np.bool_] | None, drop_q: NDArray[np.bool_] | None) -> float:
         S_p, entropy_p = _delete(self._p, self._S_p, self._entropy_p, drop_p)
