@@ -5,7 +5,7 @@ python -m jobs.sweep --config FILE.yaml --out DIR [--set sweep.seeds=3] [--dry-r
 FILE is the audit's config, DIR the folder of its finished audit: `critic` gives the defaults around which one
 setting is moved at a time, `sweep` (below) the grid. The pool is the row sample that travels with the audit's
 sketches: all of its rows, or the `row_sample` of each shard. What it will take is said first; each training
-is kept as it ends, and the same command goes on from there. Writes DIR/sweep.json.
+is kept as it ends, and the same command goes on from there. Writes DIR/sweep.json and DIR/sweep.html.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from auditor.estimators.sweep import (
 )
 from auditor.provenance import versions
 from auditor.report.numbers import number
+from auditor.report.sweep import sweep_html
 from auditor.rundir import RunDir, digest, write_bytes
 from auditor.sketching import CONTENTS, read_sketches
 from jobs.cli import Config, DryRun, Out, Set
@@ -47,8 +48,8 @@ from jobs.progress import Bars
 from jobs.settings import load_config
 from schemas.config import AuditConfig
 
-RESULT = "sweep.json"
-FORMAT_VERSION = 1
+RESULT, PAGE = "sweep.json", "sweep.html"
+FORMAT_VERSION = 2
 
 
 class SweepSettings(BaseModel):
@@ -105,7 +106,7 @@ def command(config: Config = None, set_: Set = None, out: Out = Path("out"), dry
         console.print(str(plan(settings, out).budget), highlight=False)
         return
     console.print(table(run(settings, out, Bars(), console).table))
-    console.print(f"{out / RESULT}", soft_wrap=True)
+    console.print(f"{out / PAGE}\n{out / RESULT}", soft_wrap=True)
 
 
 def plan(config: SweepConfig, out: Path) -> Planned:
@@ -118,6 +119,7 @@ def plan(config: SweepConfig, out: Path) -> Planned:
     pool = audited_pairs(run_dir, config.critic.max_rows, config.seed)
     todo = trials(config.critic, config.sweep.grid, seeds=config.sweep.seeds, seed=config.seed)
     identity = {
+        "format": FORMAT_VERSION,
         "pool": pool.digest,
         "critic": config.critic.model_dump(exclude={"seeds", "max_rows"}),
         "holdout": config.sweep.holdout,
@@ -141,7 +143,7 @@ def plan(config: SweepConfig, out: Path) -> Planned:
 
 
 def run(config: SweepConfig, out: Path, bars: Bars, console: Console | None = None) -> Sweep:
-    """Say what it will take, train what is missing, write DIR/sweep.json."""
+    """Say what it will take, train what is missing, write DIR/sweep.json and DIR/sweep.html."""
     _there(RunDir(out))
     with RunDir(out).lock(), bars.shown():
         planned = plan(config, out)
@@ -164,6 +166,8 @@ def run(config: SweepConfig, out: Path, bars: Bars, console: Console | None = No
         )
         result = Sweep(rows, summarise(rows, config.critic, config.sweep.grid))
         write_bytes(out / RESULT, _json(config, planned, result))
+        page = sweep_html(result.table, str(planned.budget), _facts(config, planned, result))
+        write_bytes(out / PAGE, page.encode())
     return result
 
 
@@ -243,10 +247,24 @@ def _json(config: SweepConfig, planned: Planned, result: Sweep) -> bytes:
     return (json.dumps(tree, indent=1, allow_nan=False) + "\n").encode()
 
 
+def _facts(config: SweepConfig, planned: Planned, result: Sweep) -> dict[str, str]:
+    """What made the page."""
+    critic = config.critic.model_dump(exclude={"estimator", "seeds", "max_rows"})
+    seconds = sum(row.seconds for row in result.rows)
+    return {
+        "Trained": f"{len(result.rows)} critics in {seconds:.0f} s of training",
+        "Base setting": ", ".join(f"{name} {value}" for name, value in critic.items()),
+        "Pairs": f"{len(planned.pool):,} of {len(np.unique(planned.pool.groups)):,} base ids, "
+        f"{config.sweep.holdout:.0%} of these held out",
+        "Seed": str(config.seed),
+        **versions(),
+    }
+
+
 def table(lines: Sequence[Summary]) -> Table:
     """The sweep as a table, the defaults marked."""
     found = Table(title="one setting at a time; nats, of held-out base ids", title_justify="left", box=None)
-    for name in ("setting", "value", "log-likelihood", "MI", "EMI", "MI, trained rows", "seconds"):
+    for name in ("setting", "value", "log-likelihood", "MI", "var.", "EMI", "MI, trained rows", "seconds"):
         found.add_column(name, justify="left" if name == "setting" else "right")
     before = ""
     for line in lines:
@@ -256,13 +274,14 @@ def table(lines: Sequence[Summary]) -> Table:
             f"{line.value:g}" + ("*" if line.default else ""),
             number(line.log_likelihood, 2),
             number(line.mi),
+            "–" if line.last_variance is None else f"{line.last_variance:.1g}",
             number(line.emi) + (spread if line.emi is not None else ""),
             number(line.mi_trained),
             f"{line.seconds:.1f}",
             style="bold" if line.default else None,
         )
         before = line.setting
-    found.caption, found.caption_justify = "* default", "left"
+    found.caption, found.caption_justify = "* default; var.: of MI over the last ten steps", "left"
     return found
 
 

@@ -8,6 +8,7 @@ Gaussian it is d ρ²/(1-ρ²), not -d/2 log(1-ρ²).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Self
@@ -64,11 +65,18 @@ class CLUB:
         self.patience = patience
         self._weights: Weights | None = None
 
-    def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        watch: Callable[[CLUB], None] | None = None,
+    ) -> Self:
         """Train q(y|x) by maximum likelihood on pairs x (n, d_x), y (n, d_y), with AdamW.
 
         `groups` (n,) labels rows that belong together (a base id): they are held out together, so that early
-        stopping is not judged on near-copies of training rows. ValueError below two rows.
+        stopping is not judged on near-copies of training rows. `watch` sees the critic after each of the last
+        LAST_STEPS where no rows are held out. ValueError below two rows.
         """
         import torch
         from torch.nn import functional
@@ -87,7 +95,21 @@ class CLUB:
             logvar = torch.tanh(functional.linear(act(functional.linear(xb, v0, c0)), v2, c2))
             return (torch.square(yb - mu) * torch.exp(-logvar) + logvar).sum(dim=1).mean()
 
-        best = early_stopped(parameters, loss, data, self.steps, self.lr, self.patience, growing=True)
+        def seen(weights: list[NDArray[np.float32]]) -> None:
+            self._weights = dict(zip(_KEYS, weights, strict=True))
+            assert watch is not None
+            watch(self)
+
+        best = early_stopped(
+            parameters,
+            loss,
+            data,
+            self.steps,
+            self.lr,
+            self.patience,
+            growing=True,
+            watch=seen if watch is not None else None,
+        )
         self._weights = dict(zip(_KEYS, best, strict=True))
         return self
 

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     import torch
 
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    Watch = Callable[[list[NDArray[np.float32]]], None]
 
 CHECK_EVERY = 50
 """Least number of steps between two looks at the held-out loss."""
 GROWTH = (16, 4, 1)
 """A growing batch: the full size divided by each of these in turn."""
+LAST_STEPS = 10
+"""Steps at the end of training that can be watched: the paper chose hyperparameters by their variance."""
 _LEAST_BATCH = 32
 _LOOK_ROWS = 3
 """Rows trained on between two looks, in multiples of the held-out rows: looking is a tenth of the time."""
@@ -115,13 +118,15 @@ def early_stopped(
     patience: int,
     *,
     growing: bool = False,
+    watch: Watch | None = None,
 ) -> list[NDArray[np.float32]]:
     """The parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
 
     A stage ends when that loss has not fallen for `patience` steps, or when as many rows as `steps` full
     batches hold have gone by. One stage; with `growing` (and rows held out) one a size of GROWTH, each from
-    the best parameters so far. Without rows to judge by, the parameters after `steps` steps. ValueError where
-    the loss is not finite.
+    the best parameters so far. Without rows to judge by, the parameters after `steps` steps; `watch` is then
+    called with those after each of the last LAST_STEPS (and never else: the last are not the ones kept).
+    ValueError where the loss is not finite.
     """
     import torch
 
@@ -129,8 +134,10 @@ def early_stopped(
     alone = parameters[0].device.type != "cpu" or torch.get_num_threads() == 1
     optimizer = torch.optim.AdamW(parameters, lr=lr, fused=alone)
     if data.held_out is None:
-        for _, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
+        for step, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
             last = _step(optimizer, loss(xb, yb))
+            if watch is not None and step >= steps - LAST_STEPS:
+                watch([p.detach().cpu().numpy() for p in parameters])
         if not bool(torch.isfinite(last)):
             raise ValueError(_DIVERGED)
         return [p.detach().cpu().numpy() for p in parameters]

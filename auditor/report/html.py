@@ -29,7 +29,7 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
     rows = [*report.scenarios, *report.windows]
     names = legend(rows)
     thresholds = report.run.thresholds
-    css, js = _asset("report.css"), _asset("report.js")
+    css, js = asset("report.css"), asset("report.js")
     page: dict[str, Any] = {
         "report": report,
         "run": report.run,
@@ -38,7 +38,7 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
         "version": __version__,
         "css": css,
         "js": js,
-        "policy": _policy(css, js),
+        "policy": policy(css, js),
         "tiles": views.tiles(report),
         "facts": views.facts(report),
         "config": json.dumps(report.run.config, indent=2, ensure_ascii=False),
@@ -63,10 +63,11 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
         "notes": views.notes(report, names),
         "examples": views.examples(examples),
     }
-    return _environment().get_template("report.html.j2").render(page)
+    return environment().get_template("report.html.j2").render(page)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Of the templates of every page: all that is printed is escaped."""
     environment = Environment(
         loader=PackageLoader("auditor.report"),
         autoescape=True,
@@ -98,11 +99,13 @@ def _environment() -> Environment:
     return environment
 
 
-def _asset(name: str) -> Markup:
+def asset(name: str) -> Markup:
+    """One of the package's own files beside the templates."""
     return Markup((files("auditor.report") / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _policy(css: str, js: str) -> str:
+def policy(css: str, js: str) -> str:
+    """The content security policy of a page with this style and this script."""
     style, script = (base64.b64encode(hashlib.sha256(t.encode()).digest()).decode() for t in (css, js))
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "

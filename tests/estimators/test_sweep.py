@@ -103,6 +103,28 @@ def test_rows_are_of_base_ids_that_no_training_saw() -> None:
         Pool(whole.x, whole.y, np.zeros(3, dtype=int))
 
 
+@pytest.mark.parametrize("steps", [1, 4, 30])
+def test_the_last_variance_is_of_the_last_steps(steps: int) -> None:
+    whole = pool()
+    trained, held_out = whole.split(0.2, 3)
+
+    def fitted(count: int) -> CLUB:
+        critic = club(SMALL.model_copy(update={"steps": count}), 7)
+        return critic.fit(trained.x, trained.y, groups=trained.groups)
+
+    config = SMALL.model_copy(update={"steps": steps})
+    row = run_trial(whole, Trial("default", 0, config, 7), seed=3)
+    # The paths of trainings are the same whatever their length.
+    last = [fitted(k).estimate(held_out.x, held_out.y) for k in range(max(1, steps - 9), steps + 1)]
+    if steps == 1:
+        assert row.last_variance is None
+    else:
+        assert row.last_variance == pytest.approx(np.var(last, ddof=1), rel=1e-6)
+    assert row.mi == last[-1]
+    stopping = config.model_copy(update={"early_stopping": True})
+    assert run_trial(whole, Trial("default", 0, stopping, 7), seed=3).last_variance is None
+
+
 def test_log_likelihood_is_that_of_the_gaussian() -> None:
     p = pool(50)
     critic: CLUB = club(SMALL, 0).fit(p.x, p.y)
@@ -120,7 +142,7 @@ def test_known_rows_are_not_made_again_and_the_rest_is_the_same() -> None:
     told: list[tuple[int, int, str]] = []
     first = sweep(pool(), todo, progress=lambda done, total, row: told.append((done, total, row.key)))
     assert told == [(i + 1, 4, trial.key) for i, trial in enumerate(todo)]
-    fake = SweepRow("default-seed-0", "default", 0, 0, 1, 2, 3, 4, 5, 6, 7)
+    fake = SweepRow("default-seed-0", "default", 0, 0, 1, 2, 3, 4, None, 5, 6, 7)
     told.clear()
     again = sweep(
         pool(),
@@ -144,6 +166,7 @@ def test_the_table_shows_the_defaults_under_every_setting() -> None:
         ("hidden", 16, True),
     ]
     assert lines[0].mi == lines[3].mi == np.mean([row.mi for row in rows[:2]])
+    assert lines[1].last_variance == np.mean([row.last_variance for row in rows if row.value == 0.01])
     assert lines[1].seeds == 2 and lines[1].emi_spread is not None and lines[1].emi_spread > 0
     with pytest.raises(ValueError, match="no training of lr"):
         summarise(rows, SMALL, GRID)
@@ -232,6 +255,10 @@ def test_the_job_says_its_budget_first_and_goes_on_where_it_stopped(
     resumed = job.run(config, tmp_path / "out", Bars())
     told = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert [SweepRow(**row) for row in told["rows"]] == resumed.rows
+    page = (tmp_path / "out" / "sweep.html").read_text()
+    assert (
+        page.count("<svg") == 3 and "6 trainings (2 of them done already)" in page and "60 base ids" in page
+    )
     assert len(told["table"]) == 5 and told["pool"]["base_ids"] == 60 and told["versions"]["torch"]
 
     audited(tmp_path / "whole")
@@ -252,10 +279,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     audited(out)
     path.write_text(CONFIG)
     command(path, None, out, dry_run=True)
-    assert "3 trainings on" in capsys.readouterr().out and not (out / "sweep.json").exists()
+    assert "3 trainings on" in capsys.readouterr().out and not list(out.glob("sweep.*"))
     command(path, None, out)
     told = capsys.readouterr().out
-    assert told.index("3 trainings on") < told.index("log-likelihood") and "sweep.json" in told
+    assert told.index("3 trainings on") < told.index("log-likelihood") and "sweep.html" in told
     with pytest.raises(BadInput, match="holds no finished audit"):
         command(path, None, tmp_path / "none")
     assert not (tmp_path / "none").exists()
