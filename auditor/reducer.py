@@ -358,16 +358,19 @@ def bounds(
     d_x: float | None,
     answers: AnswerTerms,
     groups: Groups | None = None,
+    conditional: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Bound], dict[str, str]]:
     """Every form, over the terms that are there; why a term is missing. With `groups` also intervals, by the
-    jackknife of all divergences of a form together; its entropies are held fixed."""
+    jackknife of all divergences of a form together; its entropies are held fixed. With `conditional` (terms
+    of Theorem 4.6, see `auditor.conditionals`) that bound, too, without an interval."""
     inputs = {
         "d_v": divergences["image"].value if "image" in divergences else None,
         "d_t": divergences["text"].value if "text" in divergences else None,
         "d_x": d_x,
+        **(conditional or {}),
     }
     found, missing, silent = {}, {}, []
-    for form in FORMS:
+    for form in FORMS if conditional is None else (*FORMS, "theorem_4_6"):
         entropies = choose(form, answers.known)
         if entropies.reason is not None:
             found[form] = Bound(value=None, terms=[], complete=False, entropy_source=entropies.source)
@@ -393,7 +396,7 @@ def bounds(
             missing[f"bounds.{form}.value"] = f"none of its terms is known ({', '.join(absent)})"
             continue
         interval = None
-        if groups is not None:
+        if groups is not None and form != "theorem_4_6":
             varying = groups.terms(gaps)
             lacking = [name for name in bound_terms(form) if name in terms and name in varying]
             if any(varying[name] is None for name in lacking):

@@ -6,7 +6,7 @@ python -m jobs.audit --config FILE.yaml --out DIR
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -22,6 +22,8 @@ from actors.cluster import connect
 from auditor import reducer
 from auditor.agreement import correlations
 from auditor.compared import NOTHING, TABLE, compare_models
+from auditor.conditionals import TABLE as CONDITIONAL
+from auditor.conditionals import Conditionals, conditionals
 from auditor.embeddings import EmbeddingStore
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
@@ -373,6 +375,11 @@ def _report(
         texts.open(),
         [CLUB.load(paths[0]) for paths in trained.paths],
     )
+    given_each: dict[str, Conditionals] = {}
+    for s in scenarios[1:] if config.bounds.conditional else ():
+        for m in [m for m in models if (s.name, m) in found][:1]:  # inputs and references: of any model
+            given_each[s.name] = conditionals(sets[first.name, m], sets[s.name, m], config.seed)
+    shared_terms = replace(shared_terms, conditional=given_each)
     rows = [
         _row(config, s, m, told, sets, shared_terms, found.get((s.name, m)), quarantine, notes)
         for m in models
@@ -416,7 +423,8 @@ def _report(
         ),
         scenarios=rows,
         tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
-        | ({WHERE: where} if where else {}),
+        | ({WHERE: where} if where else {})
+        | ({CONDITIONAL: [r for s, of in given_each.items() for r in of.table(s)]} if given_each else {}),
         correlations=correlations(rows, {(s, m): v for (s, m), v in scores.items()}, config.seed),
         quarantine=quarantine.counts(),
         missing=missing,
@@ -540,6 +548,8 @@ class Shared:
     codebook: NDArray[np.float32] | None
     texts: EmbeddingStore
     critics: list[CLUB]
+    conditional: Mapping[str, Conditionals] = field(default_factory=dict)
+    """Of each scenario, where they are asked for."""
     sides: dict[int, reducer.AnswerSide] = field(default_factory=dict)
 
     def side(self, rows: SketchSet) -> reducer.AnswerSide:
@@ -583,7 +593,9 @@ def _row(
     d_x = reducer.input_divergence(p, q, seed=config.seed) if joint is None and not is_id else joint
     both = "image" in divergences and "text" in divergences
     groups = reducer.grouped(p, q, left, both, config.interval_level)
-    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, d_x, answered, groups)
+    of_scenario = shared.conditional.get(scenario.name)
+    terms = None if of_scenario is None else of_scenario.terms
+    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, d_x, answered, groups, terms)
     missing |= lacking
     if relevance is None:
         missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"

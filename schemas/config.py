@@ -179,6 +179,11 @@ class BoundsConfig(_Model):
     entropy_model: float | None = Field(
         None, ge=0, description="H of an answer given its query (nats), where it is known."
     )
+    conditional: bool = Field(
+        False,
+        description="Also Theorem 4.6, with conditional divergences by neighbourhoods (audit; some seconds a "
+        "scenario). It is looser than Theorem 4.5 wherever answers given their input stay the same.",
+    )
 
 
 class WorkersConfig(_Model):

@@ -140,6 +140,12 @@ def test_bounds_with_entropies_are_those_of_their_forms() -> None:
     )
     assert found["sound"].value == pytest.approx(sound)
     assert found["measured"].value is None and "bounds.measured.value" in missing
+    assert "theorem_4_6" not in found
+    terms = {"d_t_given_v": 0.04, "d_v_given_t": 0.09, "d_y_quarter": 0.2}
+    found, _ = reducer.bounds(divergences, 0.1, answered(0.0016, 0.0081, known), None, terms)
+    pooled = 8 * (0.0016 + 0.0081) ** 0.25
+    assert found["theorem_4_6"].value == pytest.approx(1.5 * 2 * (0.3 + 0.2) + 4 * 0.2 + pooled)
+    assert found["theorem_4_6"].complete
 
 
 def test_the_inputs_divergence_is_of_both_modalities_or_of_the_one_there_is(critic: CLUB) -> None:
