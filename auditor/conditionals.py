@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.blocks import hash_blocks
 from auditor.divergences import ConditionalDivergence, conditional_divergence
+from auditor.reducer import aligned
 from auditor.sketch import RowSample
 from auditor.sketching import CONTENTS, SketchSet
 
@@ -56,7 +58,12 @@ class Conditionals:
 
 def conditionals(p: SketchSet, q: SketchSet, seed: int) -> Conditionals:
     """D̄(X_t|X_v), D̄(X_v|X_t) and E_P D^¼(Y|x) of sampled rows that have what is needed (Theorem 4.6); about
-    a second each. Estimator, assumptions and limits: `auditor.divergences.conditional`."""
+    a second each. Estimator, assumptions and limits: `auditor.divergences.conditional`.
+
+    Where Q is a perturbed copy of P half of the records stand for P, the other half for Q: beside its own
+    copy a row is nearer than chance, and what is taken off for chance would be too much (by 0.2).
+    """
+    paired = aligned(p.sample, q.sample).paired
     found: dict[str, ConditionalDivergence] = {}
     missing: dict[str, str] = {}
     for name, (given, other) in TERMS.items():
@@ -64,6 +71,9 @@ def conditionals(p: SketchSet, q: SketchSet, seed: int) -> Conditionals:
             missing[name] = f"no row has {given} and {other}"
             continue
         at_p, at_q = (_having(each.sample, given, other) for each in (p, q))
+        if paired:
+            at_p &= hash_blocks(p.sample.base_ids) % 2 == 0
+            at_q &= hash_blocks(q.sample.base_ids) % 2 == 1
         given_p, other_p = (p.sample.rows[of][at_p] for of in (given, other))
         given_q, other_q = (q.sample.rows[of][at_q] for of in (given, other))
         if min(at_p.sum(), at_q.sum()) <= NEIGHBOURS:

@@ -41,7 +41,11 @@ class Bound(_Model):
     complete: bool = Field(description="False where a term of the form is missing from `terms`.")
     entropy: float | None = Field(None, description="The entropy that scales the divergences (nats).")
     entropy_source: str | None = Field(None, description="Where that entropy comes from.")
-    interval: Interval | None = None
+    interval: Interval | None = Field(
+        None,
+        description="Jackknife interval, at the run's level, of the bound with its bias taken off: small "
+        "samples push `value` up, so it may lie above. Entropies are held fixed.",
+    )
 
 
 class Divergence(_Model):

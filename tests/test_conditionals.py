@@ -44,6 +44,12 @@ def test_a_change_of_what_goes_with_what_is_found_where_neither_marginal_moved()
     assert all(type(v) in (str, float, int, type(None)) for line in lines for v in line.values())
 
 
+def test_a_copy_of_the_records_is_no_shift():
+    p = side(600, 1)
+    got = conditionals(p, p, 0)
+    assert all(of.value == pytest.approx(0, abs=0.03) for of in got.found.values())
+
+
 def test_too_few_rows_have_a_reason():
     got = conditionals(side(20, 1), side(300, 2), 0)
     assert not got.terms and all("fewer than 31 rows" in why for why in got.missing.values())
