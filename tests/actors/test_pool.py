@@ -363,7 +363,8 @@ def test_sketches_are_the_same_from_any_number_of_workers(cluster, plain_folder,
     for workers in (0, 2):
         out = tmp_path / str(workers)
         out.mkdir()
-        settings = SketchSettings(out, plain_folder, None, (tmp_path / "critic.safetensors",), sample=20)
+        critic = (tmp_path / "critic.safetensors",)
+        settings = SketchSettings(out, plain_folder, None, (critic,), sample=20)
         make(SketchWorker, settings, shards, workers)
         totals.append(merged(read_sketches(out / f"{s.name}.npz") for s in shards).to_arrays())
     assert all((totals[0][name] == totals[1][name]).all() for name in totals[0])
