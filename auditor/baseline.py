@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.errors import AuditError, BadInput
 from auditor.rundir import digest, write_bytes
-from auditor.sketching import CONTENTS, SketchSet, read_sketches, write_sketches
+from auditor.sketching import CONTENTS, SketchSet, having, read_sketches, write_sketches
 from schemas.config import BaselineConfig
 
 FORMAT_VERSION = 1
@@ -84,9 +84,8 @@ class Baseline:
 
 def coverage(sketches: SketchSet) -> dict[str, dict[str, int]]:
     """How many rows have each content, of all and in the row sample (`Manifest.coverage`)."""
-    has = sketches.sample.rows["has"] > 0
-    labelled = has[:, CONTENTS.index("response")] & has[:, CONTENTS.index("reference")]
-    sampled = {name: int(has[:, i].sum()) for i, name in enumerate(CONTENTS)}
+    labelled = having(sketches.sample, "response", "reference")
+    sampled = {name: int(having(sketches.sample, name).sum()) for name in CONTENTS}
     every = {name: sketches.sketches[name].n for name in CONTENTS}
     sums = sketches.club["emi_model"]
     whole = {"labelled": round(float(sums[0].n.sum()))} if sums else {}

@@ -50,6 +50,11 @@ def equal_blocks(n: int, block_rows: int, rng: np.random.Generator) -> Index:
     return rng.permutation(n)[: k * block_rows].reshape(k, block_rows).astype(np.int64)
 
 
+def record_groups(base_ids: Iterable[str]) -> Index:
+    """(n,) jackknife group of each row by its base id: the same of a record in every statistic."""
+    return hash_blocks(base_ids) % JACKKNIFE_GROUPS
+
+
 def group_shares(groups_p: Index, groups_q: Index, paired: bool) -> dict[tuple[str, int], float]:
     """The share of its side's rows that each group holds, by what is left out (see `auditor.jackknife`)."""
     sides = {"both": groups_p} if paired else {"p": groups_p, "q": groups_q}

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from auditor.blocks import hash_blocks
 from auditor.divergences import ConditionalDivergence, conditional_divergence
-from auditor.reducer import aligned
-from auditor.sketch import RowSample
-from auditor.sketching import CONTENTS, SketchSet
+from auditor.reducer import apart
+from auditor.sketching import SketchSet, having
 
 TABLE = "Conditional divergences"
 NEIGHBOURS = 30
@@ -63,17 +58,14 @@ def conditionals(p: SketchSet, q: SketchSet, seed: int) -> Conditionals:
     Where Q is a perturbed copy of P half of the records stand for P, the other half for Q: beside its own
     copy a row is nearer than chance, and what is taken off for chance would be too much (by 0.2).
     """
-    paired = aligned(p.sample, q.sample).paired
+    half_p, half_q = apart(p.sample, q.sample)
     found: dict[str, ConditionalDivergence] = {}
     missing: dict[str, str] = {}
     for name, (given, other) in TERMS.items():
         if any(of not in each.sample.rows for each in (p, q) for of in (given, other)):
             missing[name] = f"no row has {given} and {other}"
             continue
-        at_p, at_q = (_having(each.sample, given, other) for each in (p, q))
-        if paired:
-            at_p &= hash_blocks(p.sample.base_ids) % 2 == 0
-            at_q &= hash_blocks(q.sample.base_ids) % 2 == 1
+        at_p, at_q = having(p.sample, given, other) & half_p, having(q.sample, given, other) & half_q
         given_p, other_p = (p.sample.rows[of][at_p] for of in (given, other))
         given_q, other_q = (q.sample.rows[of][at_q] for of in (given, other))
         if min(at_p.sum(), at_q.sum()) <= NEIGHBOURS:
@@ -89,10 +81,3 @@ def conditionals(p: SketchSet, q: SketchSet, seed: int) -> Conditionals:
         else:
             found[name] = of
     return Conditionals(found, missing)
-
-
-def _having(sample: RowSample, *names: str) -> NDArray[np.bool_]:
-    has = sample.rows["has"] > 0
-    inputs = has[:, CONTENTS.index("image")] | has[:, CONTENTS.index("text")]
-    kept = [inputs if name == "x" else has[:, CONTENTS.index(name)] for name in names]
-    return np.asarray(np.logical_and.reduce(kept))

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.blocks import hash_blocks
 from auditor.estimators import CLUB
-from auditor.reducer import aligned
+from auditor.reducer import apart
 from auditor.risk import Ceiling, choose_voice, identified_interval, measure_overlap, reweighted_emid
 from auditor.risk.inputs import Inputs
 from auditor.sketch import RowSample
-from auditor.sketching import CONTENTS, SketchSet
+from auditor.sketching import SketchSet, having
 from schemas.report import LabelFree
 
 Rows = NDArray[np.floating[Any]]
@@ -34,13 +33,9 @@ def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
     for side, sample in (("in-distribution", p.sample), ("new", q.sample)):
         if "x" not in sample.rows or "response" not in sample.rows:
             return f"no {side} row has a query and a response"
-    of_p = _having(p.sample, "response", "reference")
-    of_q = _having(q.sample, "response")
-    if aligned(p.sample, q.sample).paired:
-        # A perturbed copy lies beside the very row that it was made from, which says nothing of the support:
-        # half of the records stand for P, the other half for Q.
-        of_p &= hash_blocks(p.sample.base_ids) % 2 == 0
-        of_q &= hash_blocks(q.sample.base_ids) % 2 == 1
+    half_p, half_q = apart(p.sample, q.sample)
+    of_p = having(p.sample, "x", "response", "reference") & half_p
+    of_q = having(q.sample, "x", "response") & half_q
     if not of_p.any():
         return "no in-distribution row has a query, a response and a reference"
     if not of_q.any():
@@ -111,11 +106,4 @@ def label_free(
 
 
 def _all_have(sample: RowSample, of: NDArray[np.bool_], name: str) -> bool:
-    return name in sample.rows and bool((sample.rows["has"][of, CONTENTS.index(name)] > 0).all())
-
-
-def _having(sample: RowSample, *names: str) -> NDArray[np.bool_]:
-    has = sample.rows["has"] > 0
-    inputs = has[:, CONTENTS.index("image")] | has[:, CONTENTS.index("text")]
-    wanted = has[:, [CONTENTS.index(name) for name in names]].all(axis=1)
-    return np.asarray(inputs & wanted)
+    return name in sample.rows and bool(having(sample, name)[of].all())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from auditor.blocks import JACKKNIFE_GROUPS, group_shares, hash_blocks
+from auditor.blocks import JACKKNIFE_GROUPS, group_shares, hash_blocks, record_groups
 from auditor.bounds import bound_terms, emid_bound, missing_terms
 from auditor.divergences import joint_rows, rjsd, rjsd_joint
 from auditor.divergences.representation import rows64
@@ -25,7 +25,7 @@ from auditor.risk import Ceiling
 from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.significance import drift_test, holm, rows_needed
 from auditor.sketch import RowSample
-from auditor.sketching import CONTENTS, SketchSet
+from auditor.sketching import SketchSet, having
 from schemas.report import Bound, Divergence, Interval
 
 FORMS = (
@@ -56,9 +56,7 @@ class Sides:
         self, *names: str
     ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], NDArray[Any], NDArray[Any]]:
         """Rows of P and Q that have every one of `names`, and the hash blocks of their base ids."""
-        columns = [CONTENTS.index(name) for name in names]
-        has_p = (self.p.rows["has"][self.at_p][:, columns] > 0).all(axis=1)
-        has_q = (self.q.rows["has"][self.at_q][:, columns] > 0).all(axis=1)
+        has_p, has_q = having(self.p, *names)[self.at_p], having(self.q, *names)[self.at_q]
         if self.paired:
             has_p = has_q = has_p & has_q
         at_p, at_q = self.at_p[has_p], self.at_q[has_q]
@@ -80,6 +78,15 @@ def aligned(p: RowSample, q: RowSample) -> Sides:
     if len(at_p) < max(LEAST_SHARED, min(len(p), len(q)) / 2):
         return Sides(p, q, *everything, paired=False)
     return Sides(p, q, at_p.astype(np.int64), at_q.astype(np.int64), paired=True)
+
+
+def apart(p: RowSample, q: RowSample) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,), (m,) rows of P and of Q that are of different records: all of them, but where Q is a perturbed
+    copy of P half of the records stand for P and the other half for Q, since a row beside its own copy says
+    nothing of what else is near."""
+    if not aligned(p, q).paired:
+        return np.ones(len(p), dtype=bool), np.ones(len(q), dtype=bool)
+    return hash_blocks(p.base_ids) % 2 == 0, hash_blocks(q.base_ids) % 2 == 1
 
 
 class Measured(NamedTuple):
@@ -135,6 +142,19 @@ def divergence(p: SketchSet, q: SketchSet, modality: str, *, seed: int, level: f
     )
 
 
+@dataclass(frozen=True)
+class Divergences:
+    """By modality: what was found, why it or a part of it is missing, and RJSD without each group of rows."""
+
+    found: dict[str, Divergence] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    left: dict[str, Left | None] = field(default_factory=dict)
+
+    def __or__(self, other: Divergences) -> Divergences:
+        """Of both's modalities."""
+        return Divergences(self.found | other.found, self.missing | other.missing, self.left | other.left)
+
+
 class Share(NamedTuple):
     """Share of the rows that have a content, in P and in Q, and the p-value of their difference."""
 
@@ -187,21 +207,16 @@ class Grouped(NamedTuple):
 
 def response_gap(rows: SketchSet) -> Grouped | None:
     """δ = RJSD of the model's responses to the references (nats), over sampled rows that have both."""
-    both = _answered_and_labelled(rows)
+    both = having(rows.sample, "response", "reference")
     if not both.any():
         return None
     response, reference = (rows64(rows.sample.rows[n][both], n) for n in ("response", "reference"))
     resampler = RjsdResampler(response, reference, paired=True)
     if int(both.sum()) < rows_needed(resampler):
         return Grouped(resampler.value, None)
-    groups = hash_blocks(rows.sample.base_ids[both]) % JACKKNIFE_GROUPS
+    groups = record_groups(rows.sample.base_ids[both])
     left = resampler.left(groups, groups)
     return Grouped(left.value, {g: value for (_, g), value in left.without.items()})
-
-
-def _answered_and_labelled(rows: SketchSet) -> NDArray[np.bool_]:
-    has = rows.sample.rows["has"]
-    return (has[:, CONTENTS.index("response")] > 0) & (has[:, CONTENTS.index("reference")] > 0)
 
 
 @dataclass(frozen=True)
@@ -314,7 +329,7 @@ def answer_codebook(sets: Sequence[SketchSet], symbols: int, seed: int) -> NDArr
     """(K, d) centroids, K at most `symbols`, of the sampled answers and references of `sets`: one codebook
     for a whole run, so that cells mean the same everywhere. None where there is none of either."""
     rows = [
-        each.sample.rows[name][each.sample.rows["has"][:, CONTENTS.index(name)] > 0]
+        each.sample.rows[name][having(each.sample, name)]
         for each in sets
         for name in ("response", "reference")
         if name in each.sample.rows
@@ -326,7 +341,7 @@ def answer_codebook(sets: Sequence[SketchSet], symbols: int, seed: int) -> NDArr
 def _answers(rows: SketchSet, codebook: NDArray[np.float32]) -> Entropy | None:
     if "response" not in rows.sample.rows:
         return None
-    has = rows.sample.rows["has"][:, CONTENTS.index("response")] > 0
+    has = having(rows.sample, "response")
     if not has.any():
         return None
     cells = nearest_cell(rows.sample.rows["response"][has], codebook)
@@ -335,11 +350,11 @@ def _answers(rows: SketchSet, codebook: NDArray[np.float32]) -> Entropy | None:
 
 def cell_gap(rows: SketchSet, codebook: NDArray[np.float32]) -> Grouped | None:
     """JSD (nats) of the laws of cells of the responses and of the references, over rows that have both."""
-    both = _answered_and_labelled(rows)
+    both = having(rows.sample, "response", "reference")
     if not both.any():
         return None
     k = len(codebook)
-    groups = hash_blocks(rows.sample.base_ids[both]) % JACKKNIFE_GROUPS
+    groups = record_groups(rows.sample.base_ids[both])
     counts = np.zeros((2, JACKKNIFE_GROUPS, k))
     for side, name in enumerate(("response", "reference")):
         np.add.at(counts[side], (groups, nearest_cell(rows.sample.rows[name][both], codebook)), 1)
@@ -397,12 +412,12 @@ def bounds(
             continue
         interval = None
         if groups is not None and form != "theorem_4_6":
-            varying = groups.terms(gaps)
-            lacking = [name for name in bound_terms(form) if name in terms and name in varying]
-            if any(varying[name] is None for name in lacking):
+            varying = {name: left for name, left in groups.terms(gaps).items() if name in terms}
+            known = {name: left for name, left in varying.items() if left is not None}
+            if len(known) < len(varying):
                 silent.append(form)
             else:
-                interval = groups.interval(form, terms, {n: v for n in lacking if (v := varying[n])})
+                interval = groups.interval(form, terms, known)
         found[form] = Bound(
             value=value,
             terms=list(terms),
@@ -441,8 +456,7 @@ class Groups:
         return found
 
     def interval(self, form: str, terms: Mapping[str, float], varying: Mapping[str, Left]) -> Interval | None:
-        """Of the bound over `terms`, those of `varying` recomputed without each group; never below 0 but for
-        the forms with signed terms."""
+        """Of the bound over `terms`, those of `varying` recomputed without each group."""
 
         def bound(changed: Mapping[str, float]) -> float:
             kept = {name: max(0.0, changed[name]) if name in changed else terms[name] for name in terms}
@@ -457,17 +471,16 @@ class Groups:
         return found.low, found.high
 
 
-def grouped(p: SketchSet, q: SketchSet, left: Mapping[str, Left | None], both: bool, level: float) -> Groups:
-    """`left`: image, text, joint as `divergence` found them; `both`: whether rows have images and texts."""
+def grouped(p: SketchSet, q: SketchSet, divergences: Divergences, level: float) -> Groups:
+    """The groups of sampled rows, and of `divergences` those of the inputs (image, text, joint)."""
     sides = aligned(p.sample, q.sample)
-    labels = [
-        hash_blocks(s.base_ids[at]) % JACKKNIFE_GROUPS
-        for s, at in ((p.sample, sides.at_p), (q.sample, sides.at_q))
-    ]
-    alone = left.get("image") or left.get("text")
+    groups_p = record_groups(p.sample.base_ids[sides.at_p])
+    groups_q = record_groups(q.sample.base_ids[sides.at_q])
+    v, t = (divergences.left.get(name) for name in ("image", "text"))
+    both = "image" in divergences.found and "text" in divergences.found
     return Groups(
-        group_shares(labels[0], labels[1], sides.paired),
-        {"d_v": left.get("image"), "d_t": left.get("text"), "d_x": left.get("joint") if both else alone},
+        group_shares(groups_p, groups_q, sides.paired),
+        {"d_v": v, "d_t": t, "d_x": divergences.left.get("joint") if both else v or t},
         level,
     )
 

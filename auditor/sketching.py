@@ -132,6 +132,13 @@ class SketchSet:
         )
 
 
+def having(sample: RowSample, *names: str) -> NDArray[np.bool_]:
+    """(m,) which sampled rows have every one of `names`: contents, or x, the query (an image or a text)."""
+    has = {name: sample.rows["has"][:, i] > 0 for i, name in enumerate(CONTENTS)}
+    has["x"] = has["image"] | has["text"]
+    return np.asarray(np.logical_and.reduce([has[name] for name in names]))
+
+
 def sketch_rows(
     rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[CLUB | FoldedClub], sample: int
 ) -> SketchSet:

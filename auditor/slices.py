@@ -18,7 +18,7 @@ from auditor.attribution import rjsd_shares
 from auditor.lab.truth import TRUTH_TAG
 from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.sketch import Float, Floats, RowSample
-from auditor.sketching import CONTENTS
+from auditor.sketching import having
 from schemas.report import Divergence
 
 Kind = Literal["tag", "cluster", "record"]
@@ -76,7 +76,7 @@ class Slice:
 
 def side(sample: RowSample, modality: str, tags: Tags | None) -> Side:
     """The sampled rows that have a modality, the first MOST_ROWS of them."""
-    at = np.flatnonzero(sample.rows["has"][:, CONTENTS.index(modality)] > 0)[:MOST_ROWS]
+    at = np.flatnonzero(having(sample, modality))[:MOST_ROWS]
     return Side(sample.ids[at].tolist(), sample.rows[modality][at], tags)
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,6 @@ from auditor.entropies import (
 )
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
-from auditor.jackknife import Left
 from auditor.lab.truth import graded_score, truth_of
 from auditor.label_free import label_free
 from auditor.partition import partition
@@ -88,7 +87,7 @@ from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import AuditConfig, CriticConfig, ModelConfig
 from schemas.record import Record
-from schemas.report import WHERE, Divergence, Example, Intervals, LabelFree, Report, Row, Run, Verdict
+from schemas.report import WHERE, Bound, Divergence, Example, Intervals, LabelFree, Report, Row, Run, Verdict
 
 MODALITIES = ("image", "text", "joint")
 COVERAGE_TEXTS = 2_000
@@ -352,10 +351,10 @@ def _report(
 ) -> Report:
     first, models = scenarios[0], [m.name for m in config.models]
     notes = _coverage(config, scenarios)
-    found: dict[tuple[str, str], Divergences] = {}
+    found: dict[tuple[str, str], reducer.Divergences] = {}
     began, total = time.monotonic(), len(scenarios) * len(models)
     for scenario in scenarios:
-        shared: Divergences | None = None
+        shared: reducer.Divergences | None = None
         for model in models:
             key = (scenario.name, model)
             if key in sets and (first.name, model) in sets and scenario is not first:
@@ -364,22 +363,22 @@ def _report(
                 if shared is None:  # an input divergence does not depend on the model
                     shared = _divergences(p, q, MODALITIES, config)
                 own = _divergences(p, q, ("response",), config)
-                found[key] = shared.and_of(own)
+                found[key] = shared | own
             bars.step("measures", len(found), total - len(models), time.monotonic() - began)
     _adjust(found)
     where = _where(config, scenarios, sets, {key: of.found for key, of in found.items()}, bars)
     answers_of_p = [sets[first.name, m] for m in models if (first.name, m) in sets]
+    given_each: dict[str, Conditionals] = {}
+    for s in scenarios[1:] if config.bounds.conditional else ():
+        for m in [m for m in models if (s.name, m) in found][:1]:  # inputs and references: of any model
+            given_each[s.name] = conditionals(sets[first.name, m], sets[s.name, m], config.seed)
     shared_terms = Shared(
         first.name,
         reducer.answer_codebook(answers_of_p, config.bounds.symbols, config.seed),
         texts.open(),
         [CLUB.load(paths[0]) for paths in trained.paths],
+        given_each,
     )
-    given_each: dict[str, Conditionals] = {}
-    for s in scenarios[1:] if config.bounds.conditional else ():
-        for m in [m for m in models if (s.name, m) in found][:1]:  # inputs and references: of any model
-            given_each[s.name] = conditionals(sets[first.name, m], sets[s.name, m], config.seed)
-    shared_terms = replace(shared_terms, conditional=given_each)
     rows = [
         _row(config, s, m, told, sets, shared_terms, found.get((s.name, m)), quarantine, notes)
         for m in models
@@ -465,38 +464,24 @@ def _no_images(config: AuditConfig) -> str:
     return "no record has an image"
 
 
-class Divergences(NamedTuple):
-    """By modality."""
-
-    found: dict[str, Divergence]
-    missing: dict[str, str]
-    left: dict[str, Left | None]
-    """RJSD with each group of records left out."""
-
-    def and_of(self, other: Divergences) -> Divergences:
-        """Of both's modalities."""
-        return Divergences(self.found | other.found, self.missing | other.missing, self.left | other.left)
-
-
-def _divergences(p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig) -> Divergences:
-    found: dict[str, Divergence] = {}
-    missing: dict[str, str] = {}
-    lefts: dict[str, Left | None] = {}
+def _divergences(
+    p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig
+) -> reducer.Divergences:
+    of = reducer.Divergences()
     for modality in modalities:
-        value, reason, left = reducer.divergence(
+        value, reason, of.left[modality] = reducer.divergence(
             p, q, modality, seed=config.seed, level=config.interval_level
         )
-        lefts[modality] = left
         if value is None:
-            missing[f"divergences.{modality}"] = reason or "not computed"
+            of.missing[f"divergences.{modality}"] = reason or "not computed"
         else:
-            found[modality] = value
+            of.found[modality] = value
             if reason is not None:
-                missing[f"divergences.{modality}.corrected"] = reason
-    return Divergences(found, missing, lefts)
+                of.missing[f"divergences.{modality}.corrected"] = reason
+    return of
 
 
-def _adjust(found: dict[tuple[str, str], Divergences]) -> None:
+def _adjust(found: dict[tuple[str, str], reducer.Divergences]) -> None:
     """Holm over the scenarios: one family a modality, and for responses a model."""
     families: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for key, of in found.items():
@@ -548,7 +533,7 @@ class Shared:
     codebook: NDArray[np.float32] | None
     texts: EmbeddingStore
     critics: list[CLUB]
-    conditional: Mapping[str, Conditionals] = field(default_factory=dict)
+    conditional: Mapping[str, Conditionals]
     """Of each scenario, where they are asked for."""
     sides: dict[int, reducer.AnswerSide] = field(default_factory=dict)
 
@@ -566,7 +551,7 @@ def _row(
     told: dict[tuple[str, str], Told],
     sets: dict[tuple[str, str], SketchSet],
     shared: Shared,
-    measured: Divergences | None,
+    measured: reducer.Divergences | None,
     quarantine: Quarantine,
     notes: dict[str, list[str]],
 ) -> Row:
@@ -584,19 +569,20 @@ def _row(
         )
     p, q = sets[first, model], sets[key]
     relevance = reducer.relevance(p, q, seed=config.seed, level=config.interval_level)
-    divergences, missing, left = measured or Divergences({}, {}, {})
-    missing = dict(missing)
+    divergences = measured or reducer.Divergences()
+    missing = dict(divergences.missing)
     is_id = scenario.name == first
     known = Known() if is_id else _entropies(config, model, told[first, model], told[key], shared)
     answered = reducer.answer_terms(shared.side(p), shared.side(q), known)
-    joint = divergences["joint"].value if "joint" in divergences else None
-    d_x = reducer.input_divergence(p, q, seed=config.seed) if joint is None and not is_id else joint
-    both = "image" in divergences and "text" in divergences
-    groups = reducer.grouped(p, q, left, both, config.interval_level)
-    of_scenario = shared.conditional.get(scenario.name)
-    terms = None if of_scenario is None else of_scenario.terms
-    bounds, lacking = ({}, {}) if is_id else reducer.bounds(divergences, d_x, answered, groups, terms)
-    missing |= lacking
+    bounds: dict[str, Bound] = {}
+    if not is_id:
+        joint = divergences.found["joint"].value if "joint" in divergences.found else None
+        d_x = reducer.input_divergence(p, q, seed=config.seed) if joint is None else joint
+        groups = reducer.grouped(p, q, divergences, config.interval_level)
+        of_scenario = shared.conditional.get(scenario.name)
+        terms = None if of_scenario is None else of_scenario.terms
+        bounds, lacking = reducer.bounds(divergences.found, d_x, answered, groups, terms)
+        missing |= lacking
     if relevance is None:
         missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"
     elif relevance.emi_interval is None:
@@ -641,7 +627,7 @@ def _row(
             emi=relevance.emi_interval if relevance else None, emid=emid_interval, accuracy=accuracy_interval
         ),
         bounds=bounds,
-        divergences=divergences,
+        divergences=divergences.found,
         delta=answered.delta_q,
         label_free=free,
         accuracy=accuracy,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -24,7 +24,6 @@ from auditor.encoders.coverage import KNOWN
 from auditor.entropies import Known
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
-from auditor.jackknife import Left
 from auditor.label_free import label_free
 from auditor.provenance import versions
 from auditor.records import MediaPolicy, Quarantine, read_many, thumbnail
@@ -233,7 +232,8 @@ class _Judge:
             verdict = Verdict(status="undecided", because="no usable row")
             every = ("emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES))
             return Row(**about, n=0, verdict=verdict, missing=dict.fromkeys(every, "no usable row"))
-        divergences, missing, left = self._divergences(told.window.name, rows)
+        divergences = self._divergences(told.window.name, rows)
+        missing = divergences.missing
         p, seed, level = (
             self.baseline.sketches,
             self.seed(told.window.name, "emi"),
@@ -243,9 +243,8 @@ class _Judge:
         known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
         answered = reducer.answer_terms(self.answers, reducer.answer_side(rows, self.codebook), known)
         d_x = reducer.input_divergence(p, rows, seed=self.seed(told.window.name, "joint"))
-        both = "image" in divergences and "text" in divergences
-        groups = reducer.grouped(p, rows, left, both, level)
-        bounds, lacking = reducer.bounds(divergences, d_x, answered, groups)
+        groups = reducer.grouped(p, rows, divergences, level)
+        bounds, lacking = reducer.bounds(divergences.found, d_x, answered, groups)
         missing |= lacking
         delta = answered.delta_q
         if delta is None:
@@ -288,17 +287,17 @@ class _Judge:
                 emid=relevance.emid_interval if relevance else None,
             ),
             bounds=bounds,
-            divergences=divergences,
+            divergences=divergences.found,
             delta=delta,
             label_free=free,
             descriptors=means(told.facts) | rows.norms.descriptors(),
             verdict=with_shares(
-                window_verdict(n, divergences, self.config.thresholds),
+                window_verdict(n, divergences.found, self.config.thresholds),
                 reducer.shares(p, rows),
                 self.config.thresholds,
             ),
             missing=missing,
-            notes=self._notes(told, n, divergences),
+            notes=self._notes(told, n, divergences.found),
         )
 
     def seed(self, *of: str) -> int:
@@ -306,19 +305,16 @@ class _Judge:
         text = json.dumps([self.config.seed, *of])
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
-    def _divergences(
-        self, window: str, rows: SketchSet
-    ) -> tuple[dict[str, Divergence], dict[str, str], dict[str, Left | None]]:
-        """Divergences, their p-values adjusted over the modalities tested, what is missing, and each without
-        a group of records."""
-        found: dict[str, Divergence] = {}
-        missing: dict[str, str] = {}
-        lefts: dict[str, Left | None] = {}
+    def _divergences(self, window: str, rows: SketchSet) -> reducer.Divergences:
+        """P-values are adjusted over the modalities tested."""
+        of = reducer.Divergences()
         for modality in MODALITIES:
             if self.baseline.sketches.sketches[modality].n == 0:
-                missing[f"divergences.{modality}"] = f"no row of the baseline has {reducer.article(modality)}"
+                of.missing[f"divergences.{modality}"] = (
+                    f"no row of the baseline has {reducer.article(modality)}"
+                )
                 continue
-            value, reason, lefts[modality] = reducer.divergence(
+            value, reason, of.left[modality] = reducer.divergence(
                 self.baseline.sketches,
                 rows,
                 modality,
@@ -326,15 +322,16 @@ class _Judge:
                 level=self.config.interval_level,
             )
             if value is None:
-                missing[f"divergences.{modality}"] = f"{reason} in this window"
+                of.missing[f"divergences.{modality}"] = f"{reason} in this window"
                 continue
-            found[modality] = value
+            of.found[modality] = value
             if reason is not None:
-                missing[f"divergences.{modality}.corrected"] = reason
+                of.missing[f"divergences.{modality}.corrected"] = reason
             if value.p_value is None:
-                missing[f"divergences.{modality}.p_value"] = reason or "could not be tested"
-        adjusted = reducer.adjust(list(found.values()))
-        return {m: d for m, d in zip(found, adjusted, strict=True) if d is not None}, missing, lefts
+                of.missing[f"divergences.{modality}.p_value"] = reason or "could not be tested"
+        adjusted = reducer.adjust(list(of.found.values()))
+        found = {m: d for m, d in zip(of.found, adjusted, strict=True) if d is not None}
+        return replace(of, found=found)
 
     def _notes(self, told: Told, n: int, divergences: dict[str, Divergence]) -> list[str]:
         manifest = self.baseline.manifest

@@ -42,7 +42,7 @@ from auditor.provenance import versions
 from auditor.report.numbers import number
 from auditor.report.sweep import sweep_html
 from auditor.rundir import RunDir, digest, write_bytes
-from auditor.sketching import CONTENTS, read_sketches
+from auditor.sketching import having, read_sketches
 from jobs.cli import Config, DryRun, Out, Set
 from jobs.progress import Bars
 from jobs.settings import load_config
@@ -180,11 +180,9 @@ def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
         sample = read_sketches(path).sample
         if "x" not in sample.rows:
             continue
-        has = {name: sample.rows["has"][:, i] > 0 for i, name in enumerate(CONTENTS)}
-        query = has["image"] | has["text"]
         for answer in ("response", "reference"):
             if answer in sample.rows:
-                both = query & has[answer]
+                both = having(sample, "x", answer)
                 xs.append(sample.rows["x"][both])
                 ys.append(sample.rows[answer][both])
                 ids.append(sample.base_ids[both])

@@ -189,6 +189,11 @@ class ComparedRow(_Model):
     because: str | None = None
     reason: str | None = None
 
+    @property
+    def interval(self) -> Interval | None:
+        """Where it has one."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
 
 WHERE = "Where the drift is"
 """The table of the slices that have most of the drift, a row a slice (`auditor.slices`)."""

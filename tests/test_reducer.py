@@ -175,7 +175,8 @@ def test_the_interval_of_a_bound_is_the_jackknife_of_its_terms_together(critic: 
     p, q = sketched(every_p, critic), sketched(every_q, critic)
     measured = {m: reducer.divergence(p, q, m, seed=0, level=0.9) for m in ("image", "text")}
     divergences = {m: d.divergence for m, d in measured.items() if d.divergence is not None}
-    groups = reducer.grouped(p, q, {m: d.left for m, d in measured.items()}, True, 0.9)
+    left = {m: d.left for m, d in measured.items()}
+    groups = reducer.grouped(p, q, reducer.Divergences(divergences, left=left), 0.9)
     found, _ = reducer.bounds(divergences, None, answered(None, None), groups)
     interval = found["partial"].interval
     assert interval is not None and interval[0] < interval[1]
@@ -198,7 +199,8 @@ def test_a_bound_of_too_few_rows_has_no_interval_and_says_so(critic: CLUB) -> No
     p, q = sketched(rows(30, 1), critic), sketched(rows(30, 2, base="other"), critic)
     text = reducer.divergence(p, q, "text", seed=0, level=0.9)
     assert text.divergence is not None and text.left is None
-    groups = reducer.grouped(p, q, {"text": text.left}, False, 0.9)
+    alone = reducer.Divergences({"text": text.divergence}, left={"text": text.left})
+    groups = reducer.grouped(p, q, alone, 0.9)
     found, missing = reducer.bounds({"text": text.divergence}, None, answered(None, None), groups)
     assert found["partial"].interval is None and "too few rows" in missing["bounds.interval"]
 

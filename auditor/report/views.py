@@ -255,13 +255,12 @@ def compared(report: Report, names: Legend) -> list[ComparedPair]:
 
 
 def _compared(row: ComparedRow, names: Legend) -> ComparedLine:
-    limits = None if row.low is None or row.high is None else (row.low, row.high)
     rows = count(row.n_new)
     if row.n_new != row.n_current:
         rows += f" against {count(row.n_current)}"
     cells = [
         Cell(signed(row.value), sort=_sort(row.value)),
-        Cell(signed(row.corrected), interval(limits), _sort(row.corrected)),
+        Cell(signed(row.corrected), interval(row.interval), _sort(row.corrected)),
         Cell(number(row.std), sort=_sort(row.std)),
         Cell(p_value(row.p_value), sort=_sort(row.p_value)),
         Cell(p_value(row.p_adjusted), sort=_sort(row.p_adjusted)),

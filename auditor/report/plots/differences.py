@@ -47,7 +47,7 @@ def _draw(rows: Sequence[ComparedRow], axis: Axis, margin: float | None, legend:
     for row, y in zip(rows, centres, strict=True):
         colour = legend.models.get(row.new, "m7")
         told = (
-            f"{row.scenario or MEAN}\n{signed(_at(row))} {interval(_interval(row))}\np {p_value(row.p_value)}"
+            f"{row.scenario or MEAN}\n{signed(_at(row))} {interval(row.interval)}\np {p_value(row.p_value)}"
         )
         if row.scenario is not None:
             told += f", adjusted {p_value(row.p_adjusted)}"
@@ -62,7 +62,3 @@ def _draw(rows: Sequence[ComparedRow], axis: Axis, margin: float | None, legend:
         parts += limit(axis, margin, f"margin {tick_label(-margin)}", bottom)
     label = f"Differences of EMI of {rows[0].new} and {rows[0].current} with intervals"
     return drawing(WIDTH, bottom + BOTTOM, label, group(parts))
-
-
-def _interval(row: ComparedRow) -> tuple[float, float] | None:
-    return None if row.low is None or row.high is None else (row.low, row.high)
