@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import pytest
 import ray
 from PIL import Image
 
-from jobs.cli import main
 from jobs.settings import load_config
 from schemas.config import AuditConfig
 
@@ -38,15 +37,9 @@ shards: {generate: 32, embed: 32, sketch: 25}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster(quiet_ray: Callable[[int], None]) -> Iterator[None]:
     """One local Ray for all runs: a job uses the connection that its process has."""
-    ray.init(
-        num_cpus=3,
-        object_store_memory=150 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=40,
-    )
+    quiet_ray(3)
     yield
     ray.shutdown()
 
@@ -58,15 +51,6 @@ def lab(tmp_path: Path) -> Path:
     return path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["auditor", *map(str, words)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    code = stopped.value.code
-    assert isinstance(code, int)
-    return code
-
-
 def numbers(out: Path) -> dict[str, Any]:
     """A report without what tells when and where it was made."""
     report = json.loads((out / "report.json").read_text())
@@ -76,7 +60,7 @@ def numbers(out: Path) -> dict[str, Any]:
 
 
 def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
-    cluster: None, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]
 ) -> None:
     found = []
     for workers in (1, 2, 3):
@@ -141,7 +125,7 @@ def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(
-    cluster: None, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]
 ) -> None:
     """Ctrl-C, then kill -9 of the driver, in the middle; the same command then ends as an undisturbed run."""
     assert run(monkeypatch, "audit", "-c", lab, "-o", tmp_path / "whole") == 0
@@ -208,7 +192,7 @@ def records(tmp_path: Path) -> Path:
 
 
 def test_bad_rows_are_set_aside_and_counted(
-    cluster: None, records: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, records: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]
 ) -> None:
     config = records / "audit.yaml"
     config.write_text(
@@ -251,7 +235,12 @@ def test_bad_rows_are_set_aside_and_counted(
     ],
 )
 def test_what_cannot_be_audited_is_one_line_and_code_2(
-    records: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: str, said: str
+    records: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: str,
+    said: str,
+    run: Callable[..., int],
 ) -> None:
     (records / "bad.jsonl").write_text("[]\n[]\n")
     (records / "audit.yaml").write_text(config)
@@ -262,7 +251,7 @@ def test_what_cannot_be_audited_is_one_line_and_code_2(
     assert len([line for line in told.splitlines() if line.startswith("error:")]) == 1
 
 
-def test_usage_errors_are_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usage_errors_are_code_2(monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]) -> None:
     assert run(monkeypatch, "audit") == 2
     assert run(monkeypatch, "audit", "--nonsense") == 2
     assert run(monkeypatch, "report", "--out", "/nowhere") == 2

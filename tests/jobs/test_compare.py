@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import ray
 from auditor.compared import TABLE
 from auditor.comparison import EmiSums, compare_over
 from auditor.sketching import read_sketches
-from jobs.cli import main
 
 COLOURS = ("red", "green", "blue", "grey", "white", "black", "pink")
 CONFIG = """
@@ -28,7 +26,9 @@ shards: {sketch: 1000}
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def out(
+    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., int], quiet_ray: Callable[[int], None]
+) -> Iterator[Path]:
     """`new` always says the same where `old` is right, and `copy` says what `old` says."""
     folder = tmp_path_factory.mktemp("compare")
     rows = [
@@ -46,26 +46,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, found in (("id", rows), ("q", shouted), ("bare", bare)):
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, found)))
     (folder / "audit.yaml").write_text(CONFIG)
-    ray.init(
-        num_cpus=2,
-        object_store_memory=150 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=40,
-    )
+    quiet_ray(2)
     with pytest.MonkeyPatch.context() as patch:
         assert run(patch, "audit", "-c", folder / "audit.yaml", "-o", folder / "out") == 0
     ray.shutdown()
     yield folder / "out"
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["auditor", *map(str, words)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    code = stopped.value.code
-    assert isinstance(code, int)
-    return code
 
 
 def test_the_report_holds_what_the_sketches_say(out: Path) -> None:
@@ -98,7 +83,7 @@ def test_the_report_holds_what_the_sketches_say(out: Path) -> None:
 
 
 def test_verdicts_are_exit_codes(
-    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
 ) -> None:
     mean = json.loads((out / "report.json").read_text())["tables"][TABLE][0]
     lost = -mean["corrected"]
@@ -118,7 +103,11 @@ def test_verdicts_are_exit_codes(
 
 
 def test_what_cannot_be_compared_is_one_line_and_code_2(
-    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    run: Callable[..., int],
 ) -> None:
     for words, said in (
         ((out, "--new", "newest", "--margin", 0.1), "--new newest: no such model"),
@@ -134,7 +123,9 @@ def test_what_cannot_be_compared_is_one_line_and_code_2(
         assert said in told and "Traceback" not in told
 
 
-def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_teaches(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Callable[..., int]
+) -> None:
     assert run(monkeypatch, "compare", "--help") == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "Example: auditor compare out --new lab-weak --current lab-strong --margin 0.05" in told
