@@ -134,9 +134,11 @@ def coverage_of_corrected(quick: bool) -> None:
         ("fast", 64, ((45, 45), (90, 90), (300, 300), (1000, 100), (1000, 1000))),
         ("slow", 256, ((300, 300), (1000, 1000))),
         ("fast", 256, ((90, 90), (300, 300), (1000, 300))),
+        ("slow", 768, ((1000, 1000), (3000, 3000))),
+        ("fast", 768, ((300, 300), (1000, 300))),
     )
     for spectrum, d, sizes in settings[:1] if quick else settings:
-        for moved in (MOVED, 0.0) if d == 64 else (MOVED,):
+        for moved in (MOVED, 0.0):
             total = 20_000 if quick else LARGE
             p, q = large(d, spectrum, 0.0, total, 7), large(d, spectrum, moved, total, 8)
             truth = rjsd(p, q) if moved else 0.0
