@@ -239,8 +239,8 @@ def main() -> None:
             everything += windows(k, seed)
             print(f"{k} kinds, world {seed}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     print(
-        f"{'':14s} {'n':>4s} {'cover':>6s} {'s.e.':>6s} {'(cell)':>6s} {'half':>6s} {'range':>6s} {'I_in':>6s} "
-        f"{'bias':>6s} {'truth':>6s} | {'CLUB':>6s} {'own':>6s} {'goal':>6s} {'cover':>6s} | "
+        f"{'':14s} {'n':>4s} {'cover':>6s} {'s.e.':>6s} {'(cell)':>6s} {'half':>6s} {'range':>6s} "
+        f"{'I_in':>6s} {'bias':>6s} {'truth':>6s} | {'CLUB':>6s} {'own':>6s} {'goal':>6s} {'cover':>6s} | "
         f"{'ident':>5s} {'rew':>5s} {'outs<':>6s} {'moved<':>6s} {'eff>':>6s} {'auc<':>6s}"
     )
     show("all", everything)
