@@ -30,7 +30,7 @@ def test_a_trained_critic_comes_near_mi_from_below(kind: type[SeparableEstimator
 
 
 def test_nwj_does_not_run_away_where_one_pair_scores_too_high() -> None:
-    """Unclipped, the held-out bound of this very case fell to -85 nats, and the estimate stayed at 1.54 of 2."""
+    """Unclipped, the held-out bound of this case fell to -85 nats, and the estimate stayed at 1.54 of 2."""
     rng, rho = np.random.default_rng([0, 2, 20]), np.sqrt(1 - np.exp(-2.0))
     pairs = []
     for _ in range(2):
