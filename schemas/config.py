@@ -207,8 +207,8 @@ class WorkersConfig(_Model):
     poison_rows: int = Field(
         20,
         ge=0,
-        description="Rows of a stage that may be set apart because they ended or hung their worker; more, and "
-        "the run stops: the model is at fault.",
+        description="Rows of a stage that may be set apart because they ended or hung their worker; with "
+        "more the run stops: the model is at fault.",
     )
 
 
