@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_WORDS = ("no space left", "disk full", "file too large", "quota exceeded", "not enough space")
+_WORDS = ("no space left", "file too large", "quota exceeded")
 """Of libraries that keep no error number (DuckDB, safetensors)."""
 
 

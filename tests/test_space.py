@@ -21,7 +21,7 @@ from auditor.report.json import write_whole
 from auditor.rundir import write_bytes
 from auditor.store import Store
 from schemas.record import Record
-from schemas.report import Report, Row, Run, Verdict
+from schemas.report import Report, Run, Verdict
 
 SIZE = 1000 * 2**10
 RNG = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_a_file_is_written_whole_or_refused_in_one_line(
 
 def test_a_store_without_room_keeps_what_it_has(folder: Path, room: Callable[[], None]) -> None:
     """Runs are written until the disk is full; those before stay readable, and with room the rest follow."""
-    with pytest.raises(AuditError, match="no space left to write audit.duckdb") as refused:
+    with pytest.raises(AuditError, match=r"no space left to write audit\.duckdb") as refused:
         for i in range(100):
             Store(folder).write_run(_run(i))
     assert "\n" not in str(refused.value)
