@@ -363,11 +363,12 @@ class _Pool(Generic[T]):
     def _end_hanging(self) -> None:
         now = time.monotonic()
         for host in [host for host in self._hosts if host.where and host.calls]:
-            task = host.calls[0][1]
+            reference, task = host.calls[0]
             limit = self._limits.hang
             if task is not None and task.search is not None and self._slowest is not None:
                 limit = min(limit, max(SHORTEST_PROBE, 3 * self._slowest))
-            if now - host.since > limit:
+            # What has come back while the driver was busy (with `shards`, say) does not hang.
+            if now - host.since > limit and not ray.wait([reference], timeout=0)[0]:
                 host.calls.popleft()
                 self._moved = now
                 self._replace(
@@ -455,7 +456,7 @@ class _Pool(Generic[T]):
         self._condemned += len(errors)
         if self._condemned > limits.poison_rows:
             raise AuditError(
-                f"{self._stage}: {self._condemned} rows ended or hung their worker (workers.poison_rows is "
+                f"{self._stage}: {self._condemned} rows failed, each twice by itself (workers.poison_rows is "
                 f"{limits.poison_rows}), the last of them {errors[-1][0]} ({found[-1][1].detail}); more "
                 "likely the model or its memory is at fault"
             )

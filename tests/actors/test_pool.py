@@ -293,7 +293,7 @@ def test_prompts_that_end_or_hang_their_worker_are_set_apart(cluster, tmp_path):
     ("encoder", "said"),
     [
         (Broken, r"^embed: a worker fails on a blank too, so no row is to blame; .*the worker died"),
-        (Fearful, r"^embed: 5 rows ended or hung their worker \(workers.poison_rows is 4\)"),
+        (Fearful, r"^embed: 5 rows failed, each twice by itself \(workers.poison_rows is 4\)"),
         (Crowded, r"^embed: shard \w+ failed 2 times .* none of its 16 rows does alone; smaller batches"),
     ],
 )
