@@ -295,7 +295,9 @@ def _create(path: Path) -> None:
     """Make an empty store beside `path` and move it there, so that a half-made one is never found."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    log = temporary.with_name(f"{temporary.name}.wal")  # a dead process of this number may have left one
     temporary.unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
     try:
         with _open(temporary, read_only=False) as con:
             con.execute((files("schemas") / "store.sql").read_text(encoding="utf-8"))
@@ -308,6 +310,7 @@ def _create(path: Path) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
 
 
 def _is_busy(error: duckdb.Error) -> bool:

@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("worker", "raylet", "driver", "store writer")
 ENDED = (0, 1, 4)
 """Exit codes of an audit that came to a verdict."""
-LONGEST = 600.0
+LONGEST = 900.0
 """Seconds that one command may take before it is said to hang."""
 
 # kills
@@ -54,8 +54,8 @@ CONFIG = """
 data: {id: id.jsonl, scenarios: {natural: natural.jsonl}, media_root: images}
 models: [{name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16}]
 critic: {hidden: 16, steps: 200, batch: 64, seeds: 2}
-shards: {generate: 16, embed: 16, sketch: 32}
-workers: {stall_seconds: 120}
+shards: {generate: 16, embed: 32, sketch: 64}
+workers: {cpu: 2, stall_seconds: 240}
 """
 BAD = ("[1, 2]", "{", '{"record_id": "empty"}', '{"record_id": "lost", "image": "lost.png", "query": "?"}')
 """Lines of the first file that must be quarantined; of the other, the first three."""
@@ -117,9 +117,10 @@ def finish(driver: subprocess.Popen[str]) -> str:
     try:
         code = driver.wait(LONGEST)
     except subprocess.TimeoutExpired:
+        return "hung"
+    finally:  # also where this is interrupted
         driver.kill()
         driver.wait()
-        return "hung"
     return signal.Signals(-code).name if code < 0 else str(code)
 
 

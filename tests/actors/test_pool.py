@@ -515,7 +515,9 @@ def test_answers_are_the_same_from_any_number_of_workers(cluster, tmp_path):
 
 
 def test_the_driver_is_killed_and_another_takes_over(tmp_path):
-    """kill -9 of the driver: its orphans may write on for seconds, and harm nothing."""
+    """kill -9 of the driver: its orphans may write on for seconds, harm nothing and are gone then, the one
+    that hangs as well."""
+    (tmp_path / "pids").mkdir()
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import importlib.util
@@ -523,7 +525,9 @@ spec = importlib.util.spec_from_file_location("pool_tests", {__file__!r})
 module = importlib.util.module_from_spec(spec); sys.modules["pool_tests"] = module
 spec.loader.exec_module(module)
 with module.connect(module.WorkersConfig(cpu=2)):
-    module.embed(module.Path({str(tmp_path / "out")!r}), module.contents(100), 2, slow=0.3)
+    items = [module.text_item("hang"), *module.contents(100)]
+    tmp = module.Path({str(tmp_path)!r})
+    module.embed(tmp / "out", items, 2, slow=0.3, pids=tmp / "pids")
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     driver = subprocess.Popen([sys.executable, "-c", code], env=env)
@@ -532,12 +536,18 @@ with module.connect(module.WorkersConfig(cpu=2)):
         time.sleep(0.05)
     driver.kill()
     driver.wait()
+    orphans = [Path("/proc") / path.name for path in (tmp_path / "pids").iterdir()]
+    while any(orphan.exists() for orphan in orphans) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(orphans) == 2 and not any(orphan.exists() for orphan in orphans)
     store = EmbeddingStore(tmp_path / "out")
     assert 32 <= len(store) < 100
     worker = EmbedWorker(EmbedSettings(Projection, tmp_path / "out"))
-    for shard in cut(contents(100), 16, "p", done=store):
+    hanging, *others = cut([text_item("hang"), *contents(100)], 16, "p", done=store)
+    assert hanging.items[0].text == "hang"
+    for shard in others:
         worker.run(shard)
-    assert len(EmbeddingStore(tmp_path / "out")) == 100
+    assert len(EmbeddingStore(tmp_path / "out")) == 101 - 16
 
 
 def test_sketches_are_the_same_from_any_number_of_workers(cluster, plain_folder, tmp_path):
