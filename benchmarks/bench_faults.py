@@ -307,7 +307,7 @@ class Poisoned:
         return self._encoder.encode(contents)
 
 
-def poison(rows: int, hang_seconds: float) -> bool:
+def poison(rows: int) -> bool:
     texts = [f"how many striped shapes are left of number {i}?" for i in range(rows)]
     places = {text: place * rows // 20_000 for text, place in POISON.items()}
     harmless = [texts[place] for place in places.values()]
@@ -315,11 +315,12 @@ def poison(rows: int, hang_seconds: float) -> bool:
     for text, place in places.items():
         bad[place] = text
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    seconds = {}
+    seconds, shard_seconds = {}, [2.5]
     try:
         with connect(WorkersConfig(cpu=2)):
             for name, given in (("clean", texts), ("poisoned", bad)):
                 (folder / name).mkdir()
+                hang_seconds = 4 * max(shard_seconds) if name == "poisoned" else None
                 tally = run_shards(
                     EmbedWorker,
                     EmbedSettings(Poisoned, folder / name),
@@ -327,6 +328,7 @@ def poison(rows: int, hang_seconds: float) -> bool:
                     PoolSize(2, 1, 0.0),
                     stage=name,
                     hang_seconds=hang_seconds,
+                    on_done=lambda result: shard_seconds.append(result.seconds),
                 )
                 seconds[name] = tally.seconds
                 print(
@@ -368,7 +370,7 @@ def main() -> None:
         good &= kills(given.runs or (4 if given.quick else 30), given.first, given.seed, rows=80)
     if given.only != "kills":
         print()
-        good &= poison(4_000 if given.quick else 20_000, hang_seconds=10.0)
+        good &= poison(2_000 if given.quick else 20_000)
     raise SystemExit(0 if good else 1)
 
 
