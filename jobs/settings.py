@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
-from schemas.config import resolve
+from schemas.config import EndpointConfig, resolve
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -139,8 +139,14 @@ def _keys(model: type[BaseModel]) -> Iterator[str]:
 
 def config_hash(config: BaseModel) -> str:
     """Digest of all that changes a number: everything but where and how loudly the work runs."""
-
+    asking = {"__all__": {"endpoint": EndpointConfig.asking()}} if hasattr(config, "models") else True
     text = config.model_dump_json(
-        exclude={"workers": True, "report": True, "thresholds": True, "comparison": {"margin"}}
+        exclude={
+            "workers": True,
+            "report": True,
+            "thresholds": True,
+            "comparison": {"margin"},
+            "models": asking,
+        }
     )
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
