@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 
 class _Model(BaseModel):
@@ -138,7 +138,7 @@ class EndpointConfig(_Model):
     )
     price_per_million_tokens_in: float | None = Field(None, ge=0, allow_inf_nan=False)
     price_per_million_tokens_out: float | None = Field(None, ge=0, allow_inf_nan=False)
-    extra: dict[str, Any] = Field(
+    extra: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="Further fields of the request; null leaves a field out, e.g. "
         "{max_tokens: null, max_completion_tokens: 64}.",
@@ -168,7 +168,7 @@ class EndpointConfig(_Model):
 
     @field_validator("extra")
     @classmethod
-    def _ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
+    def _ours(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
         taken = sorted({"model", "messages", "n", "stream", "seed", "logprobs"}.intersection(extra))
         if taken:
             raise ValueError(f"{', '.join(taken)} cannot be set here: the auditor sets it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import time
@@ -29,6 +30,8 @@ from auditor.errors import BadInput
 from auditor.generators.rates import Pacer
 from auditor.records.sources import why
 from schemas.config import EndpointConfig
+
+log = logging.getLogger(__name__)
 
 LONGEST_BACKOFF = 60.0
 _TRY_AGAIN = frozenset({408, 409, 429})
@@ -93,6 +96,7 @@ class Server:
             stop=_either(stop_after_attempt(self._config.tries), spent),
             wait=self._wait,
             retry=retry_if_exception_type(Passing),
+            before_sleep=self._tell,
             reraise=True,
         ):
             with attempt:
@@ -104,6 +108,17 @@ class Server:
                 finally:
                     busy += time.monotonic() - began
         raise AssertionError("a retry ends with a reply or an error")
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        log.info(
+            "%s: %s; try %d of %d in %.1f s",
+            self._config.url,
+            error,
+            state.attempt_number + 1,
+            self._config.tries,
+            state.upcoming_sleep,
+        )
 
     def _wait(self, state: RetryCallState) -> float:
         """What the server asks for (and a little, so that not all come back at once), else ever longer."""

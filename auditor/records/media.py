@@ -134,7 +134,9 @@ def _read(image: Image, policy: MediaPolicy) -> bytes:
     if not is_uri(path):
         return _read_under_root(path, policy)
     root = None if policy.root is None or policy.folder is not None else str(policy.root)
-    if not allowed(path, (*policy.url_allow, *((root.rstrip("/") + "/",) if root else ()))):
+    if root is not None and allowed(path, (root.rstrip("/") + "/",)):
+        return _bounded(fetch(path, policy.max_bytes, private=True), policy)
+    if not allowed(path, policy.url_allow):
         raise RowError(Reason.URL_NOT_ALLOWED, f"{shown(path)} is not in data.url_allow")
     return _bounded(fetch(path, policy.max_bytes, policy.url_private), policy)
 

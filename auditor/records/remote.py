@@ -6,6 +6,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -21,6 +22,7 @@ from schemas.record import Reason
 _STALL_SECONDS = 10.0
 _TOTAL_SECONDS = 60.0
 _PIECE = 2**18
+_HTTP = ("http://", "https://")
 
 
 def fetch(url: str, max_bytes: int, private: bool = False) -> bytes:
@@ -32,7 +34,7 @@ def fetch(url: str, max_bytes: int, private: bool = False) -> bytes:
     protocols by fsspec, whose clients keep their own stall limits. Raises `RowError` (image_missing;
     image_too_large; url_not_allowed for a redirect or a private address).
     """
-    if url.lower().startswith(("http://", "https://")):
+    if url.lower().startswith(_HTTP):
         return web.run(_get(url, max_bytes, private))
     return read_remote(url, "", max_bytes)
 
@@ -94,6 +96,8 @@ def is_public(address: str) -> bool:
 
 def read_remote(root: str, path: str, max_bytes: int) -> bytes:
     """At most `max_bytes` + 1 bytes of `path` (itself never parsed as an address) under the URI `root`."""
+    if root.lower().startswith(_HTTP):
+        return web.run(_get(f"{root.rstrip('/')}/{quote(path)}", max_bytes, private=True))
     try:
         fs, inner = url_to_fs(root)
         with fs.open(f"{inner.rstrip('/')}/{path}" if path else inner, "rb") as file:

@@ -27,6 +27,6 @@ WORKERS: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("kind", WORKERS)
 def test_a_worker_with_other_weights_than_the_run_is_refused(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match="weights here instead of weights there.*on every node"):
+    with pytest.raises(AuditError, match=r"weights here instead of weights there.*on every node"):
         WORKERS[kind](tmp_path, "weights there")
     assert WORKERS[kind](tmp_path, "weights here").identity == "weights here"

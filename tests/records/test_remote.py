@@ -115,6 +115,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> Iterator[Images]:
         {
             "/a.png": send(PNG),
             "/b%2b+.png?x=%20y": send(PNG),
+            "/pub/%C3%BC%20%23%3F.png": send(PNG),
             "/bomb.png": send(BOMB),
             "/gzip.png": send(gzip.compress(b"\0" * 2**24), Content_Encoding="gzip"),
             "/short.png": send(PNG, Content_Length=str(len(PNG) - 20)),
@@ -333,6 +334,18 @@ def test_admitted_rows_stay_and_the_others_are_quarantined(images: Images) -> No
         Reason.IMAGE_MISSING,
         True,
     ]
+
+
+def test_a_root_on_a_server(images: Images) -> None:
+    """The operator named it, so it may lead inside; its redirects are not followed either."""
+    policy = MediaPolicy(root=f"http://localhost:{images.port}/")
+    assert load_image(Image(path="pub/ü #?.png"), policy) == PNG
+    assert load_image(Image(path=f"http://localhost:{images.port}/a.png"), policy) == PNG
+    assert reason("moved-302.png", policy) is Reason.URL_NOT_ALLOWED
+    assert reason("gone.png", policy) is Reason.IMAGE_MISSING
+    for path in ("../a.png", "pub/../a.png", "/a.png"):
+        assert reason(path, policy) is Reason.IMAGE_OUTSIDE_ROOT
+    assert reason(f"http://{images.host}/a.png", policy) is Reason.URL_NOT_ALLOWED
 
 
 def test_what_netrc_has_is_not_sent(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

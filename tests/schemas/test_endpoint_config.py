@@ -40,6 +40,7 @@ def load(tmp_path: Path, endpoint: str, *overrides: str, generator: str = "endpo
         ("{url: 'https://host/v1', requests_per_minute: .inf}", "finite"),
         ("{url: 'https://host/v1', tries: 1000}", "tries"),
         ("{url: 'https://host/v1', extra: {messages: [], n: 3}}", "messages, n cannot be set here"),
+        ("{url: 'https://host/v1', extra: {until: 2026-01-01}}", "extra.until"),
         ("null", "go together"),
     ],
 )
