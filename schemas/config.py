@@ -118,7 +118,7 @@ class EndpointConfig(_Model):
         pattern=r"^[A-Z_][A-Z0-9_]{0,63}$",
         description="Environment variable of the key, on the machines that ask (null: no key is sent).",
     )
-    concurrency: int = Field(8, ge=1, le=1024, description="Requests under way at a time.")
+    concurrency: int = Field(8, ge=1, le=1024, description="Requests under way, by the one worker that asks.")
     requests_per_minute: float | None = Field(None, gt=0, allow_inf_nan=False, description="null: no limit.")
     tokens_per_minute: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Of prompts and the longest answers (null: no limit)."

@@ -182,6 +182,8 @@ class EndpointGenerator:
             out = f"check the key in {named}" if named else "name a key's variable in endpoint.api_key_env"
         elif status == 404:
             out = f"check endpoint.url, and that the server has the model {self._name!r} (endpoint.model)"
+        elif status in _ASK_OTHERWISE:
+            out = "check what the request holds (endpoint.extra, temperature, max_new_tokens)"
         else:
             out = "check that the server is up and reachable from where the workers are"
         return AuditError(

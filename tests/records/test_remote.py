@@ -318,7 +318,7 @@ def test_slow_servers_meet_the_total_limit(
     assert reason(f"http://{images.host}/{page}.png", MediaPolicy(url_allow=(images.host,))) is (
         Reason.IMAGE_MISSING
     )
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_admitted_rows_stay_and_the_others_are_quarantined(images: Images) -> None:
