@@ -73,6 +73,7 @@ models:
   endpoint:
     {{url: "{chat_server.url}", model: m, api_key_env: AUDITOR_TEST_KEY, tries: 2, backoff_seconds: 0.01}}
 critic: {{hidden: 8, steps: 5, seeds: 1}}
+bounds: {{entropy_reference: 1.0}}
 shards: {{generate: 10}}
 """
     )
@@ -153,8 +154,9 @@ def test_prompts_that_always_fail_are_quarantined_and_asked_again_when_the_serve
     assert len(stored) == 2 * N and len(stored.errors()) == 3
     identity = json.loads((folder / "identity.json").read_text())
     assert identity["by"]["engine"] == "us m-7" and identity["by"]["endpoint"] == chat_server.url
-    bound = rows["q"]["bounds"]["measured"]
-    assert bound["entropy_source"] and "log_prob" in bound["entropy_source"]
+    bound = rows["q"]["bounds"]["theorem_4_5"]
+    assert "log-probabilities of sampled answers" in bound["entropy_source"]
+    assert bound["entropy"] == pytest.approx(1.0 + 1.5)  # as given, and -log p of every answer
 
     # Nothing that was written holds the key.
     files = [path for path in config.parent.rglob("*") if path.is_file()]
