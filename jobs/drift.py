@@ -23,7 +23,7 @@ from auditor.baseline import Baseline, load
 from auditor.encoders.coverage import KNOWN
 from auditor.entropies import Known
 from auditor.errors import BadInput
-from auditor.estimators import CLUB
+from auditor.estimators.crossfit import FoldedClub
 from auditor.label_free import label_free
 from auditor.provenance import versions
 from auditor.records import MediaPolicy, Quarantine, read_many, thumbnail
@@ -121,7 +121,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             baseline,
             model,
             no_critic,
-            tuple(CLUB.load(paths[0]) for paths in critics),
+            tuple(FoldedClub.load(paths) for paths in critics),
             codebook,
             reducer.answer_side(baseline.sketches, codebook),
         )
@@ -210,7 +210,7 @@ class _Judge:
     baseline: Baseline
     model: str | None
     no_critic: str | None
-    critics: tuple[CLUB, ...]
+    critics: tuple[FoldedClub, ...]
     codebook: NDArray[np.float32] | None
     """Of the baseline's answers and references."""
     answers: reducer.AnswerSide
