@@ -32,7 +32,6 @@ def quiet_ray() -> Callable[[int], None]:
 
     def start(cpus: int) -> None:
         ray.init(
-            address="local",  # never another that runs on this machine
             num_cpus=cpus,
             object_store_memory=150 * 2**20,
             include_dashboard=False,
