@@ -79,7 +79,7 @@ def media_policy(data: DataConfig) -> MediaPolicy:
     root = data.media_root
     if root is None and data.reader == "llavabench":
         root = data.root
-    return MediaPolicy(root, data.max_image_bytes, data.max_image_pixels, data.url_allow)
+    return MediaPolicy(root, data.max_image_bytes, data.max_image_pixels, data.url_allow, data.url_private)
 
 
 def limits(data: DataConfig) -> Limits:

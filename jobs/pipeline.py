@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,12 +22,13 @@ from actors.sketch import SketchSettings, SketchWorker
 from auditor.critics import choose_pairs, embed_pairs, pairs_digest
 from auditor.embeddings import EmbeddingStore
 from auditor.estimators.crossfit import FoldedClub
+from auditor.generators.rates import longest_seconds, prompt_tokens
 from auditor.interface import Modality
 from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
 from auditor.rows import RowKeys
 from auditor.rundir import RunDir, digest, work_identity
-from auditor.shards import ContentItem, PromptItem, cut
+from auditor.shards import ContentItem, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
 from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig
 
@@ -130,7 +131,8 @@ class Answered:
 
 def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
     """Put every prompt to the model that it has not answered yet."""
-    size = at.pool("generate")
+    # An endpoint is asked by one worker, which has many requests under way and keeps the rates.
+    size = replace(at.cluster.pool(1), workers=1) if model.endpoint else at.pool("generate")
     settings = {
         "generator": model.generator,
         "model": model.path or model.name,
@@ -138,7 +140,7 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         "samples": model.samples,
         "max_new_tokens": model.max_new_tokens,
         "batch": model.batch,
-    }
+    } | ({"endpoint": model.endpoint.model_dump()} if model.endpoint else {})
     make = partial(generator, settings, size.device, at.shards.threads)
     identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
     # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
@@ -153,13 +155,25 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         todo,
         size,
         stage=f"answers of {model.name}",
-        stall_seconds=at.stall,
-        hang_seconds=at.hang,
+        stall_seconds=max([at.stall, *(_longest(model, shard) for shard in todo)]),
+        hang_seconds=None if model.endpoint else at.hang,  # an endpoint's requests have bounds of their own
         retries=at.retries,
         poison_rows=at.poison_rows,
         progress=at.progress,
     )
     return Answered(identity, folder)
+
+
+def _longest(model: ModelConfig, shard: Shard[PromptItem]) -> float:
+    """What a shard may take by the model's own bounds (seconds); 0 where it has none."""
+    if model.endpoint is None:
+        return 0.0
+    asked = [
+        prompt_tokens(item.text, item.history, len(item.images), model.endpoint.tokens_per_image)
+        + model.max_new_tokens
+        for item in shard.items
+    ]
+    return longest_seconds(model.endpoint, asked, model.samples)
 
 
 @dataclass(frozen=True)

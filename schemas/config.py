@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 
 class _Model(BaseModel):
@@ -48,6 +50,11 @@ class DataConfig(_Model):
     root: str | None = Field(None, description="llavabench: folder with the questions, answers and images.")
     media_root: str | None = Field(None, description="Folder that every image path must stay under.")
     url_allow: tuple[str, ...] = Field((), description="URL prefixes that images may be fetched from.")
+    url_private: bool = Field(
+        False,
+        description="Host names in url_allow may lead to private addresses (an image server of one's own "
+        "network). An address that url_allow gives as a number needs no such leave.",
+    )
     max_image_bytes: int = Field(32 * 2**20, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_text_chars: int = Field(100_000, ge=1)
@@ -93,11 +100,109 @@ class EncodersConfig(_Model):
         return _named(value)
 
 
+class EndpointConfig(_Model):
+    """An OpenAI-compatible server of chat completions. How it is asked (rates, tries, prices) changes no
+    answer; what it is asked for (url, model, version, extra) is part of the key that answers are kept by."""
+
+    url: str = Field(description="Up to its version: https://api.openai.com/v1")
+    model: str | None = Field(
+        None, description="Name that the server knows (default: the model's path or name)."
+    )
+    version: str | None = Field(
+        None,
+        description="What is behind the endpoint, in your words. Without it the server is asked (/models, "
+        "and /version of a vLLM). With it stored answers are found when the server is gone.",
+    )
+    api_key_env: str | None = Field(
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Z_][A-Z0-9_]{0,63}$",
+        description="Environment variable of the key, on the machines that ask (null: no key is sent).",
+    )
+    concurrency: int = Field(8, ge=1, le=1024, description="Requests under way, by the one worker that asks.")
+    requests_per_minute: float | None = Field(None, gt=0, allow_inf_nan=False, description="null: no limit.")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Of prompts and the longest answers (null: no limit)."
+    )
+    tokens_per_image: int = Field(600, ge=0, description="What an image is counted as.")
+    timeout_seconds: float = Field(60.0, gt=0, le=3600, description="For one request.")
+    tries: int = Field(5, ge=1, le=20, description="Of one request, the first among them.")
+    total_seconds: float = Field(
+        300.0, gt=0, le=86400, description="For all tries of a request and the waits between them."
+    )
+    backoff_seconds: float = Field(1.0, ge=0, le=60, description="First wait between tries; it doubles.")
+    failures: int = Field(
+        10,
+        ge=1,
+        description="Prompts in a row without an answer after which a plain question is put: unanswered too, "
+        "the job ends.",
+    )
+    price_per_million_tokens_in: float | None = Field(None, ge=0, allow_inf_nan=False)
+    price_per_million_tokens_out: float | None = Field(None, ge=0, allow_inf_nan=False)
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Further fields of the request; null leaves a field out, e.g. "
+        "{max_tokens: null, max_completion_tokens: 64}.",
+    )
+
+    @classmethod
+    def asking(cls) -> set[str]:
+        """The settings that say how it is asked: they change no answer."""
+        return set(cls.model_fields) - {"url", "model", "version", "extra"}
+
+    @field_validator("url")
+    @classmethod
+    def _base(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("is no http(s) address; write it like https://api.openai.com/v1")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError(
+                "holds credentials or a query, which would end in reports; name the variable of the key in "
+                "api_key_env"
+            )
+        return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+
+    @field_validator("extra")
+    @classmethod
+    def _ours(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        taken = sorted({"model", "messages", "n", "stream", "seed", "logprobs"}.intersection(extra))
+        if taken:
+            raise ValueError(f"{', '.join(taken)} cannot be set here: the auditor sets it")
+        return extra
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EndpointConfig:
+        if self.timeout_seconds > self.total_seconds:
+            raise ValueError(
+                f"timeout_seconds ({self.timeout_seconds:g}) is for one try, total_seconds "
+                f"({self.total_seconds:g}) for all of them: lower the first or raise the second"
+            )
+        open_line = urlsplit(self.url).scheme == "http" and not _is_here(urlsplit(self.url).hostname or "")
+        if open_line and self.api_key_env and "api_key_env" not in self.model_fields_set:
+            raise ValueError(
+                "url is plain http: set api_key_env to null (no key), or to the variable whose key may "
+                "travel in clear, or use https"
+            )
+        return self
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 class ModelConfig(_Model):
     """A model under audit. Without a generator its recorded responses are used."""
 
     name: str
-    generator: str | None = Field(None, description="transformers, or none for recorded responses.")
+    generator: str | None = Field(None, description="transformers, endpoint, or none for recorded responses.")
     path: str | None = Field(
         None, description="Weights: a local directory or a hub name (default: the name)."
     )
@@ -105,6 +210,15 @@ class ModelConfig(_Model):
     temperature: float = Field(0.0, ge=0.0, description="0: greedy.")
     max_new_tokens: int = Field(64, ge=1)
     batch: int = Field(64, ge=1)
+    endpoint: EndpointConfig | None = Field(None, description="Of generator endpoint: where and how to ask.")
+
+    @model_validator(mode="after")
+    def _reached(self) -> ModelConfig:
+        if (self.generator == "endpoint") != (self.endpoint is not None):
+            raise ValueError(
+                f"model {self.name}: `generator: endpoint` and a section `endpoint: {{url: ...}}` go together"
+            )
+        return self
 
     @model_validator(mode="after")
     def _samples(self) -> ModelConfig:
@@ -195,7 +309,10 @@ class WorkersConfig(_Model):
         None, description="Ray cluster to join (default: RAY_ADDRESS, else a local one)."
     )
     stall_seconds: float = Field(
-        600.0, gt=0, description="No shard done for this long: the run stops with an error."
+        600.0,
+        gt=0,
+        description="No shard done for this long: the run stops with an error. A stage that asks an endpoint "
+        "is given what its own tries and rates may take, where that is longer.",
     )
     hang_seconds: float | None = Field(
         None,

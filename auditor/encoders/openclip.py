@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from auditor.encoders.images import ImageEncoder
@@ -51,7 +53,7 @@ def from_directory(directory: Path, **options: Any) -> ImageEncoder:
     """A model saved as open_clip saves it: `open_clip_config.json` beside its weights."""
     try:
         loaded = open_clip.create_model(f"local-dir:{directory}", require_pretrained=True)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, UnpicklingError, SafetensorError) as error:
         raise BadInput(f"{directory}: no open_clip model ({str(error).splitlines()[0]})") from error
     return _encoder(loaded.visual, **options)
 

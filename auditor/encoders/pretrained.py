@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -126,9 +127,13 @@ def load_model(kind: Any, directory: Path, name: str) -> Any:
     transformers_logging.disable_progress_bar()
     try:
         model, info = kind.from_pretrained(
-            directory, use_safetensors=True, dtype="float32", output_loading_info=True
+            directory,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="float32",
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
     finally:
         if shown:

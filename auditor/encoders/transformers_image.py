@@ -32,7 +32,7 @@ def load(
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     try:
-        processor = AutoImageProcessor.from_pretrained(directory, backend="pil")
+        processor = AutoImageProcessor.from_pretrained(directory, trust_remote_code=False, backend="pil")
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
     loaded = load_model(AutoModel, directory, name)

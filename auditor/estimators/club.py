@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal, Self
 
 import numpy as np
@@ -165,20 +166,26 @@ class CLUB:
         """A saved critic: safetensors, or a published .pt state dict (`p_mu.*`, `p_logvar.*`; weights only).
 
         A state dict does not tell its hidden activation: `activation`, else tanh as published.
-        ValueError where keys or shapes are not those of a CLUB critic.
+        ValueError where the file is none, or keys or shapes are not those of a CLUB critic.
         """
         if Path(path).suffix in (".pt", ".pth"):
             import torch
 
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except (UnpicklingError, RuntimeError) as error:
+                raise ValueError(f"{path}: no state dict of plain weights") from error
             weights = {key: np.asarray(value, dtype=np.float32) for key, value in state.items()}
             stored: str | None = "tanh"
         else:
-            from safetensors import safe_open
+            from safetensors import SafetensorError, safe_open
 
-            with safe_open(path, framework="numpy") as file:
-                weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
-                stored = (file.metadata() or {}).get("activation")
+            try:
+                with safe_open(path, framework="numpy") as file:
+                    weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
+                    stored = (file.metadata() or {}).get("activation")
+            except SafetensorError as error:
+                raise ValueError(f"{path}: no safetensors file") from error
         _check(weights, str(path))
         club = cls(hidden=len(weights["p_mu.0.bias"]), activation=activation or stored or "tanh")  # type: ignore[arg-type]
         club._weights = weights

@@ -7,6 +7,7 @@ from typing import Any
 
 from auditor.encoders.pretrained import lab_directory, model_directory
 from auditor.errors import BadInput
+from auditor.generators.endpoint import EndpointGenerator
 from auditor.generators.sampling import Sampling
 from auditor.generators.transformers import TransformersGenerator
 from auditor.interface import Generator
@@ -58,4 +59,13 @@ def _transformers(given: dict[str, Any], device: str, threads: int) -> Generator
     )
 
 
-_GENERATORS: dict[str, Callable[[dict[str, Any], str, int], Generator]] = {"transformers": _transformers}
+def _endpoint(given: dict[str, Any], device: str, threads: int) -> Generator:
+    model = given.pop("model", None)
+    given.pop("batch", None)  # a server makes its own
+    return EndpointGenerator.of(model, given)
+
+
+_GENERATORS: dict[str, Callable[[dict[str, Any], str, int], Generator]] = {
+    "endpoint": _endpoint,
+    "transformers": _transformers,
+}

@@ -54,9 +54,10 @@ class TransformersGenerator:
     ) -> None:
         """Raises BadInput where `directory` holds no model that generates."""
         try:
-            config = AutoConfig.from_pretrained(directory)
+            config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
             self._sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            self._processor: Any = (AutoProcessor if self._sees else AutoTokenizer).from_pretrained(directory)
+            reader = AutoProcessor if self._sees else AutoTokenizer
+            self._processor: Any = reader.from_pretrained(directory, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise BadInput(
                 f"model {name}: {directory} does not load ({str(error).splitlines()[0]})"

@@ -84,6 +84,17 @@ def test_each_mistake_is_one_line(tmp_path: Path, text: str, overrides: list[str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("where", ["file", "--set"])
+def test_a_config_runs_nothing(tmp_path: Path, where: str) -> None:
+    mark = tmp_path / "ran"
+    hostile = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"
+    path = tmp_path / "audit.yaml"
+    path.write_text(GOOD + (f"seed: {hostile}\n" if where == "file" else ""))
+    with pytest.raises(BadInput, match="YAML"):
+        load_config(AuditConfig, path, [f"seed={hostile}"] if where == "--set" else [])
+    assert not mark.exists()
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot read the config"):
         load_config(AuditConfig, tmp_path / "none.yaml")
