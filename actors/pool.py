@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -94,7 +94,7 @@ def identify(
 def run_shards(
     make: Callable[[S], Worker[T]],
     settings: S,
-    shards: Sequence[Shard[T]],
+    shards: Iterable[Shard[T]],
     size: PoolSize,
     *,
     stage: str,
@@ -103,9 +103,12 @@ def run_shards(
     done: Container[str] = (),
     on_done: Callable[[ShardResult], None] = lambda result: None,
     progress: Progress | None = None,
+    total: int | None = None,
 ) -> Tally:
     """Make every shard whose name is not in `done`, on `size` workers; returns what was done.
 
+    `shards` may be lazy: they are taken as workers need them, no more than a few ahead; `total` then says how
+    many rows there are to do (without it, progress counts the rows taken so far).
     `make(settings)` is called in each worker's process; both are pickled (a class by its name). `on_done` is
     called in the driver, in the order in which shards come to be done. Interrupted at any moment, whole
     shards stay and nothing else.
@@ -115,9 +118,12 @@ def run_shards(
             started as often, or nothing was done for `stall_seconds`. An `AuditError` or `BadInput` raised by
             a worker is raised here at once: it would come again.
     """
-    todo = [shard for shard in shards if shard.name not in done]
+    todo: Iterable[Shard[T]] = (shard for shard in shards if shard.name not in done)
+    if total is None and isinstance(shards, Sized):  # they are all here: count them
+        todo = list(todo)
+        total = sum(len(shard) for shard in todo)
     return _Pool(
-        make, settings, todo, size, stage, stall_seconds, retries, on_done, progress or Silent()
+        make, settings, iter(todo), size, stage, stall_seconds, retries, on_done, progress or Silent(), total
     ).run()
 
 
@@ -137,29 +143,32 @@ class _Pool(Generic[T]):
         self,
         make: Callable[[Any], Worker[T]],
         settings: Any,
-        shards: Sequence[Shard[T]],
+        shards: Iterator[Shard[T]],
         size: PoolSize,
         stage: str,
         stall_seconds: float,
         retries: int,
         on_done: Callable[[ShardResult], None],
         progress: Progress,
+        total: int | None,
     ) -> None:
         self._make, self._settings, self._size = make, settings, size
         self._stage, self._stall, self._retries = stage, stall_seconds, retries
         self._on_done, self._progress = on_done, progress
-        self._queue = deque(shards)
+        self._rest = shards
+        self._queue: deque[Shard[T]] = deque()
+        """Taken from `_rest` and not given out yet, those to be tried again first."""
         self._hosts: list[_Hosted[T]] = []
         self._tries: Counter[str] = Counter()
         self._failed_starts = 0
-        self._total = sum(len(shard) for shard in shards)
+        self._total, self._taken = total, 0
         self._done = self._errors = 0
         self._began = self._moved = time.monotonic()
 
     def run(self) -> Tally:
         self._tell()
         try:
-            while self._queue or any(host.where and host.calls for host in self._hosts):
+            while self._ahead(1) or any(host.where and host.calls for host in self._hosts):
                 self._fill()
                 self._step()
         finally:  # also on KeyboardInterrupt: nobody works on for a driver that has gone
@@ -169,14 +178,22 @@ class _Pool(Generic[T]):
 
     def _tell(self) -> Tally:
         seconds = time.monotonic() - self._began
-        tally = Tally(self._stage, self._total, self._done, self._errors, seconds)
+        total = self._taken if self._total is None else self._total
+        tally = Tally(self._stage, total, self._done, self._errors, seconds)
         self._progress.update(tally)
         return tally
+
+    def _ahead(self, count: int) -> int:
+        """How many shards wait, having taken as many as needed for `count` to wait."""
+        while len(self._queue) < count and (shard := next(self._rest, None)) is not None:
+            self._taken += len(shard)
+            self._queue.append(shard)
+        return len(self._queue)
 
     def _fill(self) -> None:
         """Start missing workers, and give shards to those that have started."""
         busy = sum(bool(host.where and host.calls) for host in self._hosts)
-        while len(self._hosts) < min(self._size.workers, len(self._queue) + busy):
+        while len(self._hosts) < min(self._size.workers, self._ahead(self._size.workers) + busy):
             actor = _host(self._size)
             start = actor.start.remote(self._make, self._settings)
             self._hosts.append(_Hosted(actor, deque([(start, None)])))
@@ -185,7 +202,7 @@ class _Pool(Generic[T]):
             # The last shards are not queued behind one another while another worker is idle.
             reserve = 0 if held == 0 else self._size.workers
             for host in started:
-                if len(host.calls) == held and len(self._queue) > reserve:
+                if len(host.calls) == held and self._ahead(reserve + 1) > reserve:
                     shard = self._queue.popleft()
                     host.calls.append((host.actor.run.remote(shard), shard))
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -81,6 +82,12 @@ class RunDir:
     def records(self, scenario: str) -> Path:
         """Parquet file of a scenario's admitted records."""
         return self._made(self.root / "records") / f"{safe_name(scenario)}.parquet"
+
+    def windows(self, scenario: str) -> Path:
+        """Empty folder for where each window's rows stand in the scenario's records."""
+        folder = self.root / "windows" / safe_name(scenario)
+        shutil.rmtree(folder, ignore_errors=True)
+        return self._made(folder)
 
     def folder(self, kind: Kind, identity: str) -> Path:
         """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""

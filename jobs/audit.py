@@ -676,12 +676,7 @@ def _accuracy(scores: NDArray[np.float64], level: float) -> tuple[float | None, 
 
 def _coverage(config: AuditConfig, scenarios: Sequence[Scenario]) -> dict[str, list[str]]:
     """Scenarios whose queries the text encoder does not know: found from the data, said in the report."""
-    settings = {
-        k: v
-        for k, v in config.encoders.text.model_dump(include={"name", "pooling", "layer"}).items()
-        if v is not None
-    }
-    text_encoder = make_encoder(settings, "text", batch=config.encoders.text.batch)
+    text_encoder = make_encoder(config.encoders.text.settings(), "text", batch=config.encoders.text.batch)
     if not isinstance(text_encoder, TextEncoder):
         return {}
     id_texts = _queries(scenarios[0])

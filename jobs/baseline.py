@@ -124,6 +124,11 @@ def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> s
     Raises `BadInput` where there are several to choose from, or none of `model`.
     """
     found = sorted({name for s in scenarios for record in records(s) for name in record.responses})
+    return whose(path, found, model)
+
+
+def whose(path: str, found: Sequence[str], model: str | None) -> str | None:
+    """`model`, or the only one of those found to have responses; errors as `responding`."""
     if model is not None:
         if model not in found:
             raise BadInput(
@@ -158,10 +163,7 @@ def queries(of: Iterable[Record]) -> list[str]:
 
 def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> float | None:
     """Characters per token of the texts; None where that tells nothing of this encoder."""
-    settings = {
-        k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
-    }
-    found = make_encoder(settings, "text", batch=config.batch)
+    found = make_encoder(config.settings(), "text", batch=config.batch)
     if not isinstance(found, TextEncoder) or found.multilingual or not texts:
         return None
     ratio = chars_per_token(found, texts)

@@ -22,7 +22,7 @@ from actors.sketch import SketchSettings, SketchWorker
 from auditor.critics import choose_pairs, embed_pairs, pairs_digest
 from auditor.embeddings import EmbeddingStore
 from auditor.estimators.crossfit import FoldedClub
-from auditor.interface import Modality
+from auditor.interface import Encoder, Modality
 from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
 from auditor.rows import RowKeys
@@ -31,7 +31,7 @@ from auditor.shards import ContentItem, PromptItem, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
 from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig
 
-GPU_SHARE = {"embed": 0.25, "generate": 1.0}
+GPU_SHARE = {"embed": 0.25, "stream": 0.5, "generate": 1.0}
 """How much of a GPU one worker of a stage takes, where there are GPUs."""
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
@@ -82,21 +82,31 @@ class Embedded:
         return EmbeddingStore(self.folder)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """An encoder of the config, on the devices that the cluster has."""
+
+    make: Callable[[], Encoder]
+    identity: str
+
+
+def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
+    """The encoder that workers will make."""
+    size = at.pool("embed")
+    make = partial(encoder, config.settings(), modality, size.device, at.shards.threads, config.batch)
+    return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)))
+
+
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
     """Embed every content that is not embedded yet."""
-    size = at.pool("embed")
-    settings = {
-        k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
-    }
-    make = partial(encoder, settings, modality, size.device, at.shards.threads, config.batch)
-    identity = _identity(at, size, EmbedWorker, EmbedSettings(make))
-    work = work_identity(identity, shard=at.shards.embed)
+    size, of = at.pool("embed"), chosen(at, config, modality)
+    work = work_identity(of.identity, shard=at.shards.embed)
     folder = at.run.embeddings(work)
     store = EmbeddingStore(folder)
     todo = cut(items, at.shards.embed, work, done=store, failed=store.errors())
     run_shards(
         EmbedWorker,
-        EmbedSettings(make, folder, identity, at.media),
+        EmbedSettings(of.make, folder, of.identity, at.media),
         todo,
         size,
         stage=f"embed {modality}s",
@@ -104,7 +114,7 @@ def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Itera
         retries=at.retries,
         progress=at.progress,
     )
-    return Embedded(identity, folder)
+    return Embedded(of.identity, folder)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -77,6 +77,10 @@ class EncoderConfig(_Model):
     pooling: str | None = Field(None, description="Default: as published, or the encoder's own.")
     layer: int | None = Field(None, description="Hidden state that is pooled (0: the embedding layer).")
     batch: int = Field(32, ge=1)
+
+    def settings(self) -> dict[str, Any]:
+        """What `make_encoder` is given to choose by."""
+        return self.model_dump(include={"name", "pooling", "layer"}, exclude_none=True)
 
 
 def _named(value: object) -> object:
@@ -206,6 +210,7 @@ class ShardConfig(_Model):
     generate: int = Field(256, ge=1, description="Prompts a shard.")
     embed: int = Field(512, ge=1, description="Contents a shard.")
     sketch: int = Field(4096, ge=1, description="Rows a shard.")
+    stream: int = Field(2048, ge=1, description="Records a shard that is embedded and sketched in one go.")
     threads: int = Field(1, ge=1, description="Threads of one worker.")
 
 
@@ -285,6 +290,10 @@ class DriftConfig(_Model):
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50)
+    embeddings: Literal["drop", "keep"] = Field(
+        "drop",
+        description="keep: embeddings stay in the run directory, not only the sums and the row sample.",
+    )
     workers: WorkersConfig = WorkersConfig()
     report: ReportConfig = ReportConfig()
     seed: int = 0
