@@ -80,6 +80,7 @@ from jobs.pipeline import (
     embed,
     how_trained,
     plans_digest,
+    precision_notes,
     sketch,
     train,
 )
@@ -401,6 +402,7 @@ def _report(
     naive = sum(s.naive_timestamps for s in scenarios)
     plans: Plans = {key: t.keys for key, t in told.items()}
     stamp = blake2b(f"{config_hash(config)}{plans_digest(plans)}".encode(), digest_size=6).hexdigest()
+    used = {"text": texts.identity} | ({"image": images.identity} if images else {})
     return Report(
         run=Run(
             run_id=stamp,
@@ -411,7 +413,7 @@ def _report(
             interval_level=config.interval_level,
             config=config.model_dump(mode="json"),
             versions=versions(),
-            encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
+            encoders=used,
             models={name: a.identity if a else "recorded responses" for name, a in answered.items()},
             critic=(
                 f"CLUB, {how_trained(config.critic)}, "
@@ -431,6 +433,7 @@ def _report(
         notes=[
             _level(config.critic),
             *_label_free_notes(rows),
+            *precision_notes(config.encoders, used),
             *dict.fromkeys(note for of in notes.values() for note in of),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
         ],

@@ -41,7 +41,7 @@ from auditor.streamed import Streamed, folded
 from auditor.verdict import overall, window_verdict, with_shares
 from auditor.windows import by_rows, by_time, gaps, one_window, timed, window_length
 from jobs.baseline import queries, queries_chars_per_token, whose, why
-from jobs.pipeline import Workplace, chosen, how_trained
+from jobs.pipeline import Workplace, chosen, how_trained, precision_notes
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from jobs.streaming import Encoders, stream
@@ -356,6 +356,7 @@ def _report(
     content = json.dumps([[part.window.name, part.digests] for part in parts])
     stamp = f"{config_hash(config)}{manifest.identity}{content}"
     notes = _short_baseline(manifest.n, max(row.n for row in rows))
+    notes += precision_notes(manifest.config.encoders, used.identities)
     if len(rows) > 1:
         p = config.thresholds.p_value
         notes.append(

@@ -29,7 +29,7 @@ from auditor.rows import RowKeys
 from auditor.rundir import RunDir, digest, work_identity
 from auditor.shards import ContentItem, PromptItem, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
-from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig
+from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig
 
 GPU_SHARE = {"embed": 0.25, "stream": 0.5, "generate": 1.0}
 """How much of a GPU one worker of a stage takes, where there are GPUs."""
@@ -95,6 +95,21 @@ def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
     size = at.pool("embed")
     make = partial(encoder, config.settings(), modality, size.device, at.shards.threads, config.batch)
     return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)))
+
+
+def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> list[str]:
+    """What is to be said where an encoder computes in another arithmetic than the config asks for."""
+    notes = []
+    for modality, asked in (("image", config.image), ("text", config.text)):
+        if asked is None or modality not in identities or asked.precision == "auto":
+            continue
+        used = json.loads(identities[modality]).get("dtype")
+        if used != asked.precision:
+            notes.append(
+                f"encoders.{modality}.precision: {asked.precision} is off by more than is allowed for this "
+                f"encoder; {used} was used"
+            )
+    return notes
 
 
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:

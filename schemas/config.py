@@ -77,10 +77,15 @@ class EncoderConfig(_Model):
     pooling: str | None = Field(None, description="Default: as published, or the encoder's own.")
     layer: int | None = Field(None, description="Hidden state that is pooled (0: the embedding layer).")
     batch: int = Field(32, ge=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Arithmetic. auto: bfloat16 where the device has it (GPUs of compute capability 8 and "
+        "up, CPUs with AMX), else float32; one whose error on a probe is too large gives way to float32.",
+    )
 
     def settings(self) -> dict[str, Any]:
         """What `make_encoder` is given to choose by."""
-        return self.model_dump(include={"name", "pooling", "layer"}, exclude_none=True)
+        return self.model_dump(include={"name", "pooling", "layer", "precision"}, exclude_none=True)
 
 
 def _named(value: object) -> object:
