@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from auditor.errors import AuditError
 from auditor.rundir import write_whole
-from auditor.sketching import SketchSet
+from auditor.sketching import SketchSet, read_sketches
 from schemas.record import Quarantined, Reason
 
 EVERY = 8
@@ -97,6 +97,26 @@ def folded(paths: Iterable[Path]) -> Streamed:
     if total is None:
         raise ValueError("nothing to fold")
     return total
+
+
+def read_sums(paths: Sequence[Path]) -> SketchSet | None:
+    """The sums of all rows in the files, merged in this order; a file holds a `Streamed` or a `SketchSet`.
+    None where no row is usable. Raises `AuditError` as `read_streamed`."""
+    total: SketchSet | None = None
+    for path in paths:
+        each = _sums(path)
+        if each is not None:
+            total = each if total is None else total.merge(each)
+    return total
+
+
+def _sums(path: Path) -> SketchSet | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            streamed = "told" in file
+    except (OSError, ValueError, zipfile.BadZipFile):
+        streamed = False  # the reader says what is wrong with it
+    return read_streamed(path).sketches if streamed else read_sketches(path)
 
 
 class Fold:

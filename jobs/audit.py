@@ -70,6 +70,7 @@ from auditor.sketching import SketchSet
 from auditor.slices import leading, moved, side, slices, table
 from auditor.store import Store
 from auditor.verdict import overall, scenario_verdict
+from jobs.measures import Asked, divergences
 from jobs.pipeline import (
     Answered,
     Embedded,
@@ -81,7 +82,8 @@ from jobs.pipeline import (
     how_trained,
     plans_digest,
     precision_notes,
-    sketch,
+    sketch_files,
+    sketches,
     train,
 )
 from jobs.progress import Bars
@@ -130,9 +132,11 @@ def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
             plans: Plans = {key: t.keys for key, t in told.items()}
             _something_left(scenarios, plans, quarantine)
             trained = train(at, config.critic, plans, images, texts, config.seed)
-            sets = sketch(at, plans, images, texts, trained.paths, config.row_sample)
+            files = sketch_files(at, plans, images, texts, trained.paths, config.row_sample)
+            sets = {key: sketches(of) for key, of in files.items()}
+            measured = divergences(at, _asked(config, scenarios, sets, files), config.interval_level)
         report = _report(
-            config, run, scenarios, told, sets, quarantine, answered, images, texts, trained, bars
+            config, scenarios, told, sets, measured, quarantine, answered, images, texts, trained, bars
         )
         examples = _examples(scenarios, stores, config, media_policy(config.data))
         Store(out).write_run(report, examples)
@@ -339,10 +343,10 @@ def _something_left(scenarios: Sequence[Scenario], plans: Plans, quarantine: Qua
 
 def _report(
     config: AuditConfig,
-    run: RunDir,
     scenarios: Sequence[Scenario],
     told: dict[tuple[str, str], Told],
     sets: dict[tuple[str, str], SketchSet],
+    measured: dict[Wanted, reducer.Measured],
     quarantine: Quarantine,
     answered: dict[str, Answered | None],
     images: Embedded | None,
@@ -352,20 +356,12 @@ def _report(
 ) -> Report:
     first, models = scenarios[0], [m.name for m in config.models]
     notes = _coverage(config, scenarios)
-    found: dict[tuple[str, str], reducer.Divergences] = {}
-    began, total = time.monotonic(), len(scenarios) * len(models)
-    for scenario in scenarios:
-        shared: reducer.Divergences | None = None
-        for model in models:
-            key = (scenario.name, model)
-            if key in sets and (first.name, model) in sets and scenario is not first:
-                p, q = sets[first.name, model], sets[key]
-                reducer.check_comparable(p, q)
-                if shared is None:  # an input divergence does not depend on the model
-                    shared = _divergences(p, q, MODALITIES, config)
-                own = _divergences(p, q, ("response",), config)
-                found[key] = shared | own
-            bars.step("measures", len(found), total - len(models), time.monotonic() - began)
+    found = {
+        (scenario.name, model): _divergences(measured, scenario.name, model)
+        for scenario in scenarios[1:]
+        for model in models
+        if (scenario.name, model) in sets and (first.name, model) in sets
+    }
     _adjust(found)
     where = _where(config, scenarios, sets, {key: of.found for key, of in found.items()}, bars)
     answers_of_p = [sets[first.name, m] for m in models if (first.name, m) in sets]
@@ -467,14 +463,41 @@ def _no_images(config: AuditConfig) -> str:
     return "no record has an image"
 
 
+Wanted = tuple[str, str | None, str]
+"""Scenario, model (None: an input divergence does not depend on it) and modality."""
+
+
+def _asked(
+    config: AuditConfig,
+    scenarios: Sequence[Scenario],
+    sets: Mapping[tuple[str, str], SketchSet],
+    files: Mapping[tuple[str, str], tuple[Path, ...]],
+) -> list[Asked[Wanted]]:
+    """Divergences of every scenario from the first: of its inputs once, of the responses for each model."""
+    first, asked = scenarios[0].name, dict[Wanted, Asked[Wanted]]()
+    for scenario in scenarios[1:]:
+        for model in (m.name for m in config.models):
+            of_p, of_q = (first, model), (scenario.name, model)
+            if of_p not in sets or of_q not in sets:
+                continue
+            p, q = sets[of_p], sets[of_q]
+            reducer.check_comparable(p, q)
+            rows = len(p.sample) + len(q.sample)
+            for modality in (*MODALITIES, "response"):
+                key = (scenario.name, model if modality == "response" else None, modality)
+                dim = p.sketches["x" if modality == "joint" else modality].dim
+                one = Asked(key, files[of_p], files[of_q], modality, config.seed, rows, dim)
+                asked.setdefault(key, one)
+    return list(asked.values())
+
+
 def _divergences(
-    p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig
+    measured: Mapping[Wanted, reducer.Measured], scenario: str, model: str
 ) -> reducer.Divergences:
     of = reducer.Divergences()
-    for modality in modalities:
-        value, reason, of.left[modality] = reducer.divergence(
-            p, q, modality, seed=config.seed, level=config.interval_level
-        )
+    for modality in (*MODALITIES, "response"):
+        whose = model if modality == "response" else None
+        value, reason, of.left[modality] = measured[scenario, whose, modality]
         if value is None:
             of.missing[f"divergences.{modality}"] = reason or "not computed"
         else:
@@ -508,8 +531,8 @@ def _where(
     """Slices of what moved: of the images and queries once a scenario, of the responses for each model."""
     first, began = scenarios[0], time.monotonic()
     todo: dict[str, dict[tuple[str | None, str], tuple[RowSample, RowSample]]] = {}
-    for (name, model), divergences in found.items():
-        for modality in moved(divergences, config.thresholds.p_value):
+    for (name, model), by_modality in found.items():
+        for modality in moved(by_modality, config.thresholds.p_value):
             whose = model if modality == "response" else None
             samples = sets[first.name, model].sample, sets[name, model].sample
             todo.setdefault(name, {}).setdefault((whose, modality), samples)

@@ -21,7 +21,7 @@ from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.shards import ContentItem, text_item
-from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch, train
+from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch_files, sketches, train
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import BaselineConfig, DataConfig, EncoderConfig
@@ -61,7 +61,8 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
                 if pairs >= LEAST_PAIRS
                 else ()
             )
-            sketches = sketch(at, plans, images, texts, critics, config.row_sample)[NAME, model or ""]
+            files = sketch_files(at, plans, images, texts, critics, config.row_sample)
+            sums = sketches(files[NAME, model or ""])
         manifest = Manifest(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
@@ -70,15 +71,15 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             rows=plans_digest(plans),
             encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
             model=model,
-            n=sketches.sample.seen,
-            coverage=coverage(sketches),
-            descriptors=means(facts) | sketches.norms.descriptors(),
+            n=sums.sample.seen,
+            coverage=coverage(sums),
+            descriptors=means(facts) | sums.norms.descriptors(),
             quarantine=quarantine.counts(),
             chars_per_token=queries_chars_per_token(config.encoders.text, queries(records(scenario))),
             pairs=pairs,
             no_critic=None if critics else _no_critic(pairs),
         )
-        return save(out, manifest, sketches, critics)
+        return save(out, manifest, sums, critics)
 
 
 def _no_critic(pairs: int) -> str:

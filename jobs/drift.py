@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -34,13 +34,13 @@ from auditor.report import write_reports
 from auditor.rows import joined_dim, means
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
-from auditor.sketching import SketchSet
 from auditor.slices import leading, moved, side, slices, table
 from auditor.store import Store
 from auditor.streamed import Streamed, folded
 from auditor.verdict import overall, window_verdict, with_shares
 from auditor.windows import by_rows, by_time, gaps, one_window, timed, window_length
 from jobs.baseline import queries, queries_chars_per_token, whose, why
+from jobs.measures import Asked, divergences
 from jobs.pipeline import Workplace, chosen, how_trained, precision_notes
 from jobs.progress import Bars
 from jobs.settings import config_hash
@@ -108,6 +108,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
                 with_texts=found.texts,
                 keep=config.embeddings == "keep",
             )
+            measured = divergences(at, list(_asked(config, baseline, parts, files)), config.interval_level)
         codebook = reducer.answer_codebook([baseline.sketches], config.bounds.symbols, config.seed)
         judge = _Judge(
             config,
@@ -125,7 +126,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             kept = folded(files[part.window.name])
             for aside in kept.aside:
                 quarantine.add(aside)
-            rows.append(judge.row(part, kept))
+            rows.append(judge.row(part, kept, {m: measured.get((part.window.name, m)) for m in MODALITIES}))
             where += judge.where(part, kept, rows[-1])
         bars.step("measures", len(rows), len(parts), time.monotonic() - began)
         if not any(row.n for row in rows):
@@ -137,6 +138,33 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
         Store(out).write_run(report, examples)
         write_reports(report, out, examples)
     return report
+
+
+def _seed(config: DriftConfig, *of: str) -> int:
+    """A seed of its own for each window and measure, whatever other windows there are."""
+    text = json.dumps([config.seed, *of])
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+
+
+def _asked(
+    config: DriftConfig, baseline: Baseline, parts: Sequence[Part], files: Mapping[str, tuple[Path, ...]]
+) -> Iterator[Asked[tuple[str, str]]]:
+    """The divergences of every window, of the modalities that the baseline has."""
+    p = baseline.sketches
+    for part in parts:
+        name = part.window.name
+        rows = len(p.sample) + min(part.n, config.row_sample)
+        for modality in MODALITIES:
+            if p.sketches[modality].n:
+                yield Asked(
+                    (name, modality),
+                    (baseline.folder / baseline.manifest.sketches,),
+                    files[name],
+                    modality,
+                    _seed(config, name, modality),
+                    rows,
+                    p.sketches[modality].dim,
+                )
 
 
 def _same_encoders(baseline: Baseline, used: Encoders) -> None:
@@ -178,7 +206,7 @@ class _Judge:
     answers: reducer.AnswerSide
     """Of the baseline."""
 
-    def row(self, part: Part, kept: Streamed) -> Row:
+    def row(self, part: Part, kept: Streamed, measured: Mapping[str, reducer.Measured | None]) -> Row:
         window, rows = part.window, kept.sketches
         start, end = window.start, window.end
         if start is None and part.times is not None:
@@ -195,7 +223,7 @@ class _Judge:
             verdict = Verdict(status="undecided", because="no usable row")
             every = ("emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES))
             return Row(**about, n=0, verdict=verdict, missing=dict.fromkeys(every, "no usable row"))
-        divergences = self._divergences(window.name, rows)
+        divergences = self._divergences(measured)
         missing = divergences.missing
         p, seed, level = (
             self.baseline.sketches,
@@ -264,26 +292,18 @@ class _Judge:
         )
 
     def seed(self, *of: str) -> int:
-        """A seed of its own for each window and measure, whatever other windows there are."""
-        text = json.dumps([self.config.seed, *of])
-        return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+        return _seed(self.config, *of)
 
-    def _divergences(self, window: str, rows: SketchSet) -> reducer.Divergences:
+    def _divergences(self, measured: Mapping[str, reducer.Measured | None]) -> reducer.Divergences:
         """P-values are adjusted over the modalities tested."""
         of = reducer.Divergences()
-        for modality in MODALITIES:
-            if self.baseline.sketches.sketches[modality].n == 0:
+        for modality, one in measured.items():
+            if one is None:
                 of.missing[f"divergences.{modality}"] = (
                     f"no row of the baseline has {reducer.article(modality)}"
                 )
                 continue
-            value, reason, of.left[modality] = reducer.divergence(
-                self.baseline.sketches,
-                rows,
-                modality,
-                seed=self.seed(window, modality),
-                level=self.config.interval_level,
-            )
+            value, reason, of.left[modality] = one
             if value is None:
                 of.missing[f"divergences.{modality}"] = f"{reason} in this window"
                 continue

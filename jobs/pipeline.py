@@ -233,15 +233,15 @@ def how_trained(config: CriticConfig) -> str:
     return f"{config.seeds} seeds{folds}"
 
 
-def sketch(
+def sketch_files(
     at: Workplace,
     plans: Plans,
     images: Embedded | None,
     texts: Embedded,
     critics: Sequence[Sequence[Path]],
     sample: int,
-) -> dict[tuple[str, str], SketchSet]:
-    """Sketch the rows of every plan that has any, through one pool; merge each in the order of its shards."""
+) -> dict[tuple[str, str], tuple[Path, ...]]:
+    """Sketch the rows of every plan that has any, through one pool; each plan's files, in their order."""
     identity = json.dumps(
         {
             "encoders": [images.identity if images else None, texts.identity],
@@ -269,10 +269,13 @@ def sketch(
         progress=at.progress,
     )
     return {
-        key: merged(read_sketches(folder / f"{shard.name}.npz") for shard in shards)
-        for key, shards in cuts.items()
-        if shards
+        key: tuple(folder / f"{shard.name}.npz" for shard in shards) for key, shards in cuts.items() if shards
     }
+
+
+def sketches(files: Iterable[Path]) -> SketchSet:
+    """One plan's files, merged in their order."""
+    return merged(map(read_sketches, files))
 
 
 def plans_digest(plans: Plans) -> str:
