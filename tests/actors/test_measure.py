@@ -56,7 +56,7 @@ def test_the_same_as_the_call(tmp_path, files, modality):
 
 
 def test_one_worker_keeps_its_sides_apart(tmp_path, files):
-    p, q, of_p, of_q = files
+    _, _, of_p, of_q = files
     worker = DivergenceWorker(MeasureSettings(tmp_path, 0.9, 1))
     for name, side in (("a", of_q), ("b", of_p), ("c", of_q)):
         worker.run(Shard(name, (DivergenceItem(name, of_p, side, "text", 1),)))
