@@ -1,7 +1,7 @@
 """Streaming: does the driver's memory stay flat while rows grow, and how many rows a second go through?
 
-The real `auditor drift`, in a fresh process a size: JSON lines in, windows by time, embedding and sketching by
-workers, report out. Texts only, by the lab's text encoder at layer 0 (a table of
+The real `auditor drift`, in a fresh process a size: JSON lines in, windows by time, workers that embed and
+sketch, report out. Texts only, by the lab's text encoder at layer 0 (a table of
 embeddings: about as cheap as an encoder can be), so that what is measured is everything around the encoder.
 The number of windows is the same for every size. Run: python benchmarks/bench_stream.py [--rows 10000 ...]
 """
