@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auditor.errors import AuditError, BadInput
+from auditor.space import is_full, no_space
 
 FORMAT_VERSION = 1
 ORPHAN_SECONDS = 3600.0
@@ -153,7 +154,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then give it its name: half a file is never seen.
 
     Whoever writes the same content twice replaces it. The temporary name tells host and process, so that the
-    next driver can sweep it if the process dies.
+    next driver can sweep it if the process dies. Raises `AuditError` where there is no space.
     """
     temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -161,6 +162,11 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except Exception as error:
+        if is_full(error):
+            temporary.unlink(missing_ok=True)  # before it is told how much is free
+            raise AuditError(no_space(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from auditor import __version__
 from auditor.errors import AuditError, BadInput
+from auditor.space import is_full, no_space
 from schemas.report import (
     Bound,
     Correlation,
@@ -210,6 +211,8 @@ class Store:
             yield con
             con.execute("COMMIT")
         except duckdb.Error as error:
+            if is_full(error):
+                raise AuditError(no_space(self.path)) from error
             raise AuditError(f"{self.path}: cannot write the results: {_first_line(error)}") from error
         finally:
             con.close()  # rolls back what was not committed
@@ -235,6 +238,8 @@ class Store:
                 con = _open(self.path, read_only)
                 break
             except duckdb.Error as error:
+                if is_full(error):
+                    raise AuditError(no_space(self.path)) from error
                 if not _is_busy(error):
                     raise BadInput(f"{self.path}: not a readable store: {_first_line(error)}") from error
                 if time.monotonic() > deadline:
@@ -297,6 +302,10 @@ def _create(path: Path) -> None:
             con.execute("INSERT INTO store_format VALUES (?, ?)", (FORMAT, __version__))
         with suppress(FileExistsError):  # another run was first: use its file
             os.link(temporary, path)
+    except (duckdb.Error, OSError) as error:
+        if is_full(error):
+            raise AuditError(no_space(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

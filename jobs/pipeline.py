@@ -59,6 +59,14 @@ class Workplace:
     def retries(self) -> int:
         return self.cluster.workers.retries
 
+    @property
+    def hang(self) -> float | None:
+        return self.cluster.workers.hang_seconds
+
+    @property
+    def poison_rows(self) -> int:
+        return self.cluster.workers.poison_rows
+
 
 S = TypeVar("S")
 
@@ -68,7 +76,7 @@ def _identity(at: Workplace, size: PoolSize, worker: Callable[[S], Identified], 
     worker for it; else one worker is asked, since the driver may have neither the weights nor the device."""
     if len(at.cluster.free) == 1 and not size.gpus:
         return worker(settings).identity
-    return identify(worker, settings, size, at.stall)
+    return identify(worker, settings, size, at.stall, at.retries)
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,9 @@ def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Itera
         size,
         stage=f"embed {modality}s",
         stall_seconds=at.stall,
+        hang_seconds=at.hang,
         retries=at.retries,
+        poison_rows=at.poison_rows,
         progress=at.progress,
     )
     return Embedded(of.identity, folder)
@@ -169,7 +179,9 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         size,
         stage=f"answers of {model.name}",
         stall_seconds=at.stall,
+        hang_seconds=at.hang,
         retries=at.retries,
+        poison_rows=at.poison_rows,
         progress=at.progress,
     )
     return Answered(identity, folder)

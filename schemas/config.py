@@ -206,7 +206,19 @@ class WorkersConfig(_Model):
     stall_seconds: float = Field(
         600.0, gt=0, description="No shard done for this long: the run stops with an error."
     )
+    hang_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="A shard that takes this long hangs: its worker is replaced and its rows are tried apart "
+        "(default: stall_seconds). Ten times what your slowest shard takes is safe.",
+    )
     retries: int = Field(3, ge=0, description="Tries again of a shard whose worker died.")
+    poison_rows: int = Field(
+        20,
+        ge=0,
+        description="Rows of a stage that may be set apart because they ended or hung their worker; with "
+        "more the run stops: the model is at fault.",
+    )
 
 
 class ShardConfig(_Model):

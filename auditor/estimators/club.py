@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.blocks import HASH_BLOCKS
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.training import Batches, early_stopped, linear_weights, pairs
+from auditor.rundir import write_whole
 from auditor.sketch import as_rows
 
 Activation = Literal["tanh", "relu"]
@@ -187,10 +188,9 @@ class CLUB:
         """Write safetensors (with the activation as metadata), atomically: readers see all of it or none."""
         from safetensors.numpy import save_file
 
-        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
         metadata = {"estimator": "club", "activation": self.activation}
-        save_file(dict(sorted(self._trained().items())), temporary, metadata=metadata)
-        os.replace(temporary, path)
+        weights = dict(sorted(self._trained().items()))
+        write_whole(Path(path), lambda temporary: save_file(weights, temporary, metadata=metadata))
 
     @property
     def digest(self) -> str:
