@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.embed import check_identity
+from actors.embed import BLANK, check_identity, condemned_of
 from actors.pool import ShardResult
 from auditor.cache import Failure, write_table
 from auditor.embeddings import Embeddings, embedding_table
 from auditor.errors import RowError
 from auditor.estimators.crossfit import FoldedClub
 from auditor.interface import Array, Encoder
-from auditor.isolate import Content, encode_rows, failure_of
+from auditor.isolate import Content, Encoded, encode_rows, failure_of
 from auditor.parts import read_unit
 from auditor.records import MediaPolicy, load_image, records_from_table
 from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts, row_keys, usable
@@ -36,15 +36,32 @@ CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
-class UnitItem:
+class Unit:
     """A unit of a window's rows (see `auditor.parts`)."""
 
-    key: str
-    """Digest of the rows' content."""
+    digest: str
+    """Of the rows' content."""
     window: str
     positions: Path
     start: int
     stop: int
+
+    def shard(self, name: str) -> Shard[UnitRow]:
+        """Its rows as the items of a shard."""
+        return Shard(name, tuple(UnitRow(self, row) for row in range(self.start, self.stop)))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRow:
+    """One row of a unit, so that one that ends or hangs its worker can be told from the others."""
+
+    unit: Unit
+    row: int
+    """Counted within the window."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.unit.window}/{self.row}"
 
 
 @dataclass(frozen=True)
@@ -91,56 +108,94 @@ class StreamWorker:
             check_identity(self._image.identity, settings.image.identity)
         self._critics = [FoldedClub.load(paths) for paths in settings.critics]
 
-    def run(self, shard: Shard[UnitItem]) -> ShardResult:
+    def run(self, shard: Shard[UnitRow]) -> ShardResult:
         began, settings = time.monotonic(), self._settings
-        (item,) = shard.items
-        keys: list[RowKeys] = []
-        facts: dict[str, int] = {}
-        texts: dict[str, str] = {}
-        pictures = None if self._image is None else _Pictures(self._image, settings.media)
-        for table in read_unit(settings.records, item.positions, item.start, item.stop, item.key):
-            records = records_from_table(table)
-            given = answers(records, settings.model, None)
-            keys += row_keys(records, given)
-            for name, value in descriptors(records, given).items():
-                facts[name] = facts.get(name, 0) + value
-            for text in _texts(records, given):
-                texts.setdefault(text.key, text.text or "")
-            if pictures is not None:  # now, while their bytes are at hand: then they can go
-                pictures.embed(image_items(records))
-        streamed = self._sketched(shard.name, item, keys, texts, pictures)
-        write_streamed(settings.folder / f"{shard.name}.npz", replace(streamed, facts=facts))
-        errors = len({row.record_id for row in streamed.aside})
-        return ShardResult(shard.name, len(keys), errors, time.monotonic() - began)
-
-    def _sketched(
-        self,
-        name: str,
-        item: UnitItem,
-        keys: list[RowKeys],
-        texts: dict[str, str],
-        pictures: _Pictures | None,
-    ) -> Streamed:
-        settings = self._settings
-        encoded = encode_rows(self._text, list(texts.values()))
+        unit = shard.items[0].unit
+        rows = self._rows(unit, shard)
+        encoded = encode_rows(self._text, list(rows.texts.values()))
         if settings.text.keep is not None:
-            table = embedding_table(list(texts), encoded.vectors, encoded.failures)
-            write_table(settings.text.keep / f"{name}.parquet", table)
+            table = embedding_table(list(rows.texts), encoded.vectors, encoded.failures)
+            write_table(settings.text.keep / f"{shard.name}.parquet", table)
+        pictures = rows.pictures
         if pictures is not None and settings.image is not None and settings.image.keep is not None:
             table = embedding_table(pictures.keys, pictures.vectors(), pictures.failures)
-            write_table(settings.image.keep / f"{name}.parquet", table)
+            write_table(settings.image.keep / f"{shard.name}.parquet", table)
+        streamed = self._streamed(unit, rows, encoded)
+        write_streamed(settings.folder / f"{shard.name}.npz", streamed)
+        errors = len({row.record_id for row in streamed.aside})
+        return ShardResult(shard.name, len(shard), errors, time.monotonic() - began)
+
+    def probe(self, shard: Shard[UnitRow]) -> None:
+        if not shard.items:
+            encode_rows(self._text, [BLANK])
+            if self._image is not None:
+                encode_rows(self._image, [BLANK])
+            return
+        rows = self._rows(shard.items[0].unit, shard)
+        self._streamed(shard.items[0].unit, rows, encode_rows(self._text, list(rows.texts.values())))
+
+    def _rows(self, unit: Unit, shard: Shard[UnitRow]) -> _Rows:
+        """The shard's rows (all of the unit, or a part of it), their images embedded."""
+        wanted, condemned = {item.row for item in shard.items}, condemned_of(shard)
+        pictures = None if self._image is None else _Pictures(self._image, self._settings.media)
+        rows, at = _Rows(pictures), unit.start
+        for table in read_unit(self._settings.records, unit.positions, unit.start, unit.stop, unit.digest):
+            batch = records_from_table(table)
+            there = [(row, record) for row, record in enumerate(batch, start=at) if row in wanted]
+            at += len(batch)
+            records = [record for _, record in there]
+            given = answers(records, self._settings.model, None)
+            for name, value in descriptors(records, given).items():
+                rows.facts[name] = rows.facts.get(name, 0) + value
+            failures = [condemned.get(UnitRow(unit, row).key) for row, _ in there]
+            for (row, record), failure in zip(there, failures, strict=True):
+                if failure is not None:
+                    rows.aside.append(
+                        Quarantined(
+                            unit.window, row, failure.reason, failure.detail, record.record_id, unit.window
+                        )
+                    )
+            sound = [i for i, failure in enumerate(failures) if failure is None]
+            rows.add([there[i][0] for i in sound], [records[i] for i in sound], [given[i] for i in sound])
+        return rows
+
+    def _streamed(self, unit: Unit, rows: _Rows, encoded: Encoded) -> Streamed:
+        settings, pictures = self._settings, rows.pictures
         # None of the whole has a text: then rows have no text vectors, instead of zeros for vectors.
         vectors = encoded.vectors if settings.with_texts else np.zeros((0, 0), np.float32)
-        of_texts = Embeddings(list(texts), vectors, encoded.failures)
-        of_images = None
+        texts = Embeddings(list(rows.texts), vectors, encoded.failures)
+        images = None
         if pictures is not None:
-            of_images = Embeddings(pictures.keys, pictures.vectors(), pictures.failures)
-        kept, aside = usable(keys, of_images, of_texts, item.window, settings.model)
-        set_aside: tuple[Quarantined, ...] = tuple(replace(row, row=item.start + row.row) for row in aside)
-        if not kept:
-            return Streamed(None, {}, set_aside)
-        sketches = sketch_shard(kept, of_images, of_texts, self._critics, settings.sample)
-        return Streamed(sketches, {}, set_aside)
+            images = Embeddings(pictures.keys, pictures.vectors(), pictures.failures)
+        kept, aside = usable(rows.keys, images, texts, unit.window, settings.model)
+        placed = [replace(row, row=rows.at[row.row]) for row in aside]
+        sketches = sketch_shard(kept, images, texts, self._critics, settings.sample) if kept else None
+        every = sorted([*rows.aside, *placed], key=lambda row: row.row)
+        return Streamed(sketches, rows.facts, tuple(every))
+
+
+class _Rows:
+    """The rows of a shard without their images' bytes."""
+
+    def __init__(self, pictures: _Pictures | None) -> None:
+        self.pictures = pictures
+        self.at: list[int] = []
+        """(n,) where each row stands in its window."""
+        self.keys: list[RowKeys] = []
+        self.texts: dict[str, str] = {}
+        """Content key -> text, each once."""
+        self.facts: dict[str, int] = {}
+        """Of all rows, condemned ones too."""
+        self.aside: list[Quarantined] = []
+        """Condemned rows."""
+
+    def add(self, at: Sequence[int], records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> None:
+        self.at += at
+        self.keys += row_keys(records, given)
+        for text in _texts(records, given):
+            self.texts.setdefault(text.key, text.text or "")
+        if self.pictures is not None:  # now, while their bytes are at hand: then they can go
+            self.pictures.embed(image_items(records))
 
 
 def _texts(records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> Iterator[ContentItem]:

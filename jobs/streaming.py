@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.pool import ShardResult, run_shards
-from actors.stream import StreamEncoder, StreamSettings, StreamWorker, UnitItem
+from actors.stream import StreamEncoder, StreamSettings, StreamWorker, Unit, UnitRow
 from auditor.estimators.crossfit import FoldedClub
 from auditor.parts import Part
 from auditor.rundir import digest, work_identity
@@ -97,6 +97,8 @@ def stream(
         at.pool("stream"),
         stage="embed and sketch",
         stall_seconds=at.stall,
+        hang_seconds=at.hang,
+        poison_rows=at.poison_rows,
         retries=at.retries,
         on_done=came,
         progress=at.progress,
@@ -107,15 +109,14 @@ def stream(
 
 def _shards(
     parts: Sequence[Part], names: Mapping[str, Sequence[str]], folds: Mapping[str, Fold]
-) -> Iterator[Shard[UnitItem]]:
+) -> Iterator[Shard[UnitRow]]:
     """The units that are yet to be made, one window after the other."""
     for part in parts:
         window, units = part.window.name, list(part.units())
         fold = folds[window]
         fold.advance()
         for k in fold.missing():
-            item = UnitItem(part.digests[k], window, part.positions, *units[k])
-            yield Shard(names[window][k], (item,))
+            yield Unit(part.digests[k], window, part.positions, *units[k]).shard(names[window][k])
 
 
 def _rows(part: Part, units: Sequence[int]) -> int:

@@ -2,13 +2,14 @@
 
 import hashlib
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from actors.embed import EmbedSettings, EmbedWorker
-from actors.stream import StreamEncoder, StreamSettings, StreamWorker, UnitItem
+from actors.stream import StreamEncoder, StreamSettings, StreamWorker, Unit
 from auditor.embeddings import EmbeddingStore
 from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
@@ -16,7 +17,7 @@ from auditor.estimators.crossfit import FoldedClub
 from auditor.parts import survey
 from auditor.records import RecordWriter, read_run_records
 from auditor.rows import answers, descriptors, image_items, input_texts, row_keys, usable
-from auditor.shards import Shard, cut, text_item
+from auditor.shards import cut, text_item
 from auditor.sketching import merged, sketch_shard
 from auditor.streamed import EVERY, Fold, Streamed, folded, read_streamed, write_streamed
 from auditor.windows import Window, by_rows, by_time, one_window
@@ -97,8 +98,8 @@ def settings(records, folder, critics, **given):
 
 def shards_of(part, names=None):
     for k, (start, stop) in enumerate(part.units()):
-        item = UnitItem(part.digests[k], part.window.name, part.positions, start, stop)
-        yield Shard(f"{part.window.name}-{k}".replace(":", "."), (item,))
+        unit = Unit(part.digests[k], part.window.name, part.positions, start, stop)
+        yield unit.shard(f"{part.window.name}-{k}".replace(":", "."))
 
 
 def streamed(records, tmp_path, critics, split=None, unit=UNIT, **given):
@@ -285,6 +286,45 @@ def test_streamed_survives_its_file(tmp_path, critics):
     (tmp_path / "x.npz").write_bytes(b"PK nothing")
     with pytest.raises(AuditError, match="not readable"):
         read_streamed(tmp_path / "x.npz")
+
+
+def test_a_condemned_row_is_set_aside_and_costs_the_others_nothing(tmp_path, critics):
+    """Rows that end their worker are told by number: the others' sums are those of the rows without it."""
+    path = written(tmp_path / "r.parquet", map(record, range(N)))
+    (tmp_path / "positions").mkdir()
+    part = survey(path, one_window(), tmp_path / "positions", N).parts[0]
+    (shard,) = shards_of(part)
+    worker = StreamWorker(settings(path, tmp_path / "sums", critics))
+    condemned = replace(shard, condemned=((shard.items[7].key, "model_failed: it ended its worker, twice"),))
+    result = worker.run(condemned)
+    got = read_streamed(tmp_path / "sums" / f"{shard.name}.npz")
+    sums, _, _ = two_passes(path, tmp_path, critics, [i for i in range(N) if i != 7], unit=N)
+    assert (result.rows, result.errors, got.facts["n"]) == (N, 1, N)
+    (aside,) = got.aside
+    assert (aside.record_id, aside.row, aside.reason) == ("r7", 7, "model_failed")
+    assert aside.detail == "it ended its worker, twice"
+    for name, array in got.sketches.to_arrays().items():
+        assert np.array_equal(array, sums.to_arrays()[name]), name
+
+
+def test_probing_touches_the_rows_asked_for_and_writes_nothing(tmp_path, critics, monkeypatch):
+    path = written(tmp_path / "r.parquet", map(record, range(N)))
+    (tmp_path / "positions").mkdir()
+    shard = next(shards_of(survey(path, one_window(), tmp_path / "positions", N).parts[0]))
+    worker = StreamWorker(settings(path, tmp_path / "sums", critics))
+    seen, encode = [], Bytes.encode
+
+    def watched(self, contents):
+        seen.extend(contents)
+        return encode(self, contents)
+
+    monkeypatch.setattr(Bytes, "encode", watched)
+    worker.probe(replace(shard, items=shard.items[40:42]))
+    assert {"what is 40?", "what is 41?"} <= set(seen) and "what is 39?" not in seen
+    seen.clear()
+    worker.probe(replace(shard, items=()))
+    assert len(seen) == 2  # a blank text and a blank image
+    assert list((tmp_path / "sums").iterdir()) == []
 
 
 # Folding.
