@@ -21,9 +21,20 @@ from auditor.errors import RowError
 from auditor.estimators.crossfit import FoldedClub
 from auditor.interface import Array, Encoder
 from auditor.isolate import Content, Encoded, encode_rows, failure_of
+from auditor.lab.truth import known_scores
 from auditor.parts import read_unit
 from auditor.records import MediaPolicy, load_image, records_from_table
-from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts, row_keys, usable
+from auditor.responses import ResponseStore
+from auditor.rows import (
+    RowKeys,
+    answers,
+    descriptors,
+    image_items,
+    input_texts,
+    row_keys,
+    unanswered,
+    usable,
+)
 from auditor.shards import ContentItem, Shard, text_item
 from auditor.sketching import sketch_shard
 from auditor.streamed import Streamed, write_streamed
@@ -39,6 +50,8 @@ CHUNK = 256
 class Unit:
     """A unit of a window's rows (see `auditor.parts`)."""
 
+    records: Path
+    """File of admitted records."""
     digest: str
     """Of the rows' content."""
     window: str
@@ -76,21 +89,34 @@ class StreamEncoder:
 
 
 @dataclass(frozen=True)
+class StreamModel:
+    """A model whose responses are sketched."""
+
+    name: str
+    """Empty: nobody's, rows have no responses."""
+    responses: Path | None = None
+    """Folder of its generated answers; None: they stand in the records."""
+
+
+def sums_file(folder: Path, shard: str, model: int) -> Path:
+    """File of what is kept of a shard's rows under the model of this number."""
+    return folder / f"{shard}-{model}.npz"
+
+
+@dataclass(frozen=True)
 class StreamSettings:
     """What a `StreamWorker` is made from; pickled to its process."""
 
-    records: Path
-    """File of admitted records."""
     folder: Path
-    """Where the sums go: `<shard>.npz`."""
+    """Where the sums go (see `sums_file`)."""
     text: StreamEncoder
     image: StreamEncoder | None
     critics: tuple[tuple[Path, ...], ...]
     """The files of each critic, one or one a fold."""
     sample: int
     """Rows that travel with a window's sketch."""
-    model: str
-    """Whose recorded responses; empty: nobody's."""
+    models: tuple[StreamModel, ...]
+    """Whose responses; the rows of each are sketched by themselves."""
     with_texts: bool = True
     """False: no record of the whole file has any text."""
     media: MediaPolicy = field(default_factory=MediaPolicy)
@@ -107,11 +133,13 @@ class StreamWorker:
         if self._image is not None and settings.image is not None:
             check_identity(self._image.identity, settings.image.identity)
         self._critics = [FoldedClub.load(paths) for paths in settings.critics]
+        self._responses = [
+            None if model.responses is None else ResponseStore(model.responses) for model in settings.models
+        ]
 
     def run(self, shard: Shard[UnitRow]) -> ShardResult:
         began, settings = time.monotonic(), self._settings
-        unit = shard.items[0].unit
-        rows = self._rows(unit, shard)
+        rows = self._rows(shard)
         encoded = encode_rows(self._text, list(rows.texts.values()))
         if settings.text.keep is not None:
             table = embedding_table(list(rows.texts), encoded.vectors, encoded.failures)
@@ -120,46 +148,63 @@ class StreamWorker:
         if pictures is not None and settings.image is not None and settings.image.keep is not None:
             table = embedding_table(pictures.keys, pictures.vectors(), pictures.failures)
             write_table(settings.image.keep / f"{shard.name}.parquet", table)
-        streamed = self._streamed(unit, rows, encoded)
-        write_streamed(settings.folder / f"{shard.name}.npz", streamed)
-        errors = len({row.record_id for row in streamed.aside})
-        return ShardResult(shard.name, len(shard), errors, time.monotonic() - began)
+        aside: set[str | None] = set()
+        for model, streamed in enumerate(self._streamed(rows, encoded)):
+            write_streamed(sums_file(settings.folder, shard.name, model), streamed)
+            aside.update(row.record_id for row in streamed.aside)
+        return ShardResult(shard.name, len(shard), len(aside), time.monotonic() - began)
 
     def probe(self, shard: Shard[UnitRow]) -> None:
-        if not shard.items:
-            encode_rows(self._text, [BLANK])
-            if self._image is not None:
-                encode_rows(self._image, [BLANK])
+        if shard.items:
+            rows = self._rows(shard)
+            for _ in self._streamed(rows, encode_rows(self._text, list(rows.texts.values()))):
+                pass
             return
-        rows = self._rows(shard.items[0].unit, shard)
-        self._streamed(shard.items[0].unit, rows, encode_rows(self._text, list(rows.texts.values())))
+        encode_rows(self._text, [BLANK])
+        if self._image is not None:
+            encode_rows(self._image, [BLANK])
 
-    def _rows(self, unit: Unit, shard: Shard[UnitRow]) -> _Rows:
-        """The shard's rows (all of the unit, or a part of it), their images embedded."""
-        wanted, condemned = {item.row for item in shard.items}, condemned_of(shard)
+    def _rows(self, shard: Shard[UnitRow]) -> _Rows:
+        """The shard's rows (all of its unit, or a part of it), their images embedded."""
+        unit, condemned = shard.items[0].unit, condemned_of(shard)
+        wanted = {item.row: condemned.get(item.key) for item in shard.items}
         pictures = None if self._image is None else _Pictures(self._image, self._settings.media)
-        rows, at = _Rows(pictures), unit.start
-        for table in read_unit(self._settings.records, unit.positions, unit.start, unit.stop, unit.digest):
-            batch = records_from_table(table)
-            there = [(row, record) for row, record in enumerate(batch, start=at) if row in wanted]
+        rows, at = _Rows(unit.window, pictures, [_Answered() for _ in self._settings.models]), unit.start
+        for table in read_unit(unit.records, unit.positions, unit.start, unit.stop, unit.digest):
+            batch = list(enumerate(records_from_table(table), start=at))
             at += len(batch)
-            records = [record for _, record in there]
-            given = answers(records, self._settings.model, None)
-            for name, value in descriptors(records, given).items():
-                rows.facts[name] = rows.facts.get(name, 0) + value
-            failures = [condemned.get(UnitRow(unit, row).key) for row, _ in there]
-            for (row, record), failure in zip(there, failures, strict=True):
-                if failure is not None:
-                    rows.aside.append(
-                        Quarantined(
-                            unit.window, row, failure.reason, failure.detail, record.record_id, unit.window
-                        )
-                    )
-            sound = [i for i, failure in enumerate(failures) if failure is None]
-            rows.add([there[i][0] for i in sound], [records[i] for i in sound], [given[i] for i in sound])
+            there = [(row, record) for row, record in batch if row in wanted]
+            for row, record in there:
+                if (failure := wanted[row]) is not None:
+                    rows.condemn(row, record, failure)
+            self._add(rows, [(row, record) for row, record in there if wanted[row] is None], sound=True)
+            self._add(rows, [(row, record) for row, record in there if wanted[row] is not None], sound=False)
         return rows
 
-    def _streamed(self, unit: Unit, rows: _Rows, encoded: Encoded) -> Streamed:
+    def _add(self, rows: _Rows, there: Sequence[tuple[int, Record]], sound: bool) -> None:
+        """Rows to be sketched, or condemned ones (not `sound`), which are counted only."""
+        records = [record for _, record in there]
+        if sound:
+            rows.add([row for row, _ in there], records)
+        for of, model, store in zip(rows.of_models, self._settings.models, self._responses, strict=True):
+            given = answers(records, model.name, store)
+            for name, value in descriptors(records, given).items():
+                of.facts[name] = of.facts.get(name, 0) + value
+            of.scores += known_scores(records, given)
+            if not sound:
+                continue
+            of.keys += row_keys(records, given)
+            for answer in given:
+                if answer and answer[0].strip():  # of several samples the first
+                    rows.text(text_item(answer[0]))
+            if store is not None:
+                of.aside += [
+                    replace(row, row=there[row.row][0])
+                    for row in unanswered(records, store, rows.window, model.name)
+                ]
+
+    def _streamed(self, rows: _Rows, encoded: Encoded) -> Iterator[Streamed]:
+        """What is kept of the rows, model by model."""
         settings, pictures = self._settings, rows.pictures
         # None of the whole has a text: then rows have no text vectors, instead of zeros for vectors.
         vectors = encoded.vectors if settings.with_texts else np.zeros((0, 0), np.float32)
@@ -167,43 +212,51 @@ class StreamWorker:
         images = None
         if pictures is not None:
             images = Embeddings(pictures.keys, pictures.vectors(), pictures.failures)
-        kept, aside = usable(rows.keys, images, texts, unit.window, settings.model)
-        placed = [replace(row, row=rows.at[row.row]) for row in aside]
-        sketches = sketch_shard(kept, images, texts, self._critics, settings.sample) if kept else None
-        every = sorted([*rows.aside, *placed], key=lambda row: row.row)
-        return Streamed(sketches, rows.facts, tuple(every))
+        for of, model in zip(rows.of_models, settings.models, strict=True):
+            kept, aside = usable(of.keys, images, texts, rows.window, model.name)
+            placed = [replace(row, row=rows.at[row.row]) for row in aside]
+            sketches = sketch_shard(kept, images, texts, self._critics, settings.sample) if kept else None
+            every = sorted([*rows.condemned, *of.aside, *placed], key=lambda row: row.row)
+            yield Streamed(sketches, of.facts, tuple(every), np.array(of.scores))
+
+
+@dataclass
+class _Answered:
+    """The rows of a shard under one model."""
+
+    keys: list[RowKeys] = field(default_factory=list)
+    facts: dict[str, int] = field(default_factory=dict)
+    """Of all rows, condemned ones too."""
+    scores: list[float] = field(default_factory=list)
+    aside: list[Quarantined] = field(default_factory=list)
+    """Rows that the model gave no answer to."""
 
 
 class _Rows:
     """The rows of a shard without their images' bytes."""
 
-    def __init__(self, pictures: _Pictures | None) -> None:
-        self.pictures = pictures
+    def __init__(self, window: str, pictures: _Pictures | None, of_models: list[_Answered]) -> None:
+        self.window, self.pictures, self.of_models = window, pictures, of_models
         self.at: list[int] = []
         """(n,) where each row stands in its window."""
-        self.keys: list[RowKeys] = []
         self.texts: dict[str, str] = {}
         """Content key -> text, each once."""
-        self.facts: dict[str, int] = {}
-        """Of all rows, condemned ones too."""
-        self.aside: list[Quarantined] = []
-        """Condemned rows."""
+        self.condemned: list[Quarantined] = []
 
-    def add(self, at: Sequence[int], records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> None:
+    def add(self, at: Sequence[int], records: Sequence[Record]) -> None:
         self.at += at
-        self.keys += row_keys(records, given)
-        for text in _texts(records, given):
-            self.texts.setdefault(text.key, text.text or "")
+        for item in input_texts(records):
+            self.text(item)
         if self.pictures is not None:  # now, while their bytes are at hand: then they can go
             self.pictures.embed(image_items(records))
 
+    def text(self, item: ContentItem) -> None:
+        self.texts.setdefault(item.key, item.text or "")
 
-def _texts(records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> Iterator[ContentItem]:
-    """Queries, references and (of several samples the first) responses."""
-    yield from input_texts(records)
-    for answer in given:
-        if answer and answer[0].strip():
-            yield text_item(answer[0])
+    def condemn(self, row: int, record: Record, failure: Failure) -> None:
+        self.condemned.append(
+            Quarantined(self.window, row, failure.reason, failure.detail, record.record_id, self.window)
+        )
 
 
 class _Pictures:

@@ -34,6 +34,8 @@ class Part:
     """The rows of one window, in the order of the file."""
 
     window: Window
+    records: Path
+    """The record file."""
     n: int
     unit: int
     """Rows of a unit of work; the last one may have fewer."""
@@ -126,6 +128,7 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
         tuple(
             Part(
                 window,
+                records,
                 of.n,
                 unit,
                 of.positions,
@@ -171,16 +174,16 @@ def read_unit(records: Path, path: Path, start: int, stop: int, digest: str) -> 
         raise AuditError(f"{records}: rows changed while they were read; run the same command again")
 
 
-def first_rows(records: Path, part: Part) -> Iterator[pa.Table]:
+def first_rows(part: Part) -> Iterator[pa.Table]:
     """The rows of a part from its first one on, as tables of the schema `RECORDS`."""
     for start in range(0, part.n, BATCH):
-        yield from read_run_rows(records, positions(part.positions, start, min(start + BATCH, part.n)))
+        yield from read_run_rows(part.records, positions(part.positions, start, min(start + BATCH, part.n)))
 
 
-def part_tags(records: Path, part: Part, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+def part_tags(part: Part, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Tags of the part's records with these ids, those without any left out."""
     found: dict[str, tuple[str, ...]] = {}
-    for rows in first_rows(records, part):
+    for rows in first_rows(part):
         for record_id, tags in zip(rows["record_id"].to_pylist(), rows["tags"].to_pylist(), strict=True):
             if tags and record_id in ids:
                 found[record_id] = tuple(tags)

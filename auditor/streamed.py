@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ class Streamed:
     """Sums of plain facts (see `rows.descriptors`) over all rows."""
     aside: tuple[Quarantined, ...] = ()
     """Rows, and single answers, that were set aside."""
+    scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Graded scores of the answers whose truth is known (8 bytes each: a mean alone does not tell how well it
+    is known)."""
 
     @property
     def n(self) -> int:
@@ -52,21 +55,22 @@ class Streamed:
         facts = {
             name: self.facts.get(name, 0) + other.facts.get(name, 0) for name in {**self.facts, **other.facts}
         }
-        return Streamed(sketches, facts, (*self.aside, *other.aside))
+        scores = np.concatenate([self.scores, other.scores])
+        return Streamed(sketches, facts, (*self.aside, *other.aside), scores)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Plain arrays, for npz (never pickle); facts and rows set aside as JSON."""
         told = json.dumps({"facts": dict(self.facts), "aside": [asdict(row) for row in self.aside]})
         arrays = {} if self.sketches is None else self.sketches.to_arrays()
-        return {"told": np.frombuffer(told.encode(), np.uint8), **arrays}
+        return {"told": np.frombuffer(told.encode(), np.uint8), "scores": self.scores, **arrays}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Streamed:
         """Inverse of `to_arrays`. ValueError, KeyError or TypeError where arrays do not fit."""
         told = json.loads(arrays["told"].tobytes())
-        rest = {name: array for name, array in arrays.items() if name != "told"}
+        rest = {name: array for name, array in arrays.items() if name not in ("told", "scores")}
         aside = tuple(Quarantined(**row | {"reason": Reason(row["reason"])}) for row in told["aside"])
-        return cls(SketchSet.from_arrays(rest) if rest else None, told["facts"], aside)
+        return cls(SketchSet.from_arrays(rest) if rest else None, told["facts"], aside, arrays["scores"])
 
 
 def write_streamed(path: Path, streamed: Streamed) -> None:
@@ -132,6 +136,12 @@ class Fold:
         written = (k for k in range(len(names) - 1, 0, -1) if self._file(k).exists())
         self._at = self._written = next(written, 0)
         self._held: Streamed | None = None
+
+    def came(self, k: int) -> None:
+        """Unit k was made: fold what can be folded now. (One that was folded before is not needed again.)"""
+        if k < self._written:
+            self._unit(k).unlink(missing_ok=True)
+        self.advance()
 
     def missing(self) -> list[int]:
         """The units that are yet to be made."""

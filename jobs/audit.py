@@ -38,7 +38,7 @@ from auditor.entropies import (
 )
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
-from auditor.lab.truth import graded_score, truth_of
+from auditor.lab.truth import known_scores
 from auditor.label_free import label_free
 from auditor.partition import partition
 from auditor.provenance import versions
@@ -311,25 +311,13 @@ def _rows(
                 keys += kept
                 for name, value in descriptors(batch, given).items():
                     facts[name] = facts.get(name, 0) + value
-                scores += _scores(batch, given)
+                scores += known_scores(batch, given)
                 samples += sampled_keys(batch, given)
                 if store is not None and model in sampled:
                     logs += log_probabilities(batch, store)
             inputs_told = True
             told[scenario.name, model] = Told(keys, facts, np.array(scores), logs, samples)
     return quarantine, told
-
-
-def _scores(records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> list[float]:
-    """Graded scores of the lab's judge; nothing for records whose truth is not in their tags."""
-    found = []
-    for record, texts in zip(records, given, strict=True):
-        if texts and any(tag.startswith("truth:") for tag in record.tags):
-            try:
-                found.append(graded_score(texts[0], truth_of(record.tags)))
-            except ValueError:
-                continue
-    return found
 
 
 def _something_left(scenarios: Sequence[Scenario], plans: Plans, quarantine: Quarantine) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.cluster import connect
+from actors.stream import StreamModel
 from auditor import reducer
 from auditor.baseline import Baseline, load
 from auditor.encoders.coverage import KNOWN
@@ -99,16 +100,17 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             critics, no_critic = _critics(baseline, used, found)
             files = stream(
                 at,
-                scenario.path,
                 parts,
                 used,
                 critics,
+                [StreamModel(model or "")],
                 sample=config.row_sample,
-                model=model,
                 with_texts=found.texts,
                 keep=config.embeddings == "keep",
             )
-            measured = divergences(at, list(_asked(config, baseline, parts, files)), config.interval_level)
+            measured = divergences(
+                at, list(_asked(config, baseline, model, parts, files)), config.interval_level
+            )
         codebook = reducer.answer_codebook([baseline.sketches], config.bounds.symbols, config.seed)
         judge = _Judge(
             config,
@@ -123,7 +125,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
         began, rows, where = time.monotonic(), list[Row](), list[dict[str, Any]]()
         for part in parts:  # one window after the other: no more than one's sums are held
             bars.step("measures", len(rows), len(parts), time.monotonic() - began)
-            kept = folded(files[part.window.name])
+            kept = folded(files[part.window.name, model or ""])
             for aside in kept.aside:
                 quarantine.add(aside)
             rows.append(judge.row(part, kept, {m: measured.get((part.window.name, m)) for m in MODALITIES}))
@@ -134,7 +136,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
         if not (config.window or config.window_rows):  # the one window's are all that there are
             rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
         report = _report(config, judge, parts, rows, where, quarantine, used)
-        examples = list(_examples(config, scenario, parts, model, at.media))
+        examples = list(_examples(config, parts, model, at.media))
         Store(out).write_run(report, examples)
         write_reports(report, out, examples)
     return report
@@ -147,7 +149,11 @@ def _seed(config: DriftConfig, *of: str) -> int:
 
 
 def _asked(
-    config: DriftConfig, baseline: Baseline, parts: Sequence[Part], files: Mapping[str, tuple[Path, ...]]
+    config: DriftConfig,
+    baseline: Baseline,
+    model: str | None,
+    parts: Sequence[Part],
+    files: Mapping[tuple[str, str], tuple[Path, ...]],
 ) -> Iterator[Asked[tuple[str, str]]]:
     """The divergences of every window, of the modalities that the baseline has."""
     p = baseline.sketches
@@ -159,7 +165,7 @@ def _asked(
                 yield Asked(
                     (name, modality),
                     (baseline.folder / baseline.manifest.sketches,),
-                    files[name],
+                    files[name, model or ""],
                     modality,
                     _seed(config, name, modality),
                     rows,
@@ -322,9 +328,7 @@ class _Judge:
         if any(d.paired for d in divergences.values()):
             notes.append("rows share base ids with the baseline: they are compared within pairs")
         if manifest.chars_per_token:
-            found = queries_chars_per_token(
-                manifest.config.encoders.text, queries(_first(self.traffic, part))
-            )
+            found = queries_chars_per_token(manifest.config.encoders.text, queries(_first(part)))
             ratio = None if found is None else found / manifest.chars_per_token
             if ratio is not None and ratio < KNOWN:
                 notes.append(
@@ -339,7 +343,7 @@ class _Judge:
         if not modalities or kept.sketches is None:
             return []
         name, p, q = part.window.name, self.baseline.sketches.sample, kept.sketches.sample
-        tags = part_tags(self.traffic.path, part, set(q.ids.tolist()))
+        tags = part_tags(part, set(q.ids.tolist()))
         lines: list[dict[str, Any]] = []
         for modality in modalities:
             of = slices(side(p, modality, None), side(q, modality, tags), seed=self.seed(name, modality))
@@ -347,9 +351,9 @@ class _Judge:
         return lines
 
 
-def _first(traffic: Scenario, part: Part) -> Iterator[Record]:
+def _first(part: Part) -> Iterator[Record]:
     """The records of a window, from its first one on."""
-    for rows in first_rows(traffic.path, part):
+    for rows in first_rows(part):
         yield from records_from_table(rows)
 
 
@@ -430,14 +434,13 @@ def _report(
 
 def _examples(
     config: DriftConfig,
-    traffic: Scenario,
     parts: Sequence[Part],
     model: str | None,
     policy: MediaPolicy,
 ) -> Iterator[Example]:
     """The first records of each window."""
     for part in parts if config.report.examples else ():
-        for record in islice(_first(traffic, part), config.report.examples):
+        for record in islice(_first(part), config.report.examples):
             given = record.responses.get(model or "", ())
             yield Example(
                 scenario=part.window.name,

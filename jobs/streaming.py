@@ -9,12 +9,20 @@ files are folded as they come.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.pool import ShardResult, run_shards
-from actors.stream import StreamEncoder, StreamSettings, StreamWorker, Unit, UnitRow
+from actors.stream import (
+    StreamEncoder,
+    StreamModel,
+    StreamSettings,
+    StreamWorker,
+    Unit,
+    UnitRow,
+    sums_file,
+)
 from auditor.estimators.crossfit import FoldedClub
 from auditor.parts import Part
 from auditor.rundir import digest, work_identity
@@ -39,18 +47,17 @@ class Encoders:
 
 def stream(
     at: Workplace,
-    records: Path,
     parts: Sequence[Part],
     encoders: Encoders,
     critics: Sequence[Sequence[Path]],
+    models: Sequence[StreamModel],
     *,
     sample: int,
-    model: str | None,
     with_texts: bool = True,
     keep: bool = False,
-) -> dict[str, tuple[Path, ...]]:
-    """Embed and sketch the rows of every part of the record file; window -> the files whose fold, in their
-    order, is what is kept of its rows (`auditor.streamed.folded`).
+) -> dict[tuple[str, str], tuple[Path, ...]]:
+    """Embed and sketch the rows of every part; (window, model) -> the files whose fold, in their order, is
+    what is kept of its rows (`auditor.streamed.folded`).
 
     With the same critics and sizes the sums are those of `embed` and `sketch`, to the bit while no row is set
     aside; else to rounding, since rows are cut into shards before that is known. `keep`: embeddings are
@@ -58,7 +65,8 @@ def stream(
     """
     identity = json.dumps(
         {
-            "records": {"model": model, "texts": with_texts, "shard": at.shards.stream},
+            "records": {"texts": with_texts, "shard": at.shards.stream},
+            "models": [[model.name, model.responses and model.responses.name] for model in models],
             "encoders": encoders.identities,
             "critics": [FoldedClub.load(paths).digest for paths in critics],
             "sample": sample,
@@ -68,32 +76,29 @@ def stream(
         sort_keys=True,
     )
     folder = at.run.sketches(identity)
-    names = {part.window.name: [_name(identity, part, mark) for mark in part.digests] for part in parts}
-    folds = {window: Fold(folder, of) for window, of in names.items()}
-    fold_of = {name: folds[window] for window, of in names.items() for name in of}
+    windows = [_Window(part, identity, folder, len(models)) for part in parts]
+    of_shard = {name: window for window in windows for name in window.names}
 
     def kept(chosen: Chosen) -> StreamEncoder:
         place = at.run.embeddings(work_identity(chosen.identity, records=at.shards.stream)) if keep else None
         return StreamEncoder(chosen.make, chosen.identity, place)
 
     def came(result: ShardResult) -> None:
-        fold_of[result.shard].advance()
+        of_shard[result.shard].came(result.shard)
 
-    left = sum(_rows(part, folds[part.window.name].missing()) for part in parts)
     run_shards(
         StreamWorker,
         StreamSettings(
-            records,
             folder,
             kept(encoders.text),
             kept(encoders.image) if encoders.image else None,
             tuple(map(tuple, critics)),
             sample,
-            model or "",
+            tuple(models),
             with_texts,
             at.media,
         ),
-        _shards(parts, names, folds),
+        (shard for window in windows for shard in window.shards()),
         at.pool("stream"),
         stage="embed and sketch",
         stall_seconds=at.stall,
@@ -102,27 +107,43 @@ def stream(
         retries=at.retries,
         on_done=came,
         progress=at.progress,
-        total=left,
+        total=sum(window.left() for window in windows),
     )
-    return {window: fold.files() for window, fold in folds.items()}
+    return {
+        (window.part.window.name, model.name): fold.files()
+        for window in windows
+        for model, fold in zip(models, window.folds, strict=True)
+    }
 
 
-def _shards(
-    parts: Sequence[Part], names: Mapping[str, Sequence[str]], folds: Mapping[str, Fold]
-) -> Iterator[Shard[UnitRow]]:
-    """The units that are yet to be made, one window after the other."""
-    for part in parts:
-        window, units = part.window.name, list(part.units())
-        fold = folds[window]
-        fold.advance()
-        for k in fold.missing():
-            yield Unit(part.digests[k], window, part.positions, *units[k]).shard(names[window][k])
+class _Window:
+    """A window's shards, and the folds of what was made of them, one a model."""
 
+    def __init__(self, part: Part, identity: str, folder: Path, models: int) -> None:
+        self.part = part
+        self.names = [digest(json.dumps([identity, part.window.name, mark])) for mark in part.digests]
+        self.folds = [
+            Fold(folder, [sums_file(folder, name, model).stem for name in self.names])
+            for model in range(models)
+        ]
 
-def _rows(part: Part, units: Sequence[int]) -> int:
-    every = list(part.units())
-    return sum(every[k][1] - every[k][0] for k in units)
+    def came(self, name: str) -> None:
+        at = self.names.index(name)
+        for fold in self.folds:
+            fold.came(at)
 
+    def left(self) -> int:
+        """Rows of the units that are yet to be made."""
+        units = list(self.part.units())
+        return sum(units[k][1] - units[k][0] for k in self._missing())
 
-def _name(identity: str, part: Part, mark: str) -> str:
-    return digest(json.dumps([identity, part.window.name, mark]))
+    def shards(self) -> Iterator[Shard[UnitRow]]:
+        part, units = self.part, list(self.part.units())
+        for fold in self.folds:
+            fold.advance()
+        for k in self._missing():
+            unit = Unit(part.records, part.digests[k], part.window.name, part.positions, *units[k])
+            yield unit.shard(self.names[k])
+
+    def _missing(self) -> list[int]:
+        return sorted({k for fold in self.folds for k in fold.missing()})

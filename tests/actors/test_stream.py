@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from actors.embed import EmbedSettings, EmbedWorker
-from actors.stream import StreamEncoder, StreamSettings, StreamWorker, Unit
+from actors.stream import StreamEncoder, StreamModel, StreamSettings, StreamWorker, Unit, sums_file
 from auditor.embeddings import EmbeddingStore
 from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
@@ -88,17 +88,17 @@ def critics(tmp_path_factory):
     return tuple(paths[:2]), tuple(paths[2:])
 
 
-def settings(records, folder, critics, **given):
+def settings(folder, critics, **given):
     text = StreamEncoder(text_encoder, text_encoder().identity)
     image = StreamEncoder(image_encoder, image_encoder().identity)
     folder.mkdir(exist_ok=True)
-    fields = {"text": text, "image": image, "critics": critics, "sample": 50, "model": "m"}
-    return StreamSettings(records, folder, **fields | given)
+    fields = {"text": text, "image": image, "critics": critics, "sample": 50, "models": (StreamModel("m"),)}
+    return StreamSettings(folder, **fields | given)
 
 
 def shards_of(part, names=None):
     for k, (start, stop) in enumerate(part.units()):
-        unit = Unit(part.digests[k], part.window.name, part.positions, start, stop)
+        unit = Unit(part.records, part.digests[k], part.window.name, part.positions, start, stop)
         yield unit.shard(f"{part.window.name}-{k}".replace(":", "."))
 
 
@@ -107,13 +107,13 @@ def streamed(records, tmp_path, critics, split=None, unit=UNIT, **given):
     places = tmp_path / "positions"
     places.mkdir()
     found = survey(records, split or one_window(), places, unit)
-    worker = StreamWorker(settings(records, tmp_path / "sums", critics, **given))
+    worker = StreamWorker(settings(tmp_path / "sums", critics, **given))
     out = {}
     for part in found.parts:
         shards = list(shards_of(part))
         results = [worker.run(shard) for shard in shards]
         assert sum(r.rows for r in results) == part.n
-        out[part.window.name] = folded(tmp_path / "sums" / f"{shard.name}.npz" for shard in shards)
+        out[part.window.name] = folded(sums_file(tmp_path / "sums", shard.name, 0) for shard in shards)
     return out
 
 
@@ -230,7 +230,7 @@ def test_records_that_changed_under_a_worker_make_no_sums(tmp_path, critics):
     (tmp_path / "positions").mkdir()
     part = survey(path, one_window(), tmp_path / "positions", UNIT).parts[0]
     written(path, (record(i, query="another") for i in range(N)))
-    worker = StreamWorker(settings(path, tmp_path / "sums", critics))
+    worker = StreamWorker(settings(tmp_path / "sums", critics))
     with pytest.raises(AuditError, match="rows changed while they were read"):
         worker.run(next(shards_of(part)))
     assert list((tmp_path / "sums").iterdir()) == []
@@ -270,7 +270,7 @@ def test_a_unit_without_a_usable_row_and_one_without_images(tmp_path, critics):
 def test_another_encoder_than_the_run_is_refused(tmp_path, critics):
     other = StreamEncoder(text_encoder, "another")
     with pytest.raises(AuditError, match="another encoder"):
-        StreamWorker(settings(tmp_path / "none", tmp_path / "sums", critics, text=other))
+        StreamWorker(settings(tmp_path / "sums", critics, text=other))
 
 
 def test_streamed_survives_its_file(tmp_path, critics):
@@ -294,10 +294,10 @@ def test_a_condemned_row_is_set_aside_and_costs_the_others_nothing(tmp_path, cri
     (tmp_path / "positions").mkdir()
     part = survey(path, one_window(), tmp_path / "positions", N).parts[0]
     (shard,) = shards_of(part)
-    worker = StreamWorker(settings(path, tmp_path / "sums", critics))
+    worker = StreamWorker(settings(tmp_path / "sums", critics))
     condemned = replace(shard, condemned=((shard.items[7].key, "model_failed: it ended its worker, twice"),))
     result = worker.run(condemned)
-    got = read_streamed(tmp_path / "sums" / f"{shard.name}.npz")
+    got = read_streamed(sums_file(tmp_path / "sums", shard.name, 0))
     sums, _, _ = two_passes(path, tmp_path, critics, [i for i in range(N) if i != 7], unit=N)
     assert (result.rows, result.errors, got.facts["n"]) == (N, 1, N)
     (aside,) = got.aside
@@ -311,7 +311,7 @@ def test_probing_touches_the_rows_asked_for_and_writes_nothing(tmp_path, critics
     path = written(tmp_path / "r.parquet", map(record, range(N)))
     (tmp_path / "positions").mkdir()
     shard = next(shards_of(survey(path, one_window(), tmp_path / "positions", N).parts[0]))
-    worker = StreamWorker(settings(path, tmp_path / "sums", critics))
+    worker = StreamWorker(settings(tmp_path / "sums", critics))
     seen, encode = [], Bytes.encode
 
     def watched(self, contents):
@@ -377,7 +377,7 @@ def test_the_fold_has_the_bits_of_one_merge(tmp_path, critics):
     truth = streamed(path, tmp_path, critics, unit=5)["all traffic"]
     part = survey(path, one_window(), tmp_path / "positions", 5).parts[0]
     shards = list(shards_of(part))
-    fold = Fold(tmp_path / "sums", [shard.name for shard in shards])
+    fold = Fold(tmp_path / "sums", [f"{shard.name}-0" for shard in shards])
     total = folded(fold.files())
     assert len(list((tmp_path / "sums").iterdir())) == 2
     for name, array in truth.to_arrays().items():
