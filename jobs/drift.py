@@ -45,7 +45,7 @@ from jobs.measures import Asked, divergences
 from jobs.pipeline import Workplace, chosen, how_trained, precision_notes
 from jobs.progress import Bars
 from jobs.settings import config_hash
-from jobs.streaming import Encoders, stream
+from jobs.streaming import Encoders, content, stream
 from schemas.config import DataConfig, DriftConfig
 from schemas.record import Record
 from schemas.report import WHERE, Divergence, Example, Intervals, Report, Row, Run, Verdict
@@ -377,8 +377,7 @@ def _report(
     used: Encoders,
 ) -> Report:
     manifest, model = judge.baseline.manifest, judge.model
-    content = json.dumps([[part.window.name, part.digests] for part in parts])
-    stamp = f"{config_hash(config)}{manifest.identity}{content}"
+    stamp = f"{config_hash(config)}{manifest.identity}{content(parts)}"
     notes = _short_baseline(manifest.n, max(row.n for row in rows))
     notes += precision_notes(manifest.config.encoders, used.identities)
     if len(rows) > 1:

@@ -1,7 +1,8 @@
 """Records to sums in one go: windows of records embedded and sketched by critics that exist, nothing kept.
 
 Where a critic is to be trained on the pool of all rows (audit, baseline) every row must be embedded before
-any CLUB sum can be taken, so embeddings are kept there for a second pass (`jobs.pipeline.train`, `sketch`).
+any CLUB sum can be taken, so embeddings are kept there for a second pass (`jobs.pipeline.train` and
+`sketch_files`). Where it may be trained on a sample, the sample is embedded first (`pool_of`).
 The driver holds no row: windows are positions on disk, shards are made as workers ask for them, and their
 files are folded as they come.
 """
@@ -23,12 +24,16 @@ from actors.stream import (
     UnitRow,
     sums_file,
 )
+from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
-from auditor.parts import Part
-from auditor.rundir import digest, work_identity
+from auditor.parts import Part, Survey, survey
+from auditor.rundir import RunDir, digest, work_identity
+from auditor.scenarios import Scenario, sampled
 from auditor.shards import Shard
 from auditor.streamed import Fold
-from jobs.pipeline import Chosen, Workplace
+from auditor.windows import one_window
+from jobs.pipeline import Chosen, Embedded, Workplace, chosen
+from schemas.config import CriticConfig, EncodersConfig
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,42 @@ class Encoders:
     def identities(self) -> dict[str, str]:
         """By modality."""
         return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
+
+
+def surveyed(at: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
+    """Each scenario as one window of its name."""
+    return [survey(s.path, one_window(s.name), at.run.windows(s.name), at.shards.stream) for s in scenarios]
+
+
+def pool_of(run: RunDir, scenarios: Sequence[Scenario], config: CriticConfig, seed: int) -> list[Scenario]:
+    """The seeded sample of records that a critic is trained on, from each scenario by its size."""
+    every = sum(s.n for s in scenarios)
+    return [
+        sampled(s, run, max(1, round(config.sample_rows * s.n / every)), seed) if s.n else s
+        for s in scenarios
+    ]
+
+
+def used_encoders(
+    at: Workplace, config: EncodersConfig, found: Sequence[Survey], images: Embedded | None
+) -> Encoders:
+    """What all records are embedded by, given what their sample was. Raises `BadInput` where a modality has
+    no record in the sample: its critic does not know it."""
+    of_images = config.image if any(s.images for s in found) else None
+    if of_images is not None and images is None:
+        raise BadInput(
+            "critic.sample_rows: some records have images, none of the sampled ones has; raise it, or set "
+            "critic.train_on: pool"
+        )
+    return Encoders(
+        chosen(at, config.text, "text"),
+        None if of_images is None else chosen(at, of_images, "image"),
+    )
+
+
+def content(parts: Sequence[Part]) -> str:
+    """Digest of every row of every part: what data the numbers are of."""
+    return digest(json.dumps([[part.window.name, part.digests] for part in parts]))
 
 
 def stream(

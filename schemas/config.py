@@ -145,6 +145,15 @@ class CriticConfig(_Model):
     max_rows: int = Field(
         200_000, ge=2, description="Pairs in the training pool: a seeded sample beyond that."
     )
+    train_on: Literal["pool", "sample"] = Field(
+        "pool",
+        description="pool: the pairs of all records; every content is embedded and kept for a second pass. "
+        "sample: of a seeded sample of records, embedded first; then all records stream by and no embedding "
+        "is kept. A content that several scenarios share is then embedded in each of them.",
+    )
+    sample_rows: int = Field(
+        20_000, ge=20, description="train_on: sample: records in it, of all scenarios together."
+    )
 
     @model_validator(mode="after")
     def _folds(self) -> CriticConfig:
