@@ -35,6 +35,9 @@ from auditor.windows import one_window
 from jobs.pipeline import Chosen, Embedded, Workplace, chosen
 from schemas.config import CriticConfig, EncodersConfig
 
+CONTENTS = 4
+"""Of a record: an image, a query, a response and a reference."""
+
 
 @dataclass(frozen=True)
 class Encoders:
@@ -127,6 +130,8 @@ def stream(
     def came(result: ShardResult) -> None:
         of_shard[result.shard].came(result.shard)
 
+    # The limit is meant for a shard of contents; here one has as many as its records have.
+    longer = max(1, -(-CONTENTS * at.shards.stream // at.shards.embed))
     run_shards(
         StreamWorker,
         StreamSettings(
@@ -142,7 +147,7 @@ def stream(
         (shard for window in windows for shard in window.shards()),
         at.pool("stream"),
         stage="embed and sketch",
-        stall_seconds=at.stall,
+        stall_seconds=at.stall * longer,
         hang_seconds=at.hang,
         poison_rows=at.poison_rows,
         retries=at.retries,

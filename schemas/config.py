@@ -236,7 +236,12 @@ class ShardConfig(_Model):
     generate: int = Field(256, ge=1, description="Prompts a shard.")
     embed: int = Field(512, ge=1, description="Contents a shard.")
     sketch: int = Field(4096, ge=1, description="Rows a shard.")
-    stream: int = Field(2048, ge=1, description="Records a shard that is embedded and sketched in one go.")
+    stream: int = Field(
+        1024,
+        ge=1,
+        description="Records a shard that is embedded and sketched in one go; workers.stall_seconds counts for "
+        "every `embed` contents of it.",
+    )
     threads: int = Field(1, ge=1, description="Threads of one worker.")
 
 
