@@ -239,8 +239,8 @@ class ShardConfig(_Model):
     stream: int = Field(
         1024,
         ge=1,
-        description="Records a shard that is embedded and sketched in one go; workers.stall_seconds counts for "
-        "every `embed` contents of it.",
+        description="Records a shard that is embedded and sketched in one go; workers.stall_seconds counts "
+        "for every `embed` contents of it.",
     )
     threads: int = Field(1, ge=1, description="Threads of one worker.")
 
