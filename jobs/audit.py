@@ -38,7 +38,7 @@ from auditor.entropies import (
     upper_entropy,
 )
 from auditor.errors import BadInput
-from auditor.estimators import CLUB
+from auditor.estimators.crossfit import FoldedClub
 from auditor.lab.truth import known_scores
 from auditor.label_free import label_free
 from auditor.partition import partition
@@ -455,7 +455,7 @@ def _report(
         first.name,
         reducer.answer_codebook(answers_of_p, config.bounds.symbols, config.seed),
         texts.open(),
-        [CLUB.load(paths[0]) for paths in trained.paths],
+        [FoldedClub.load(paths) for paths in trained.paths],
         given_each,
     )
     rows = [
@@ -655,7 +655,7 @@ class Shared:
     """Name of the in-distribution scenario."""
     codebook: NDArray[np.float32] | None
     texts: EmbeddingStore
-    critics: list[CLUB]
+    critics: list[FoldedClub]
     conditional: Mapping[str, Conditionals]
     """Of each scenario, where they are asked for."""
     sides: dict[int, reducer.AnswerSide] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from auditor.baseline import Baseline, load
 from auditor.encoders.coverage import KNOWN
 from auditor.entropies import Known
 from auditor.errors import BadInput
-from auditor.estimators import CLUB
+from auditor.estimators.crossfit import FoldedClub
 from auditor.label_free import label_free
 from auditor.parts import Part, Survey, first_rows, part_tags, survey
 from auditor.provenance import versions
@@ -118,7 +118,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             scenario,
             model,
             no_critic,
-            tuple(CLUB.load(paths[0]) for paths in critics),
+            tuple(FoldedClub.load(paths) for paths in critics),
             codebook,
             reducer.answer_side(baseline.sketches, codebook),
         )
@@ -206,7 +206,7 @@ class _Judge:
     traffic: Scenario
     model: str | None
     no_critic: str | None
-    critics: tuple[CLUB, ...]
+    critics: tuple[FoldedClub, ...]
     codebook: NDArray[np.float32] | None
     """Of the baseline's answers and references."""
     answers: reducer.AnswerSide
