@@ -1,16 +1,25 @@
-"""Jobs that stream their records: the numbers of two passes, and no embedding left behind."""
+"""Jobs that stream their records: the numbers of two passes, and no embedding left behind.
+
+Shards are made in this process, one after the other; that a pool makes the same ones is `test_pool`'s and
+`test_drift`'s business.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-import ray
 
+import jobs.audit
+import jobs.baseline
+import jobs.drift
+from actors.cluster import Cluster
 from auditor.baseline import load
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
@@ -18,6 +27,7 @@ from auditor.parts import Survey
 from auditor.records import RecordWriter
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, sampled
+from jobs import measures, pipeline, streaming
 from jobs.audit import audit
 from jobs.baseline import build
 from jobs.drift import drift
@@ -47,10 +57,26 @@ TEXT = {"image": None, "text": {"name": "lab", "layer": 0}}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_ray(quiet_ray) -> Iterator[None]:
-    quiet_ray(2)
-    yield
-    ray.shutdown()
+def in_this_process() -> Iterator[None]:
+    """No cluster: shards are made here, as they are drawn."""
+
+    def run_shards(make: Any, settings: Any, shards: Any, size: Any, **given: Any) -> None:
+        worker, on_done = None, given.get("on_done", lambda result: None)
+        for shard in shards:
+            if shard.name not in given.get("done", ()):
+                worker = worker or make(settings)
+                on_done(worker.run(shard))
+
+    @contextmanager
+    def connect(workers: Any, **_: Any) -> Iterator[Cluster]:
+        yield Cluster("", False, ({"CPU": 1.0},), {}, workers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (pipeline, streaming, measures):
+            patch.setattr(module, "run_shards", run_shards)
+        for module in (jobs.audit, jobs.baseline, jobs.drift):
+            patch.setattr(module, "connect", connect)
+        yield
 
 
 def report(out: Path) -> dict[str, Any]:
@@ -91,8 +117,6 @@ def test_a_smaller_sample_leaves_only_its_own_embeddings(tmp_path: Path) -> None
 
 
 def _parquet(folder: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
     return [row for file in folder.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
 
 
