@@ -227,7 +227,7 @@ def read_sketches(path: Path) -> SketchSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             return SketchSet.from_arrays(dict(file))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
 
 

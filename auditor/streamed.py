@@ -88,7 +88,7 @@ def read_streamed(path: Path) -> Streamed:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Streamed.from_arrays(dict(file))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
 
 
@@ -118,7 +118,7 @@ def _sums(path: Path) -> SketchSet | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             streamed = "told" in file
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         streamed = False  # the reader says what is wrong with it
     return read_streamed(path).sketches if streamed else read_sketches(path)
 

@@ -19,8 +19,8 @@ from auditor.records import RecordWriter, read_run_records
 from auditor.rows import answers, descriptors, image_items, input_texts, row_keys, usable
 from auditor.shards import cut, text_item
 from auditor.sketching import merged, sketch_shard
-from auditor.streamed import EVERY, Fold, Streamed, folded, read_streamed, write_streamed
-from auditor.windows import Window, by_rows, by_time, one_window
+from auditor.streamed import Fold, folded, read_streamed
+from auditor.windows import by_time, one_window
 from schemas.record import Image, Record, Turn
 
 UNIT, N = 20, 130
@@ -191,40 +191,6 @@ def test_a_window_has_its_rows_wherever_they_stand(tmp_path, critics):
             assert np.array_equal(array, sums.to_arrays()[name]), name
 
 
-def test_rows_in_windows_of_rows(tmp_path):
-    path = written(tmp_path / "r.parquet", map(record, range(45)))
-    found = survey(path, by_rows(20, 45), tmp_path, 8)
-    assert [(p.window.name, p.n, len(p.digests)) for p in found.parts] == [
-        ("rows 0-19", 20, 3),
-        ("rows 20-39", 20, 3),
-        ("rows 40-44", 5, 1),
-    ]
-    assert found.models == ("m",) and found.images and found.texts
-    assert found.parts[0].times == (DAY, DAY + timedelta(hours=19))
-    assert found.parts[0].window == Window("rows 0-19")
-
-
-def test_a_digest_is_of_content_alone(tmp_path):
-    """Units before a change keep theirs: what was made of them stays."""
-
-    def digests(name, records):
-        (tmp_path / name).mkdir()
-        path = written(tmp_path / f"{name}.parquet", records)
-        return survey(path, one_window(), tmp_path / name, 10).parts[0].digests
-
-    plain = digests("a", map(record, range(35)))
-    assert digests("b", map(record, range(45)))[:3] == plain[:3]
-    for field, value in (
-        ("query", "other"),
-        ("reference", "other"),
-        ("responses", {"m": ("other",)}),
-        ("history", (Turn("user", "other"),)),
-        ("images", (Image(data=b"x", digest="1" * 64),)),
-    ):
-        changed = digests(field, (record(i, **({field: value} if i == 12 else {})) for i in range(35)))
-        assert [a == b for a, b in zip(plain, changed, strict=True)] == [True, False, True, True], field
-
-
 def test_records_that_changed_under_a_worker_make_no_sums(tmp_path, critics):
     path = written(tmp_path / "r.parquet", map(record, range(N)))
     (tmp_path / "positions").mkdir()
@@ -273,21 +239,6 @@ def test_another_encoder_than_the_run_is_refused(tmp_path, critics):
         StreamWorker(settings(tmp_path / "sums", critics, text=other))
 
 
-def test_streamed_survives_its_file(tmp_path, critics):
-    path = written(
-        tmp_path / "r.parquet", (record(i, **({"query": "raise"} if i == 3 else {})) for i in range(N))
-    )
-    got = streamed(path, tmp_path, critics)["all traffic"]
-    write_streamed(tmp_path / "x.npz", got)
-    back = read_streamed(tmp_path / "x.npz")
-    assert (back.facts, back.aside, back.n) == (got.facts, got.aside, got.n) and len(got.aside) == 1
-    for name, array in got.to_arrays().items():
-        assert np.array_equal(array, back.to_arrays()[name])
-    (tmp_path / "x.npz").write_bytes(b"PK nothing")
-    with pytest.raises(AuditError, match="not readable"):
-        read_streamed(tmp_path / "x.npz")
-
-
 def test_a_condemned_row_is_set_aside_and_costs_the_others_nothing(tmp_path, critics):
     """Rows that end their worker are told by number: the others' sums are those of the rows without it."""
     path = written(tmp_path / "r.parquet", map(record, range(N)))
@@ -325,51 +276,6 @@ def test_probing_touches_the_rows_asked_for_and_writes_nothing(tmp_path, critics
     worker.probe(replace(shard, items=()))
     assert len(seen) == 2  # a blank text and a blank image
     assert list((tmp_path / "sums").iterdir()) == []
-
-
-# Folding.
-
-
-def unit(tmp_path, name, k):
-    write_streamed(tmp_path / f"{name}.npz", Streamed(None, {"n": k, f"of {k}": 1}))
-
-
-@pytest.mark.parametrize("count", [1, 2, EVERY, EVERY + 1, 3 * EVERY + 2])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_folding_leaves_few_files_and_forgets_nothing(tmp_path, count, seed):
-    names = [f"u{k}" for k in range(count)]
-    fold = Fold(tmp_path, names)
-    assert fold.missing() == list(range(count))
-    most = 0
-    for k in np.random.default_rng(seed).permutation(count) if seed else range(count):
-        unit(tmp_path, names[k], int(k))
-        fold.advance()
-        most = max(most, len(list(tmp_path.iterdir())))
-    assert fold.missing() == []
-    total = folded(fold.files())
-    assert total.facts["n"] == sum(range(count)) and len(total.facts) == count + 1
-    assert len(fold.files()) == len(list(tmp_path.iterdir())) == min(count, 2)
-    assert most <= EVERY + 2 or seed
-
-
-def test_folding_goes_on_where_it_stopped_and_with_a_window_that_grew(tmp_path):
-    names = [f"u{k}" for k in range(2 * EVERY + 3)]
-    fold = Fold(tmp_path, names)
-    for k in range(EVERY + 2):
-        unit(tmp_path, names[k], k)
-        fold.advance()
-    again = Fold(tmp_path, names)  # of the next run: units beyond the last file written are still there
-    assert again.missing() == list(range(EVERY + 2, 2 * EVERY + 3))
-    for k in again.missing():
-        unit(tmp_path, names[k], k)
-        again.advance()
-    whole = folded(again.files()).facts
-    assert whole["n"] == sum(range(len(names)))
-
-    grown = Fold(tmp_path, [*names[:-1], "longer", "new"])  # the last unit was not full yet
-    assert grown.missing() == [len(names) - 1, len(names)]
-    other = Fold(tmp_path, ["changed", *names[1:]])
-    assert other.missing()[:2] == [0, 1]
 
 
 def test_the_fold_has_the_bits_of_one_merge(tmp_path, critics):
