@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ FORMAT_VERSION = 1
 ORPHAN_SECONDS = 3600.0
 """Age at which a temporary file is swept even if a process of that number lives (or is on another host)."""
 
-Kind = Literal["responses", "embeddings", "sketches", "critics"]
+Kind = Literal["responses", "embeddings", "sketches", "critics", "measures"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # With a host: ours; without: a record file's, which only the driver writes.
@@ -82,6 +83,12 @@ class RunDir:
     def records(self, scenario: str) -> Path:
         """Parquet file of a scenario's admitted records."""
         return self._made(self.root / "records") / f"{safe_name(scenario)}.parquet"
+
+    def windows(self, scenario: str) -> Path:
+        """Empty folder for where each window's rows stand in the scenario's records."""
+        folder = self.root / "windows" / safe_name(scenario)
+        shutil.rmtree(folder, ignore_errors=True)
+        return self._made(folder)
 
     def folder(self, kind: Kind, identity: str) -> Path:
         """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""

@@ -6,6 +6,7 @@ perturbation, seed, limits) stands beside its records, and a second run with the
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from auditor import __version__
+from auditor.blocks import hash64
 from auditor.errors import BadInput, RowError
 from auditor.lab.world import POOLS, lab_items
 from auditor.records import (
@@ -25,8 +30,11 @@ from auditor.records import (
     admit,
     load_image,
     read_many,
+    read_run_columns,
     read_run_records,
+    read_run_rows,
     read_run_tags,
+    records_from_table,
 )
 from auditor.records.sources import fingerprint
 from auditor.rundir import RunDir, digest, write_bytes
@@ -121,6 +129,31 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     naive = progress.naive_timestamps if progress is not None else 0
     write_bytes(stamp, json.dumps({"fingerprint": print_, "n": writer.count, "naive": naive}).encode())
     return Scenario(source.name, source.family, path, writer.count, naive, source.partition)
+
+
+def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
+    """At most `rows` of the records, by a hash of seed and id: the same ones in whatever order they stand."""
+    hashes = (
+        (hash64(f"{seed}:{record_id}", b"pool"), position)
+        for batch, start in _numbered(read_run_columns(scenario.path, ["record_id"]))
+        for position, record_id in enumerate(batch["record_id"].to_pylist(), start)
+    )
+    chosen = np.array(sorted(at for _, at in heapq.nsmallest(rows, hashes)), dtype=np.int64)
+    path = run.records(f"{scenario.name} (sample)")
+    with RecordWriter(path) as writer:
+        for table in read_run_rows(scenario.path, chosen):
+            for record in records_from_table(table):
+                writer.write(record)
+    Quarantine().write(_beside(path, "quarantine"))
+    return replace(scenario, path=path, n=writer.count)
+
+
+def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Each batch, and how many rows came before it."""
+    start = 0
+    for batch in batches:
+        yield batch, start
+        start += batch.num_rows
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -23,16 +23,16 @@ from auditor.critics import choose_pairs, embed_pairs, pairs_digest
 from auditor.embeddings import EmbeddingStore
 from auditor.estimators.crossfit import FoldedClub
 from auditor.generators.rates import longest_seconds, prompt_tokens
-from auditor.interface import Modality
+from auditor.interface import Encoder, Modality
 from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
 from auditor.rows import RowKeys
 from auditor.rundir import RunDir, digest, work_identity
 from auditor.shards import ContentItem, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
-from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig
+from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig
 
-GPU_SHARE = {"embed": 0.25, "generate": 1.0}
+GPU_SHARE = {"embed": 0.25, "stream": 0.5, "generate": 1.0}
 """How much of a GPU one worker of a stage takes, where there are GPUs."""
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
@@ -91,21 +91,46 @@ class Embedded:
         return EmbeddingStore(self.folder)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """An encoder of the config, on the devices that the cluster has."""
+
+    make: Callable[[], Encoder]
+    identity: str
+
+
+def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
+    """The encoder that workers will make."""
+    size = at.pool("embed")
+    make = partial(encoder, config.settings(), modality, size.device, at.shards.threads, config.batch)
+    return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)))
+
+
+def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> list[str]:
+    """What is to be said where an encoder computes in another arithmetic than the config asks for."""
+    notes = []
+    for modality, asked in (("image", config.image), ("text", config.text)):
+        if asked is None or modality not in identities or asked.precision == "auto":
+            continue
+        used = json.loads(identities[modality]).get("dtype")
+        if used != asked.precision:
+            notes.append(
+                f"encoders.{modality}.precision: {asked.precision} is off by more than is allowed for this "
+                f"encoder; {used} was used"
+            )
+    return notes
+
+
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
     """Embed every content that is not embedded yet."""
-    size = at.pool("embed")
-    settings = {
-        k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
-    }
-    make = partial(encoder, settings, modality, size.device, at.shards.threads, config.batch)
-    identity = _identity(at, size, EmbedWorker, EmbedSettings(make))
-    work = work_identity(identity, shard=at.shards.embed)
+    size, of = at.pool("embed"), chosen(at, config, modality)
+    work = work_identity(of.identity, shard=at.shards.embed)
     folder = at.run.embeddings(work)
     store = EmbeddingStore(folder)
     todo = cut(items, at.shards.embed, work, done=store, failed=store.errors())
     run_shards(
         EmbedWorker,
-        EmbedSettings(make, folder, identity, at.media),
+        EmbedSettings(of.make, folder, of.identity, at.media),
         todo,
         size,
         stage=f"embed {modality}s",
@@ -115,7 +140,7 @@ def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Itera
         poison_rows=at.poison_rows,
         progress=at.progress,
     )
-    return Embedded(identity, folder)
+    return Embedded(of.identity, folder)
 
 
 @dataclass(frozen=True)
@@ -234,15 +259,15 @@ def how_trained(config: CriticConfig) -> str:
     return f"{config.seeds} seeds{folds}"
 
 
-def sketch(
+def sketch_files(
     at: Workplace,
     plans: Plans,
     images: Embedded | None,
     texts: Embedded,
     critics: Sequence[Sequence[Path]],
     sample: int,
-) -> dict[tuple[str, str], SketchSet]:
-    """Sketch the rows of every plan that has any, through one pool; merge each in the order of its shards."""
+) -> dict[tuple[str, str], tuple[Path, ...]]:
+    """Sketch the rows of every plan that has any, through one pool; each plan's files, in their order."""
     identity = json.dumps(
         {
             "encoders": [images.identity if images else None, texts.identity],
@@ -270,10 +295,13 @@ def sketch(
         progress=at.progress,
     )
     return {
-        key: merged(read_sketches(folder / f"{shard.name}.npz") for shard in shards)
-        for key, shards in cuts.items()
-        if shards
+        key: tuple(folder / f"{shard.name}.npz" for shard in shards) for key, shards in cuts.items() if shards
     }
+
+
+def sketches(files: Iterable[Path]) -> SketchSet:
+    """One plan's files, merged in their order."""
+    return merged(map(read_sketches, files))
 
 
 def plans_digest(plans: Plans) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -84,6 +84,15 @@ class EncoderConfig(_Model):
     pooling: str | None = Field(None, description="Default: as published, or the encoder's own.")
     layer: int | None = Field(None, description="Hidden state that is pooled (0: the embedding layer).")
     batch: int = Field(32, ge=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Arithmetic. auto: bfloat16 where the device has it (GPUs of compute capability 8 and "
+        "up, CPUs with AMX), else float32; one whose error on a probe is too large gives way to float32.",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """What `make_encoder` is given to choose by."""
+        return self.model_dump(include={"name", "pooling", "layer", "precision"}, exclude_none=True)
 
 
 def _named(value: object) -> object:
@@ -250,6 +259,15 @@ class CriticConfig(_Model):
     max_rows: int = Field(
         200_000, ge=2, description="Pairs in the training pool: a seeded sample beyond that."
     )
+    train_on: Literal["pool", "sample"] = Field(
+        "pool",
+        description="pool: the pairs of all records; every content is embedded and kept for a second pass. "
+        "sample: of a seeded sample of records, embedded first; then all records stream by and no embedding "
+        "is kept. A content that several scenarios share is then embedded in each of them.",
+    )
+    sample_rows: int = Field(
+        20_000, ge=20, description="train_on: sample: records in it, of all scenarios together."
+    )
 
     @model_validator(mode="after")
     def _folds(self) -> CriticConfig:
@@ -335,6 +353,12 @@ class ShardConfig(_Model):
     generate: int = Field(256, ge=1, description="Prompts a shard.")
     embed: int = Field(512, ge=1, description="Contents a shard.")
     sketch: int = Field(4096, ge=1, description="Rows a shard.")
+    stream: int = Field(
+        1024,
+        ge=1,
+        description="Records a shard that is embedded and sketched in one go; workers.stall_seconds counts "
+        "for every `embed` contents of it.",
+    )
     threads: int = Field(1, ge=1, description="Threads of one worker.")
 
 
@@ -414,6 +438,10 @@ class DriftConfig(_Model):
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50)
+    embeddings: Literal["drop", "keep"] = Field(
+        "drop",
+        description="keep: embeddings stay in the run directory, not only the sums and the row sample.",
+    )
     workers: WorkersConfig = WorkersConfig()
     report: ReportConfig = ReportConfig()
     seed: int = 0

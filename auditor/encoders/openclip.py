@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from auditor.encoders.images import ImageEncoder
+from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import hub_file
 from auditor.errors import BadInput
 
@@ -59,7 +60,15 @@ def from_directory(directory: Path, **options: Any) -> ImageEncoder:
 
 
 def _encoder(
-    visual: nn.Module, *, name: str, pooling: str, layer: int, device: str, threads: int, batch: int
+    visual: nn.Module,
+    *,
+    name: str,
+    pooling: str,
+    layer: int,
+    device: str,
+    threads: int,
+    batch: int,
+    precision: Precision,
 ) -> ImageEncoder:
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
@@ -76,7 +85,7 @@ def _encoder(
         maps = visual.forward_intermediates(  # type: ignore[operator]
             pixels, indices=[layer], stop_early=True, intermediates_only=True, output_fmt="NCHW"
         )["image_intermediates"][0]
-        return maps.mean((2, 3))
+        return maps.float().mean((2, 3))
 
     height, width = open_clip.transform.to_2tuple(visual.image_size)
     with torch.inference_mode():
@@ -94,4 +103,5 @@ def _encoder(
         device=device,
         threads=threads,
         batch=batch,
+        precision=precision,
     )

@@ -114,8 +114,9 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
     return path
 
 
-def load_model(kind: Any, directory: Path, name: str) -> Any:
-    """A transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class.
+def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
+    """A transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class,
+    `config` what of its configuration is to be another.
 
     A pooler that the checkpoint lacks (those of masked language models do) is taken off: filled at random, it
     would give the same weights another digest at every start.
@@ -132,6 +133,7 @@ def load_model(kind: Any, directory: Path, name: str) -> Any:
             trust_remote_code=False,
             dtype="float32",
             output_loading_info=True,
+            **config,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
