@@ -10,18 +10,14 @@ Distances are Euclidean. Of unit rows the cosine distance is half the squared on
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.errors import AuditError
-from auditor.rundir import write_whole
 from auditor.sketch import Float, as_rows
 
 Kind = Literal["flat", "ivf"]
@@ -218,9 +214,10 @@ def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
     return Neighbours(np.take_along_axis(distance, order, 1), np.take_along_axis(ids, order, 1))
 
 
-def recall(found: Neighbours, exact: Neighbours) -> float:
-    """Share of the exact neighbours that were found; a row as near as the last of them counts as it."""
-    return float((found.distance <= exact.distance[:, -1:]).mean())
+def recall(found: Float, exact: Float) -> float:
+    """Share of the exact neighbours that were found, from distances (n, k) as found and (n, k) exact: a row
+    as near as the last of them counts as one of them."""
+    return float((found <= exact[:, -1:]).mean())
 
 
 def nearest_distance(
@@ -236,25 +233,6 @@ def nearest_distance(
     if not 1 <= k <= len(ref) - skip:
         raise ValueError(f"no {k}-th neighbour among {len(ref) - skip} reference rows")
     return Index(ref).search(rows, k + skip).distance[:, -1]
-
-
-def write_vectors(path: Path, ids: Sequence[str], rows: Float32) -> None:
-    """Write a shard of rows (n, d) with their ids whole (npz)."""
-
-    def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(file, ids=np.asarray(ids, dtype=np.str_), rows=rows)
-
-    write_whole(path, save)
-
-
-def read_vectors(path: Path) -> tuple[NDArray[np.str_], Float32]:
-    """What `write_vectors` wrote. Raises `AuditError` where the file is none."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["ids"], file["rows"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise AuditError(f"{path}: not readable ({error}); delete its folder and run again") from error
 
 
 def _on_gpu(index: Any) -> Any:
