@@ -124,6 +124,8 @@ def partitioned(
 ) -> list[Scenario]:
     """Each scenario to be partitioned becomes easy, normal and hard ones, by distance from the ID images
     (from the ID queries where the ID records have no images). One with no row to compare stays as it is."""
+    if all(scenario.partition is None for scenario in scenarios):
+        return list(scenarios)
     out: list[Scenario] = []
     place, centroid = _place(scenarios, images, texts), Centroid()
     for scenario in scenarios:
