@@ -50,9 +50,13 @@ class Costs:
     decode_image: float
     """core seconds an image"""
     read: float
-    """core seconds a record: parsing, admitting, writing"""
+    """core seconds a record: parsing, writing and reading again; in the driver"""
+    admit: float
+    """core seconds an image: digest and a first decoding; in the driver's threads"""
     sketch: float
-    """core seconds a record: second moments, CLUB sums of one critic, row sample"""
+    """core seconds a record: second moments and row sample, and adding up inside a worker"""
+    club: float
+    """core seconds a record and critic: CLUB sums of the three pairs"""
     merge: float
     """driver seconds a shard's sketch: reading and adding"""
     plan_bytes: float
@@ -71,6 +75,11 @@ class Setup:
     """rows a sketch shard"""
     window: float = 1 / 24
     """days a job holds in its plan at a time"""
+    admit_threads: int = 2
+    driver_memory: float = 64e9
+    """B"""
+    driver_link: float = 10e9 / 8
+    """B/s"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ class Needs:
     generate_gpus: float
     embed_devices: float
     decode_cores: float
+    admit_cores: float
     read_cores: float
     sketch_cores: float
     merge_share: float
@@ -122,8 +132,9 @@ def needs(load: Load, costs: Costs, setup: Setup) -> Needs:
         generate_gpus=rate * generate,
         embed_devices=rate * (costs.embed_image + (CONTENTS - 1) * costs.embed_text),
         decode_cores=rate * costs.decode_image,
+        admit_cores=rate * costs.admit,
         read_cores=rate * costs.read,
-        sketch_cores=rate * costs.sketch,
+        sketch_cores=rate * (costs.sketch + setup.critics * costs.club),
         merge_share=shards * costs.merge,
         network_in=rate * (load.image_bytes + load.text_bytes),
         network_sketches=shards * sketch_bytes(setup),
@@ -132,3 +143,17 @@ def needs(load: Load, costs: Costs, setup: Setup) -> Needs:
         stored_sketches=load.records / setup.shard * sketch_bytes(setup),
         driver_memory=load.records * setup.window * costs.plan_bytes + 3 * sketch_bytes(setup),
     )
+
+
+def ceilings(load: Load, costs: Costs, setup: Setup) -> dict[str, float]:
+    """Records a day at which each thing that there is one of is busy all day (or full): what more workers do
+    not help. The least of them is the first bottleneck."""
+    per_record = sketch_bytes(setup) / setup.shard
+    return {
+        "admitting images in the driver": DAY * setup.admit_threads / costs.admit,
+        "reading records in the driver": DAY / costs.read,
+        "the driver's link, images as bytes": DAY * setup.driver_link / (load.image_bytes + load.text_bytes),
+        "the driver's link, sketches": DAY * setup.driver_link / per_record,
+        "merging sketches in the driver": DAY * setup.shard / costs.merge,
+        "the plan in the driver's memory": setup.driver_memory / (costs.plan_bytes * setup.window),
+    }

@@ -23,7 +23,7 @@ import tempfile
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
@@ -40,16 +40,18 @@ from PIL import Image
 from auditor import capacity, sketching
 from auditor.blocks import HASH_BLOCKS
 from auditor.bounds import emid_bound
-from auditor.capacity import Costs, Load, Setup, needs, sketch_bytes
+from auditor.capacity import Costs, Load, Setup, ceilings, needs, sketch_bytes
 from auditor.divergences import rjsd
 from auditor.emi import emi, paired_bootstrap
 from auditor.estimators import CLUB
 from auditor.index import Index, recall
 from auditor.partition import Centroid, split
-from auditor.records import RecordWriter, read_many, read_run_records
+from auditor.records import MediaPolicy, RecordWriter, admit, read_many, read_run_records
 from auditor.rows import RowKeys, Rows, joined
 from auditor.sketch import RowSample
 from auditor.sketching import SketchSet, read_sketches, row_items, sketch_rows, write_sketches
+from schemas.record import Image as AnImage
+from schemas.record import Record
 
 Array = NDArray[np.float32]
 D, BLOCK, WARM, FIRST, EVERY = 768, 4096, 3, 100_000, 16
@@ -139,7 +141,7 @@ def peak() -> float:
 
 
 def run_rows(rows: int, seed: int, steps: int) -> Mapping[str, float]:
-    """The stages over all rows; returns seconds a record of sketching, for the capacity model."""
+    """The stages over all rows; returns seconds a record for the capacity model."""
     began = now()
     some = [block(seed, 10**6 + i, BLOCK, 0.0) for i in range(5)]
     critic = CLUB(steps=steps, seed=seed)
@@ -237,7 +239,8 @@ def run_rows(rows: int, seed: int, steps: int) -> Mapping[str, float]:
         f"[{emid.low:.4f}, {emid.high:.4f}], "
         + ", ".join(f"{form} bound {value:.4f}" for form, value in bounds.items())
     )
-    return {"sketch": (clocks.spent["whole"] + clocks.spent["merge"]) / done}
+    club = clocks.spent["CLUB sums"]
+    return {"sketch": (clocks.spent["whole"] + clocks.spent["merge"] - club) / done, "club": club / done}
 
 
 class _Timed:
@@ -322,15 +325,22 @@ def run_costs(quick: bool) -> dict[str, float]:
         out["embed_text_whole"] = seconds(lambda: xlmr(input_ids=few, attention_mask=mask[:16])) / 16
         out["embed_text"] = seconds(lambda: xlmr.embeddings(input_ids=ids).mean(dim=1)) / n_text
     photo = BytesIO()
-    smooth = np.random.default_rng(0).normal(size=(30, 40, 3)).cumsum(axis=0).cumsum(axis=1)
-    picture = np.clip(128 + 8 * smooth, 0, 255).astype(np.uint8)
-    Image.fromarray(picture).resize((640, 480), Image.Resampling.BICUBIC).save(photo, "JPEG", quality=90)
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(
+        np.clip(128 + 8 * rng.normal(size=(30, 40, 3)).cumsum(axis=0).cumsum(axis=1), 0, 255).astype(np.uint8)
+    ).resize((640, 480), Image.Resampling.BICUBIC)
+    grain = np.clip(np.asarray(smooth) + rng.normal(0, 6, size=(480, 640, 3)), 0, 255).astype(np.uint8)
+    Image.fromarray(grain).save(photo, "JPEG", quality=90)
 
     def decode() -> None:
         with Image.open(BytesIO(photo.getvalue())) as opened:
             opened.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
 
     out["decode_image"] = seconds(lambda: [decode() for _ in range(20)]) / 20
+    image = Record("r", "r", (AnImage(data=photo.getvalue()),))
+    many = [replace(image, record_id=f"r{i}") for i in range(20)]
+    out["admit"] = seconds(lambda: list(admit(many, MediaPolicy()))) / len(many)
+    out["image_bytes"] = len(photo.getvalue())
     out["read"] = _reading(2_000 if quick else 20_000)
     with tempfile.TemporaryDirectory() as folder:
         part = block(0, 0, BLOCK, 0.0)
@@ -395,7 +405,9 @@ def run_capacity(found: Mapping[str, float]) -> None:
         embed_text=found["embed_text"],
         decode_image=found["decode_image"],
         read=found["read"],
+        admit=found["admit"],
         sketch=found["sketch"],
+        club=found["club"],
         merge=found["merge"],
         plan_bytes=found["plan_bytes"],
     )
@@ -406,6 +418,11 @@ def run_capacity(found: Mapping[str, float]) -> None:
     print("|---|" + "---|" * len(columns))
     for name in next(iter(columns.values())):
         print(f"| {name} | " + " | ".join(f"{of[name]:,.4g}" for of in columns.values()) + " |")
+    print("\n| what there is one of is busy all day (or full) at | " + " | ".join(columns) + " |")
+    print("|---|" + "---|" * len(columns))
+    most = [ceilings(A_DAY, base, setup) for setup in setups.values()]
+    for name in most[0]:
+        print(f"| {name} | " + " | ".join(f"{of[name]:.2g} records a day" for of in most) + " |")
     ratio = found["sketch_bytes"] / sketch_bytes(Setup())
     print(f"\nsize of a shard's sketch: {found['sketch_bytes'] / 1e6:.1f} MB, {ratio:.3f} of the model's")
     print(f"embeddings of a record: {capacity.embedding_bytes(Setup()):,.0f} B")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auditor.cache import write_table
-from auditor.capacity import Costs, Load, Setup, embedding_bytes, needs, sketch_bytes
+from auditor.capacity import Costs, Load, Setup, ceilings, embedding_bytes, needs, sketch_bytes
 from auditor.embeddings import embedding_table
 from auditor.estimators import CLUB
 from auditor.rows import Rows
@@ -50,18 +50,24 @@ def test_a_day_reckoned_by_hand() -> None:
         embed_text=0.1,
         decode_image=0.25,
         read=0.125,
-        sketch=2.0,
+        admit=0.5,
+        sketch=1.5,
+        club=0.25,
         merge=3.0,
         plan_bytes=1000,
     )
-    setup = Setup(dim=1, critics=1, sample=1, shard=10, window=0.5)
+    setup = Setup(dim=1, critics=2, sample=1, shard=10, window=0.5)
     of = needs(load, costs, setup)  # one record a second
     assert of.generate_gpus == pytest.approx(0.1 + 0.1)
     assert of.embed_devices == pytest.approx(0.5 + 3 * 0.1)
-    assert (of.decode_cores, of.read_cores, of.sketch_cores) == (0.25, 0.125, 2.0)
+    assert (of.decode_cores, of.admit_cores, of.read_cores, of.sketch_cores) == (0.25, 0.5, 0.125, 2.0)
     assert of.merge_share == pytest.approx(0.3)
     assert of.network_in == 1.01e5 and of.stored_records == 8.64e7
     assert of.network_sketches * 86_400 == pytest.approx(of.stored_sketches)
     assert of.driver_memory == pytest.approx(43_200_000 + 3 * sketch_bytes(setup))
     half = needs(load, costs, replace(setup, shard=20))
     assert half.merge_share == pytest.approx(0.15) and half.stored_sketches == of.stored_sketches / 2
+    most = ceilings(load, costs, setup)
+    assert most["admitting images in the driver"] == 86_400 * 4  # two threads, half a second each
+    assert most["merging sketches in the driver"] == pytest.approx(86_400 * 10 / 3)
+    assert most["the plan in the driver's memory"] == pytest.approx(64e9 / 500)
