@@ -44,9 +44,9 @@ class Costs:
     generate_answer: float
     """GPU seconds an answer token"""
     embed_image: float
-    """GPU (or core) seconds an image"""
+    """GPU seconds an image"""
     embed_text: float
-    """GPU (or core) seconds a text"""
+    """core seconds a text (layer 0 of the published encoder is a table: no GPU)"""
     decode_image: float
     """core seconds an image"""
     read: float
@@ -87,7 +87,8 @@ class Needs:
     """Busy devices, bytes a second, bytes a day, bytes."""
 
     generate_gpus: float
-    embed_devices: float
+    embed_gpus: float
+    text_cores: float
     decode_cores: float
     admit_cores: float
     read_cores: float
@@ -130,7 +131,8 @@ def needs(load: Load, costs: Costs, setup: Setup) -> Needs:
     generate = load.prompt_tokens * costs.generate_prompt + load.answer_tokens * costs.generate_answer
     return Needs(
         generate_gpus=rate * generate,
-        embed_devices=rate * (costs.embed_image + (CONTENTS - 1) * costs.embed_text),
+        embed_gpus=rate * costs.embed_image,
+        text_cores=rate * (CONTENTS - 1) * costs.embed_text,
         decode_cores=rate * costs.decode_image,
         admit_cores=rate * costs.admit,
         read_cores=rate * costs.read,

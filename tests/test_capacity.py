@@ -59,7 +59,7 @@ def test_a_day_reckoned_by_hand() -> None:
     setup = Setup(dim=1, critics=2, sample=1, shard=10, window=0.5)
     of = needs(load, costs, setup)  # one record a second
     assert of.generate_gpus == pytest.approx(0.1 + 0.1)
-    assert of.embed_devices == pytest.approx(0.5 + 3 * 0.1)
+    assert of.embed_gpus == 0.5 and of.text_cores == pytest.approx(3 * 0.1)
     assert (of.decode_cores, of.admit_cores, of.read_cores, of.sketch_cores) == (0.25, 0.5, 0.125, 2.0)
     assert of.merge_share == pytest.approx(0.3)
     assert of.network_in == 1.01e5 and of.stored_records == 8.64e7
