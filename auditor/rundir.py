@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 ORPHAN_SECONDS = 3600.0
 """Age at which a temporary file is swept even if a process of that number lives (or is on another host)."""
 
-Kind = Literal["responses", "embeddings", "sketches", "critics", "measures"]
+Kind = Literal["responses", "embeddings", "sketches", "critics", "measures", "neighbours"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # With a host: ours; without: a record file's, which only the driver writes.
@@ -115,6 +115,10 @@ class RunDir:
     def critics(self, identity: str) -> Path:
         """Folder of trained critics."""
         return self.folder("critics", identity)
+
+    def neighbours(self, identity: str) -> Path:
+        """Folder of a search among ID rows."""
+        return self.folder("neighbours", identity)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

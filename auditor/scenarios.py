@@ -39,7 +39,7 @@ from auditor.records import (
 from auditor.records.sources import fingerprint
 from auditor.rundir import RunDir, digest, write_bytes
 from auditor.shifts import apply_shift, find_shift
-from schemas.config import AuditConfig, DataConfig, ScenarioSpec
+from schemas.config import AuditConfig, DataConfig, Partitioning, ScenarioSpec
 from schemas.record import Image, Quarantined, Record
 
 Rows = Iterable[Record | Quarantined]
@@ -56,7 +56,7 @@ class Source:
     """id, visual, text, joint, natural or mix."""
     fingerprint: str
     rows: Callable[[], Rows]
-    partition: bool = False
+    partition: Partitioning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ class Scenario:
     path: Path
     n: int
     naive_timestamps: int
-    partition: bool = False
+    partition: Partitioning | None = None
+    notes: tuple[str, ...] = ()
+    """What the report says beside it."""
 
     def batches(self) -> Iterator[list[Record]]:
         """The records, in lists of bounded length."""
@@ -180,7 +182,7 @@ def _records(config: AuditConfig, run: RunDir) -> Iterator[Source]:
             raise BadInput(f"data.scenarios.{name}: give a path, or shifts of the in-distribution records")
 
 
-def _file(name: str, family: str, path: str, partition: bool = False) -> Source:
+def _file(name: str, family: str, path: str, partition: Partitioning | None = None) -> Source:
     return Source(name, family, f"file {fingerprint(path)}", lambda: read_many(path), partition)
 
 

@@ -41,9 +41,8 @@ from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
 from auditor.lab.truth import known_scores
 from auditor.label_free import label_free
-from auditor.partition import partition
 from auditor.provenance import versions
-from auditor.records import MediaPolicy, Quarantine, RecordWriter, thumbnail
+from auditor.records import MediaPolicy, Quarantine, thumbnail
 from auditor.report import write_reports
 from auditor.responses import ResponseStore
 from auditor.rows import (
@@ -51,7 +50,6 @@ from auditor.rows import (
     answer_items,
     answers,
     descriptors,
-    embedded,
     image_items,
     input_texts,
     log_probabilities,
@@ -73,6 +71,7 @@ from auditor.store import Store
 from auditor.streamed import folded
 from auditor.verdict import overall, scenario_verdict
 from jobs.measures import Asked, divergences
+from jobs.partition import partitioned
 from jobs.pipeline import (
     Answered,
     Embedded,
@@ -173,7 +172,7 @@ def _in_two_passes(
     """The critic is trained on the pairs of all rows: they are embedded, kept, and read again."""
     images = _embedded_images(at, config, scenarios)
     texts = embed(at, config.encoders.text, "text", _texts(scenarios, stores))
-    scenarios = _partitioned(config, at.run, scenarios, images, texts)
+    scenarios = partitioned(at, scenarios, images, texts, config.index, config.seed)
     quarantine, told = _rows(config, scenarios, stores, images, texts)
     plans: Plans = {key: t.keys for key, t in told.items()}
     _something_left(scenarios, plans, quarantine)
@@ -313,65 +312,6 @@ def _texts(scenarios: Sequence[Scenario], stores: dict[str, ResponseStore | None
                     yield from answer_items(given)
 
 
-# The partition of a natural pool.
-
-
-def _partitioned(
-    config: AuditConfig,
-    run: RunDir,
-    scenarios: Sequence[Scenario],
-    images: Embedded | None,
-    texts: Embedded,
-) -> list[Scenario]:
-    """Each scenario to be partitioned becomes easy, normal and hard ones, by distance from the ID images
-    (from the ID queries where there are no images)."""
-    out: list[Scenario] = []
-    reference: NDArray[np.float32] | None = None
-    for scenario in scenarios:
-        if not scenario.partition or scenario.n < 2:
-            out.append(scenario)
-            continue
-        if reference is None:
-            reference = _located(scenarios[0], images, texts)[1]
-        ids, rows = _located(scenario, images, texts)
-        if not len(ids) or not len(reference):
-            out.append(scenario)
-            continue
-        split = partition(rows, reference, ids)
-        for level in ("easy", "normal", "hard"):
-            chosen = {ids[i] for i in getattr(split, level)}
-            out.append(_subset(run, scenario, f"{scenario.name}-{level}", chosen))
-    return out
-
-
-def _located(
-    scenario: Scenario, images: Embedded | None, texts: Embedded
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Record ids and image (else query) vectors of the rows that have one."""
-    image_store, text_store = images.open() if images else None, texts.open()
-    ids: list[str] = []
-    parts: list[NDArray[np.float32]] = []
-    for batch in scenario.batches():
-        keys, _ = usable(row_keys(batch, [()] * len(batch)), image_store, text_store, scenario.name, "")
-        rows = embedded(keys, image_store, text_store)
-        which = "image" if rows.has["image"].any() else "text"
-        has = rows.has[which]
-        ids += [row.record_id for row, there in zip(keys, has, strict=True) if there]
-        parts.append(getattr(rows, which)[has])
-    return ids, np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
-
-
-def _subset(run: RunDir, scenario: Scenario, name: str, chosen: set[str]) -> Scenario:
-    path = run.records(name)
-    with RecordWriter(path) as writer:
-        for batch in scenario.batches():
-            for record in batch:
-                if record.record_id in chosen:
-                    writer.write(record)
-    Quarantine().write(path.with_name(f"{path.stem}.quarantine.parquet"))
-    return replace(scenario, name=name, path=path, n=writer.count, partition=False)
-
-
 # Rows.
 
 
@@ -438,6 +378,7 @@ def _report(
     images, texts, trained = summed.images, summed.texts, summed.trained
     first, models = scenarios[0], [m.name for m in config.models]
     notes = _coverage(config, scenarios)
+    notes |= {s.name: [*s.notes, *notes.get(s.name, [])] for s in scenarios if s.notes}
     found = {
         (scenario.name, model): _divergences(measured, scenario.name, model)
         for scenario in scenarios[1:]

@@ -32,7 +32,7 @@ from auditor.shards import ContentItem, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
 from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig
 
-GPU_SHARE = {"embed": 0.25, "stream": 0.5, "generate": 1.0}
+GPU_SHARE = {"embed": 0.25, "stream": 0.5, "generate": 1.0, "index": 0.25}
 """How much of a GPU one worker of a stage takes, where there are GPUs."""
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]

@@ -21,6 +21,9 @@ class Perturbation(_Model):
     severity: int = Field(3, ge=1, le=5)
 
 
+Partitioning = Literal["mean", "nearest"]
+
+
 class ScenarioSpec(_Model):
     """Where a scenario's records come from: a file, a perturbation of the ID records, or the lab."""
 
@@ -28,8 +31,10 @@ class ScenarioSpec(_Model):
     shifts: tuple[Perturbation, ...] = Field(
         (), description="Perturbations applied to the ID records, in order."
     )
-    partition: bool = Field(
-        False, description="Split into easy / normal / hard by distance from the ID records."
+    partition: Partitioning | None = Field(
+        None,
+        description="Split into easy / normal / hard by distance from the ID records. mean (or true): mean "
+        "cosine distance to all of them, as in the paper. nearest: to the nearest one (see `index`).",
     )
     language: str | None = Field(None, description="lab: language of the questions.")
     pool: str | None = Field(
@@ -39,6 +44,11 @@ class ScenarioSpec(_Model):
     family: str | None = Field(
         None, description="visual, text, joint, natural or mix, for the report's grouping."
     )
+
+    @field_validator("partition", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: object) -> object:
+        return {True: "mean", False: None}[value] if isinstance(value, bool) else value
 
 
 class DataConfig(_Model):
@@ -362,6 +372,23 @@ class ShardConfig(_Model):
     threads: int = Field(1, ge=1, description="Threads of one worker.")
 
 
+class IndexConfig(_Model):
+    """Neighbours among all ID records, for scenarios with `partition: nearest`."""
+
+    kind: Literal["auto", "flat", "ivf"] = Field(
+        "auto",
+        description="flat: exact. ivf: approximate, its recall in the report. auto: exact up to 2e10 pairs "
+        "of a pool's and an ID record.",
+    )
+    neighbour: int = Field(1, ge=1, le=100, description="Distance to the how manieth nearest ID record.")
+    probe: float = Field(
+        1 / 32, gt=0, le=1, description="ivf: share of the cells looked into. Raise it where recall is low."
+    )
+    shard_rows: int = Field(
+        262_144, ge=1, description="ID records an index: a worker holds one at a time (0.8 GB at 768-d)."
+    )
+
+
 class ReportConfig(_Model):
     examples: int = Field(4, ge=0, description="Example records shown a scenario (0: none).")
 
@@ -380,6 +407,7 @@ class AuditConfig(_Model):
     row_sample: int = Field(2_000, ge=50, description="Rows a scenario that travel with its sketch.")
     workers: WorkersConfig = WorkersConfig()
     shards: ShardConfig = ShardConfig()
+    index: IndexConfig = IndexConfig()
     report: ReportConfig = ReportConfig()
     seed: int = 0
 
