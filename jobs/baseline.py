@@ -21,7 +21,7 @@ from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.shards import ContentItem, text_item
-from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch, train
+from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch, train, workplace
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import BaselineConfig, DataConfig, EncoderConfig
@@ -48,7 +48,7 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             raise BadInput(f"{config.records}: no usable record; {why(scenario.quarantine())}")
         model = responding(config.records, [scenario], config.model)
         with connect(config.workers, threads=config.shards.threads) as cluster:
-            at = Workplace(run, cluster, config.shards, bars, media_policy(data))
+            at = workplace(run, cluster, config.shards, bars, media_policy(data))
             images = embed_images(at, config.encoders.image, scenario)
             texts = embed(at, config.encoders.text, "text", all_texts(scenario, model))
             keys, facts, quarantine = _usable_rows(scenario, model, images, texts)

@@ -45,7 +45,7 @@ from jobs.baseline import (
     responding,
     why,
 )
-from jobs.pipeline import Embedded, Plans, Workplace, embed, how_trained, plans_digest, sketch
+from jobs.pipeline import Embedded, Plans, embed, how_trained, plans_digest, sketch, workplace
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from schemas.config import DataConfig, DriftConfig
@@ -103,7 +103,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
         else:
             split = one_window()
         with connect(config.workers, threads=shards.threads) as cluster:
-            at = Workplace(run, cluster, shards, bars, media_policy(data))
+            at = workplace(run, cluster, shards, bars, media_policy(data))
             # A baseline without images has no use for theirs: its query vectors are of texts alone.
             known = "image" in baseline.manifest.encoders
             images = embed_images(at, encoders.image if known else None, scenario)

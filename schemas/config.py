@@ -77,6 +77,7 @@ class EncoderConfig(_Model):
     pooling: str | None = Field(None, description="Default: as published, or the encoder's own.")
     layer: int | None = Field(None, description="Hidden state that is pooled (0: the embedding layer).")
     batch: int = Field(32, ge=1)
+    gpus: float = Field(0.25, gt=0, le=1, description="Share of a GPU of one worker, where there are GPUs.")
 
 
 def _named(value: object) -> object:
@@ -105,6 +106,22 @@ class ModelConfig(_Model):
     temperature: float = Field(0.0, ge=0.0, description="0: greedy.")
     max_new_tokens: int = Field(64, ge=1)
     batch: int = Field(64, ge=1)
+    replicas: int | Literal["auto"] = Field(
+        "auto", description="Workers that hold the model (auto: as many as fit)."
+    )
+    gpus: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of a GPU of one replica, where there are GPUs: below 1, replicas share GPUs.",
+    )
+
+    @field_validator("replicas")
+    @classmethod
+    def _some(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("at least 1, or auto")
+        return value
 
     @model_validator(mode="after")
     def _samples(self) -> ModelConfig:
