@@ -313,7 +313,11 @@ def _in(out: Path, job: Callable[[], T]) -> T:
         raise
     except Exception as error:
         folder = out if out.is_dir() else Path(tempfile.gettempdir())
-        raise AuditError(_unforeseen(error, folder)) from error
+        raise _Unforeseen(_unforeseen(error, folder)) from error
+
+
+class _Unforeseen(AuditError):
+    """What nothing foresaw. Its text may quote a record."""
 
 
 def _observed(
@@ -333,8 +337,9 @@ def _observed(
             result = _in(out, lambda: job(bars))
         except BaseException as error:
             code = error.exit_code if isinstance(error, AuditError) else 3
-            kind = type(error.__cause__ or error).__name__
-            said = redacted(str(error)) if isinstance(error, AuditError) else "stopped"
+            kind = type(error.__cause__ if isinstance(error, _Unforeseen) else error).__name__
+            told = isinstance(error, AuditError) and not isinstance(error, _Unforeseen)
+            said = redacted(str(error)) if told else f"{name} stopped: {kind}"
             event("failed", said, logging.ERROR, job=name, exit_code=code, exception=kind)
             measured.ended(code)
             if log_format is LogFormat.JSON and isinstance(error, AuditError):

@@ -6,7 +6,6 @@ Each stage does only what its folder in the run directory lacks, and returns wha
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +19,7 @@ from actors.generate import GenerateSettings, GenerateWorker, generator
 from actors.placement import placed
 from actors.pool import Identified, identify, run_shards
 from actors.progress import Progress
-from actors.ship import by_path, shipped
 from actors.sketch import SketchSettings, SketchWorker
-from actors.storage import all_can_open, check_directory, check_shared, working_nodes
 from auditor.critics import choose_pairs, embed_pairs, pairs_digest
 from auditor.embeddings import EmbeddingStore
 from auditor.estimators.crossfit import FoldedClub
@@ -31,11 +28,10 @@ from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
 from auditor.rows import RowKeys
 from auditor.rundir import RunDir, digest, work_identity
-from auditor.shards import ContentItem, PromptItem, Shard, cut
+from auditor.shards import ContentItem, PromptItem, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
+from jobs.nodes import check_run, check_weights, within_reach
 from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig
-
-log = logging.getLogger(__name__)
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
 """(scenario, model) -> its usable rows, in their order."""
@@ -68,28 +64,8 @@ def workplace(
     run: RunDir, cluster: Cluster, shards: ShardConfig, progress: Progress, media: MediaPolicy
 ) -> Workplace:
     """The place of a job. Raises `BadInput`, with the node, where not all share the run directory."""
-    if len(cluster.free) > 1:
-        check_shared(run.root, working_nodes())
+    check_run(cluster, run)
     return Workplace(run, cluster, shards, progress, media)
-
-
-def _check_weights(at: Workplace, name: str) -> None:
-    """Weights in a directory must be the same on all nodes (a hub's are told apart by their digest)."""
-    if len(at.cluster.free) > 1 and (path := Path(name)).is_absolute():
-        check_directory(path, working_nodes())
-
-
-Named = TypeVar("Named", ContentItem, PromptItem)
-
-
-def _within_reach(at: Workplace, shards: list[Shard[Named]]) -> list[Shard[Named]]:
-    """The shards, with their images' bytes where not every node sees the files that they name."""
-    if len(at.cluster.free) == 1 or not (images := by_path(shards)):
-        return shards
-    if all_can_open(images, at.media, working_nodes()):
-        return shards
-    log.info("not every node can open the images under data.media_root: they are sent inside their shards")
-    return shipped(shards, at.media)
 
 
 S = TypeVar("S")
@@ -116,27 +92,37 @@ class Embedded:
 
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
     """Embed every content that is not embedded yet."""
-    _check_weights(at, config.name)
+    check_weights(at.cluster, config.name)
+    with placed(at.pool(gpus=config.gpus), at.stall) as size:
+        return _embed(at, size, config, modality, items)
+
+
+def _embed(
+    at: Workplace,
+    size: PoolSize,
+    config: EncoderConfig,
+    modality: Modality,
+    items: Iterable[ContentItem],
+) -> Embedded:
     settings = {
         k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
     }
-    with placed(at.pool(gpus=config.gpus), at.stall) as size:
-        make = partial(encoder, settings, modality, size.device, at.shards.threads, config.batch)
-        identity = _identity(at, size, EmbedWorker, EmbedSettings(make))
-        work = work_identity(identity, shard=at.shards.embed)
-        folder = at.run.embeddings(work)
-        store = EmbeddingStore(folder)
-        todo = cut(items, at.shards.embed, work, done=store, failed=store.errors())
-        run_shards(
-            EmbedWorker,
-            EmbedSettings(make, folder, identity, at.media),
-            _within_reach(at, todo),
-            size,
-            stage=f"embed {modality}s",
-            stall_seconds=at.stall,
-            retries=at.retries,
-            progress=at.progress,
-        )
+    make = partial(encoder, settings, modality, size.device, at.shards.threads, config.batch)
+    identity = _identity(at, size, EmbedWorker, EmbedSettings(make))
+    work = work_identity(identity, shard=at.shards.embed)
+    folder = at.run.embeddings(work)
+    store = EmbeddingStore(folder)
+    todo = cut(items, at.shards.embed, work, done=store, failed=store.errors())
+    run_shards(
+        EmbedWorker,
+        EmbedSettings(make, folder, identity, at.media),
+        within_reach(at.cluster, at.media, todo),
+        size,
+        stage=f"embed {modality}s",
+        stall_seconds=at.stall,
+        retries=at.retries,
+        progress=at.progress,
+    )
     return Embedded(identity, folder)
 
 
@@ -153,7 +139,14 @@ class Answered:
 
 def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
     """Put every prompt to the model that it has not answered yet."""
-    _check_weights(at, model.path or model.name)
+    check_weights(at.cluster, model.path or model.name)
+    with placed(at.pool(gpus=model.gpus, replicas=model.replicas), at.stall) as size:
+        return _answer(at, size, model, items, seed)
+
+
+def _answer(
+    at: Workplace, size: PoolSize, model: ModelConfig, items: Iterable[PromptItem], seed: int
+) -> Answered:
     settings = {
         "generator": model.generator,
         "model": model.path or model.name,
@@ -162,25 +155,24 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         "max_new_tokens": model.max_new_tokens,
         "batch": model.batch,
     }
-    with placed(at.pool(gpus=model.gpus, replicas=model.replicas), at.stall) as size:
-        make = partial(generator, settings, size.device, at.shards.threads)
-        identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
-        # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
-        drawn = {"seed": seed} if model.temperature > 0 else {}
-        work = work_identity(identity, shard=at.shards.generate, **drawn)
-        folder = at.run.responses(work)
-        store = ResponseStore(folder)
-        todo = cut(items, at.shards.generate, work, done=store, failed=store.errors())
-        run_shards(
-            GenerateWorker,
-            GenerateSettings(make, seed, folder, identity, at.media),
-            _within_reach(at, todo),
-            size,
-            stage=f"answers of {model.name}",
-            stall_seconds=at.stall,
-            retries=at.retries,
-            progress=at.progress,
-        )
+    make = partial(generator, settings, size.device, at.shards.threads)
+    identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
+    # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
+    drawn = {"seed": seed} if model.temperature > 0 else {}
+    work = work_identity(identity, shard=at.shards.generate, **drawn)
+    folder = at.run.responses(work)
+    store = ResponseStore(folder)
+    todo = cut(items, at.shards.generate, work, done=store, failed=store.errors())
+    run_shards(
+        GenerateWorker,
+        GenerateSettings(make, seed, folder, identity, at.media),
+        within_reach(at.cluster, at.media, todo),
+        size,
+        stage=f"answers of {model.name}",
+        stall_seconds=at.stall,
+        retries=at.retries,
+        progress=at.progress,
+    )
     return Answered(identity, folder)
 
 

@@ -112,6 +112,7 @@ def logged(out: Path, stderr: LogFormat) -> Iterator[None]:
         shown.setFormatter(JsonLines())
     else:
         shown.setLevel(logging.WARNING)
+        shown.addFilter(lambda record: not hasattr(record, "fields"))  # bars and the last line say these
         shown.setFormatter(logging.Formatter("%(message)s"))
     loggers = [logging.getLogger(name) for name in OURS]
     before = [(one.level, one.propagate) for one in loggers]

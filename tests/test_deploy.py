@@ -114,8 +114,8 @@ JOB = an_object(
         rayClusterSpec=CLUSTER,
     ),
 )
-"""The fields of `RayJob` in KubeRay 1.5 and newer that such a manifest may use; an unknown one is an error, as
-for the API server's strict validation."""
+"""The fields of `RayJob` in KubeRay 1.5 and newer that such a manifest may use; an unknown one is an error,
+as for the API server's strict validation."""
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image as Pillow
 from ray import cloudpickle
-from ray.cluster_utils import Cluster as Nodes
 
 from actors import storage
 from actors.cluster import Cluster, connect
@@ -35,17 +33,6 @@ from schemas.config import WorkersConfig
 from schemas.record import Image
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-MIB = 2**20
-RAY = Path(sys.executable).with_name("ray")
-
-
-def can_have_a_mount_of_its_own() -> bool:
-    return (
-        shutil.which("unshare") is not None
-        and not subprocess.run(
-            ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True
-        ).returncode
-    )
 
 
 @pytest.fixture(scope="module")
@@ -55,30 +42,10 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(private: Path) -> Iterator[Cluster]:
-    if not can_have_a_mount_of_its_own():
-        pytest.skip("no right to make a mount namespace")
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * MIB})
-    start = f"{RAY} start --address {nodes.address} --num-cpus 1 --object-store-memory {100 * MIB} --block"
-    apart = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs tmpfs {private} && exec {start}"],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        with connect(WorkersConfig(address=nodes.address)) as _:
-            deadline = time.monotonic() + 60
-            while len(working_nodes()) < 2:
-                assert apart.poll() is None and time.monotonic() < deadline
-                time.sleep(0.2)
-        with connect(WorkersConfig(address=nodes.address)) as joined:
-            assert len(joined.free) == 2
-            yield joined
-    finally:
-        os.killpg(apart.pid, signal.SIGTERM)
-        apart.wait(30)
-        nodes.shutdown()
+def cluster(private: Path, node_apart: Callable[[Path], Any]) -> Iterator[Cluster]:
+    with node_apart(private) as address, connect(WorkersConfig(address=address)) as joined:
+        assert len(joined.free) == 2
+        yield joined
 
 
 def test_a_folder_on_shared_storage_is_taken_and_left_clean(cluster: Cluster, tmp_path: Path) -> None:
