@@ -43,6 +43,7 @@ from ray.cluster_utils import Cluster
 store = 100 * 2**20
 head = {"num_cpus": 0, "object_store_memory": store, "include_dashboard": True}
 head |= {"dashboard_host": "127.0.0.1", "dashboard_port": int(sys.argv[1])}
+head |= {"dashboard_agent_listen_port": int(sys.argv[2])}  # the usual one may be another cluster's
 nodes = Cluster(initialize_head=True, head_node_args=head)
 try:
     for _ in range(2):
@@ -61,9 +62,9 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    port = free_port()
-    pipe = subprocess.PIPE
-    nodes = subprocess.Popen([sys.executable, "-c", CLUSTER, str(port)], stdin=pipe, stdout=pipe, text=True)
+    port, pipe = free_port(), subprocess.PIPE
+    command = [sys.executable, "-c", CLUSTER, str(port), str(free_port())]
+    nodes = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
     assert nodes.stdin is not None and nodes.stdout is not None
     try:
         while (line := nodes.stdout.readline()) != "ready\n":
