@@ -93,7 +93,7 @@ class Embedded:
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
     """Embed every content that is not embedded yet."""
     check_weights(at.cluster, config.name)
-    with placed(at.pool(gpus=config.gpus), at.stall) as size:
+    with placed(at.pool(gpus=config.gpus), at.stall, at.progress) as size:
         return _embed(at, size, config, modality, items)
 
 
@@ -140,7 +140,7 @@ class Answered:
 def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
     """Put every prompt to the model that it has not answered yet."""
     check_weights(at.cluster, model.path or model.name)
-    with placed(at.pool(gpus=model.gpus, replicas=model.replicas), at.stall) as size:
+    with placed(at.pool(gpus=model.gpus, replicas=model.replicas), at.stall, at.progress) as size:
         return _answer(at, size, model, items, seed)
 
 

@@ -16,9 +16,11 @@ import ray
 from ray import cloudpickle
 from ray.cluster_utils import Cluster as Nodes
 
+from actors import placement
 from actors.cluster import Cluster, connect
 from actors.placement import memory_utilization, placed
 from actors.pool import ShardResult, identify, run_shards
+from actors.progress import Silent
 from auditor.errors import AuditError, BadInput
 from auditor.shards import cut, text_item
 from schemas.config import WorkersConfig
@@ -171,13 +173,22 @@ with connect(WorkersConfig(address=sys.argv[1])) as cluster, placed(cluster.pool
     wait_for_gpus(8)
 
 
-def test_gpus_that_another_job_took_are_waited_for_and_then_told(cluster: Cluster) -> None:
+def test_gpus_that_another_job_took_are_waited_for_and_then_told(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Heard(Silent):
+        def waiting(self, what: str) -> None:
+            said.append(what)
+
+    said: list[str] = []
+    monkeypatch.setattr(placement, "TICK_SECONDS", 1)
     size = cluster.pool(1, 4.0)
     with placed(size, 60.0):
-        with pytest.raises(AuditError) as told, placed(size, 2.0):
+        with pytest.raises(AuditError) as told, placed(size, 2.5, Heard()):
             pass
-        assert "2 workers of 4 GPUs and 1 CPUs each found no room in 2 s" in str(told.value)
-        assert "0 GPUs and" in str(told.value)
+        assert "2 workers of 4 GPUs and 1 CPUs each found no room in " in str(told.value)
+        assert "0 GPUs and" in str(told.value) and "models.replicas" in str(told.value)
+        assert said and "waiting for room for 2 workers of 4 GPUs" in said[0]
     wait_for_gpus(8)
 
 
