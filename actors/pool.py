@@ -24,6 +24,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.cluster import PoolSize, worker_env
 from actors.progress import Progress, Silent, Tally
@@ -476,12 +477,16 @@ class _Pool(Generic[T]):
 
 
 def _host(size: PoolSize) -> Any:
+    """An actor of the pool; with GPUs, in any free bundle of its reservation."""
     return (
         ray.remote(_Host)
         .options(
             num_cpus=size.threads,
             num_gpus=size.gpus,
             max_restarts=0,
+            scheduling_strategy=(
+                "DEFAULT" if size.group is None else PlacementGroupSchedulingStrategy(size.group)
+            ),
             runtime_env={"env_vars": worker_env(size.threads)},
         )
         .remote()

@@ -26,6 +26,7 @@ ORPHAN_SECONDS = 3600.0
 Kind = Literal["responses", "embeddings", "sketches", "critics", "measures", "neighbours"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # what a Path leaves of PROTOCOL://
 # With a host: ours; without: a record file's, which only the driver writes.
 _TEMPORARY = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)[.-][0-9a-f]{8}\.tmp")
 
@@ -60,6 +61,13 @@ class RunDir:
     """The folder of one run, `OUT/run`. Everything in it can be made again; nothing is read from outside."""
 
     def __init__(self, out: Path) -> None:
+        """Raises `BadInput` where `out` is the address of an object store: files are locked and renamed in
+        it, and object stores do neither."""
+        if _REMOTE.match(str(out)):
+            raise BadInput(
+                f"--out {out}: must be a folder, not a remote address: files are locked and renamed in it; "
+                "mount shared storage (NFS, EFS, Filestore, Lustre) and copy the reports from there"
+            )
         self.root = Path(out).absolute() / "run"
 
     def open(self) -> None:

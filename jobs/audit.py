@@ -86,6 +86,7 @@ from jobs.pipeline import (
     sketch_files,
     sketches,
     train,
+    workplace,
 )
 from jobs.progress import Bars
 from jobs.settings import config_hash
@@ -124,7 +125,7 @@ def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
         scenarios = _gathered(config, run, bars)
         _check_models(config, scenarios)
         with connect(config.workers, threads=config.shards.threads) as cluster:
-            at = Workplace(run, cluster, config.shards, bars, media_policy(config.data))
+            at = workplace(run, cluster, config.shards, bars, media_policy(config.data))
             answered = {m.name: _answered(at, config, m, scenarios) for m in config.models}
             stores = {name: a.open() if a else None for name, a in answered.items()}
             summed = (

@@ -24,7 +24,17 @@ from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.shards import ContentItem, text_item
 from auditor.sketching import SketchSet
 from auditor.streamed import Streamed, folded
-from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch_files, sketches, train
+from jobs.pipeline import (
+    Embedded,
+    Plans,
+    Workplace,
+    embed,
+    plans_digest,
+    sketch_files,
+    sketches,
+    train,
+    workplace,
+)
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from jobs.streaming import content, pool_of, stream, surveyed, used_encoders
@@ -52,7 +62,7 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             raise BadInput(f"{config.records}: no usable record; {why(scenario.quarantine())}")
         model = responding(config.records, [scenario], config.model)
         with connect(config.workers, threads=config.shards.threads) as cluster:
-            at = Workplace(run, cluster, config.shards, bars, media_policy(data))
+            at = workplace(run, cluster, config.shards, bars, media_policy(data))
             whole = config.critic.train_on == "pool"
             pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
             images = embed_images(at, config.encoders.image, pool)

@@ -42,7 +42,7 @@ from auditor.verdict import overall, window_verdict, with_shares
 from auditor.windows import by_rows, by_time, gaps, one_window, timed, window_length
 from jobs.baseline import queries, queries_chars_per_token, whose, why
 from jobs.measures import Asked, divergences
-from jobs.pipeline import Workplace, chosen, how_trained, precision_notes
+from jobs.pipeline import chosen, how_trained, precision_notes, workplace
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from jobs.streaming import Encoders, content, stream
@@ -89,7 +89,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
         parts = sorted(found.parts, key=lambda p: p.window.name) if length else list(found.parts)
         model = whose(config.traffic, found.models, config.model)
         with connect(config.workers, threads=shards.threads) as cluster:
-            at = Workplace(run, cluster, shards, bars, media_policy(data))
+            at = workplace(run, cluster, shards, bars, media_policy(data))
             # A baseline without images has no use for theirs: its query vectors are of texts alone.
             pictures = encoders.image if found.images and "image" in baseline.manifest.encoders else None
             used = Encoders(

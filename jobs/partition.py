@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.index import SearchItem, SearchSettings, SearchWorker
+from actors.placement import placed
 from actors.pool import run_shards
 from auditor.blocks import hash64
 from auditor.embeddings import EmbeddingStore
@@ -262,17 +263,19 @@ def _search(
         for r, (q, sample) in product(rows, zip(queries, samples, strict=True))
     ]
     shards = cut(items, 1, identity)
-    run_shards(
-        SearchWorker,
-        SearchSettings(folder, config.neighbour, kind, config.probe, seed),
-        shards,
-        at.pool("index"),
-        stage=f"nearest records of {pool.name}",
-        stall_seconds=at.stall,
-        retries=at.retries,
-        done={path.stem for path in folder.glob("*.npz")},
-        progress=at.progress,
-    )
+    with placed(at.pool(gpus=config.gpus), at.stall, at.progress) as size:
+        run_shards(
+            SearchWorker,
+            SearchSettings(folder, config.neighbour, kind, config.probe, seed),
+            shards,
+            size,
+            stage=f"nearest records of {pool.name}",
+            stall_seconds=at.stall,
+            hang_seconds=at.hang,
+            retries=at.retries,
+            done={path.stem for path in folder.glob("*.npz")},
+            progress=at.progress,
+        )
     values: list[Float] = []
     sampled: list[Float] = [np.zeros((0, 1))]
     exact: list[Float] = [np.zeros((0, 1))]

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from actors.cluster import Cluster, PoolSize
 from actors.critic import CriticSettings, CriticWorker, critic_shards
 from actors.embed import EmbedSettings, EmbedWorker, encoder
 from actors.generate import GenerateSettings, GenerateWorker, generator
+from actors.placement import placed
 from actors.pool import Identified, identify, run_shards
 from actors.progress import Progress
 from actors.sketch import SketchSettings, SketchWorker
@@ -30,10 +31,8 @@ from auditor.rows import RowKeys
 from auditor.rundir import RunDir, digest, work_identity
 from auditor.shards import ContentItem, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
+from jobs.nodes import check_run, check_weights, within_reach
 from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig
-
-GPU_SHARE = {"embed": 0.25, "stream": 0.5, "generate": 1.0, "index": 0.25}
-"""How much of a GPU one worker of a stage takes, where there are GPUs."""
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
 """(scenario, model) -> its usable rows, in their order."""
@@ -49,8 +48,9 @@ class Workplace:
     progress: Progress
     media: MediaPolicy
 
-    def pool(self, stage: str = "") -> PoolSize:
-        return self.cluster.pool(self.shards.threads, GPU_SHARE.get(stage, 0.0))
+    def pool(self, *, gpus: float = 0.0, replicas: int | Literal["auto"] = "auto") -> PoolSize:
+        """The workers of a stage; `gpus`: what one of them uses, where there are GPUs."""
+        return self.cluster.pool(self.shards.threads, gpus, replicas)
 
     @property
     def stall(self) -> float:
@@ -67,6 +67,14 @@ class Workplace:
     @property
     def poison_rows(self) -> int:
         return self.cluster.workers.poison_rows
+
+
+def workplace(
+    run: RunDir, cluster: Cluster, shards: ShardConfig, progress: Progress, media: MediaPolicy
+) -> Workplace:
+    """The place of a job. Raises `BadInput`, with the node, where not all share the run directory."""
+    check_run(cluster, run)
+    return Workplace(run, cluster, shards, progress, media)
 
 
 S = TypeVar("S")
@@ -97,13 +105,16 @@ class Chosen:
 
     make: Callable[[], Encoder]
     identity: str
+    gpus: float
+    """Share of a GPU of one worker, where there are GPUs."""
 
 
 def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
     """The encoder that workers will make."""
-    size = at.pool("embed")
+    check_weights(at.cluster, config.name)
+    size = at.pool(gpus=config.gpus)
     make = partial(encoder, config.settings(), modality, size.device, at.shards.threads, config.batch)
-    return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)))
+    return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)), config.gpus)
 
 
 def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> list[str]:
@@ -123,7 +134,18 @@ def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> li
 
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
     """Embed every content that is not embedded yet."""
-    size, of = at.pool("embed"), chosen(at, config, modality)
+    with placed(at.pool(gpus=config.gpus), at.stall, at.progress) as size:
+        return _embed(at, size, config, modality, items)
+
+
+def _embed(
+    at: Workplace,
+    size: PoolSize,
+    config: EncoderConfig,
+    modality: Modality,
+    items: Iterable[ContentItem],
+) -> Embedded:
+    of = chosen(at, config, modality)
     work = work_identity(of.identity, shard=at.shards.embed)
     folder = at.run.embeddings(work)
     store = EmbeddingStore(folder)
@@ -131,7 +153,7 @@ def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Itera
     run_shards(
         EmbedWorker,
         EmbedSettings(of.make, folder, of.identity, at.media),
-        todo,
+        within_reach(at.cluster, at.media, todo),
         size,
         stage=f"embed {modality}s",
         stall_seconds=at.stall,
@@ -156,8 +178,17 @@ class Answered:
 
 def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
     """Put every prompt to the model that it has not answered yet."""
-    # An endpoint is asked by one worker, which has many requests under way and keeps the rates.
-    size = replace(at.cluster.pool(1), workers=1) if model.endpoint else at.pool("generate")
+    if model.endpoint is not None:
+        # Asked by one worker, which has many requests under way and keeps the rates.
+        return _answer(at, at.pool(replicas=1), model, items, seed)
+    check_weights(at.cluster, model.path or model.name)
+    with placed(at.pool(gpus=model.gpus, replicas=model.replicas), at.stall, at.progress) as size:
+        return _answer(at, size, model, items, seed)
+
+
+def _answer(
+    at: Workplace, size: PoolSize, model: ModelConfig, items: Iterable[PromptItem], seed: int
+) -> Answered:
     settings = {
         "generator": model.generator,
         "model": model.path or model.name,
@@ -177,7 +208,7 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
     run_shards(
         GenerateWorker,
         GenerateSettings(make, seed, folder, identity, at.media),
-        todo,
+        within_reach(at.cluster, at.media, todo),
         size,
         stage=f"answers of {model.name}",
         stall_seconds=max([at.stall, *(_longest(model, shard) for shard in todo)]),

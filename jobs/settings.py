@@ -142,7 +142,9 @@ _NO_NUMBER: Any = {
     "report": True,
     "thresholds": True,
     "comparison": {"margin"},
-    "models": {"__all__": {"endpoint": EndpointConfig.asking()}},
+    "models": {"__all__": {"replicas": True, "gpus": True, "endpoint": EndpointConfig.asking()}},
+    "encoders": {"image": {"gpus"}, "text": {"gpus"}},
+    "index": {"gpus"},
 }
 """What changes no number: where, how fast and how loudly the work runs, and what is made of the numbers."""
 

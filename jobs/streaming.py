@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from actors.placement import placed
 from actors.pool import ShardResult, run_shards
 from actors.stream import (
     StreamEncoder,
@@ -26,14 +28,17 @@ from actors.stream import (
 )
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
-from auditor.parts import Part, Survey, survey
+from auditor.parts import Part, Survey, first_rows, survey
+from auditor.records import records_from_table
 from auditor.rundir import RunDir, digest, work_identity
 from auditor.scenarios import Scenario, sampled
 from auditor.shards import Shard
 from auditor.streamed import Fold
 from auditor.windows import one_window
+from jobs.nodes import check_images
 from jobs.pipeline import Chosen, Embedded, Workplace, chosen
 from schemas.config import CriticConfig, EncodersConfig
+from schemas.record import Image
 
 CONTENTS = 4
 """Of a record: an image, a query, a response and a reference."""
@@ -46,6 +51,11 @@ class Encoders:
     text: Chosen
     image: Chosen | None
     """None: images are left out."""
+
+    @property
+    def gpus(self) -> float:
+        """Of one worker, which holds both."""
+        return min(1.0, self.text.gpus + (self.image.gpus if self.image else 0.0))
 
     @property
     def identities(self) -> dict[str, str]:
@@ -132,34 +142,46 @@ def stream(
 
     # The limit is meant for a shard of contents; here one has as many as its records have.
     longer = max(1, -(-CONTENTS * at.shards.stream // at.shards.embed))
-    run_shards(
-        StreamWorker,
-        StreamSettings(
-            folder,
-            kept(encoders.text),
-            kept(encoders.image) if encoders.image else None,
-            tuple(map(tuple, critics)),
-            sample,
-            tuple(models),
-            with_texts,
-            at.media,
-        ),
-        (shard for window in windows for shard in window.shards()),
-        at.pool("stream"),
-        stage="embed and sketch",
-        stall_seconds=at.stall * longer,
-        hang_seconds=at.hang,
-        poison_rows=at.poison_rows,
-        retries=at.retries,
-        on_done=came,
-        progress=at.progress,
-        total=sum(window.left() for window in windows),
-    )
+    check_images(at.cluster, at.media, _some_images(parts))
+    with placed(at.pool(gpus=encoders.gpus), at.stall, at.progress) as size:
+        run_shards(
+            StreamWorker,
+            StreamSettings(
+                folder,
+                kept(encoders.text),
+                kept(encoders.image) if encoders.image else None,
+                tuple(map(tuple, critics)),
+                sample,
+                tuple(models),
+                with_texts,
+                at.media,
+            ),
+            (shard for window in windows for shard in window.shards()),
+            size,
+            stage="embed and sketch",
+            stall_seconds=at.stall * longer,
+            hang_seconds=at.hang,
+            poison_rows=at.poison_rows,
+            retries=at.retries,
+            on_done=came,
+            progress=at.progress,
+            total=sum(window.left() for window in windows),
+        )
     return {
         (window.part.window.name, model.name): fold.files()
         for window in windows
         for model, fold in zip(models, window.folds, strict=True)
     }
+
+
+def _some_images(parts: Sequence[Part]) -> list[Image]:
+    """At most one of the first and one of the last part that is named by a path."""
+    found: list[Image] = []
+    for part in (*parts[:1], *parts[1:][-1:]):
+        records = (record for table in first_rows(part) for record in records_from_table(table))
+        named = (image for record in records for image in record.images if image.path is not None)
+        found += islice(named, 1)
+    return found
 
 
 class _Window:

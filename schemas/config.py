@@ -99,6 +99,7 @@ class EncoderConfig(_Model):
         description="Arithmetic. auto: bfloat16 where the device has it (GPUs of compute capability 8 and "
         "up, CPUs with AMX), else float32; one whose error on a probe is too large gives way to float32.",
     )
+    gpus: float = Field(0.25, gt=0, le=1, description="Share of a GPU of one worker, where there are GPUs.")
 
     def settings(self) -> dict[str, Any]:
         """What `make_encoder` is given to choose by."""
@@ -230,6 +231,15 @@ class ModelConfig(_Model):
     max_new_tokens: int = Field(64, ge=1)
     batch: int = Field(64, ge=1)
     endpoint: EndpointConfig | None = Field(None, description="Of generator endpoint: where and how to ask.")
+    replicas: int | Literal["auto"] = Field(
+        "auto", description="Workers that hold the model (auto: as many as fit)."
+    )
+    gpus: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of a GPU of one replica, where there are GPUs: below 1, replicas share GPUs.",
+    )
 
     @model_validator(mode="after")
     def _reached(self) -> ModelConfig:
@@ -238,6 +248,13 @@ class ModelConfig(_Model):
                 f"model {self.name}: `generator: endpoint` and a section `endpoint: {{url: ...}}` go together"
             )
         return self
+
+    @field_validator("replicas")
+    @classmethod
+    def _some(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("at least 1, or auto")
+        return value
 
     @model_validator(mode="after")
     def _samples(self) -> ModelConfig:
@@ -387,6 +404,7 @@ class IndexConfig(_Model):
     shard_rows: int = Field(
         262_144, ge=1, description="ID records an index: a worker holds one at a time (0.8 GB at 768-d)."
     )
+    gpus: float = Field(0.25, gt=0, le=1, description="Share of a GPU of one worker, where there are GPUs.")
 
 
 class ReportConfig(_Model):
