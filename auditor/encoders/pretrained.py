@@ -126,6 +126,9 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     """
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
+    told = transformers_logging.get_verbosity()
+    if config:  # weights that a changed configuration has no use for are no news
+        transformers_logging.set_verbosity_error()
     try:
         model, info = kind.from_pretrained(
             directory,
@@ -138,6 +141,7 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
     finally:
+        transformers_logging.set_verbosity(told)
         if shown:
             transformers_logging.enable_progress_bar()
     missing = sorted(info["missing_keys"])
