@@ -61,7 +61,7 @@ class Place:
 
     content: Content
     identity: str
-    """Of the encoder."""
+    """Of the embeddings: their folder's name stands for the encoder and how it was used."""
     images: EmbeddingStore | None
     texts: EmbeddingStore
 
@@ -128,20 +128,16 @@ def partitioned(
     if all(scenario.partition is None for scenario in scenarios):
         return list(scenarios)
     out: list[Scenario] = []
-    place, centroid = _place(scenarios, images, texts), Centroid()
+    place = _place(scenarios, images, texts)
+    centroid: Centroid | None = None
     for scenario in scenarios:
         if scenario.partition is None or scenario.n < 2:
-            out.append(scenario)
-            continue
-        if centroid.n == 0:
-            for rows in place.rows(scenarios[0]):
-                centroid.add(rows.vectors)
-        if centroid.n == 0:
             out.append(scenario)
             continue
         if scenario.partition == "nearest":
             found = _nearest(at, place, scenarios[0], scenario, index, seed)
         else:
+            centroid = centroid or _centroid(place, scenarios[0])
             found = _mean(place, centroid, scenario)
         if not len(found.places):
             out.append(scenario)
@@ -161,16 +157,23 @@ def _place(scenarios: Sequence[Scenario], images: Embedded | None, texts: Embedd
     )
     return Place(
         "image" if with_images else "text",
-        images.identity if images is not None and with_images else texts.identity,
+        (images if images is not None and with_images else texts).folder.name,
         images.open() if images is not None else None,
         texts.open(),
     )
 
 
+def _centroid(place: Place, first: Scenario) -> Centroid:
+    found = Centroid()
+    for rows in place.rows(first):
+        found.add(rows.vectors)
+    return found
+
+
 def _mean(place: Place, centroid: Centroid, pool: Scenario) -> Distances:
-    """Mean cosine distance to all ID records."""
+    """Mean cosine distance to all ID records; of no record where there are none."""
     places, ties, values = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0)]
-    for rows in place.rows(pool):
+    for rows in place.rows(pool) if centroid.n else ():
         places.append(rows.places)
         ties.append(_ties(rows.ids))
         values.append(centroid.distances(rows.vectors))
@@ -216,14 +219,14 @@ def _nearest(
     at: Workplace, place: Place, first: Scenario, pool: Scenario, config: IndexConfig, seed: int
 ) -> Distances:
     kept = [(rows.places, _ties(rows.ids)) for rows in place.rows(pool)]
-    places = np.concatenate([p for p, _ in kept]) if kept else np.zeros(0, np.int64)
-    ties = np.concatenate([t for _, t in kept]) if kept else np.zeros(0, np.uint64)
-    if not len(places):
-        return Distances(places, ties, np.zeros(0))
+    places = np.concatenate([np.zeros(0, np.int64), *(p for p, _ in kept)])
+    ties = np.concatenate([np.zeros(0, np.uint64), *(t for _, t in kept)])
+    if not len(places) or not any(len(rows.ids) for rows in place.rows(first)):
+        return Distances(places[:0], ties[:0], np.zeros(0))
     identity = json.dumps(
         {
             "content": place.content,
-            "encoder": place.identity,
+            "embeddings": place.identity,
             "rows": place.digest(first),
             "queries": place.digest(pool),
             "index": config.model_dump(),
@@ -347,4 +350,6 @@ def _told(pool: str, found: Nearest, k: int) -> tuple[tuple[str, ...], tuple[str
     which = "the nearest" if k == 1 else f"neighbour {k}"
     split_by = f"{pool} is split by cosine distance to {which} of {found.searched:,} in-distribution records"
     far = "; ".join(f"{one} at {distance:.3f} (from {of})" for one, distance, of in found.farthest)
-    return (f"{split_by} ({how})",), (f"farthest from its nearest in-distribution record: {far}",)
+    return (f"{split_by} ({how})",), (
+        f"farthest of {pool} from their nearest in-distribution records: {far}",
+    )

@@ -147,6 +147,16 @@ def test_an_index_of_cells_tells_its_recall(tmp_path: Path, vectors: dict[str, A
     assert float(wide["normal"].notes[0].split("recall ")[1].split()[0]) > recall
 
 
+@pytest.mark.parametrize("how", ["mean", "nearest"])
+def test_without_a_row_to_compare_a_pool_stays_whole(tmp_path: Path, how: Partitioning) -> None:
+    """The ID records have queries, but no vector came of them."""
+    world = World(tmp_path, {"id": np.full((3, D), np.nan, np.float32), "pool": unit(np.ones((9, D)))}, how)
+    with connect(WorkersConfig(cpu=1)) as cluster:
+        at = Workplace(world.run, cluster, ShardConfig(), Silent(), MediaPolicy())
+        found = partitioned(at, world.scenarios, None, world.texts, IndexConfig(), seed=0)
+    assert found == world.scenarios
+
+
 class Dying(actors.index.SearchWorker):
     """Its process ends once, in the middle of a search."""
 
