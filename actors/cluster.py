@@ -165,7 +165,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
                 logging_level=logging.ERROR,
                 _temp_dir=_local_dir(local_dir),
             )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises bare ones too, as where its processes do not come up in time
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         why = " ".join(str(error).split())[:200]
         source = "workers.address" if workers.address else "RAY_ADDRESS"
