@@ -1,6 +1,6 @@
 """What dies, and what comes out: real audits under kill -9, and rows that raise, kill and hang.
 
-kills: a small audit (lab pictures in files, seven of 160 lines bad; a transformers model answers, the lab's
+kills: a small audit (lab pictures in files, seven of 167 lines bad; a transformers model answers, the lab's
 encoders embed) on a Ray cluster of three raylets on this machine. In each run a worker, a raylet, the driver
 or the store's writer is killed (kill -9) at a random time; where the run does not end by itself the same
 command is given again. Every report must equal the undisturbed one (but for times and names of runs), and

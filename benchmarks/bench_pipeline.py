@@ -12,7 +12,6 @@ Run: python benchmarks/bench_pipeline.py [--quick] [--rows N] [--repeats K] [--o
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -158,10 +157,10 @@ def _shards(rows: int, distinct: bool) -> Iterator[Shard[ContentItem]]:
         yield Shard(held[0].key[:32], tuple(held))
 
 
-def _resident() -> float:
-    """MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+def _resident(what: str = "VmRSS") -> float:
+    """MiB of this process (`VmHWM`: at most so far)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[what].split()[0]) / 1024
 
 
 def _driver(rows: int, distinct: bool) -> tuple[float, float, float, float]:
@@ -176,8 +175,7 @@ def _driver(rows: int, distinct: bool) -> tuple[float, float, float, float]:
             stage="bench",
         )
     assert tally.done == tally.total == rows
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return before, _resident(), most, tally.rate
+    return before, _resident(), _resident("VmHWM"), tally.rate
 
 
 def memory(sizes: Sequence[int]) -> None:
