@@ -128,10 +128,9 @@ class Index:
     def _ivf(self, probe: float, seed: int) -> Any:
         n, count = len(self._rows), cells(len(self._rows))
         quantizer = faiss.IndexFlatL2(self.dim)
-        index = faiss.IndexIVFFlat(quantizer, self.dim, count)
+        index = _on_gpu(faiss.IndexIVFFlat(quantizer, self.dim, count))
         index.cp.niter, index.cp.seed = 10, seed % 2**31
         index.nprobe = max(1, round(probe * count))
-        index = _on_gpu(index)
         sample = np.random.default_rng(seed).choice(n, min(n, _TRAINED_ON * count), replace=False)
         index.train(self._rows[np.sort(sample)])
         index.add(self._rows)
