@@ -100,7 +100,7 @@ def test_each_replica_has_a_gpu_of_its_own(cluster: Cluster, tmp_path: Path) -> 
     size = cluster.pool(1, 1.0, 6)
     assert (size.workers, size.device) == (6, "cuda")
     with placed(size, 60.0) as there:
-        assert free_gpus() == 2
+        wait_for_gpus(2)
         found = seen(tmp_path, there)
     assert len(found) == 6 and len({(node, *ids) for node, ids in found}) == 6
     assert all(len(ids) == 1 for _, ids in found)
@@ -132,7 +132,7 @@ def test_two_groups_of_a_node_are_disjoint(cluster: Cluster, tmp_path: Path) -> 
 def test_shares_of_a_gpu_lie_side_by_side(cluster: Cluster, tmp_path: Path) -> None:
     size = cluster.pool(1, 0.5, 6)
     with placed(size, 60.0) as there:
-        assert free_gpus() == 5
+        wait_for_gpus(5)
         found = seen(tmp_path, there, 18)
     assert len(found) == 6 and all(len(ids) == 1 for _, ids in found)
     devices = [(node, ids[0]) for node, ids in found]
@@ -152,7 +152,7 @@ def test_gpus_are_given_back_after_an_error_and_after_the_driver_died(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     with pytest.raises(ZeroDivisionError), placed(cluster.pool(1, 1.0), 60.0):
-        assert free_gpus() == 0
+        wait_for_gpus(0)
         _ = 1 / 0
     wait_for_gpus(8)
     script = """
@@ -168,7 +168,7 @@ with connect(WorkersConfig(address=sys.argv[1])) as cluster, placed(cluster.pool
     command = [sys.executable, "-c", script, ray.get_runtime_context().gcs_address]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None and driver.stdout.readline() == "placed\n"
-        assert free_gpus() == 0
+        wait_for_gpus(0)
         driver.kill()
     wait_for_gpus(8)
 
@@ -212,7 +212,7 @@ def test_without_a_gpu_nothing_is_reserved(cluster: Cluster) -> None:
     size = cluster.pool(1)
     with placed(size, 1.0) as there:
         assert there is size and there.group is None
-        assert free_gpus() == 8
+        wait_for_gpus(8)
 
 
 @pytest.mark.parametrize(("gpus", "whole", "expected"), [(0.5, 0.9, 0.45), (1, 0.9, 0.9), (4, 0.8, 0.8)])
