@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from actors.cluster import Cluster, PoolSize
 from actors.critic import CriticSettings, CriticWorker, critic_shards
@@ -121,7 +121,7 @@ class Answered:
 def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
     """Put every prompt to the model that it has not answered yet."""
     size = at.pool("generate")
-    settings = {
+    settings: dict[str, Any] = {
         "generator": model.generator,
         "model": model.path or model.name,
         "temperature": model.temperature,
@@ -129,6 +129,8 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         "max_new_tokens": model.max_new_tokens,
         "batch": model.batch,
     }
+    if model.vllm is not None:
+        settings["vllm"] = model.vllm.model_dump()
     make = partial(generator, settings, size.device, at.shards.threads)
     identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
     # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
