@@ -218,8 +218,13 @@ class VllmGenerator:
         if given.max_num_seqs is not None:
             options["max_num_seqs"] = given.max_num_seqs
         if self._device == "cpu":
-            # Without a GPU there are small models: compiling takes longer than they do, and needs a compiler.
-            options |= {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES}
+            options |= {
+                # Without a GPU there are small models: compiling takes longer than they do, and a compiler.
+                "enforce_eager": True,
+                # A prompt in pieces takes back what its seeded generator drew, which one on a CPU cannot.
+                "enable_chunked_prefill": False,
+                "kv_cache_memory_bytes": CPU_CACHE_BYTES,
+            }
         source = published_names(self._directory, Path(self._folder.name))
         try:
             llm = LLM(
