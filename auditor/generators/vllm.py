@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from auditor.blocks import hash64
 from auditor.encoders.pretrained import files_digest, missing_package
@@ -29,6 +30,9 @@ from schemas.response import Answer, Prompt
 CPU_CACHE_BYTES = 2**30
 """Of keys and values without a GPU, where vLLM would take a share of the machine's whole memory; its own
 VLLM_CPU_KVCACHE_SPACE (GiB) has precedence."""
+
+_SHORT_OF_MEMORY = ("Free memory on device", "Available memory on node", "No available memory")
+"""Of vLLM's messages at a start, those that a predecessor may cause whose memory is not free yet."""
 
 
 class EngineFailed(RuntimeError):
@@ -237,9 +241,9 @@ class VllmGenerator:
                 **options,
             )
         except (ValueError, NotImplementedError) as error:
-            if "memory" in str(error):  # that of a predecessor may not be free yet
+            if any(text in str(error) for text in _SHORT_OF_MEMORY):
                 raise self._died(error) from error
-            raise BadInput(f"model {self._name}: vLLM does not take it ({one_line(error)})") from error
+            raise BadInput(f"model {self._name}: vLLM does not take it ({_reason(error)})") from error
         except Exception as error:
             raise self._died(error) from error
         for copy in Path(self._folder.name).glob("*.safetensors"):
@@ -261,6 +265,12 @@ def _content_seed(seed: int, text: str, images: Sequence[bytes]) -> int:
     """Seed of a prompt's sampling (62 bits, so that it can be counted up over its samples)."""
     digests = [hashlib.sha256(image).hexdigest() for image in images]
     return hash64(json.dumps([seed, text, digests]), b"vllm") >> 2
+
+
+def _reason(error: Exception) -> str:
+    """On one line. The first line of pydantic's errors, in which vLLM packs its own, says only how many."""
+    why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return " ".join(why.split())[:300]
 
 
 def _vllm_version() -> str:
