@@ -199,6 +199,7 @@ class VllmGenerator:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # read at each use, also by ranks
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # ranks of a CPU share its cores
         torch.set_num_threads(self._threads)  # vLLM keeps to what it finds
         from vllm import LLM
         from vllm.platforms import current_platform

@@ -31,7 +31,7 @@ from schemas.response import Answer, Prompt
 
 pytestmark = [
     pytest.mark.vllm,
-    pytest.mark.timeout(1200),  # an engine takes a minute to start on two idle cores
+    pytest.mark.timeout(1800),  # an engine takes a minute to start on two idle cores
     pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed (make setup-vllm)"),
 ]
 LAB = "lab:mllm-strong"
@@ -189,6 +189,14 @@ def test_a_model_as_transformers_saves_it(llava: Path) -> None:
         assert math.isclose(one.logprobs[0], other.logprobs[0], abs_tol=1e-3)
         assert one.texts == other.texts
     assert len({answer.logprobs for answer in answers}) == 4  # the images are looked at
+
+
+def test_two_ranks_answer_as_one_engine(greedy: list[Answer]) -> None:
+    """Tensor parallel, without a GPU: the same code but for what carries the sums."""
+    answers = make("vllm", LAB, vllm={"tensor_parallel": 2}).generate(PROMPTS[:16], seed=0)
+    for one, other in zip(answers, greedy, strict=False):
+        assert one.error is None and (one.texts, one.tokens) == (other.texts, other.tokens)
+        assert math.isclose(one.logprobs[0], other.logprobs[0], abs_tol=1e-3)
 
 
 def test_what_vllm_does_not_take_is_one_line() -> None:
