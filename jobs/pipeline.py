@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from actors.cluster import Cluster, PoolSize
 from actors.critic import CriticSettings, CriticWorker, critic_shards
 from actors.embed import EmbedSettings, EmbedWorker, encoder
 from actors.generate import GenerateSettings, GenerateWorker, generator
-from actors.placement import placed
+from actors.placement import memory_utilization, placed
 from actors.pool import Identified, identify, run_shards
 from actors.progress import Progress
 from actors.sketch import SketchSettings, SketchWorker
@@ -32,7 +32,7 @@ from auditor.rundir import RunDir, digest, work_identity
 from auditor.shards import ContentItem, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
 from jobs.nodes import check_run, check_weights, within_reach
-from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig
+from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig, VllmConfig
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
 """(scenario, model) -> its usable rows, in their order."""
@@ -182,21 +182,29 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         # Asked by one worker, which has many requests under way and keeps the rates.
         return _answer(at, at.pool(replicas=1), model, items, seed)
     check_weights(at.cluster, model.path or model.name)
-    with placed(at.pool(gpus=model.gpus, replicas=model.replicas), at.stall, at.progress) as size:
+    engine = model.vllm or VllmConfig()
+    gpus = float(engine.tensor_parallel) if engine.tensor_parallel > 1 else model.gpus
+    with placed(at.pool(gpus=gpus, replicas=model.replicas), at.stall, at.progress) as size:
         return _answer(at, size, model, items, seed)
 
 
 def _answer(
     at: Workplace, size: PoolSize, model: ModelConfig, items: Iterable[PromptItem], seed: int
 ) -> Answered:
-    settings = {
+    settings: dict[str, Any] = {
         "generator": model.generator,
         "model": model.path or model.name,
         "temperature": model.temperature,
         "samples": model.samples,
         "max_new_tokens": model.max_new_tokens,
         "batch": model.batch,
-    } | ({"endpoint": model.endpoint.model_dump()} if model.endpoint else {})
+    }
+    if model.endpoint is not None:
+        settings["endpoint"] = model.endpoint.model_dump()
+    if model.generator == "vllm":
+        engine = model.vllm or VllmConfig()
+        share = memory_utilization(size.gpus or 1.0, engine.gpu_memory_utilization)
+        settings["vllm"] = engine.model_dump() | {"gpu_memory_utilization": share}
     make = partial(generator, settings, size.device, at.shards.threads)
     identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
     # A sampled answer depends on the seed and on its shard's name; a greedy one does not.

@@ -142,7 +142,14 @@ _NO_NUMBER: Any = {
     "report": True,
     "thresholds": True,
     "comparison": {"margin"},
-    "models": {"__all__": {"replicas": True, "gpus": True, "endpoint": EndpointConfig.asking()}},
+    "models": {
+        "__all__": {
+            "replicas": True,
+            "gpus": True,
+            "vllm": {"gpu_memory_utilization"},
+            "endpoint": EndpointConfig.asking(),
+        }
+    },
     "encoders": {"image": {"gpus"}, "text": {"gpus"}},
     "index": {"gpus"},
 }

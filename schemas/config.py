@@ -218,11 +218,31 @@ def _is_here(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+class VllmConfig(_Model):
+    """vLLM's engine."""
+
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one replica is spread over.")
+    gpu_memory_utilization: float = Field(
+        0.9, gt=0, le=1, description="Share of a GPU's memory that the engine takes, weights included."
+    )
+    max_model_len: int | None = Field(
+        None, ge=1, description="Longest prompt with its answer, in tokens (null: what the model has)."
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="auto: bfloat16 on a GPU that has it (else float16), float32 without a GPU."
+    )
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="Most answers under way at a time (null: as vLLM chooses)."
+    )
+
+
 class ModelConfig(_Model):
     """A model under audit. Without a generator its recorded responses are used."""
 
     name: str
-    generator: str | None = Field(None, description="transformers, endpoint, or none for recorded responses.")
+    generator: str | None = Field(
+        None, description="transformers, vllm, endpoint, or none for recorded responses."
+    )
     path: str | None = Field(
         None, description="Weights: a local directory or a hub name (default: the name)."
     )
@@ -231,6 +251,7 @@ class ModelConfig(_Model):
     max_new_tokens: int = Field(64, ge=1)
     batch: int = Field(64, ge=1)
     endpoint: EndpointConfig | None = Field(None, description="Of generator endpoint: where and how to ask.")
+    vllm: VllmConfig | None = Field(None, description="Of generator vllm: its engine.")
     replicas: int | Literal["auto"] = Field(
         "auto", description="Workers that hold the model (auto: as many as fit)."
     )
@@ -240,6 +261,14 @@ class ModelConfig(_Model):
         le=1,
         description="Share of a GPU of one replica, where there are GPUs: below 1, replicas share GPUs.",
     )
+
+    @model_validator(mode="after")
+    def _engine(self) -> ModelConfig:
+        if self.vllm is not None and self.generator != "vllm":
+            raise ValueError(f"model {self.name}: a section `vllm` needs `generator: vllm`")
+        if self.generator == "vllm" and "batch" in self.model_fields_set:
+            raise ValueError(f"model {self.name}: vllm makes its own batches; set vllm.max_num_seqs")
+        return self
 
     @model_validator(mode="after")
     def _reached(self) -> ModelConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,12 @@ def file_digest(path: Path) -> str:
     """SHA-256 (hex) of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_digest(paths: Sequence[Path]) -> str:
+    """SHA-256 (hex) of files: their names and contents, in the order given. O(size)."""
+    parts = json.dumps([[path.name, file_digest(path)] for path in paths])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 @contextmanager

