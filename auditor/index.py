@@ -22,7 +22,7 @@ from auditor.sketch import Float, as_rows
 
 Kind = Literal["flat", "ivf"]
 PROBE = 1 / 32
-"""Share of the cells that are looked into: 3 times the queries a second of exact search over 200,000 rows."""
+"""Share of the cells that are looked into: 2.5 times the queries a second of exact search of 200,000 rows."""
 LEAST_IVF_ROWS = 10_000
 """Fewer rows than this are searched whole, whatever was asked for."""
 EXACT_PAIRS = 2 * 10**10
