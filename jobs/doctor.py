@@ -87,7 +87,9 @@ def exit_code(checks: Iterable[Check]) -> int:
 def table(checks: Iterable[Check]) -> Table:
     """For a terminal."""
     shown_as = {"ok": "[green]ok", "warn": "[yellow]warn", "fail": "[red]fail"}
-    out = Table("", "what", "found", "way out", title="auditor doctor", title_justify="left", box=None)
+    out = Table(title="auditor doctor", title_justify="left", box=None)
+    for column in ("", "what", "found", "way out"):
+        out.add_column(column, overflow="fold")  # a path is of use only whole
     for check in checks:
         out.add_row(shown_as[check.status], check.name, check.found, check.way_out)
     return out
