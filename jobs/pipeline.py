@@ -109,10 +109,10 @@ class Chosen:
     """Share of a GPU of one worker, where there are GPUs."""
 
 
-def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
-    """The encoder that workers will make."""
+def chosen(at: Workplace, config: EncoderConfig, modality: Modality, size: PoolSize | None = None) -> Chosen:
+    """The encoder that workers will make; `size` of their pool, where its GPUs are reserved already."""
     check_weights(at.cluster, config.name)
-    size = at.pool(gpus=config.gpus)
+    size = size or at.pool(gpus=config.gpus)
     make = partial(encoder, config.settings(), modality, size.device, at.shards.threads, config.batch)
     return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)), config.gpus)
 
@@ -145,7 +145,7 @@ def _embed(
     modality: Modality,
     items: Iterable[ContentItem],
 ) -> Embedded:
-    of = chosen(at, config, modality)
+    of = chosen(at, config, modality, size)
     work = work_identity(of.identity, shard=at.shards.embed)
     folder = at.run.embeddings(work)
     store = EmbeddingStore(folder)

@@ -268,6 +268,11 @@ class ModelConfig(_Model):
             raise ValueError(f"model {self.name}: a section `vllm` needs `generator: vllm`")
         if self.generator == "vllm" and "batch" in self.model_fields_set:
             raise ValueError(f"model {self.name}: vllm makes its own batches; set vllm.max_num_seqs")
+        if self.vllm is not None and self.vllm.tensor_parallel > 1 and self.gpus < 1:
+            raise ValueError(
+                f"model {self.name}: gpus ({self.gpus:g}, a share of one GPU) and vllm.tensor_parallel "
+                f"({self.vllm.tensor_parallel} whole ones) do not go together"
+            )
         return self
 
     @model_validator(mode="after")

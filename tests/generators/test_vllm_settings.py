@@ -50,6 +50,7 @@ def test_refused_in_one_line(settings: dict[str, Any], word: str) -> None:
         ({"generator": "vllm", "batch": 8}, "vllm.max_num_seqs"),
         ({"generator": "vllm", "vllm": {"gpu_memory_utilization": 1.5}}, "gpu_memory_utilization"),
         ({"generator": "vllm", "vllm": {"dtype": "int8"}}, "dtype"),
+        ({"generator": "vllm", "gpus": 0.5, "vllm": {"tensor_parallel": 2}}, "whole ones"),
     ],
 )
 def test_config_refuses(given: dict[str, Any], word: str) -> None:
