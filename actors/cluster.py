@@ -7,11 +7,13 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import ray
 from ray._private.state import available_resources_per_node
+from ray.util.placement_group import PlacementGroup
 
 import actors
 from auditor.errors import BadInput
@@ -32,7 +34,9 @@ class PoolSize:
     workers: int
     threads: int
     gpus: float
-    """Share of a GPU of each worker; 0: none."""
+    """GPUs of each worker: a share below 1, a whole number from 1 on, 0: none."""
+    group: PlacementGroup | None = field(default=None, compare=False)
+    """Where its GPUs are reserved (`actors.placement.placed`), one bundle a worker."""
 
     @property
     def device(self) -> str:
@@ -52,48 +56,82 @@ class Cluster:
     versions: Mapping[str, str]
     workers: WorkersConfig
 
-    def pool(self, threads: int, gpu_share: float = 0.0) -> PoolSize:
-        """Size of a pool. `gpu_share`: how much of a GPU a worker of this stage uses, if there are GPUs."""
-        return pool_size(self.free, self.workers, threads, gpu_share)
+    def pool(self, threads: int, gpus: float = 0.0, replicas: int | Literal["auto"] = "auto") -> PoolSize:
+        """Size of a pool. `gpus`: what a worker of this stage uses, if there are GPUs; `replicas`: workers
+        wanted."""
+        return pool_size(self.free, self.workers, threads, gpus, replicas)
 
 
 def pool_size(
-    free: Sequence[Resources], workers: WorkersConfig, threads: int, gpu_share: float = 0.0
+    free: Sequence[Resources],
+    workers: WorkersConfig,
+    threads: int,
+    gpus: float = 0.0,
+    replicas: int | Literal["auto"] = "auto",
 ) -> PoolSize:
-    """The pool that fits what nodes have free. Raises `BadInput`, with the numbers, where none does, or where
-    the config asks for more than fits."""
-    cpus, gpus = _total(free, "CPU"), _total(free, "GPU")
-    share = gpu_share if workers.gpu != 0 and (gpus > 0 or workers.gpu != "auto") else 0.0
-    if share and workers.gpu != "auto" and workers.gpu > gpus:
-        raise BadInput(f"workers.gpu asks for {workers.gpu} GPUs, the cluster has {gpus:g} free")
-    fit = sum(_fit(node, threads, share) for node in free)
+    """The pool that fits what nodes have free, a worker on one node with all its GPUs.
+
+    Where no GPU is to be used, a worker that would take one or a share of one works without; one that needs
+    several does not. Raises `BadInput`, with the numbers, where no worker fits, or where the config asks for
+    more than fits.
+    """
+    if gpus > 1 and gpus != int(gpus):
+        raise BadInput(f"a worker with {gpus:g} GPUs: above one, only whole GPUs can be given to it")
+    have = _total(free, "GPU")
+    if isinstance(workers.gpu, int) and gpus and workers.gpu > have:
+        raise BadInput(f"workers.gpu asks for {workers.gpu} GPUs, the cluster has {have:g} free")
+    allowed = have if workers.gpu == "auto" else workers.gpu
+    each = gpus if allowed > 0 or gpus > 1 else 0.0
+    fit = sum(_fit(node, threads, each) for node in free)
     if fit == 0:
-        most = max((node.get("CPU", 0.0) for node in free), default=0.0)
+        raise BadInput(_no_room(free, threads, each))
+    if each:  # GPUs decide how many there are; workers.cpu is about workers without one
+        limit = min(fit, int(allowed / each + 1e-9)) if workers.gpu != "auto" else fit
+        if limit == 0 and each > 1:
+            raise BadInput(f"a worker needs {each:g} GPUs, workers.gpu lets it have {allowed:g}")
+        limit, what = max(1, limit), f"{each:g} GPUs and {threads} CPUs"
+    else:
+        if isinstance(workers.cpu, int) and workers.cpu > fit:
+            raise BadInput(
+                f"workers.cpu asks for {workers.cpu} workers of {threads} CPUs, {fit} fit: the cluster has "
+                f"{_total(free, 'CPU'):g} CPUs free on {len(free)} nodes; lower workers.cpu or use auto"
+            )
+        limit, what = fit if workers.cpu == "auto" else max(1, workers.cpu), f"{threads} CPUs"
+    if replicas == "auto":
+        return PoolSize(limit, threads, each)
+    if replicas > limit:
         raise BadInput(
-            f"a worker needs {threads} CPUs"
-            + (f" and {share:g} of a GPU" if share else "")
-            + f" on one node; the cluster has {cpus:g} CPUs and {gpus:g} GPUs free on {len(free)} nodes, "
-            f"at most {most:g} CPUs on one; lower shards.threads, or wait until other jobs have ended"
+            f"{replicas} replicas of {what} do not fit: {limit} do; {_has(free)}; lower the model's replicas "
+            "or use auto (workers.gpu and workers.cpu limit them too)"
         )
-    if share:  # GPUs decide how many there are; workers.cpu is about workers without one
-        wanted = fit if workers.gpu == "auto" else min(fit, max(1, int(workers.gpu / share + 1e-9)))
-        return PoolSize(wanted, threads, share)
-    if workers.cpu == "auto":
-        return PoolSize(fit, threads, 0.0)
-    if workers.cpu > fit:
-        raise BadInput(
-            f"workers.cpu asks for {workers.cpu} workers of {threads} CPUs, {fit} fit: the cluster has "
-            f"{cpus:g} CPUs free on {len(free)} nodes; lower workers.cpu or use auto"
-        )
-    return PoolSize(max(1, workers.cpu), threads, 0.0)
+    return PoolSize(replicas, threads, each)
 
 
-def _fit(node: Resources, threads: int, gpu_share: float) -> int:
+def _no_room(free: Sequence[Resources], threads: int, gpus: float) -> str:
+    most = {name: max((node.get(name, 0.0) for node in free), default=0.0) for name in ("CPU", "GPU")}
+    needs = f"{threads} CPUs" + (f" and {gpus:g} of a GPU" if 0 < gpus <= 1 else "")
+    needs += f" and {gpus:g} GPUs" if gpus > 1 else ""
+    least = "lower shards.threads" + (" or the number of GPUs a worker" if gpus > 1 else "")
+    at_most = f"{most['CPU']:g} CPUs" + (f" and {most['GPU']:g} GPUs" if gpus else "")
+    return (
+        f"a worker needs {needs} on one node; {_has(free)}, at most {at_most} on one; {least}, or wait until "
+        "other jobs have ended"
+    )
+
+
+def _has(free: Sequence[Resources]) -> str:
+    cpus, gpus = _total(free, "CPU"), _total(free, "GPU")
+    return f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs free on {len(free)} nodes"
+
+
+def _fit(node: Resources, threads: int, gpus: float) -> int:
     by_cpu = int(node.get("CPU", 0.0) // threads)
-    if not gpu_share:
+    if not gpus:
         return by_cpu
-    each = int(1 / gpu_share + 1e-9) if gpu_share <= 1 else 1 / gpu_share
-    return min(by_cpu, int(node.get("GPU", 0.0) * each + 1e-9))
+    have = node.get("GPU", 0.0)
+    # A share lies on one GPU: two of 0.6 need two of them, and the rest of a GPU may take one more.
+    by_gpu = int(have // 1) * int(1 / gpus + 1e-9) + int(have % 1 / gpus + 1e-9) if gpus < 1 else have // gpus
+    return min(by_cpu, int(by_gpu))
 
 
 def _total(nodes: Sequence[Resources], name: str) -> float:
@@ -127,7 +165,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
                 logging_level=logging.ERROR,
                 _temp_dir=_local_dir(local_dir),
             )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises bare ones too, as where its processes do not come up in time
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         why = " ".join(str(error).split())[:200]
         source = "workers.address" if workers.address else "RAY_ADDRESS"
@@ -140,9 +178,14 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
 
 
 def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
-    free = tuple(dict(node) for node in available_resources_per_node().values())
+    free = free_per_node()
     versions = {"ray": ray.__version__, "python": platform.python_version()}
     return Cluster(ray.get_runtime_context().gcs_address, started, free, versions, workers)
+
+
+def free_per_node() -> tuple[Resources, ...]:
+    """What each node has free now."""
+    return tuple(dict(node) for node in available_resources_per_node().values())
 
 
 def _local_cpus(workers: WorkersConfig, threads: int) -> int | None:

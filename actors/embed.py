@@ -16,6 +16,10 @@ from auditor.interface import Encoder, Modality
 from auditor.isolate import encode_rows, failure_of
 from auditor.records.media import MediaPolicy, load_image
 from auditor.shards import ContentItem, Shard
+from schemas.record import Reason
+
+BLANK = Failure(Reason.MODEL_FAILED, "")
+"""In the place of a content: a row that is a blank's."""
 
 
 def encoder(
@@ -54,11 +58,18 @@ class EmbedWorker:
 
     def run(self, shard: Shard[ContentItem]) -> ShardResult:
         began = time.monotonic()
-        encoded = encode_rows(self._encoder, [self._content(item) for item in shard.items])
+        encoded = encode_rows(self._encoder, self._contents(shard))
         table = embedding_table([item.key for item in shard.items], encoded.vectors, encoded.failures)
         write_table(shard_path(self._settings.folder, shard.name), table)
         errors = len(table) - table["error"].null_count
         return ShardResult(shard.name, len(table), errors, time.monotonic() - began)
+
+    def probe(self, shard: Shard[ContentItem]) -> None:
+        encode_rows(self._encoder, self._contents(shard) or [BLANK])
+
+    def _contents(self, shard: Shard[ContentItem]) -> list[bytes | str | Failure]:
+        condemned = condemned_of(shard)
+        return [condemned.get(item.key) or self._content(item) for item in shard.items]
 
     def _content(self, item: ContentItem) -> bytes | str | Failure:
         if item.image is None:
@@ -67,6 +78,11 @@ class EmbedWorker:
             return load_image(item.image, self._settings.media)
         except RowError as error:
             return failure_of(error)
+
+
+def condemned_of(shard: Shard[Any]) -> dict[str, Failure]:
+    """The items that must not be tried, by key, and what stands beside them instead of a result."""
+    return {key: Failure.parse(error) for key, error in shard.condemned}
 
 
 def shard_path(folder: Path | None, name: str) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.embed import check_identity, shard_path
+from actors.embed import check_identity, condemned_of, shard_path
 from actors.pool import ShardResult
 from auditor.blocks import hash64
 from auditor.cache import Failure, write_table
@@ -54,19 +54,30 @@ class GenerateWorker:
 
     def run(self, shard: Shard[PromptItem]) -> ShardResult:
         began = time.monotonic()
-        prompts = [self._prompt(item) for item in shard.items]
+        table = response_table([item.key for item in shard.items], self._answers(shard))
+        write_table(shard_path(self._settings.folder, shard.name), table)
+        errors = len(table) - table["error"].null_count
+        return ShardResult(shard.name, len(table), errors, time.monotonic() - began)
+
+    def probe(self, shard: Shard[PromptItem]) -> None:
+        self._answers(shard)
+
+    def _answers(self, shard: Shard[PromptItem]) -> list[Answer]:
+        """Raises RuntimeError where the model answers nothing at all: it is dead, no prompt is to blame."""
+        condemned = condemned_of(shard)
+        prompts = [condemned.get(item.key) or self._prompt(item) for item in shard.items]
         # A prompt whose image cannot be read leaves a blank in its place: its neighbours keep their bits.
         pairs = list(zip(shard.items, prompts, strict=True))
         asked = [_blank(item) if isinstance(p, Failure) else p for item, p in pairs]
         given = self._generator.generate(asked, shard_seed(self._settings.seed, shard.name))
-        answers = [
+        if all(answer.error is not None for answer in given):
+            (blank,) = self._generator.generate([Prompt((), BLANK_TEXT)], 0)
+            if blank.error is not None:
+                raise RuntimeError(f"the model fails whatever it is asked: {blank.error}")
+        return [
             Answer(error=str(prompt)) if isinstance(prompt, Failure) else answer
             for prompt, answer in zip(prompts, given, strict=True)
         ]
-        table = response_table([item.key for item in shard.items], answers)
-        write_table(shard_path(self._settings.folder, shard.name), table)
-        errors = len(table) - table["error"].null_count
-        return ShardResult(shard.name, len(table), errors, time.monotonic() - began)
 
     def _prompt(self, item: PromptItem) -> Prompt | Failure:
         try:

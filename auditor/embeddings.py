@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -50,12 +50,7 @@ def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Fail
     """A shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a content with
     a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its error."""
     unit = normalise(vectors)
-    errors: list[str | None] = []
-    for row, failure in enumerate(failures):
-        if failure is None and unit.bad[row]:
-            what = "the vector is zero" if unit.norms[row] == 0 else "the vector is not finite"
-            failure = Failure(Reason.NON_FINITE_EMBEDDING, what)
-        errors.append(None if failure is None else str(failure))
+    errors = [None if failure is None else str(failure) for failure in _without(unit, failures)]
     null = np.array([e is not None for e in errors], dtype=bool)
     dim = vectors.shape[1]
     flat = pa.array(unit.rows.reshape(-1))
@@ -68,6 +63,63 @@ def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Fail
         ],
         schema=embeddings(dim),
     )
+
+
+def _without(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failure | None]:
+    """Why each content has no vector: it failed, or its vector has no direction."""
+    found = list(failures)
+    for row in np.flatnonzero(unit.bad).tolist():
+        if found[row] is None:
+            what = "the vector is zero" if unit.norms[row] == 0 else "the vector is not finite"
+            found[row] = Failure(Reason.NON_FINITE_EMBEDDING, what)
+    return found
+
+
+class Vectors(Protocol):
+    """Embedded contents by key."""
+
+    def errors(self) -> dict[str, Failure]:
+        """The contents that have no vector, and why."""
+        ...
+
+    def rows(self, keys: Sequence[str]) -> Float32:
+        """(n, d) unit rows, in the order of `keys` (which may repeat)."""
+        ...
+
+    def norms(self, keys: Sequence[str]) -> Float32:
+        """(n,) lengths before normalising."""
+        ...
+
+
+class Embeddings:
+    """Contents that were just embedded, in memory: the same vectors and errors as an `EmbeddingStore` of
+    them."""
+
+    def __init__(self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> None:
+        """`vectors` (n, d) as the encoder gave them."""
+        unit = normalise(vectors)
+        self._held = _Vectors(unit.rows, unit.norms)
+        self._at = {key: row for row, key in enumerate(keys)}
+        self._errors = {
+            key: Failure.parse(str(failure))
+            for key, failure in zip(keys, _without(unit, failures), strict=True)
+            if failure is not None
+        }
+
+    def errors(self) -> dict[str, Failure]:
+        return self._errors
+
+    def rows(self, keys: Sequence[str]) -> Float32:
+        return self._held.rows[self._places(keys)]
+
+    def norms(self, keys: Sequence[str]) -> Float32:
+        return self._held.norms[self._places(keys)]
+
+    def _places(self, keys: Sequence[str]) -> NDArray[np.intp]:
+        for key in keys:
+            if key in self._errors:
+                raise AuditError(f"{key} has no vector ({self._errors[key]})")
+        return np.array([self._at[key] for key in keys], dtype=np.intp)
 
 
 class _Vectors(NamedTuple):

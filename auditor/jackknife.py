@@ -1,17 +1,24 @@
 """The delete-a-group jackknife of anything that is made of several statistics of the same rows.
 
-Groups follow the hash blocks of base ids, so that what is left out of one statistic is left out of all: a
-bound is recomputed with each group of records gone from every divergence that goes into it.
+Groups follow the hash blocks of base ids, so that what is left out of one statistic is left out of all: how
+the divergences of a bound vary together is told by all of them without each group of records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.stats import t as student
+from scipy.stats.qmc import MultivariateNormalQMC
+
+from auditor.sketch import Float
+
+DIRECTIONS = 512
+"""Tried for the ends of an interval of some four statistics: they fall short by a few percent at most."""
 
 Deletion = tuple[str, int]
 """Whose rows are left out (p, q, or both members of pairs), and of which group."""
@@ -31,6 +38,17 @@ class Left:
         return self.without.get(deletion, self.value)
 
 
+class Moments(NamedTuple):
+    """Several statistics of the same rows: their values with the biases taken off, and how these vary."""
+
+    corrected: Float
+    """(k,)"""
+    covariance: Float
+    """(k, k)"""
+    freedom: int
+    """Degrees of freedom of the covariance: the fewest groups of a side, less one."""
+
+
 class Jackknifed(NamedTuple):
     """A value with its bias taken off, and its t-interval."""
 
@@ -40,25 +58,51 @@ class Jackknifed(NamedTuple):
     high: float
 
 
-def jackknife(value: float, without: Mapping[Deletion, float], shares: Shares, level: float) -> Jackknifed:
-    """Of a statistic of P and Q, deleting one group at a time: P's and Q's in turn, pairs together.
+def moments(statistics: Sequence[Left], shares: Shares) -> Moments:
+    """Of statistics of P and Q, deleting one group at a time: P's and Q's in turn, pairs together.
 
-    Groups of unequal sizes as in Busing, Meijer & van der Leeden (1999); biases and variances of independent
-    sides add. ValueError with fewer than two groups on a side.
+    Groups of unequal sizes as in Busing, Meijer & van der Leeden (1999); biases and covariances of
+    independent sides add. ValueError with fewer than two groups on a side.
     """
-    bias = variance = 0.0
-    fewest = np.inf
-    for side in sorted({side for side, _ in without}):
-        of_side = [deletion for deletion in without if deletion[0] == side]
+    k = len(statistics)
+    values = np.array([s.value for s in statistics])
+    bias, covariance, fewest = np.zeros(k), np.zeros((k, k)), np.inf
+    for side in sorted({side for side, _ in shares}):
+        of_side = [deletion for deletion in shares if deletion[0] == side]
         if len(of_side) < 2:
             raise ValueError(f"a jackknife needs two groups at least, {side} has {len(of_side)}")
-        left = np.array([without[deletion] for deletion in of_side])
-        h = 1 / np.array([shares[deletion] for deletion in of_side])
-        estimate = len(left) * value - float(((1 - 1 / h) * left).sum())
-        pseudo = h * value - (h - 1) * left
-        bias += value - estimate
-        variance += float((np.square(pseudo - estimate) / (h - 1)).mean())
+        left = np.array([[s.at(deletion) for s in statistics] for deletion in of_side])
+        h = 1 / np.array([shares[deletion] for deletion in of_side])[:, None]
+        estimate = len(left) * values - ((1 - 1 / h) * left).sum(axis=0)
+        apart = h * values - (h - 1) * left - estimate
+        bias += values - estimate
+        covariance += apart.T @ (apart / (h - 1)) / len(left)
         fewest = min(fewest, len(left))
-    corrected, std = value - bias, float(np.sqrt(variance))
-    half = float(student.ppf((1 + level) / 2, fewest - 1)) * std
+    return Moments(values - bias, covariance, int(fewest) - 1)
+
+
+def jackknife(value: float, without: Mapping[Deletion, float], shares: Shares, level: float) -> Jackknifed:
+    """The t-interval of one statistic (see `moments`)."""
+    found = moments([Left(value, without)], shares)
+    corrected, std = float(found.corrected[0]), float(np.sqrt(found.covariance[0, 0]))
+    half = float(student.ppf((1 + level) / 2, found.freedom)) * std
     return Jackknifed(corrected, std, corrected - half, corrected + half)
+
+
+def profile_interval(
+    function: Callable[[Float], float], found: Moments, level: float, seed: int = 0
+) -> tuple[float, float]:
+    """Interval of a function of several statistics, none of them negative: its least and greatest value where
+    they are as likely as the ends of a t-interval of one (a profile likelihood interval), cut off at zero.
+
+    Of one statistic, and a function that grows with it, it is the function at the ends of its t-interval; of
+    a sum the t-interval of the sum. It holds where statistics are at zero, as divergences without a shift
+    are, and the function a root of them: a jackknife of the function itself, or the delta method, does not.
+    """
+    variances, axes = eigh(found.covariance)
+    root = axes * np.sqrt(np.maximum(variances, 0))
+    normal = MultivariateNormalQMC(np.zeros(len(root)), rng=seed).random(DIRECTIONS)
+    directions = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    radius = float(student.ppf((1 + level) / 2, found.freedom))
+    values = [function(z) for z in np.maximum(0.0, found.corrected + radius * directions @ root.T)]
+    return min(values), max(values)

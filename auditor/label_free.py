@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.estimators import CLUB
+from auditor.blocks import hash_blocks
+from auditor.estimators.crossfit import FoldedClub
 from auditor.reducer import apart
 from auditor.risk import Ceiling, choose_voice, identified_interval, measure_overlap, reweighted_emid
 from auditor.risk.inputs import Inputs
@@ -24,6 +25,8 @@ class Unlabelled(NamedTuple):
     """Sampled rows of P with their references, and of Q without."""
 
     inputs: Inputs
+    blocks: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """Hash blocks of P's and Q's base ids."""
     parts: Mapping[str, tuple[Rows, Rows]]
     """Image and text rows of P and Q, of each modality that all of these rows have."""
 
@@ -50,6 +53,7 @@ def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
             q.sample.rows["x"][of_q],
             q.sample.rows["response"][of_q],
         ),
+        (hash_blocks(p.sample.base_ids[of_p]), hash_blocks(q.sample.base_ids[of_q])),
         {
             name: (p.sample.rows[name][of_p], q.sample.rows[name][of_q])
             for name in ("image", "text")
@@ -59,7 +63,13 @@ def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
 
 
 def label_free(
-    p: SketchSet, q: SketchSet, critics: Sequence[CLUB], *, bound: Ceiling | None, seed: int, level: float
+    p: SketchSet,
+    q: SketchSet,
+    critics: Sequence[FoldedClub],
+    *,
+    bound: Ceiling | None,
+    seed: int,
+    level: float,
 ) -> tuple[LabelFree | None, str | None]:
     """EMID of Q without its labels (nats), by the voice that may speak; or why nothing can be said at all.
 
@@ -80,7 +90,8 @@ def label_free(
     high: float | None = None
     if choice.voice == "reweighted" and critics:
         found = [
-            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered) for critic in critics
+            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered, blocks=rows.blocks)
+            for critic in critics
         ]
         estimate, low, high = (
             float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")

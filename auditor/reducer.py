@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,10 +17,10 @@ from auditor.divergences import joint_rows, rjsd, rjsd_joint
 from auditor.divergences.representation import rows64
 from auditor.divergences.resampling import RjsdResampler
 from auditor.emi import emi, paired_bootstrap
-from auditor.entropies import ON_CELLS, Entropy, Known, answer_entropy, choose
+from auditor.entropies import ON_CELLS, Entropy, Known, answer_entropy, choose, entropy
 from auditor.errors import AuditError
 from auditor.estimators import ClubSums
-from auditor.jackknife import Left, Shares, jackknife
+from auditor.jackknife import Left, Shares, moments, profile_interval
 from auditor.risk import Ceiling
 from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.significance import drift_test, holm, rows_needed
@@ -294,14 +294,18 @@ class AnswerSide:
     """δ of the quantised answers (JSD of the laws of their cells)."""
     answers: Entropy | None
     """H(P_Yθ) of the quantised answers."""
+    varying: Grouped | None
+    """Its plug-in value, and without each group of records: how it varies."""
     symbols: int | None
 
 
 def answer_side(rows: SketchSet, codebook: NDArray[np.float32] | None) -> AnswerSide:
     """Of the sampled rows of P, or of Q."""
     if codebook is None:
-        return AnswerSide(response_gap(rows), None, None, None)
-    return AnswerSide(response_gap(rows), cell_gap(rows, codebook), _answers(rows, codebook), len(codebook))
+        return AnswerSide(response_gap(rows), None, None, None, None)
+    return AnswerSide(
+        response_gap(rows), cell_gap(rows, codebook), *_answers(rows, codebook), symbols=len(codebook)
+    )
 
 
 @dataclass(frozen=True)
@@ -338,14 +342,16 @@ def answer_codebook(sets: Sequence[SketchSet], symbols: int, seed: int) -> NDArr
     return learn_codebook(every, symbols, seed) if len(every) else None
 
 
-def _answers(rows: SketchSet, codebook: NDArray[np.float32]) -> Entropy | None:
-    if "response" not in rows.sample.rows:
-        return None
+def _answers(rows: SketchSet, codebook: NDArray[np.float32]) -> tuple[Entropy | None, Grouped | None]:
     has = having(rows.sample, "response")
-    if not has.any():
-        return None
+    if "response" not in rows.sample.rows or not has.any():
+        return None, None
     cells = nearest_cell(rows.sample.rows["response"][has], codebook)
-    return answer_entropy([[c] for c in cells.tolist()], len(codebook), rows.sample.base_ids[has].tolist())
+    base_ids = rows.sample.base_ids[has]
+    found = answer_entropy([[c] for c in cells.tolist()], len(codebook), base_ids.tolist())
+    counts = np.zeros((JACKKNIFE_GROUPS, len(codebook)))
+    np.add.at(counts, (record_groups(base_ids), cells), 1)
+    return found, _without_each(counts, lambda law: float(entropy(law)))
 
 
 def cell_gap(rows: SketchSet, codebook: NDArray[np.float32]) -> Grouped | None:
@@ -353,19 +359,22 @@ def cell_gap(rows: SketchSet, codebook: NDArray[np.float32]) -> Grouped | None:
     both = having(rows.sample, "response", "reference")
     if not both.any():
         return None
-    k = len(codebook)
     groups = record_groups(rows.sample.base_ids[both])
-    counts = np.zeros((2, JACKKNIFE_GROUPS, k))
+    counts = np.zeros((JACKKNIFE_GROUPS, 2, len(codebook)))
     for side, name in enumerate(("response", "reference")):
-        np.add.at(counts[side], (groups, nearest_cell(rows.sample.rows[name][both], codebook)), 1)
-    whole = counts.sum(axis=1)
+        np.add.at(counts[:, side], (groups, nearest_cell(rows.sample.rows[name][both], codebook)), 1)
+    return _without_each(counts, lambda laws: float(jensenshannon(laws[0], laws[1]) ** 2))
 
-    def gap(laws: NDArray[np.float64]) -> float:
-        return float(jensenshannon(laws[0], laws[1]) ** 2)
 
-    there = np.unique(groups)
-    left = {int(g): gap(whole - counts[:, g]) for g in there} if len(there) > 1 else None
-    return Grouped(gap(whole), left)
+def _without_each(counts: NDArray[np.float64], of: Callable[[NDArray[np.float64]], float]) -> Grouped:
+    """Of the laws of cells, by (groups, ..., cells) counts."""
+
+    def value(kept: NDArray[np.float64]) -> float:
+        return of(kept / kept.sum(axis=-1, keepdims=True))
+
+    whole = counts.sum(axis=0)
+    there = [g for g, own in enumerate(counts) if own.any()]
+    return Grouped(value(whole), {g: value(whole - counts[g]) for g in there} if len(there) > 1 else None)
 
 
 def bounds(
@@ -375,8 +384,8 @@ def bounds(
     groups: Groups | None = None,
     conditional: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Bound], dict[str, str]]:
-    """Every form, over the terms that are there; why a term is missing. With `groups` also intervals, by the
-    jackknife of all divergences of a form together; its entropies are held fixed. With `conditional` (terms
+    """Every form, over the terms that are there; why a term is missing. With `groups` also intervals, from
+    the jackknife of all estimates in a form together; Ĥ and (B) are held fixed. With `conditional` (terms
     of Theorem 4.6, see `auditor.conditionals`) that bound, too, without an interval."""
     inputs = {
         "d_v": divergences["image"].value if "image" in divergences else None,
@@ -392,13 +401,15 @@ def bounds(
             missing[f"bounds.{form}.value"] = entropies.reason
             continue
         on_cells = form in ON_CELLS
-        gaps = {
+        of_answers = {
             "delta_p": answers.p.cells if on_cells else answers.p.delta,
             "delta_q": answers.q.cells if on_cells else answers.q.delta,
+            "h_model_p": answers.p.varying,
+            "h_model_q": answers.q.varying,
         }
         given: dict[str, float | None] = {
             **inputs,
-            **{name: None if gap is None else gap.value for name, gap in gaps.items()},
+            **{name: None if of is None else of.value for name, of in of_answers.items()},
             **entropies.terms,
         }
         absent = missing_terms(form, given)
@@ -412,7 +423,7 @@ def bounds(
             continue
         interval = None
         if groups is not None and form != "theorem_4_6":
-            varying = {name: left for name, left in groups.terms(gaps).items() if name in terms}
+            varying = {name: left for name, left in groups.terms(of_answers).items() if name in terms}
             known = {name: left for name, left in varying.items() if left is not None}
             if len(known) < len(varying):
                 silent.append(form)
@@ -442,33 +453,31 @@ class Groups:
     """d_v, d_t, d_x; None where rows are too few"""
     level: float
 
-    def terms(self, gaps: Mapping[str, Grouped | None]) -> dict[str, Left | None]:
-        """Every divergence of a bound; of the answers' gaps each varies with its own side's rows."""
+    def terms(self, of_answers: Mapping[str, Grouped | None]) -> dict[str, Left | None]:
+        """Every estimate in a bound; those of the answers vary with the rows of their own side."""
         found = dict(self.inputs)
-        for name, gap in gaps.items():
-            if gap is None or gap.without is None:
+        for name, of in of_answers.items():
+            if of is None or of.without is None:
                 found[name] = None
                 continue
             sides = ("both", name[-1])
             found[name] = Left(
-                gap.value, {(s, g): gap.without.get(g, gap.value) for s, g in self.shares if s in sides}
+                of.value, {(s, g): of.without.get(g, of.value) for s, g in self.shares if s in sides}
             )
         return found
 
     def interval(self, form: str, terms: Mapping[str, float], varying: Mapping[str, Left]) -> Interval | None:
-        """Of the bound over `terms`, those of `varying` recomputed without each group."""
+        """Of the bound over `terms`, of which those of `varying` are estimates; the others are held fixed."""
+        names = list(varying)
 
-        def bound(changed: Mapping[str, float]) -> float:
-            kept = {name: max(0.0, changed[name]) if name in changed else terms[name] for name in terms}
-            return emid_bound(form, **kept, incomplete=True)  # type: ignore[arg-type]
+        def bound(values: NDArray[np.float64]) -> float:
+            kept = {**terms, **dict(zip(names, values.tolist(), strict=True))}
+            return emid_bound(form, **kept, incomplete=True)
 
-        whole = bound({name: left.value for name, left in varying.items()})
-        without = {d: bound({name: left.at(d) for name, left in varying.items()}) for d in self.shares}
         try:
-            found = jackknife(whole, without, self.shares, self.level)
-        except ValueError:
+            return profile_interval(bound, moments(list(varying.values()), self.shares), self.level)
+        except ValueError:  # rows of too few records
             return None
-        return found.low, found.high
 
 
 def grouped(p: SketchSet, q: SketchSet, divergences: Divergences, level: float) -> Groups:

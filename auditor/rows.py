@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.embeddings import EmbeddingStore
+from auditor.embeddings import Vectors
 from auditor.entropies import LEAST_CELL_SAMPLES
 from auditor.responses import ResponseStore
 from auditor.shards import (
@@ -140,8 +140,8 @@ def row_keys(records: Sequence[Record], responses: Sequence[tuple[str, ...]]) ->
 
 def usable(
     rows: Sequence[RowKeys],
-    images: EmbeddingStore | None,
-    texts: EmbeddingStore,
+    images: Vectors | None,
+    texts: Vectors,
     scenario: str,
     model: str,
 ) -> tuple[list[RowKeys], list[Quarantined]]:
@@ -202,7 +202,7 @@ def unanswered(
     return aside
 
 
-def embedded(rows: Sequence[RowKeys], images: EmbeddingStore | None, texts: EmbeddingStore) -> Rows:
+def embedded(rows: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> Rows:
     """Vectors of rows that are all usable. O(n d)."""
     text, has_text = _single([r.text for r in rows], texts)
     response, has_response = _single([r.response for r in rows], texts)
@@ -231,7 +231,12 @@ def joined(image: Float32, text: Float32, has_image: Mask, has_text: Mask) -> Fl
     return np.concatenate([image, text], axis=1) * share[:, None]
 
 
-def _single(keys: Sequence[str | None], store: EmbeddingStore) -> tuple[Float32, Mask]:
+def joined_dim(image: int, text: int) -> int:
+    """Dimension of z_x (see `joined`); 0: no such modality."""
+    return text if image in (0, text) else image + text
+
+
+def _single(keys: Sequence[str | None], store: Vectors) -> tuple[Float32, Mask]:
     has = np.array([k is not None for k in keys], dtype=bool)
     found = store.rows([k for k in keys if k is not None])
     out = np.zeros((len(keys), found.shape[1]), np.float32)
@@ -239,12 +244,14 @@ def _single(keys: Sequence[str | None], store: EmbeddingStore) -> tuple[Float32,
     return out, has
 
 
-def _means(keys: Sequence[tuple[str, ...]], store: EmbeddingStore | None) -> tuple[Float32, Mask]:
+def _means(keys: Sequence[tuple[str, ...]], store: Vectors | None) -> tuple[Float32, Mask]:
     """Several images: the mean of their unit embeddings, normalised again."""
-    if store is None or not len(store):
+    if store is None:
         return np.zeros((len(keys), 0), np.float32), np.zeros(len(keys), dtype=bool)
     counts = np.array([len(k) for k in keys], dtype=np.int64)
     found = store.rows([key for group in keys for key in group])
+    if found.shape[1] == 0:
+        return np.zeros((len(keys), 0), np.float32), np.zeros(len(keys), dtype=bool)
     out = np.zeros((len(keys), found.shape[1]), np.float32)
     owner = np.repeat(np.arange(len(keys)), counts)
     single = counts[owner] == 1
@@ -277,7 +284,7 @@ def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]])
     return sums
 
 
-def means(facts: dict[str, int]) -> dict[str, float | None]:
+def means(facts: Mapping[str, int]) -> dict[str, float | None]:
     """Sums of plain facts (see `descriptors`) as means."""
     n, answered = facts.get("n", 0), facts.get("answered", 0)
     return {

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +17,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auditor.errors import AuditError, BadInput
+from auditor.space import is_full, no_space
 
 FORMAT_VERSION = 1
 ORPHAN_SECONDS = 3600.0
 """Age at which a temporary file is swept even if a process of that number lives (or is on another host)."""
 
-Kind = Literal["responses", "embeddings", "sketches", "critics"]
+Kind = Literal["responses", "embeddings", "sketches", "critics", "measures", "neighbours"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # what a Path leaves of PROTOCOL://
 # With a host: ours; without: a record file's, which only the driver writes.
 _TEMPORARY = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)[.-][0-9a-f]{8}\.tmp")
 
@@ -58,6 +61,13 @@ class RunDir:
     """The folder of one run, `OUT/run`. Everything in it can be made again; nothing is read from outside."""
 
     def __init__(self, out: Path) -> None:
+        """Raises `BadInput` where `out` is the address of an object store: files are locked and renamed in
+        it, and object stores do neither."""
+        if _REMOTE.match(str(out)):
+            raise BadInput(
+                f"--out {out}: must be a folder, not a remote address: files are locked and renamed in it; "
+                "mount shared storage (NFS, EFS, Filestore, Lustre) and copy the reports from there"
+            )
         self.root = Path(out).absolute() / "run"
 
     def open(self) -> None:
@@ -81,6 +91,12 @@ class RunDir:
     def records(self, scenario: str) -> Path:
         """Parquet file of a scenario's admitted records."""
         return self._made(self.root / "records") / f"{safe_name(scenario)}.parquet"
+
+    def windows(self, scenario: str) -> Path:
+        """Empty folder for where each window's rows stand in the scenario's records."""
+        folder = self.root / "windows" / safe_name(scenario)
+        shutil.rmtree(folder, ignore_errors=True)
+        return self._made(folder)
 
     def folder(self, kind: Kind, identity: str) -> Path:
         """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""
@@ -107,6 +123,10 @@ class RunDir:
     def critics(self, identity: str) -> Path:
         """Folder of trained critics."""
         return self.folder("critics", identity)
+
+    def neighbours(self, identity: str) -> Path:
+        """Folder of a search among ID rows."""
+        return self.folder("neighbours", identity)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -146,7 +166,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then give it its name: half a file is never seen.
 
     Whoever writes the same content twice replaces it. The temporary name tells host and process, so that the
-    next driver can sweep it if the process dies.
+    next driver can sweep it if the process dies. Raises `AuditError` where there is no space.
     """
     temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -154,6 +174,11 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except Exception as error:
+        if is_full(error):
+            temporary.unlink(missing_ok=True)  # before it is told how much is free
+            raise AuditError(no_space(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

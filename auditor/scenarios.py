@@ -6,6 +6,7 @@ perturbation, seed, limits) stands beside its records, and a second run with the
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from auditor import __version__
+from auditor.blocks import hash64
 from auditor.errors import BadInput, RowError
 from auditor.lab.world import POOLS, lab_items
 from auditor.records import (
@@ -25,13 +30,16 @@ from auditor.records import (
     admit,
     load_image,
     read_many,
+    read_run_columns,
     read_run_records,
+    read_run_rows,
     read_run_tags,
+    records_from_table,
 )
 from auditor.records.sources import fingerprint
 from auditor.rundir import RunDir, digest, write_bytes
 from auditor.shifts import apply_shift, find_shift
-from schemas.config import AuditConfig, DataConfig, ScenarioSpec
+from schemas.config import AuditConfig, DataConfig, Partitioning, ScenarioSpec
 from schemas.record import Image, Quarantined, Record
 
 Rows = Iterable[Record | Quarantined]
@@ -48,7 +56,7 @@ class Source:
     """id, visual, text, joint, natural or mix."""
     fingerprint: str
     rows: Callable[[], Rows]
-    partition: bool = False
+    partition: Partitioning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,9 @@ class Scenario:
     path: Path
     n: int
     naive_timestamps: int
-    partition: bool = False
+    partition: Partitioning | None = None
+    notes: tuple[str, ...] = ()
+    """What the report says beside it."""
 
     def batches(self) -> Iterator[list[Record]]:
         """The records, in lists of bounded length."""
@@ -79,7 +89,7 @@ def media_policy(data: DataConfig) -> MediaPolicy:
     root = data.media_root
     if root is None and data.reader == "llavabench":
         root = data.root
-    return MediaPolicy(root, data.max_image_bytes, data.max_image_pixels, data.url_allow)
+    return MediaPolicy(root, data.max_image_bytes, data.max_image_pixels, data.url_allow, data.url_private)
 
 
 def limits(data: DataConfig) -> Limits:
@@ -123,6 +133,31 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     return Scenario(source.name, source.family, path, writer.count, naive, source.partition)
 
 
+def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
+    """At most `rows` of the records, by a hash of seed and id: the same ones in whatever order they stand."""
+    hashes = (
+        (hash64(f"{seed}:{record_id}", b"pool"), position)
+        for batch, start in _numbered(read_run_columns(scenario.path, ["record_id"]))
+        for position, record_id in enumerate(batch["record_id"].to_pylist(), start)
+    )
+    chosen = np.array(sorted(at for _, at in heapq.nsmallest(rows, hashes)), dtype=np.int64)
+    path = run.records(f"{scenario.name} (sample)")
+    with RecordWriter(path) as writer:
+        for table in read_run_rows(scenario.path, chosen):
+            for record in records_from_table(table):
+                writer.write(record)
+    Quarantine().write(_beside(path, "quarantine"))
+    return replace(scenario, path=path, n=writer.count)
+
+
+def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Each batch, and how many rows came before it."""
+    start = 0
+    for batch in batches:
+        yield batch, start
+        start += batch.num_rows
+
+
 def _beside(path: Path, what: str) -> Path:
     return path.with_name(f"{path.stem}.{what}.{'json' if what == 'meta' else 'parquet'}")
 
@@ -147,7 +182,7 @@ def _records(config: AuditConfig, run: RunDir) -> Iterator[Source]:
             raise BadInput(f"data.scenarios.{name}: give a path, or shifts of the in-distribution records")
 
 
-def _file(name: str, family: str, path: str, partition: bool = False) -> Source:
+def _file(name: str, family: str, path: str, partition: Partitioning | None = None) -> Source:
     return Source(name, family, f"file {fingerprint(path)}", lambda: read_many(path), partition)
 
 

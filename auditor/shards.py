@@ -7,7 +7,7 @@ number of workers, and any number of crashes, give the same shards.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Generic, Literal, Protocol, TypeVar
@@ -81,6 +81,9 @@ class Shard(Generic[T]):
 
     name: str
     items: tuple[T, ...]
+    condemned: tuple[tuple[str, str], ...] = ()
+    """(key, error) of items that ended or hung a worker: a blank takes their place, and the error stands
+    beside their key in what is written."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -93,6 +96,17 @@ def cut(
     done: Container[str] = (),
     failed: Container[str] = (),
 ) -> list[Shard[T]]:
+    """The shards of `cut_lazily`, all of them at once."""
+    return list(cut_lazily(items, size, identity, done, failed))
+
+
+def cut_lazily(
+    items: Iterable[T],
+    size: int,
+    identity: str,
+    done: Container[str] = (),
+    failed: Container[str] = (),
+) -> Iterator[Shard[T]]:
     """Shards of at most `size` items, in the order in which their keys first come.
 
     `done` holds the keys that whole shards of an earlier run have; `failed` those among them that came out as
@@ -104,16 +118,23 @@ def cut(
         raise ValueError(f"a shard holds at least one item, not {size}")
     new: list[T] = []
     again: list[T] = []
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     for item in items:
-        if item.key in seen:
+        short = blake2b(item.key.encode(), digest_size=16).digest()
+        if short in seen:
             continue
-        seen.add(item.key)
+        seen.add(short)
         if item.key in failed:
             again.append(item)
         elif item.key not in done:
             new.append(item)
-    return [_shard(part[i : i + size], identity) for part in (new, again) for i in range(0, len(part), size)]
+            if len(new) == size:
+                yield _shard(new, identity)
+                new = []
+    if new:
+        yield _shard(new, identity)
+    for start in range(0, len(again), size):
+        yield _shard(again[start : start + size], identity)
 
 
 def _shard(items: Sequence[T], identity: str) -> Shard[T]:

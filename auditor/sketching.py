@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.blocks import HASH_BLOCKS, hash_blocks
-from auditor.embeddings import EmbeddingStore
+from auditor.embeddings import Vectors
 from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
 from auditor.estimators.club_sums import ClubSums
@@ -177,8 +177,8 @@ def sketch_rows(
 
 def sketch_shard(
     keys: Sequence[RowKeys],
-    images: EmbeddingStore | None,
-    texts: EmbeddingStore,
+    images: Vectors | None,
+    texts: Vectors,
     critics: Sequence[CLUB | FoldedClub],
     sample: int,
 ) -> SketchSet:
@@ -186,9 +186,7 @@ def sketch_shard(
     return sketch_rows(embedded(keys, images, texts), content_norms(keys, images, texts), critics, sample)
 
 
-def content_norms(
-    keys: Sequence[RowKeys], images: EmbeddingStore | None, texts: EmbeddingStore
-) -> NDArray[np.float32]:
+def content_norms(keys: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> NDArray[np.float32]:
     """(n, 4) length of each content's vector before normalising (of several images their mean; 0: none)."""
     out = np.zeros((len(keys), len(CONTENTS)), np.float32)
     if images is not None:
@@ -229,7 +227,7 @@ def read_sketches(path: Path) -> SketchSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             return SketchSet.from_arrays(dict(file))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
 
 

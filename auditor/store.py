@@ -8,7 +8,9 @@ other. A transaction is written whole or not at all: a run killed in the middle 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +25,7 @@ import pyarrow as pa
 
 from auditor import __version__
 from auditor.errors import AuditError, BadInput
+from auditor.space import is_full, no_space
 from schemas.report import (
     Bound,
     Correlation,
@@ -38,11 +41,18 @@ from schemas.report import (
     Verdict,
 )
 
+log = logging.getLogger(__name__)
+
 FORMAT = 2
 """Version of the tables in `schemas/store.sql`."""
 
 WAIT_SECONDS = 15.0
-"""How long to wait for another process that has the file open; a transaction takes well under a second."""
+"""How long a reader waits for a writer; a transaction takes well under a second."""
+WRITE_WAIT_SECONDS = 120.0
+"""How long a writer waits for readers: a notebook may keep the file open, and hours of work are at stake."""
+
+TELL_SECONDS = 5.0
+"""After which it is said what is waited for."""
 
 Kind = Literal["scenario", "window"]
 _Connection = duckdb.DuckDBPyConnection
@@ -79,10 +89,16 @@ class RunInfo:
 class Store:
     """The store at `path`: a `.duckdb` file, or the folder that holds `audit.duckdb`."""
 
-    def __init__(self, path: Path | str, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        wait_seconds: float = WAIT_SECONDS,
+        write_wait_seconds: float = WRITE_WAIT_SECONDS,
+    ) -> None:
         path = Path(path)
         self.path = path if path.suffix == ".duckdb" else path / "audit.duckdb"
         self.wait_seconds = wait_seconds
+        self.write_wait_seconds = write_wait_seconds
 
     # Writing. Only one process writes.
 
@@ -210,6 +226,8 @@ class Store:
             yield con
             con.execute("COMMIT")
         except duckdb.Error as error:
+            if is_full(error):
+                raise AuditError(no_space(self.path)) from error
             raise AuditError(f"{self.path}: cannot write the results: {_first_line(error)}") from error
         finally:
             con.close()  # rolls back what was not committed
@@ -229,19 +247,26 @@ class Store:
             con.close()
 
     def _connect(self, read_only: bool) -> _Connection:
-        deadline = time.monotonic() + self.wait_seconds
+        seconds = self.wait_seconds if read_only else self.write_wait_seconds
+        began, told = time.monotonic(), False
         while True:
             try:
                 con = _open(self.path, read_only)
                 break
             except duckdb.Error as error:
+                if is_full(error):
+                    raise AuditError(no_space(self.path)) from error
                 if not _is_busy(error):
                     raise BadInput(f"{self.path}: not a readable store: {_first_line(error)}") from error
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                if waited > seconds:
                     raise AuditError(
-                        f"{self.path}: another process kept the store open for {self.wait_seconds:g} s; "
-                        "close it (a DuckDB shell, a notebook, another run) and try again"
+                        f"{self.path}: {_holder(error)} kept the store open for {seconds:g} s; close it (a "
+                        "DuckDB shell, a notebook, another run) and run the same command again"
                     ) from error
+                if waited > TELL_SECONDS and not told:
+                    told = True
+                    log.warning("%s: waiting for %s, which has the store open", self.path, _holder(error))
                 time.sleep(0.05)
         try:
             self._check_format(con)
@@ -290,21 +315,34 @@ def _create(path: Path) -> None:
     """Make an empty store beside `path` and move it there, so that a half-made one is never found."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    log = temporary.with_name(f"{temporary.name}.wal")  # a dead process of this number may have left one
     temporary.unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
     try:
         with _open(temporary, read_only=False) as con:
             con.execute((files("schemas") / "store.sql").read_text(encoding="utf-8"))
             con.execute("INSERT INTO store_format VALUES (?, ?)", (FORMAT, __version__))
         with suppress(FileExistsError):  # another run was first: use its file
             os.link(temporary, path)
+    except (duckdb.Error, OSError) as error:
+        if is_full(error):
+            raise AuditError(no_space(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
 
 
 def _is_busy(error: duckdb.Error) -> bool:
     """Another process has the file, or this one has it open in the other mode."""
     text = str(error)
     return "lock on file" in text or "different configuration" in text
+
+
+def _holder(error: duckdb.Error) -> str:
+    """Who has the file, as far as DuckDB knows."""
+    found = re.search(r"PID (\d+)", str(error))
+    return f"another process ({found[1]})" if found else "another process"
 
 
 def _first_line(error: duckdb.Error) -> str:

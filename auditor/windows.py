@@ -42,9 +42,9 @@ def window_length(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def one_window() -> Splitter:
+def one_window(name: str = ALL) -> Splitter:
     """All records in one window."""
-    window = Window(ALL)
+    window = Window(name)
     return lambda record: window
 
 

@@ -3,12 +3,15 @@
 A world of k kinds: clusters of x on the unit sphere; the answer's logits depend on the kind and, within it,
 on x, so Y given a cell moves with the mix. Truth is of labels on a large draw, under the same codebooks
 (identified interval) or the same fixed critic (reweighted estimate). The critic is trained on other rows of
-P; "own" tells what one trained on the labelled rows themselves does. Arguments: worlds a number of kinds
-(default 6: 216 new mixes), first seed.
+P; "own" tells what one trained on the labelled rows themselves does, "folds" one cross-fitted on them.
+Windows of one world share its labelled rows, so the standard error of a coverage is of worlds.
+
+Run: python benchmarks/bench_label_free.py [--worlds 6] [--first 0] [--kinds 8 40 160]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from time import perf_counter
@@ -18,7 +21,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.blocks import HASH_BLOCKS
 from auditor.estimators import CLUB
+from auditor.estimators.crossfit import FoldedClub, block_folds, fit_folds
 from auditor.risk import identified_interval, measure_overlap, reweighted_emid
 from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.risk.overlap import Overlap
@@ -73,6 +78,7 @@ class Window(NamedTuple):
     """One window, measured against the truth."""
 
     kinds: int
+    world: int
     mix: float
     n: int
     covered: bool
@@ -84,6 +90,8 @@ class Window(NamedTuple):
     truth: float
     error: float
     error_own: float
+    error_folded: float
+    covered_folded: bool
     covered_club: bool
     truth_club: float
     speaks: tuple[bool, bool]
@@ -113,8 +121,25 @@ def windows(k: int, seed: int) -> list[Window]:
     club.fit(np.concatenate([other.x, other.x]), np.concatenate([other.y, other.yhat]))
     own = CLUB(steps=400, hidden=64, batch=512, lr=3e-3)
     own.fit(np.concatenate([p.x, p.x]), np.concatenate([p.y, p.yhat]))
+    # Blocks stand for base ids: every row is its own.
+    blocks = rng.integers(HASH_BLOCKS, size=LABELLED)
+    x, y = np.concatenate([p.x, p.x]), np.concatenate([p.y, p.yhat])
+    fold = block_folds(np.concatenate([blocks, blocks]))
+    folded = FoldedClub(
+        fit_folds(
+            lambda s: CLUB(steps=400, hidden=64, batch=512, lr=3e-3, seed=s),
+            x,
+            y,
+            np.tile(np.arange(LABELLED), 2),
+            fold,
+        )
+    )
     index = faiss.IndexFlatL2(DIM)
     index.add(p.x)
+
+    def folded_emi(big: Draw) -> float:
+        at = rng.integers(HASH_BLOCKS, size=LARGE)
+        return folded.sums(big.x, big.yhat, at).value() - folded.sums(big.x, big.y, at).value()
 
     def truth(mix: Float, radius: float) -> dict[str, float]:
         big = world.draw(LARGE, mix, rng)
@@ -128,6 +153,7 @@ def windows(k: int, seed: int) -> list[Window]:
             "in": information(cell[~out], y[~out], k_x, k_y),
             "club": club.estimate(big.x, big.yhat) - club.estimate(big.x, big.y),
             "own": own.estimate(big.x, big.yhat) - own.estimate(big.x, big.y),
+            "folds": folded_emi(big),
         }
 
     found: list[Window] = []
@@ -143,12 +169,17 @@ def windows(k: int, seed: int) -> list[Window]:
             took = perf_counter() - start
             club_emid = reweighted_emid(club, p.x, p.y, p.yhat, q.x, q.yhat, overlap=overlap)
             own_emid = reweighted_emid(own, p.x, p.y, p.yhat, q.x, q.yhat, overlap=overlap)
+            at_q = rng.integers(HASH_BLOCKS, size=n)
+            folded_emid = reweighted_emid(
+                folded, p.x, p.y, p.yhat, q.x, q.yhat, overlap=overlap, blocks=(blocks, at_q)
+            )
             of_p = of_p or truth(world.mix, overlap.radius)
             of_q = of_q or truth(mix, overlap.radius)
             emid = {name: of_p[name] - of_q[name] for name in of_p}
             found.append(
                 Window(
                     kinds=k,
+                    world=seed,
                     mix=concentration,
                     n=n,
                     covered=interval.low <= emid["pair"] <= interval.high,
@@ -159,6 +190,8 @@ def windows(k: int, seed: int) -> list[Window]:
                     truth=emid["pair"],
                     error=club_emid.value - emid["club"],
                     error_own=own_emid.value - emid["own"],
+                    error_folded=folded_emid.value - emid["folds"],
+                    covered_folded=folded_emid.low <= emid["folds"] <= folded_emid.high,
                     covered_club=club_emid.low <= emid["club"] <= club_emid.high,
                     truth_club=emid["club"],
                     speaks=(interval.speaks, club_emid.speaks),
@@ -198,13 +231,20 @@ def shifted(k: int, seed: int, n: int = 600) -> list[tuple[str, Overlap, bool, b
 
 def show(name: str, some: list[Window]) -> None:
     rms = float(np.sqrt(np.mean([w.i_in**2 for w in some])))
+    worlds: dict[tuple[int, int], list[bool]] = {}
+    for w in some:
+        worlds.setdefault((w.kinds, w.world), []).append(w.covered)
+    rates = [np.mean(of) for of in worlds.values()]
+    error = np.std(rates, ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.nan
     print(
-        f"{name:14s} {len(some):4d} {np.mean([w.covered for w in some]):6.3f} "
+        f"{name:14s} {len(some):4d} {np.mean([w.covered for w in some]):6.3f} {error:6.3f} "
         f"{np.mean([w.covered_cells for w in some]):6.3f} {np.median([w.half for w in some]):6.3f} "
         f"{np.median([w.range_half for w in some]):6.3f} {rms:6.3f} "
         f"{np.mean([w.i_in for w in some]):6.3f} {np.median(np.abs([w.truth for w in some])):6.3f} | "
         f"{np.median(np.abs([w.error for w in some])):6.3f} "
         f"{np.median(np.abs([w.error_own for w in some])):6.3f} "
+        f"{np.median(np.abs([w.error_folded for w in some])):6.3f} "
+        f"{np.mean([w.covered_folded for w in some]):6.3f} "
         f"{0.03 + 0.1 * np.median(np.abs([w.truth_club for w in some])):6.3f} "
         f"{np.mean([w.covered_club for w in some]):6.3f} | "
         f"{np.mean([w.speaks[0] for w in some]):5.2f} {np.mean([w.speaks[1] for w in some]):5.2f} "
@@ -215,21 +255,28 @@ def show(name: str, some: list[Window]) -> None:
 
 
 def main() -> None:
-    worlds, first = (int(a) for a in (*sys.argv[1:], *("6", "0")[len(sys.argv) - 1 :]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--worlds", type=int, default=6, help="a number of kinds; of 12 windows each")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first world")
+    parser.add_argument("--kinds", type=int, nargs="+", default=KINDS)
+    args = parser.parse_args()
     everything: list[Window] = []
     start = perf_counter()
-    for k in KINDS:
-        for seed in range(first, first + worlds):
+    for k in args.kinds:
+        for seed in range(args.first, args.first + args.worlds):
             everything += windows(k, seed)
             print(f"{k} kinds, world {seed}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     print(
-        f"{'':14s} {'n':>4s} {'cover':>6s} {'(cell)':>6s} {'half':>6s} {'range':>6s} {'I_in':>6s} "
-        f"{'bias':>6s} {'truth':>6s} | {'CLUB':>6s} {'own':>6s} {'goal':>6s} {'cover':>6s} | "
+        f"{'':14s} {'n':>4s} {'cover':>6s} {'s.e.':>6s} {'(cell)':>6s} {'half':>6s} {'range':>6s} "
+        f"{'I_in':>6s} {'bias':>6s} {'truth':>6s} | {'CLUB':>6s} {'own':>6s} {'folds':>6s} {'cover':>6s} "
+        f"{'goal':>6s} {'cover':>6s} | "
         f"{'ident':>5s} {'rew':>5s} {'outs<':>6s} {'moved<':>6s} {'eff>':>6s} {'auc<':>6s}"
     )
     show("all", everything)
     by: list[tuple[str, Callable[[Window], float], tuple[float, ...]]] = [
-        ("kinds", lambda w: w.kinds, KINDS),
+        ("kinds", lambda w: w.kinds, tuple(args.kinds)),
         ("mix", lambda w: w.mix, MIXES),
         ("rows", lambda w: w.n, SIZES),
     ]
@@ -246,8 +293,8 @@ def main() -> None:
         f"\nseconds a window, overlap and interval: median {np.median([w.seconds for w in everything]):.2f}"
     )
     print(f"{'':28s} {'kinds':>5s} {'outside':>7s} {'moved':>6s} {'auc':>6s} {'eff':>6s} speaks: ident, rew")
-    for k in KINDS:
-        for name, o, identified, reweighted in shifted(k, first):
+    for k in args.kinds:
+        for name, o, identified, reweighted in shifted(k, args.first):
             print(
                 f"{name:28s} {k:5d} {o.outside:7.3f} {o.moved:6.3f} {o.auc:6.3f} {o.effective:6.0f} "
                 f"{identified!s:>5s} {reweighted!s:>5s}"

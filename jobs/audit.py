@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from actors.cluster import connect
+from actors.stream import StreamModel
 from auditor import reducer
 from auditor.agreement import correlations
 from auditor.compared import NOTHING, TABLE, compare_models
@@ -37,12 +38,11 @@ from auditor.entropies import (
     upper_entropy,
 )
 from auditor.errors import BadInput
-from auditor.estimators import CLUB
-from auditor.lab.truth import graded_score, truth_of
+from auditor.estimators.crossfit import FoldedClub
+from auditor.lab.truth import known_scores
 from auditor.label_free import label_free
-from auditor.partition import partition
 from auditor.provenance import versions
-from auditor.records import MediaPolicy, Quarantine, RecordWriter, thumbnail
+from auditor.records import MediaPolicy, Quarantine, thumbnail
 from auditor.report import write_reports
 from auditor.responses import ResponseStore
 from auditor.rows import (
@@ -50,7 +50,6 @@ from auditor.rows import (
     answer_items,
     answers,
     descriptors,
-    embedded,
     image_items,
     input_texts,
     log_probabilities,
@@ -69,7 +68,10 @@ from auditor.sketch import RowSample
 from auditor.sketching import SketchSet
 from auditor.slices import leading, moved, side, slices, table
 from auditor.store import Store
+from auditor.streamed import folded
 from auditor.verdict import overall, scenario_verdict
+from jobs.measures import Asked, divergences
+from jobs.partition import partitioned
 from jobs.pipeline import (
     Answered,
     Embedded,
@@ -80,11 +82,15 @@ from jobs.pipeline import (
     embed,
     how_trained,
     plans_digest,
-    sketch,
+    precision_notes,
+    sketch_files,
+    sketches,
     train,
+    workplace,
 )
 from jobs.progress import Bars
 from jobs.settings import config_hash
+from jobs.streaming import content, pool_of, stream, surveyed, used_encoders
 from schemas.config import AuditConfig, CriticConfig, ModelConfig
 from schemas.record import Record
 from schemas.report import WHERE, Bound, Divergence, Example, Intervals, LabelFree, Report, Row, Run, Verdict
@@ -119,24 +125,119 @@ def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
         scenarios = _gathered(config, run, bars)
         _check_models(config, scenarios)
         with connect(config.workers, threads=config.shards.threads) as cluster:
-            at = Workplace(run, cluster, config.shards, bars, media_policy(config.data))
+            at = workplace(run, cluster, config.shards, bars, media_policy(config.data))
             answered = {m.name: _answered(at, config, m, scenarios) for m in config.models}
             stores = {name: a.open() if a else None for name, a in answered.items()}
-            images = _embedded_images(at, config, scenarios)
-            texts = embed(at, config.encoders.text, "text", _texts(scenarios, stores))
-            scenarios = _partitioned(config, run, scenarios, images, texts)
-            quarantine, told = _rows(config, scenarios, stores, images, texts)
-            plans: Plans = {key: t.keys for key, t in told.items()}
-            _something_left(scenarios, plans, quarantine)
-            trained = train(at, config.critic, plans, images, texts, config.seed)
-            sets = sketch(at, plans, images, texts, trained.paths, config.row_sample)
-        report = _report(
-            config, run, scenarios, told, sets, quarantine, answered, images, texts, trained, bars
-        )
+            summed = (
+                _in_two_passes(at, config, scenarios, stores)
+                if config.critic.train_on == "pool"
+                else _in_one_pass(at, config, scenarios, answered, stores)
+            )
+            scenarios = summed.scenarios
+            _something_left(scenarios, summed.sets, summed.quarantine)
+            asked = _asked(config, scenarios, summed.sets, summed.files)
+            measured = divergences(at, asked, config.interval_level)
+        report = _report(config, summed, measured, answered, bars)
         examples = _examples(scenarios, stores, config, media_policy(config.data))
         Store(out).write_run(report, examples)
         write_reports(report, out, examples)
     return report
+
+
+@dataclass(frozen=True)
+class Summed:
+    """All that measures are made of."""
+
+    scenarios: list[Scenario]
+    told: dict[tuple[str, str], Told]
+    files: Mapping[tuple[str, str], tuple[Path, ...]]
+    sets: dict[tuple[str, str], SketchSet]
+    """Merged from `files`."""
+    quarantine: Quarantine
+    images: Embedded | None
+    """Of the rows that the critic was trained on: all, or a sample."""
+    texts: Embedded
+    trained: Trained
+    content: str
+    """Digest of every row."""
+    sampled: int | None = None
+    """Records that the critic was trained on; None: all of them."""
+
+
+def _in_two_passes(
+    at: Workplace,
+    config: AuditConfig,
+    scenarios: Sequence[Scenario],
+    stores: dict[str, ResponseStore | None],
+) -> Summed:
+    """The critic is trained on the pairs of all rows: they are embedded, kept, and read again."""
+    images = _embedded_images(at, config, scenarios)
+    texts = embed(at, config.encoders.text, "text", _texts(scenarios, stores))
+    scenarios = partitioned(at, scenarios, images, texts, config.index, config.seed)
+    quarantine, told = _rows(config, scenarios, stores, images, texts)
+    plans: Plans = {key: t.keys for key, t in told.items()}
+    _something_left(scenarios, plans, quarantine)
+    trained = train(at, config.critic, plans, images, texts, config.seed)
+    files = sketch_files(at, plans, images, texts, trained.paths, config.row_sample)
+    sets = {key: sketches(of) for key, of in files.items()}
+    return Summed(scenarios, told, files, sets, quarantine, images, texts, trained, plans_digest(plans))
+
+
+def _in_one_pass(
+    at: Workplace,
+    config: AuditConfig,
+    scenarios: Sequence[Scenario],
+    answered: Mapping[str, Answered | None],
+    stores: dict[str, ResponseStore | None],
+) -> Summed:
+    """The critic is trained on a sample of records; then all of them stream by, and no embedding is kept."""
+    if cut := [s.name for s in scenarios if s.partition]:
+        raise BadInput(
+            f"data.scenarios.{cut[0]}.partition needs every image embedded before it is known which rows are "
+            "in it; set critic.train_on: pool"
+        )
+    pool = pool_of(at.run, scenarios, config.critic, config.seed)
+    images = _embedded_images(at, config, pool)
+    texts = embed(at, config.encoders.text, "text", _texts(pool, stores))
+    aside, of_pool = _rows(config, pool, stores, images, texts)
+    _something_left(pool, {key: t.keys for key, t in of_pool.items()}, aside)
+    plans: Plans = {key: t.keys for key, t in of_pool.items()}
+    trained = train(at, config.critic, plans, images, texts, config.seed)
+    found = surveyed(at, scenarios)
+    parts = [part for of in found for part in of.parts]
+    files = stream(
+        at,
+        parts,
+        used_encoders(at, config.encoders, found, images),
+        trained.paths,
+        [StreamModel(name, of.folder if of else None) for name, of in answered.items()],
+        sample=config.row_sample,
+        with_texts=any(s.texts for s in found) or any(of is not None for of in answered.values()),
+    )
+    quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
+    told: dict[tuple[str, str], Told] = {}
+    sets: dict[tuple[str, str], SketchSet] = {}
+    for key, of in files.items():
+        kept = folded(of)
+        inputs_told = any(scenario == key[0] for scenario, _ in told)
+        for row in kept.aside:
+            if row.model == key[1] or not inputs_told:
+                quarantine.add(row)
+        told[key] = Told([], dict(kept.facts), kept.scores, [], [])
+        if kept.sketches is not None:
+            sets[key] = kept.sketches
+    return Summed(
+        list(scenarios),
+        told,
+        files,
+        sets,
+        quarantine,
+        images,
+        texts,
+        trained,
+        content(parts),
+        sum(s.n for s in pool),
+    )
 
 
 # Records in.
@@ -212,65 +313,6 @@ def _texts(scenarios: Sequence[Scenario], stores: dict[str, ResponseStore | None
                     yield from answer_items(given)
 
 
-# The partition of a natural pool.
-
-
-def _partitioned(
-    config: AuditConfig,
-    run: RunDir,
-    scenarios: Sequence[Scenario],
-    images: Embedded | None,
-    texts: Embedded,
-) -> list[Scenario]:
-    """Each scenario to be partitioned becomes easy, normal and hard ones, by distance from the ID images
-    (from the ID queries where there are no images)."""
-    out: list[Scenario] = []
-    reference: NDArray[np.float32] | None = None
-    for scenario in scenarios:
-        if not scenario.partition or scenario.n < 2:
-            out.append(scenario)
-            continue
-        if reference is None:
-            reference = _located(scenarios[0], images, texts)[1]
-        ids, rows = _located(scenario, images, texts)
-        if not len(ids) or not len(reference):
-            out.append(scenario)
-            continue
-        split = partition(rows, reference, ids)
-        for level in ("easy", "normal", "hard"):
-            chosen = {ids[i] for i in getattr(split, level)}
-            out.append(_subset(run, scenario, f"{scenario.name}-{level}", chosen))
-    return out
-
-
-def _located(
-    scenario: Scenario, images: Embedded | None, texts: Embedded
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Record ids and image (else query) vectors of the rows that have one."""
-    image_store, text_store = images.open() if images else None, texts.open()
-    ids: list[str] = []
-    parts: list[NDArray[np.float32]] = []
-    for batch in scenario.batches():
-        keys, _ = usable(row_keys(batch, [()] * len(batch)), image_store, text_store, scenario.name, "")
-        rows = embedded(keys, image_store, text_store)
-        which = "image" if rows.has["image"].any() else "text"
-        has = rows.has[which]
-        ids += [row.record_id for row, there in zip(keys, has, strict=True) if there]
-        parts.append(getattr(rows, which)[has])
-    return ids, np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
-
-
-def _subset(run: RunDir, scenario: Scenario, name: str, chosen: set[str]) -> Scenario:
-    path = run.records(name)
-    with RecordWriter(path) as writer:
-        for batch in scenario.batches():
-            for record in batch:
-                if record.record_id in chosen:
-                    writer.write(record)
-    Quarantine().write(path.with_name(f"{path.stem}.quarantine.parquet"))
-    return replace(scenario, name=name, path=path, n=writer.count, partition=False)
-
-
 # Rows.
 
 
@@ -306,7 +348,7 @@ def _rows(
                 keys += kept
                 for name, value in descriptors(batch, given).items():
                     facts[name] = facts.get(name, 0) + value
-                scores += _scores(batch, given)
+                scores += known_scores(batch, given)
                 samples += sampled_keys(batch, given)
                 if store is not None and model in sampled:
                     logs += log_probabilities(batch, store)
@@ -315,21 +357,11 @@ def _rows(
     return quarantine, told
 
 
-def _scores(records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> list[float]:
-    """Graded scores of the lab's judge; nothing for records whose truth is not in their tags."""
-    found = []
-    for record, texts in zip(records, given, strict=True):
-        if texts and any(tag.startswith("truth:") for tag in record.tags):
-            try:
-                found.append(graded_score(texts[0], truth_of(record.tags)))
-            except ValueError:
-                continue
-    return found
-
-
-def _something_left(scenarios: Sequence[Scenario], plans: Plans, quarantine: Quarantine) -> None:
+def _something_left(
+    scenarios: Sequence[Scenario], left: Mapping[tuple[str, str], Any], quarantine: Quarantine
+) -> None:
     first = scenarios[0].name
-    if not any(rows for (name, _), rows in plans.items() if name == first):
+    if not any(rows for (name, _), rows in left.items() if name == first):
         raise BadInput(f"nothing to audit: no usable row in {first}; {_why(quarantine)}")
 
 
@@ -338,33 +370,22 @@ def _something_left(scenarios: Sequence[Scenario], plans: Plans, quarantine: Qua
 
 def _report(
     config: AuditConfig,
-    run: RunDir,
-    scenarios: Sequence[Scenario],
-    told: dict[tuple[str, str], Told],
-    sets: dict[tuple[str, str], SketchSet],
-    quarantine: Quarantine,
+    summed: Summed,
+    measured: dict[Wanted, reducer.Measured],
     answered: dict[str, Answered | None],
-    images: Embedded | None,
-    texts: Embedded,
-    trained: Trained,
     bars: Bars,
 ) -> Report:
+    scenarios, told, sets, quarantine = summed.scenarios, summed.told, summed.sets, summed.quarantine
+    images, texts, trained = summed.images, summed.texts, summed.trained
     first, models = scenarios[0], [m.name for m in config.models]
     notes = _coverage(config, scenarios)
-    found: dict[tuple[str, str], reducer.Divergences] = {}
-    began, total = time.monotonic(), len(scenarios) * len(models)
-    for scenario in scenarios:
-        shared: reducer.Divergences | None = None
-        for model in models:
-            key = (scenario.name, model)
-            if key in sets and (first.name, model) in sets and scenario is not first:
-                p, q = sets[first.name, model], sets[key]
-                reducer.check_comparable(p, q)
-                if shared is None:  # an input divergence does not depend on the model
-                    shared = _divergences(p, q, MODALITIES, config)
-                own = _divergences(p, q, ("response",), config)
-                found[key] = shared | own
-            bars.step("measures", len(found), total - len(models), time.monotonic() - began)
+    notes |= {s.name: [*s.notes, *notes.get(s.name, [])] for s in scenarios if s.notes}
+    found = {
+        (scenario.name, model): _divergences(measured, scenario.name, model)
+        for scenario in scenarios[1:]
+        for model in models
+        if (scenario.name, model) in sets and (first.name, model) in sets
+    }
     _adjust(found)
     where = _where(config, scenarios, sets, {key: of.found for key, of in found.items()}, bars)
     answers_of_p = [sets[first.name, m] for m in models if (first.name, m) in sets]
@@ -376,7 +397,7 @@ def _report(
         first.name,
         reducer.answer_codebook(answers_of_p, config.bounds.symbols, config.seed),
         texts.open(),
-        [CLUB.load(paths[0]) for paths in trained.paths],
+        [FoldedClub.load(paths) for paths in trained.paths],
         given_each,
     )
     rows = [
@@ -399,8 +420,8 @@ def _report(
     scores = {key: t.scores for key, t in told.items() if len(t.scores)}
     verdict = overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"})
     naive = sum(s.naive_timestamps for s in scenarios)
-    plans: Plans = {key: t.keys for key, t in told.items()}
-    stamp = blake2b(f"{config_hash(config)}{plans_digest(plans)}".encode(), digest_size=6).hexdigest()
+    stamp = blake2b(f"{config_hash(config)}{summed.content}".encode(), digest_size=6).hexdigest()
+    used = {"text": texts.identity} | ({"image": images.identity} if images else {})
     return Report(
         run=Run(
             run_id=stamp,
@@ -411,11 +432,12 @@ def _report(
             interval_level=config.interval_level,
             config=config.model_dump(mode="json"),
             versions=versions(),
-            encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
+            encoders=used,
             models={name: a.identity if a else "recorded responses" for name, a in answered.items()},
             critic=(
                 f"CLUB, {how_trained(config.critic)}, "
-                f"one pool of {trained.pairs:,} pairs (every scenario, model)"
+                f"one pool of {trained.pairs:,} pairs (every scenario, model"
+                + (")" if summed.sampled is None else f"; of {summed.sampled:,} sampled records)")
             ),
             id_scenario=first.name,
             thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
@@ -430,7 +452,9 @@ def _report(
         verdict=verdict,
         notes=[
             _level(config.critic),
+            *_one_pass_notes(config),
             *_label_free_notes(rows),
+            *precision_notes(config.encoders, used),
             *dict.fromkeys(note for of in notes.values() for note in of),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
         ],
@@ -446,12 +470,26 @@ def _label_free_notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _one_pass_notes(config: AuditConfig) -> list[str]:
+    if config.critic.train_on == "pool" or not any(m.temperature > 0 for m in config.models):
+        return []
+    return [
+        "entropies are of the response codebook: a streaming audit (critic.train_on: sample) keeps neither "
+        "the log-probabilities nor all samples of an answer"
+    ]
+
+
 def _level(critic: CriticConfig) -> str:
     """What the level of EMI may be taken for."""
     if critic.cross_fit:
         return "the critic is cross-fitted: no row is evaluated by a critic that saw a row of its base id"
     if critic.early_stopping:
         return "the critic's training was stopped by the likelihood of held-out base ids"
+    if critic.train_on == "sample":
+        return (
+            "the critic is trained on a sample of the rows that it is evaluated on: EMI compares scenarios "
+            "and models of this report, and its level says nothing by itself (critic.cross_fit)"
+        )
     return (
         "as in the paper, the critic is trained on the pool of all rows that it is evaluated on: EMI compares"
         " scenarios and models of this report, and its level says nothing by itself (critic.cross_fit)"
@@ -464,14 +502,41 @@ def _no_images(config: AuditConfig) -> str:
     return "no record has an image"
 
 
+Wanted = tuple[str, str | None, str]
+"""Scenario, model (None: an input divergence does not depend on it) and modality."""
+
+
+def _asked(
+    config: AuditConfig,
+    scenarios: Sequence[Scenario],
+    sets: Mapping[tuple[str, str], SketchSet],
+    files: Mapping[tuple[str, str], tuple[Path, ...]],
+) -> list[Asked[Wanted]]:
+    """Divergences of every scenario from the first: of its inputs once, of the responses for each model."""
+    first, asked = scenarios[0].name, dict[Wanted, Asked[Wanted]]()
+    for scenario in scenarios[1:]:
+        for model in (m.name for m in config.models):
+            of_p, of_q = (first, model), (scenario.name, model)
+            if of_p not in sets or of_q not in sets:
+                continue
+            p, q = sets[of_p], sets[of_q]
+            reducer.check_comparable(p, q)
+            rows = len(p.sample) + len(q.sample)
+            for modality in (*MODALITIES, "response"):
+                key = (scenario.name, model if modality == "response" else None, modality)
+                dim = p.sketches["x" if modality == "joint" else modality].dim
+                one = Asked(key, files[of_p], files[of_q], modality, config.seed, rows, dim)
+                asked.setdefault(key, one)
+    return list(asked.values())
+
+
 def _divergences(
-    p: SketchSet, q: SketchSet, modalities: Sequence[str], config: AuditConfig
+    measured: Mapping[Wanted, reducer.Measured], scenario: str, model: str
 ) -> reducer.Divergences:
     of = reducer.Divergences()
-    for modality in modalities:
-        value, reason, of.left[modality] = reducer.divergence(
-            p, q, modality, seed=config.seed, level=config.interval_level
-        )
+    for modality in (*MODALITIES, "response"):
+        whose = model if modality == "response" else None
+        value, reason, of.left[modality] = measured[scenario, whose, modality]
         if value is None:
             of.missing[f"divergences.{modality}"] = reason or "not computed"
         else:
@@ -505,8 +570,8 @@ def _where(
     """Slices of what moved: of the images and queries once a scenario, of the responses for each model."""
     first, began = scenarios[0], time.monotonic()
     todo: dict[str, dict[tuple[str | None, str], tuple[RowSample, RowSample]]] = {}
-    for (name, model), divergences in found.items():
-        for modality in moved(divergences, config.thresholds.p_value):
+    for (name, model), by_modality in found.items():
+        for modality in moved(by_modality, config.thresholds.p_value):
             whose = model if modality == "response" else None
             samples = sets[first.name, model].sample, sets[name, model].sample
             todo.setdefault(name, {}).setdefault((whose, modality), samples)
@@ -532,7 +597,7 @@ class Shared:
     """Name of the in-distribution scenario."""
     codebook: NDArray[np.float32] | None
     texts: EmbeddingStore
-    critics: list[CLUB]
+    critics: list[FoldedClub]
     conditional: Mapping[str, Conditionals]
     """Of each scenario, where they are asked for."""
     sides: dict[int, reducer.AnswerSide] = field(default_factory=dict)
@@ -676,12 +741,7 @@ def _accuracy(scores: NDArray[np.float64], level: float) -> tuple[float | None, 
 
 def _coverage(config: AuditConfig, scenarios: Sequence[Scenario]) -> dict[str, list[str]]:
     """Scenarios whose queries the text encoder does not know: found from the data, said in the report."""
-    settings = {
-        k: v
-        for k, v in config.encoders.text.model_dump(include={"name", "pooling", "layer"}).items()
-        if v is not None
-    }
-    text_encoder = make_encoder(settings, "text", batch=config.encoders.text.batch)
+    text_encoder = make_encoder(config.encoders.text.settings(), "text", batch=config.encoders.text.batch)
     if not isinstance(text_encoder, TextEncoder):
         return {}
     id_texts = _queries(scenarios[0])

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from actors.cluster import connect
+from actors.stream import StreamModel
 from auditor.baseline import Baseline, Manifest, coverage, save
 from auditor.critics import choose_pairs
 from auditor.encoders import make_encoder
@@ -21,9 +22,22 @@ from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.shards import ContentItem, text_item
-from jobs.pipeline import Embedded, Plans, Workplace, embed, plans_digest, sketch, train
+from auditor.sketching import SketchSet
+from auditor.streamed import Streamed, folded
+from jobs.pipeline import (
+    Embedded,
+    Plans,
+    Workplace,
+    embed,
+    plans_digest,
+    sketch_files,
+    sketches,
+    train,
+    workplace,
+)
 from jobs.progress import Bars
 from jobs.settings import config_hash
+from jobs.streaming import content, pool_of, stream, surveyed, used_encoders
 from schemas.config import BaselineConfig, DataConfig, EncoderConfig
 from schemas.record import Record
 
@@ -48,10 +62,12 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             raise BadInput(f"{config.records}: no usable record; {why(scenario.quarantine())}")
         model = responding(config.records, [scenario], config.model)
         with connect(config.workers, threads=config.shards.threads) as cluster:
-            at = Workplace(run, cluster, config.shards, bars, media_policy(data))
-            images = embed_images(at, config.encoders.image, scenario)
-            texts = embed(at, config.encoders.text, "text", all_texts(scenario, model))
-            keys, facts, quarantine = _usable_rows(scenario, model, images, texts)
+            at = workplace(run, cluster, config.shards, bars, media_policy(data))
+            whole = config.critic.train_on == "pool"
+            pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
+            images = embed_images(at, config.encoders.image, pool)
+            texts = embed(at, config.encoders.text, "text", all_texts(pool, model))
+            keys, facts, quarantine = _usable_rows(pool, model, images, texts)
             if not keys:
                 raise BadInput(f"{config.records}: no usable record; {why(quarantine)}")
             plans: Plans = {(NAME, model or ""): keys}
@@ -61,24 +77,55 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
                 if pairs >= LEAST_PAIRS
                 else ()
             )
-            sketches = sketch(at, plans, images, texts, critics, config.row_sample)[NAME, model or ""]
+            if whole:
+                rows = plans_digest(plans)
+                files = sketch_files(at, plans, images, texts, critics, config.row_sample)
+                sums: SketchSet | None = sketches(files[NAME, model or ""])
+            else:
+                kept, rows = _streamed(at, config, scenario, model, images, critics)
+                sums, facts, quarantine = kept.sketches, dict(kept.facts), scenario.quarantine()
+                for row in kept.aside:
+                    quarantine.add(row)
+        assert sums is not None  # some row is usable, or we had stopped
         manifest = Manifest(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
             config=config,
             config_hash=config_hash(config),
-            rows=plans_digest(plans),
+            rows=rows,
             encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
             model=model,
-            n=sketches.sample.seen,
-            coverage=coverage(sketches),
-            descriptors=means(facts) | sketches.norms.descriptors(),
+            n=sums.sample.seen,
+            coverage=coverage(sums),
+            descriptors=means(facts) | sums.norms.descriptors(),
             quarantine=quarantine.counts(),
             chars_per_token=queries_chars_per_token(config.encoders.text, queries(records(scenario))),
             pairs=pairs,
             no_critic=None if critics else _no_critic(pairs),
         )
-        return save(out, manifest, sketches, critics)
+        return save(out, manifest, sums, critics)
+
+
+def _streamed(
+    at: Workplace,
+    config: BaselineConfig,
+    scenario: Scenario,
+    model: str | None,
+    images: Embedded | None,
+    critics: Sequence[Sequence[Path]],
+) -> tuple[Streamed, str]:
+    """What is kept of all records by critics that a sample has trained, and the digest of their content."""
+    (found,) = surveyed(at, [scenario])
+    files = stream(
+        at,
+        found.parts,
+        used_encoders(at, config.encoders, [found], images),
+        critics,
+        [StreamModel(model or "")],
+        sample=config.row_sample,
+        with_texts=found.texts,
+    )
+    return folded(files[NAME, model or ""]), content(found.parts)
 
 
 def _no_critic(pairs: int) -> str:
@@ -124,6 +171,11 @@ def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> s
     Raises `BadInput` where there are several to choose from, or none of `model`.
     """
     found = sorted({name for s in scenarios for record in records(s) for name in record.responses})
+    return whose(path, found, model)
+
+
+def whose(path: str, found: Sequence[str], model: str | None) -> str | None:
+    """`model`, or the only one of those found to have responses; errors as `responding`."""
     if model is not None:
         if model not in found:
             raise BadInput(
@@ -158,10 +210,7 @@ def queries(of: Iterable[Record]) -> list[str]:
 
 def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> float | None:
     """Characters per token of the texts; None where that tells nothing of this encoder."""
-    settings = {
-        k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
-    }
-    found = make_encoder(settings, "text", batch=config.batch)
+    found = make_encoder(config.settings(), "text", batch=config.batch)
     if not isinstance(found, TextEncoder) or found.multilingual or not texts:
         return None
     ratio = chars_per_token(found, texts)

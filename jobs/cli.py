@@ -6,21 +6,26 @@ crossed, 4 undecided (too few rows to say), 0 pass or warn.
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
 from auditor import __version__
 from auditor.errors import AuditError, BadInput
+from jobs.runlog import LogFormat, redacted
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig
 from schemas.report import Report
+
+if TYPE_CHECKING:
+    from jobs.progress import Bars
 
 T = TypeVar("T")
 
@@ -47,6 +52,16 @@ Set = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html, report.json, audit.duckdb.")]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json instead of the summary.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+LogOption = Annotated[
+    LogFormat,
+    typer.Option("--log-format", help="Standard error: text, or JSON a line (as in run/log.jsonl)."),
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics", help="Prometheus text file (default: OUT/metrics.prom), e.g. for node_exporter."
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -70,6 +85,8 @@ def audit(
     out: Out = Path("out"),
     json: Json = False,
     dry_run: DryRun = False,
+    log_format: LogOption = LogFormat.TEXT,
+    metrics: MetricsOption = None,
 ) -> None:
     """Audit models over scenarios: EMI, EMID, bounds and divergences of each. The same command resumes.
 
@@ -86,9 +103,8 @@ def audit(
         Console().print(audit_plan(settings))
         return
     from jobs.audit import audit as job
-    from jobs.progress import Bars
 
-    _finish(_in(out, lambda: job(settings, out, Bars())), out, json)
+    _finish(_observed("audit", out, log_format, metrics, lambda bars: job(settings, out, bars)), out, json)
 
 
 @baseline_app.command("build")
@@ -101,13 +117,14 @@ def baseline_build(
     model: Annotated[str | None, typer.Option(help="Whose responses (default: the only one's).")] = None,
     config: Config = None,
     set_: Set = None,
+    log_format: LogOption = LogFormat.TEXT,
+    metrics: MetricsOption = None,
 ) -> None:
     """Learn a baseline from in-distribution records: sketches, row sample, critic, encoders' identities.
 
     Example: auditor baseline build --records id.jsonl --media-root images --out baseline
     """
     from jobs.baseline import build
-    from jobs.progress import Bars
     from jobs.settings import load_config
 
     names = {"image": image_encoder, "text": text_encoder}
@@ -115,7 +132,7 @@ def baseline_build(
     settings = load_config(
         BaselineConfig, config, [*given, *(set_ or ())], records=records, media_root=media_root, model=model
     )
-    _in(out, lambda: build(settings, out, Bars()))
+    _observed("baseline", out, log_format, metrics, lambda bars: build(settings, out, bars))
     print(f"baseline: {out}")
 
 
@@ -135,13 +152,14 @@ def drift(
     config: Config = None,
     set_: Set = None,
     json: Json = False,
+    log_format: LogOption = LogFormat.TEXT,
+    metrics: MetricsOption = None,
 ) -> None:
     """Compare traffic with a baseline, window by window: what moved, by how much, and is it chance?
 
     Example: auditor drift --baseline baseline --traffic 'traffic/*.jsonl' --window 1d --out out-drift
     """
     from jobs.drift import drift as job
-    from jobs.progress import Bars
     from jobs.settings import load_config
 
     settings = load_config(
@@ -155,7 +173,7 @@ def drift(
         media_root=media_root,
         model=model,
     )
-    _finish(_in(out, lambda: job(settings, out, Bars())), out, json)
+    _finish(_observed("drift", out, log_format, metrics, lambda bars: job(settings, out, bars)), out, json)
 
 
 @app.command()
@@ -196,6 +214,38 @@ def compare(
     verdict = job(out, new, current, margin=margin, scenario=scenario, level=level)
     print(f"{verdict.status}: {verdict.because}")
     raise typer.Exit(EXIT_CODES[verdict.status])
+
+
+@app.command()
+def doctor(
+    config: Config = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Does this machine (and the cluster) have what an audit needs? With --config: what that config needs.
+
+    Versions, processors, weights, model hub, disk, store, Ray's token, cluster, shared storage; each finding
+    with its way out. Exits 0 where nothing fails, 2 where something does. Changes nothing.
+
+    Example: auditor doctor --config my.yaml --out /shared/out
+    """
+    from dataclasses import asdict
+    from json import dumps
+
+    try:
+        from jobs.doctor import examine, exit_code, table
+    except ImportError as error:
+        raise BadInput(f"{error}; install again: pip install -c constraints.txt -e '.[cpu]'") from error
+
+    if config is None and set_:
+        raise BadInput("doctor: --set changes a config; give one with --config")
+    checks = examine(config, set_ or (), out)
+    if json:
+        print(dumps([asdict(check) for check in checks], indent=2))
+    else:
+        Console().print(table(checks))
+    raise typer.Exit(exit_code(checks))
 
 
 def _finish(report: Report, out: Path, json: bool) -> None:
@@ -263,7 +313,47 @@ def _in(out: Path, job: Callable[[], T]) -> T:
         raise
     except Exception as error:
         folder = out if out.is_dir() else Path(tempfile.gettempdir())
-        raise AuditError(_unforeseen(error, folder)) from error
+        raise _Unforeseen(_unforeseen(error, folder)) from error
+
+
+class _Unforeseen(AuditError):
+    """What nothing foresaw. Its text may quote a record."""
+
+
+def _observed(
+    name: str, out: Path, log_format: LogFormat, metrics: Path | None, job: Callable[[Bars], T]
+) -> T:
+    """Run a job with its bars, its log and its metrics; both say how it ended."""
+    from auditor.verdict import EXIT_CODES
+    from jobs.metrics import Metrics
+    from jobs.progress import Bars
+    from jobs.runlog import LoggedProgress, event, logged
+
+    with logged(out, log_format):
+        measured = Metrics(name, out, metrics)
+        bars = Bars(listeners=(LoggedProgress(), measured), quiet=log_format is LogFormat.JSON)
+        event("begin", f"{name} begins", job=name, version=__version__)
+        try:
+            result = _in(out, lambda: job(bars))
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, AuditError) else 3
+            kind = type(error.__cause__ if isinstance(error, _Unforeseen) else error).__name__
+            told = isinstance(error, AuditError) and not isinstance(error, _Unforeseen)
+            said = redacted(str(error)) if told else f"{name} stopped: {kind}"
+            event("failed", said, logging.ERROR, job=name, exit_code=code, exception=kind)
+            measured.ended(code)
+            if log_format is LogFormat.JSON and isinstance(error, AuditError):
+                raise typer.Exit(code) from error  # it has been said, in JSON
+            raise
+        report = result if isinstance(result, Report) else None
+        code = EXIT_CODES[report.verdict.status] if report else 0
+        ended: dict[str, Any] = {"job": name, "exit_code": code}
+        if report:
+            ended |= {"run_id": report.run.run_id, "verdict": report.verdict.status}
+            ended |= {"quarantine": report.quarantine}
+        event("end", f"{name} ended", **ended)
+        measured.ended(code, report)
+        return result
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +19,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.cluster import connect
+from actors.stream import StreamModel
 from auditor import reducer
 from auditor.baseline import Baseline, load
 from auditor.encoders.coverage import KNOWN
 from auditor.entropies import Known
 from auditor.errors import BadInput
-from auditor.estimators import CLUB
+from auditor.estimators.crossfit import FoldedClub
 from auditor.label_free import label_free
+from auditor.parts import Part, Survey, first_rows, part_tags, survey
 from auditor.provenance import versions
-from auditor.records import MediaPolicy, Quarantine, read_many, thumbnail
+from auditor.records import MediaPolicy, Quarantine, read_many, records_from_table, thumbnail
 from auditor.records.sources import fingerprint
 from auditor.report import write_reports
-from auditor.rows import RowKeys, answers, descriptors, embedded, means, row_keys, usable
+from auditor.rows import joined_dim, means
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
-from auditor.sketching import SketchSet
 from auditor.slices import leading, moved, side, slices, table
 from auditor.store import Store
+from auditor.streamed import Streamed, folded
 from auditor.verdict import overall, window_verdict, with_shares
-from auditor.windows import Splitter, Window, by_rows, by_time, gaps, one_window, timed, window_length
-from jobs.baseline import (
-    COVERAGE_TEXTS,
-    all_texts,
-    embed_images,
-    queries_chars_per_token,
-    responding,
-    why,
-)
-from jobs.pipeline import Embedded, Plans, Workplace, embed, how_trained, plans_digest, sketch
+from auditor.windows import by_rows, by_time, gaps, one_window, timed, window_length
+from jobs.baseline import queries, queries_chars_per_token, whose, why
+from jobs.measures import Asked, divergences
+from jobs.pipeline import chosen, how_trained, precision_notes, workplace
 from jobs.progress import Bars
 from jobs.settings import config_hash
+from jobs.streaming import Encoders, content, stream
 from schemas.config import DataConfig, DriftConfig
 from schemas.record import Record
 from schemas.report import WHERE, Divergence, Example, Intervals, Report, Row, Run, Verdict
@@ -57,21 +55,6 @@ TRAFFIC = "traffic"
 ENOUGH_WINDOWS = 10
 """Windows against one baseline are not independent tests: below this many windows' rows in the baseline, some
 baselines alarm more often than the nominal rate."""
-
-
-@dataclass
-class Told:
-    """What the rows of one window say without any embedding."""
-
-    window: Window
-    keys: list[RowKeys] = field(default_factory=list)
-    facts: dict[str, int] = field(default_factory=dict)
-    aside: int = 0
-    """Rows (and single answers) of it that were set aside."""
-    first: list[Record] = field(default_factory=list)
-    queries: list[str] = field(default_factory=list)
-    times: tuple[datetime, datetime] | None = None
-    """The earliest and the latest timestamp."""
 
 
 def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
@@ -93,54 +76,105 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             lambda: timed(read_many(config.traffic)) if length else read_many(config.traffic),
         )
         scenario = gather(source, run, data)
+        quarantine = scenario.quarantine()
         if scenario.n == 0:
-            raise BadInput(f"{config.traffic}: nothing to compare; {why(scenario.quarantine())}")
-        model = responding(config.traffic, [scenario], config.model)
+            raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
         if length:
             split = by_time(length)
         elif config.window_rows:
             split = by_rows(config.window_rows, scenario.n)
         else:
             split = one_window()
+        found = survey(scenario.path, split, run.windows(TRAFFIC), shards.stream)
+        parts = sorted(found.parts, key=lambda p: p.window.name) if length else list(found.parts)
+        model = whose(config.traffic, found.models, config.model)
         with connect(config.workers, threads=shards.threads) as cluster:
-            at = Workplace(run, cluster, shards, bars, media_policy(data))
+            at = workplace(run, cluster, shards, bars, media_policy(data))
             # A baseline without images has no use for theirs: its query vectors are of texts alone.
-            known = "image" in baseline.manifest.encoders
-            images = embed_images(at, encoders.image if known else None, scenario)
-            texts = embed(at, encoders.text, "text", all_texts(scenario, model))
-            _same_encoders(baseline, images, texts)
-            told, quarantine = _told(config, scenario, split, model, images, texts)
-            plans: Plans = {(t.window.name, model or ""): t.keys for t in told if t.keys}
-            if not plans:
-                raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
-            critics, no_critic = _critics(baseline, next(iter(plans.values())), images, texts)
-            sets = sketch(at, plans, images, texts, critics, config.row_sample)
+            pictures = encoders.image if found.images and "image" in baseline.manifest.encoders else None
+            used = Encoders(
+                chosen(at, encoders.text, "text"),
+                chosen(at, pictures, "image") if pictures is not None else None,
+            )
+            _same_encoders(baseline, used)
+            critics, no_critic = _critics(baseline, used, found)
+            files = stream(
+                at,
+                parts,
+                used,
+                critics,
+                [StreamModel(model or "")],
+                sample=config.row_sample,
+                with_texts=found.texts,
+                keep=config.embeddings == "keep",
+            )
+            measured = divergences(
+                at, list(_asked(config, baseline, model, parts, files)), config.interval_level
+            )
         codebook = reducer.answer_codebook([baseline.sketches], config.bounds.symbols, config.seed)
         judge = _Judge(
             config,
             baseline,
+            scenario,
             model,
             no_critic,
-            tuple(CLUB.load(paths[0]) for paths in critics),
+            tuple(FoldedClub.load(paths) for paths in critics),
             codebook,
             reducer.answer_side(baseline.sketches, codebook),
         )
-        began, rows = time.monotonic(), list[Row]()
-        for t in told:
-            bars.step("measures", len(rows), len(told), time.monotonic() - began)
-            rows.append(judge.row(t, sets.get((t.window.name, model or ""))))
-        bars.step("measures", len(rows), len(told), time.monotonic() - began)
-        where = _where(judge, rows, {name: of for (name, _), of in sets.items()}, scenario, bars)
-        report = _report(config, judge, told, rows, where, quarantine, scenario, plans, images, texts)
-        examples = list(_examples(config, told, model, at.media))
+        began, rows, where = time.monotonic(), list[Row](), list[dict[str, Any]]()
+        for part in parts:  # one window after the other: no more than one's sums are held
+            bars.step("measures", len(rows), len(parts), time.monotonic() - began)
+            kept = folded(files[part.window.name, model or ""])
+            for aside in kept.aside:
+                quarantine.add(aside)
+            rows.append(judge.row(part, kept, {m: measured.get((part.window.name, m)) for m in MODALITIES}))
+            where += judge.where(part, kept, rows[-1])
+        bars.step("measures", len(rows), len(parts), time.monotonic() - began)
+        if not any(row.n for row in rows):
+            raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
+        if not (config.window or config.window_rows):  # the one window's are all that there are
+            rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
+        report = _report(config, judge, parts, rows, where, quarantine, used)
+        examples = list(_examples(config, parts, model, at.media))
         Store(out).write_run(report, examples)
         write_reports(report, out, examples)
     return report
 
 
-def _same_encoders(baseline: Baseline, images: Embedded | None, texts: Embedded) -> None:
-    made = {"text": texts.identity} | ({"image": images.identity} if images else {})
-    for modality, identity in made.items():
+def _seed(config: DriftConfig, *of: str) -> int:
+    """A seed of its own for each window and measure, whatever other windows there are."""
+    text = json.dumps([config.seed, *of])
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+
+
+def _asked(
+    config: DriftConfig,
+    baseline: Baseline,
+    model: str | None,
+    parts: Sequence[Part],
+    files: Mapping[tuple[str, str], tuple[Path, ...]],
+) -> Iterator[Asked[tuple[str, str]]]:
+    """The divergences of every window, of the modalities that the baseline has."""
+    p = baseline.sketches
+    for part in parts:
+        name = part.window.name
+        rows = len(p.sample) + min(part.n, config.row_sample)
+        for modality in MODALITIES:
+            if p.sketches[modality].n:
+                yield Asked(
+                    (name, modality),
+                    (baseline.folder / baseline.manifest.sketches,),
+                    files[name, model or ""],
+                    modality,
+                    _seed(config, name, modality),
+                    rows,
+                    p.sketches[modality].dim,
+                )
+
+
+def _same_encoders(baseline: Baseline, used: Encoders) -> None:
+    for modality, identity in used.identities.items():
         if baseline.manifest.encoders[modality] != identity:
             raise BadInput(
                 f"{baseline.folder}: was made with another {modality} encoder "
@@ -149,55 +183,16 @@ def _same_encoders(baseline: Baseline, images: Embedded | None, texts: Embedded)
             )
 
 
-def _told(
-    config: DriftConfig,
-    scenario: Scenario,
-    split: Splitter,
-    model: str | None,
-    images: Embedded | None,
-    texts: Embedded,
-) -> tuple[list[Told], Quarantine]:
-    """What is known of each window, in the order of time or of the rows; and all that was set aside."""
-    found: dict[Window, Told] = {}
-    quarantine = scenario.quarantine()
-    image_store, text_store = images.open() if images else None, texts.open()
-    for batch in scenario.batches():
-        parts: dict[Window, list[Record]] = {}
-        for record in batch:
-            parts.setdefault(split(record), []).append(record)
-        for window, part in parts.items():
-            told = found.setdefault(window, Told(window))
-            given = answers(part, model or "", None)
-            kept, aside = usable(row_keys(part, given), image_store, text_store, window.name, model or "")
-            for row in aside:
-                quarantine.add(row)
-            told.keys += kept
-            told.aside += len(aside)
-            for name, value in descriptors(part, given).items():
-                told.facts[name] = told.facts.get(name, 0) + value
-            told.first += part[: config.report.examples - len(told.first)]
-            told.queries += [r.query for r in part if r.query][: COVERAGE_TEXTS - len(told.queries)]
-            stamps = [r.timestamp for r in part if r.timestamp is not None]
-            if stamps:
-                stamps += told.times or ()
-                told.times = min(stamps), max(stamps)
-    if config.window is None and config.window_rows is None:
-        for told in found.values():
-            told.aside = len(quarantine)
-    if config.window is not None:
-        return sorted(found.values(), key=lambda t: t.window.name), quarantine
-    return list(found.values()), quarantine
-
-
 def _critics(
-    baseline: Baseline, rows: Sequence[RowKeys], images: Embedded | None, texts: Embedded
+    baseline: Baseline, used: Encoders, found: Survey
 ) -> tuple[tuple[tuple[Path, ...], ...], str | None]:
     """The files of the baseline's critics, or none and the reason."""
     if not baseline.critics:
         return (), baseline.manifest.no_critic or "the baseline has no critic"
     # Traffic without any image (or text) has narrower query vectors where the encoders differ in size.
-    width = embedded(rows[:1], images.open() if images else None, texts.open()).x.shape[1]
-    if width != baseline.sketches.sketches["x"].dim:
+    of = baseline.sketches.sketches
+    width = joined_dim(of["image"].dim if used.image else 0, of["text"].dim if found.texts else 0)
+    if width != of["x"].dim:
         return (), "the traffic lacks a modality that the baseline's critic takes"
     return baseline.critics, None
 
@@ -208,23 +203,25 @@ class _Judge:
 
     config: DriftConfig
     baseline: Baseline
+    traffic: Scenario
     model: str | None
     no_critic: str | None
-    critics: tuple[CLUB, ...]
+    critics: tuple[FoldedClub, ...]
     codebook: NDArray[np.float32] | None
     """Of the baseline's answers and references."""
     answers: reducer.AnswerSide
     """Of the baseline."""
 
-    def row(self, told: Told, rows: SketchSet | None) -> Row:
-        start, end = told.window.start, told.window.end
-        if start is None and told.times is not None:
-            start, end = told.times
+    def row(self, part: Part, kept: Streamed, measured: Mapping[str, reducer.Measured | None]) -> Row:
+        window, rows = part.window, kept.sketches
+        start, end = window.start, window.end
+        if start is None and part.times is not None:
+            start, end = part.times
         about = {
-            "scenario": told.window.name,
+            "scenario": window.name,
             "model": self.model,
             "family": "window",
-            "quarantined": told.aside,
+            "quarantined": len(kept.aside),
             "start": start.isoformat() if start else None,
             "end": end.isoformat() if end else None,
         }
@@ -232,17 +229,17 @@ class _Judge:
             verdict = Verdict(status="undecided", because="no usable row")
             every = ("emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES))
             return Row(**about, n=0, verdict=verdict, missing=dict.fromkeys(every, "no usable row"))
-        divergences = self._divergences(told.window.name, rows)
+        divergences = self._divergences(measured)
         missing = divergences.missing
         p, seed, level = (
             self.baseline.sketches,
-            self.seed(told.window.name, "emi"),
+            self.seed(window.name, "emi"),
             self.config.interval_level,
         )
         given = self.config.bounds
         known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
         answered = reducer.answer_terms(self.answers, reducer.answer_side(rows, self.codebook), known)
-        d_x = reducer.input_divergence(p, rows, seed=self.seed(told.window.name, "joint"))
+        d_x = reducer.input_divergence(p, rows, seed=self.seed(window.name, "joint"))
         groups = reducer.grouped(p, rows, divergences, level)
         bounds, lacking = reducer.bounds(divergences.found, d_x, answered, groups)
         missing |= lacking
@@ -290,37 +287,29 @@ class _Judge:
             divergences=divergences.found,
             delta=delta,
             label_free=free,
-            descriptors=means(told.facts) | rows.norms.descriptors(),
+            descriptors=means(kept.facts) | rows.norms.descriptors(),
             verdict=with_shares(
                 window_verdict(n, divergences.found, self.config.thresholds),
                 reducer.shares(p, rows),
                 self.config.thresholds,
             ),
             missing=missing,
-            notes=self._notes(told, n, divergences.found),
+            notes=self._notes(part, n, divergences.found),
         )
 
     def seed(self, *of: str) -> int:
-        """A seed of its own for each window and measure, whatever other windows there are."""
-        text = json.dumps([self.config.seed, *of])
-        return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+        return _seed(self.config, *of)
 
-    def _divergences(self, window: str, rows: SketchSet) -> reducer.Divergences:
+    def _divergences(self, measured: Mapping[str, reducer.Measured | None]) -> reducer.Divergences:
         """P-values are adjusted over the modalities tested."""
         of = reducer.Divergences()
-        for modality in MODALITIES:
-            if self.baseline.sketches.sketches[modality].n == 0:
+        for modality, one in measured.items():
+            if one is None:
                 of.missing[f"divergences.{modality}"] = (
                     f"no row of the baseline has {reducer.article(modality)}"
                 )
                 continue
-            value, reason, of.left[modality] = reducer.divergence(
-                self.baseline.sketches,
-                rows,
-                modality,
-                seed=self.seed(window, modality),
-                level=self.config.interval_level,
-            )
+            value, reason, of.left[modality] = one
             if value is None:
                 of.missing[f"divergences.{modality}"] = f"{reason} in this window"
                 continue
@@ -333,13 +322,13 @@ class _Judge:
         found = {m: d for m, d in zip(of.found, adjusted, strict=True) if d is not None}
         return replace(of, found=found)
 
-    def _notes(self, told: Told, n: int, divergences: dict[str, Divergence]) -> list[str]:
+    def _notes(self, part: Part, n: int, divergences: dict[str, Divergence]) -> list[str]:
         manifest = self.baseline.manifest
         notes = _short_baseline(manifest.n, n)
         if any(d.paired for d in divergences.values()):
             notes.append("rows share base ids with the baseline: they are compared within pairs")
-        if manifest.chars_per_token and told.queries:
-            found = queries_chars_per_token(manifest.config.encoders.text, told.queries)
+        if manifest.chars_per_token:
+            found = queries_chars_per_token(manifest.config.encoders.text, queries(_first(part)))
             ratio = None if found is None else found / manifest.chars_per_token
             if ratio is not None and ratio < KNOWN:
                 notes.append(
@@ -347,6 +336,25 @@ class _Judge:
                     f"{ratio:.2f} of the baseline's characters per token (below {KNOWN})"
                 )
         return notes
+
+    def where(self, part: Part, kept: Streamed, row: Row) -> list[dict[str, Any]]:
+        """Slices of what moved in a window. A baseline keeps no tags: those of the traffic's rows alone."""
+        modalities = moved(row.divergences, self.config.thresholds.p_value)
+        if not modalities or kept.sketches is None:
+            return []
+        name, p, q = part.window.name, self.baseline.sketches.sample, kept.sketches.sample
+        tags = part_tags(part, set(q.ids.tolist()))
+        lines: list[dict[str, Any]] = []
+        for modality in modalities:
+            of = slices(side(p, modality, None), side(q, modality, tags), seed=self.seed(name, modality))
+            lines += table(name, self.model if modality == "response" else None, modality, leading(of))
+        return lines
+
+
+def _first(part: Part) -> Iterator[Record]:
+    """The records of a window, from its first one on."""
+    for rows in first_rows(part):
+        yield from records_from_table(rows)
 
 
 def _short_baseline(n: int, window: int) -> list[str]:
@@ -359,48 +367,25 @@ def _short_baseline(n: int, window: int) -> list[str]:
     ]
 
 
-def _where(
-    judge: _Judge, rows: Sequence[Row], sets: dict[str, SketchSet], traffic: Scenario, bars: Bars
-) -> list[dict[str, Any]]:
-    """Slices of what moved in each window. A baseline keeps no tags: those of the traffic's rows alone."""
-    began, p = time.monotonic(), judge.baseline.sketches.sample
-    todo = {
-        row.scenario: found
-        for row in rows
-        if (found := moved(row.divergences, judge.config.thresholds.p_value))
-    }
-    tags = traffic.tags({i for name in todo for i in sets[name].sample.ids.tolist()}) if todo else {}
-    lines: list[dict[str, Any]] = []
-    for done, (name, modalities) in enumerate(todo.items(), start=1):
-        for modality in modalities:
-            q = side(sets[name].sample, modality, tags)
-            of = slices(side(p, modality, None), q, seed=judge.seed(name, modality))
-            lines += table(name, judge.model if modality == "response" else None, modality, leading(of))
-        bars.step("where the drift is", done, len(todo), time.monotonic() - began)
-    return lines
-
-
 def _report(
     config: DriftConfig,
     judge: _Judge,
-    told: Sequence[Told],
+    parts: Sequence[Part],
     rows: list[Row],
     where: list[dict[str, Any]],
     quarantine: Quarantine,
-    scenario: Scenario,
-    plans: Plans,
-    images: Embedded | None,
-    texts: Embedded,
+    used: Encoders,
 ) -> Report:
     manifest, model = judge.baseline.manifest, judge.model
-    stamp = f"{config_hash(config)}{manifest.identity}{plans_digest(plans)}"
+    stamp = f"{config_hash(config)}{manifest.identity}{content(parts)}"
     notes = _short_baseline(manifest.n, max(row.n for row in rows))
+    notes += precision_notes(manifest.config.encoders, used.identities)
     if len(rows) > 1:
         p = config.thresholds.p_value
         notes.append(
             f"{len(rows)} windows are tested at {p:g} each: about {len(rows) * p:.2g} would fail by chance"
         )
-    if empty := gaps([t.window for t in told]):
+    if empty := gaps([part.window for part in parts]):
         notes.append(f"{empty} windows between the first and the last have no row")
     if None not in (model, manifest.model) and model != manifest.model:
         notes.append(
@@ -412,8 +397,8 @@ def _report(
             "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too, "
             "and the ranges of reweighted label-free estimates are too narrow"
         )
-    if scenario.naive_timestamps:
-        notes.append(f"{scenario.naive_timestamps} timestamps had no zone and were taken as UTC")
+    if naive := judge.traffic.naive_timestamps:
+        notes.append(f"{naive} timestamps had no zone and were taken as UTC")
     return Report(
         run=Run(
             run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
@@ -425,7 +410,7 @@ def _report(
             config=config.model_dump(mode="json")
             | {"baseline_config": manifest.config.model_dump(mode="json")},
             versions=versions(),
-            encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
+            encoders=used.identities,
             models={model: "recorded responses"} if model is not None else {},
             critic=(
                 f"CLUB, {how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
@@ -447,14 +432,17 @@ def _report(
 
 
 def _examples(
-    config: DriftConfig, told: Sequence[Told], model: str | None, policy: MediaPolicy
+    config: DriftConfig,
+    parts: Sequence[Part],
+    model: str | None,
+    policy: MediaPolicy,
 ) -> Iterator[Example]:
     """The first records of each window."""
-    for window in told:
-        for record in window.first[: config.report.examples]:
+    for part in parts if config.report.examples else ():
+        for record in islice(_first(part), config.report.examples):
             given = record.responses.get(model or "", ())
             yield Example(
-                scenario=window.window.name,
+                scenario=part.window.name,
                 record_id=record.record_id,
                 query=record.input_text(),
                 reference=record.reference,

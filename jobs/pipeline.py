@@ -10,29 +10,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from actors.cluster import Cluster, PoolSize
 from actors.critic import CriticSettings, CriticWorker, critic_shards
 from actors.embed import EmbedSettings, EmbedWorker, encoder
 from actors.generate import GenerateSettings, GenerateWorker, generator
+from actors.placement import memory_utilization, placed
 from actors.pool import Identified, identify, run_shards
 from actors.progress import Progress
 from actors.sketch import SketchSettings, SketchWorker
 from auditor.critics import choose_pairs, embed_pairs, pairs_digest
 from auditor.embeddings import EmbeddingStore
 from auditor.estimators.crossfit import FoldedClub
-from auditor.interface import Modality
+from auditor.generators.rates import longest_seconds, prompt_tokens
+from auditor.interface import Encoder, Modality
 from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
 from auditor.rows import RowKeys
 from auditor.rundir import RunDir, digest, work_identity
-from auditor.shards import ContentItem, PromptItem, cut
+from auditor.shards import ContentItem, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
-from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig
-
-GPU_SHARE = {"embed": 0.25, "generate": 1.0}
-"""How much of a GPU one worker of a stage takes, where there are GPUs."""
+from jobs.nodes import check_run, check_weights, within_reach
+from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig, VllmConfig
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
 """(scenario, model) -> its usable rows, in their order."""
@@ -48,8 +48,9 @@ class Workplace:
     progress: Progress
     media: MediaPolicy
 
-    def pool(self, stage: str = "") -> PoolSize:
-        return self.cluster.pool(self.shards.threads, GPU_SHARE.get(stage, 0.0))
+    def pool(self, *, gpus: float = 0.0, replicas: int | Literal["auto"] = "auto") -> PoolSize:
+        """The workers of a stage; `gpus`: what one of them uses, where there are GPUs."""
+        return self.cluster.pool(self.shards.threads, gpus, replicas)
 
     @property
     def stall(self) -> float:
@@ -58,6 +59,22 @@ class Workplace:
     @property
     def retries(self) -> int:
         return self.cluster.workers.retries
+
+    @property
+    def hang(self) -> float | None:
+        return self.cluster.workers.hang_seconds
+
+    @property
+    def poison_rows(self) -> int:
+        return self.cluster.workers.poison_rows
+
+
+def workplace(
+    run: RunDir, cluster: Cluster, shards: ShardConfig, progress: Progress, media: MediaPolicy
+) -> Workplace:
+    """The place of a job. Raises `BadInput`, with the node, where not all share the run directory."""
+    check_run(cluster, run)
+    return Workplace(run, cluster, shards, progress, media)
 
 
 S = TypeVar("S")
@@ -68,7 +85,7 @@ def _identity(at: Workplace, size: PoolSize, worker: Callable[[S], Identified], 
     worker for it; else one worker is asked, since the driver may have neither the weights nor the device."""
     if len(at.cluster.free) == 1 and not size.gpus:
         return worker(settings).identity
-    return identify(worker, settings, size, at.stall)
+    return identify(worker, settings, size, at.stall, at.retries)
 
 
 @dataclass(frozen=True)
@@ -82,29 +99,70 @@ class Embedded:
         return EmbeddingStore(self.folder)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """An encoder of the config, on the devices that the cluster has."""
+
+    make: Callable[[], Encoder]
+    identity: str
+    gpus: float
+    """Share of a GPU of one worker, where there are GPUs."""
+
+
+def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
+    """The encoder that workers will make."""
+    check_weights(at.cluster, config.name)
+    size = at.pool(gpus=config.gpus)
+    make = partial(encoder, config.settings(), modality, size.device, at.shards.threads, config.batch)
+    return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)), config.gpus)
+
+
+def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> list[str]:
+    """What is to be said where an encoder computes in another arithmetic than the config asks for."""
+    notes = []
+    for modality, asked in (("image", config.image), ("text", config.text)):
+        if asked is None or modality not in identities or asked.precision == "auto":
+            continue
+        used = json.loads(identities[modality]).get("dtype")
+        if used != asked.precision:
+            notes.append(
+                f"encoders.{modality}.precision: {asked.precision} is off by more than is allowed for this "
+                f"encoder; {used} was used"
+            )
+    return notes
+
+
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
     """Embed every content that is not embedded yet."""
-    size = at.pool("embed")
-    settings = {
-        k: v for k, v in config.model_dump(include={"name", "pooling", "layer"}).items() if v is not None
-    }
-    make = partial(encoder, settings, modality, size.device, at.shards.threads, config.batch)
-    identity = _identity(at, size, EmbedWorker, EmbedSettings(make))
-    work = work_identity(identity, shard=at.shards.embed)
+    with placed(at.pool(gpus=config.gpus), at.stall, at.progress) as size:
+        return _embed(at, size, config, modality, items)
+
+
+def _embed(
+    at: Workplace,
+    size: PoolSize,
+    config: EncoderConfig,
+    modality: Modality,
+    items: Iterable[ContentItem],
+) -> Embedded:
+    of = chosen(at, config, modality)
+    work = work_identity(of.identity, shard=at.shards.embed)
     folder = at.run.embeddings(work)
     store = EmbeddingStore(folder)
     todo = cut(items, at.shards.embed, work, done=store, failed=store.errors())
     run_shards(
         EmbedWorker,
-        EmbedSettings(make, folder, identity, at.media),
-        todo,
+        EmbedSettings(of.make, folder, of.identity, at.media),
+        within_reach(at.cluster, at.media, todo),
         size,
         stage=f"embed {modality}s",
         stall_seconds=at.stall,
+        hang_seconds=at.hang,
         retries=at.retries,
+        poison_rows=at.poison_rows,
         progress=at.progress,
     )
-    return Embedded(identity, folder)
+    return Embedded(of.identity, folder)
 
 
 @dataclass(frozen=True)
@@ -120,7 +178,24 @@ class Answered:
 
 def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
     """Put every prompt to the model that it has not answered yet."""
-    size = at.pool("generate")
+    if model.endpoint is not None:
+        # Asked by one worker, which has many requests under way and keeps the rates.
+        return _answer(at, at.pool(replicas=1), model, items, seed)
+    check_weights(at.cluster, model.path or model.name)
+    with placed(at.pool(gpus=model.gpus_each, replicas=model.replicas), at.stall, at.progress) as size:
+        return _answer(at, size, model, items, seed)
+
+
+def engine_settings(model: ModelConfig, size: PoolSize) -> dict[str, Any]:
+    """Settings of vLLM's engine; replicas that share a GPU share its memory."""
+    engine = model.vllm or VllmConfig()
+    share = memory_utilization(size.gpus, engine.gpu_memory_utilization) if size.gpus else None
+    return engine.model_dump() | ({"gpu_memory_utilization": share} if share else {})
+
+
+def _answer(
+    at: Workplace, size: PoolSize, model: ModelConfig, items: Iterable[PromptItem], seed: int
+) -> Answered:
     settings: dict[str, Any] = {
         "generator": model.generator,
         "model": model.path or model.name,
@@ -129,8 +204,10 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         "max_new_tokens": model.max_new_tokens,
         "batch": model.batch,
     }
-    if model.vllm is not None:
-        settings["vllm"] = model.vllm.model_dump()
+    if model.endpoint is not None:
+        settings["endpoint"] = model.endpoint.model_dump()
+    if model.generator == "vllm":
+        settings["vllm"] = engine_settings(model, size)
     make = partial(generator, settings, size.device, at.shards.threads)
     identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
     # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
@@ -142,14 +219,28 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
     run_shards(
         GenerateWorker,
         GenerateSettings(make, seed, folder, identity, at.media),
-        todo,
+        within_reach(at.cluster, at.media, todo),
         size,
         stage=f"answers of {model.name}",
-        stall_seconds=at.stall,
+        stall_seconds=max([at.stall, *(_longest(model, shard) for shard in todo)]),
+        hang_seconds=None if model.endpoint else at.hang,  # an endpoint's requests have bounds of their own
         retries=at.retries,
+        poison_rows=at.poison_rows,
         progress=at.progress,
     )
     return Answered(identity, folder)
+
+
+def _longest(model: ModelConfig, shard: Shard[PromptItem]) -> float:
+    """What a shard may take by the model's own bounds (seconds); 0 where it has none."""
+    if model.endpoint is None:
+        return 0.0
+    asked = [
+        prompt_tokens(item.text, item.history, len(item.images), model.endpoint.tokens_per_image)
+        + model.max_new_tokens
+        for item in shard.items
+    ]
+    return longest_seconds(model.endpoint, asked, model.samples)
 
 
 @dataclass(frozen=True)
@@ -210,15 +301,15 @@ def how_trained(config: CriticConfig) -> str:
     return f"{config.seeds} seeds{folds}"
 
 
-def sketch(
+def sketch_files(
     at: Workplace,
     plans: Plans,
     images: Embedded | None,
     texts: Embedded,
     critics: Sequence[Sequence[Path]],
     sample: int,
-) -> dict[tuple[str, str], SketchSet]:
-    """Sketch the rows of every plan that has any, through one pool; merge each in the order of its shards."""
+) -> dict[tuple[str, str], tuple[Path, ...]]:
+    """Sketch the rows of every plan that has any, through one pool; each plan's files, in their order."""
     identity = json.dumps(
         {
             "encoders": [images.identity if images else None, texts.identity],
@@ -246,10 +337,13 @@ def sketch(
         progress=at.progress,
     )
     return {
-        key: merged(read_sketches(folder / f"{shard.name}.npz") for shard in shards)
-        for key, shards in cuts.items()
-        if shards
+        key: tuple(folder / f"{shard.name}.npz" for shard in shards) for key, shards in cuts.items() if shards
     }
+
+
+def sketches(files: Iterable[Path]) -> SketchSet:
+    """One plan's files, merged in their order."""
+    return merged(map(read_sketches, files))
 
 
 def plans_digest(plans: Plans) -> str:

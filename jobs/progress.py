@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from actors.progress import Progress as Listener
 from actors.progress import Tally
 
 WAIT_SECONDS = 30.0
-"""Without a terminal, what is waited for is told no more often than this."""
+"""Without a terminal, a stage and what is waited for are told no more often than this."""
 
 
 class Bars:
-    """Bars on standard error where it is a terminal, a line a finished stage elsewhere."""
+    """Bars on standard error where it is a terminal; elsewhere a line every half a minute and at the end of a
+    stage. `listeners` hear the same (logs, metrics); `quiet`: only they do."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self, console: Console | None = None, listeners: Sequence[Listener] = (), quiet: bool = False
+    ) -> None:
         self.console = console or Console(stderr=True)
+        self._listeners, self._quiet = listeners, quiet
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._told: set[str] = set()
+        self._last: dict[str, float] = {}
         self._waited = -WAIT_SECONDS
 
     @contextmanager
     def shown(self) -> Iterator[Bars]:
         """Draw while the block runs."""
-        if not self.console.is_terminal:
+        if self._quiet or not self.console.is_terminal:
             yield self
             return
         columns = (
@@ -48,22 +55,35 @@ class Bars:
                 self._bars = None
 
     def update(self, tally: Tally) -> None:
+        for listener in self._listeners:
+            listener.update(tally)
         if self._bars is None:
-            if tally.done >= tally.total and tally.stage not in self._told:
-                self._told.add(tally.stage)
-                print(_line(tally), file=sys.stderr, flush=True)
+            self._lines(tally)
             return
         task = self._tasks.get(tally.stage)
         if task is None:
             task = self._tasks[tally.stage] = self._bars.add_task(
                 tally.stage, total=tally.total, rate="", note=""
             )
-        rate = f"{tally.rate:,.0f}/s" if tally.rate >= 1 else ""
-        self._bars.update(task, completed=tally.done, total=tally.total, rate=rate, note="")
+        self._bars.update(task, completed=tally.done, total=tally.total, rate=rate(tally), note="")
+
+    def _lines(self, tally: Tally) -> None:
+        if self._quiet or tally.stage in self._told:
+            return
+        if tally.done >= tally.total:
+            self._told.add(tally.stage)
+            print(_line(tally), file=sys.stderr, flush=True)
+            return
+        now = time.monotonic()
+        if now - self._last.setdefault(tally.stage, now) >= WAIT_SECONDS:
+            self._last[tally.stage] = now
+            print(_underway(tally), file=sys.stderr, flush=True)
 
     def waiting(self, what: str) -> None:
+        for listener in self._listeners:
+            listener.waiting(what)
         if self._bars is None:
-            if time.monotonic() - self._waited >= WAIT_SECONDS:
+            if not self._quiet and time.monotonic() - self._waited >= WAIT_SECONDS:
                 self._waited = time.monotonic()
                 print(what, file=sys.stderr, flush=True)
         elif self._tasks:
@@ -74,11 +94,28 @@ class Bars:
         self.update(Tally(stage, total, done, 0, seconds))
 
 
+def rate(tally: Tally) -> str:
+    """Rows a second, a minute or an hour: whichever says something. Empty before the first row."""
+    for seconds, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if (value := tally.rate * seconds) >= 1:
+            return f"{value:,.0f}/{unit}" if value >= 10 else f"{value:.1f}/{unit}"
+    return ""
+
+
+def _underway(tally: Tally) -> str:
+    failed = f", {tally.errors} failed" if tally.errors else ""
+    share = f"{tally.done / tally.total:.0%}"
+    if not tally.rate:
+        return f"{tally.stage}: {tally.done:,} of {tally.total:,} after {tally.seconds:.0f} s"
+    left = timedelta(seconds=round((tally.total - tally.done) / tally.rate))
+    return f"{tally.stage}: {tally.done:,} of {tally.total:,} ({share}), {rate(tally)}, {left} left{failed}"
+
+
 def _line(tally: Tally) -> str:
     failed = f", {tally.errors} failed" if tally.errors else ""
     kept = (
         "nothing to do (kept from before)"
         if tally.total == 0
-        else f"{tally.done:,} in {tally.seconds:.1f} s{failed}"
+        else f"{tally.done:,} in {tally.seconds:.1f} s ({rate(tally)}){failed}"
     )
     return f"{tally.stage}: {kept}"

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
-from schemas.config import resolve
+from schemas.config import EndpointConfig, VllmConfig, resolve
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -137,10 +137,26 @@ def _keys(model: type[BaseModel]) -> Iterator[str]:
                 yield from _keys(kind)
 
 
-def config_hash(config: BaseModel) -> str:
-    """Digest of all that changes a number: everything but where and how loudly the work runs."""
+_NO_NUMBER: Any = {
+    "workers": True,
+    "report": True,
+    "thresholds": True,
+    "comparison": {"margin"},
+    "models": {
+        "__all__": {
+            "replicas": True,
+            "gpus": True,
+            "endpoint": EndpointConfig.asking(),
+            "vllm": VllmConfig.running(),
+        }
+    },
+    "encoders": {"image": {"gpus"}, "text": {"gpus"}},
+    "index": {"gpus"},
+}
+"""What changes no number: where, how fast and how loudly the work runs, and what is made of the numbers."""
 
-    text = config.model_dump_json(
-        exclude={"workers": True, "report": True, "thresholds": True, "comparison": {"margin"}}
-    )
+
+def config_hash(config: BaseModel) -> str:
+    """Digest of all that changes a number."""
+    text = config.model_dump_json(exclude=_NO_NUMBER)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

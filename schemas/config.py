@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 
 class _Model(BaseModel):
@@ -19,6 +21,9 @@ class Perturbation(_Model):
     severity: int = Field(3, ge=1, le=5)
 
 
+Partitioning = Literal["mean", "nearest"]
+
+
 class ScenarioSpec(_Model):
     """Where a scenario's records come from: a file, a perturbation of the ID records, or the lab."""
 
@@ -26,8 +31,10 @@ class ScenarioSpec(_Model):
     shifts: tuple[Perturbation, ...] = Field(
         (), description="Perturbations applied to the ID records, in order."
     )
-    partition: bool = Field(
-        False, description="Split into easy / normal / hard by distance from the ID records."
+    partition: Partitioning | None = Field(
+        None,
+        description="Split into easy / normal / hard by distance from the ID records. mean (or true): mean "
+        "cosine distance to all of them, as in the paper. nearest: to the nearest one (see `index`).",
     )
     language: str | None = Field(None, description="lab: language of the questions.")
     pool: str | None = Field(
@@ -37,6 +44,11 @@ class ScenarioSpec(_Model):
     family: str | None = Field(
         None, description="visual, text, joint, natural or mix, for the report's grouping."
     )
+
+    @field_validator("partition", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: object) -> object:
+        return {True: "mean", False: None}[value] if isinstance(value, bool) else value
 
 
 class DataConfig(_Model):
@@ -48,6 +60,11 @@ class DataConfig(_Model):
     root: str | None = Field(None, description="llavabench: folder with the questions, answers and images.")
     media_root: str | None = Field(None, description="Folder that every image path must stay under.")
     url_allow: tuple[str, ...] = Field((), description="URL prefixes that images may be fetched from.")
+    url_private: bool = Field(
+        False,
+        description="Host names in url_allow may lead to private addresses (an image server of one's own "
+        "network). An address that url_allow gives as a number needs no such leave.",
+    )
     max_image_bytes: int = Field(32 * 2**20, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_text_chars: int = Field(100_000, ge=1)
@@ -77,6 +94,16 @@ class EncoderConfig(_Model):
     pooling: str | None = Field(None, description="Default: as published, or the encoder's own.")
     layer: int | None = Field(None, description="Hidden state that is pooled (0: the embedding layer).")
     batch: int = Field(32, ge=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Arithmetic. auto: bfloat16 where the device has it (GPUs of compute capability 8 and "
+        "up, CPUs with AMX), else float32; one whose error on a probe is too large gives way to float32.",
+    )
+    gpus: float = Field(0.25, gt=0, le=1, description="Share of a GPU of one worker, where there are GPUs.")
+
+    def settings(self) -> dict[str, Any]:
+        """What `make_encoder` is given to choose by."""
+        return self.model_dump(include={"name", "pooling", "layer", "precision"}, exclude_none=True)
 
 
 def _named(value: object) -> object:
@@ -98,7 +125,11 @@ class VllmConfig(_Model):
 
     tensor_parallel: int = Field(1, ge=1, description="GPUs that one replica is spread over.")
     gpu_memory_utilization: float = Field(
-        0.9, gt=0, le=1, description="Share of a GPU's memory that the engine takes, weights included."
+        0.9,
+        gt=0,
+        le=1,
+        description="Share of a GPU's memory that the engine takes, weights included; of its own part where "
+        "replicas share a GPU (gpus).",
     )
     max_model_len: int | None = Field(
         None, ge=1, description="Longest prompt with its answer, in tokens (null: what the model has)."
@@ -110,12 +141,117 @@ class VllmConfig(_Model):
         None, ge=1, description="Most answers under way at a time (null: as vLLM chooses)."
     )
 
+    @classmethod
+    def running(cls) -> set[str]:
+        """The settings that say how it runs: they change no answer but in its last bits."""
+        return {"gpu_memory_utilization", "max_num_seqs"}
+
+
+class EndpointConfig(_Model):
+    """An OpenAI-compatible server of chat completions. How it is asked (rates, tries, prices) changes no
+    answer; what it is asked for (url, model, version, extra) is part of the key that answers are kept by."""
+
+    url: str = Field(description="Up to its version: https://api.openai.com/v1")
+    model: str | None = Field(
+        None, description="Name that the server knows (default: the model's path or name)."
+    )
+    version: str | None = Field(
+        None,
+        description="What is behind the endpoint, in your words. Without it the server is asked (/models, "
+        "and /version of a vLLM). With it stored answers are found when the server is gone.",
+    )
+    api_key_env: str | None = Field(
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Z_][A-Z0-9_]{0,63}$",
+        description="Environment variable of the key, on the machines that ask (null: no key is sent).",
+    )
+    concurrency: int = Field(8, ge=1, le=1024, description="Requests under way, by the one worker that asks.")
+    requests_per_minute: float | None = Field(None, gt=0, allow_inf_nan=False, description="null: no limit.")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Of prompts and the longest answers (null: no limit)."
+    )
+    tokens_per_image: int = Field(600, ge=0, description="What an image is counted as.")
+    timeout_seconds: float = Field(60.0, gt=0, le=3600, description="For one request.")
+    tries: int = Field(5, ge=1, le=20, description="Of one request, the first among them.")
+    total_seconds: float = Field(
+        300.0, gt=0, le=86400, description="For all tries of a request and the waits between them."
+    )
+    backoff_seconds: float = Field(1.0, ge=0, le=60, description="First wait between tries; it doubles.")
+    failures: int = Field(
+        10,
+        ge=1,
+        description="Prompts in a row without an answer after which a plain question is put: unanswered too, "
+        "the job ends.",
+    )
+    price_per_million_tokens_in: float | None = Field(None, ge=0, allow_inf_nan=False)
+    price_per_million_tokens_out: float | None = Field(None, ge=0, allow_inf_nan=False)
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Further fields of the request; null leaves a field out, e.g. "
+        "{max_tokens: null, max_completion_tokens: 64}.",
+    )
+
+    @classmethod
+    def asking(cls) -> set[str]:
+        """The settings that say how it is asked: they change no answer."""
+        return set(cls.model_fields) - {"url", "model", "version", "extra"}
+
+    @field_validator("url")
+    @classmethod
+    def _base(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("is no http(s) address; write it like https://api.openai.com/v1")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError(
+                "holds credentials or a query, which would end in reports; name the variable of the key in "
+                "api_key_env"
+            )
+        return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+
+    @field_validator("extra")
+    @classmethod
+    def _ours(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        taken = sorted({"model", "messages", "n", "stream", "seed", "logprobs"}.intersection(extra))
+        if taken:
+            raise ValueError(f"{', '.join(taken)} cannot be set here: the auditor sets it")
+        return extra
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EndpointConfig:
+        if self.timeout_seconds > self.total_seconds:
+            raise ValueError(
+                f"timeout_seconds ({self.timeout_seconds:g}) is for one try, total_seconds "
+                f"({self.total_seconds:g}) for all of them: lower the first or raise the second"
+            )
+        open_line = urlsplit(self.url).scheme == "http" and not _is_here(urlsplit(self.url).hostname or "")
+        if open_line and self.api_key_env and "api_key_env" not in self.model_fields_set:
+            raise ValueError(
+                "url is plain http: set api_key_env to null (no key), or to the variable whose key may "
+                "travel in clear, or use https"
+            )
+        return self
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
 
 class ModelConfig(_Model):
     """A model under audit. Without a generator its recorded responses are used."""
 
     name: str
-    generator: str | None = Field(None, description="transformers, vllm, or none for recorded responses.")
+    generator: str | None = Field(
+        None, description="transformers, vllm, endpoint, or none for recorded responses."
+    )
     path: str | None = Field(
         None, description="Weights: a local directory or a hub name (default: the name)."
     )
@@ -124,6 +260,31 @@ class ModelConfig(_Model):
     max_new_tokens: int = Field(64, ge=1)
     batch: int = Field(64, ge=1)
     vllm: VllmConfig | None = Field(None, description="Of generator vllm: its engine.")
+    endpoint: EndpointConfig | None = Field(None, description="Of generator endpoint: where and how to ask.")
+    replicas: int | Literal["auto"] = Field(
+        "auto", description="Workers that hold the model (auto: as many as fit)."
+    )
+    gpus: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of a GPU of one replica, where there are GPUs: below 1, replicas share GPUs.",
+    )
+
+    @model_validator(mode="after")
+    def _reached(self) -> ModelConfig:
+        if (self.generator == "endpoint") != (self.endpoint is not None):
+            raise ValueError(
+                f"model {self.name}: `generator: endpoint` and a section `endpoint: {{url: ...}}` go together"
+            )
+        return self
+
+    @field_validator("replicas")
+    @classmethod
+    def _some(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("at least 1, or auto")
+        return value
 
     @model_validator(mode="after")
     def _engine(self) -> ModelConfig:
@@ -131,7 +292,16 @@ class ModelConfig(_Model):
             raise ValueError(f"model {self.name}: a section `vllm` needs `generator: vllm`")
         if self.generator == "vllm" and "batch" in self.model_fields_set:
             raise ValueError(f"model {self.name}: vllm makes its own batches; set vllm.max_num_seqs")
+        if self.vllm is not None and self.vllm.tensor_parallel > 1 and self.gpus < 1:
+            raise ValueError(
+                f"model {self.name}: a replica of {self.vllm.tensor_parallel} GPUs has them whole"
+            )
         return self
+
+    @property
+    def gpus_each(self) -> float:
+        """GPUs of one replica, where there are GPUs."""
+        return float(self.vllm.tensor_parallel) if self.vllm and self.vllm.tensor_parallel > 1 else self.gpus
 
     @model_validator(mode="after")
     def _samples(self) -> ModelConfig:
@@ -162,6 +332,15 @@ class CriticConfig(_Model):
     seeds: int = Field(3, ge=1, description="Critics trained; EMI is the mean, its spread is reported.")
     max_rows: int = Field(
         200_000, ge=2, description="Pairs in the training pool: a seeded sample beyond that."
+    )
+    train_on: Literal["pool", "sample"] = Field(
+        "pool",
+        description="pool: the pairs of all records; every content is embedded and kept for a second pass. "
+        "sample: of a seeded sample of records, embedded first; then all records stream by and no embedding "
+        "is kept. A content that several scenarios share is then embedded in each of them.",
+    )
+    sample_rows: int = Field(
+        20_000, ge=20, description="train_on: sample: records in it, of all scenarios together."
     )
 
     @model_validator(mode="after")
@@ -222,9 +401,24 @@ class WorkersConfig(_Model):
         None, description="Ray cluster to join (default: RAY_ADDRESS, else a local one)."
     )
     stall_seconds: float = Field(
-        600.0, gt=0, description="No shard done for this long: the run stops with an error."
+        600.0,
+        gt=0,
+        description="No shard done for this long: the run stops with an error. A stage that asks an endpoint "
+        "is given what its own tries and rates may take, where that is longer.",
+    )
+    hang_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="A shard that takes this long hangs: its worker is replaced and its rows are tried apart "
+        "(default: stall_seconds). Ten times what your slowest shard takes is safe.",
     )
     retries: int = Field(3, ge=0, description="Tries again of a shard whose worker died.")
+    poison_rows: int = Field(
+        20,
+        ge=0,
+        description="Rows of a stage that may be set apart because they ended or hung their worker; with "
+        "more the run stops: the model is at fault.",
+    )
 
 
 class ShardConfig(_Model):
@@ -233,7 +427,31 @@ class ShardConfig(_Model):
     generate: int = Field(256, ge=1, description="Prompts a shard.")
     embed: int = Field(512, ge=1, description="Contents a shard.")
     sketch: int = Field(4096, ge=1, description="Rows a shard.")
+    stream: int = Field(
+        1024,
+        ge=1,
+        description="Records a shard that is embedded and sketched in one go; workers.stall_seconds counts "
+        "for every `embed` contents of it.",
+    )
     threads: int = Field(1, ge=1, description="Threads of one worker.")
+
+
+class IndexConfig(_Model):
+    """Neighbours among all ID records, for scenarios with `partition: nearest`."""
+
+    kind: Literal["auto", "flat", "ivf"] = Field(
+        "auto",
+        description="flat: exact. ivf: approximate, its recall in the report. auto: exact up to 2e10 pairs "
+        "of a pool's and an ID record.",
+    )
+    neighbour: int = Field(1, ge=1, le=100, description="Distance to the how manieth nearest ID record.")
+    probe: float = Field(
+        1 / 32, gt=0, le=1, description="ivf: share of the cells looked into. Raise it where recall is low."
+    )
+    shard_rows: int = Field(
+        262_144, ge=1, description="ID records an index: a worker holds one at a time (0.8 GB at 768-d)."
+    )
+    gpus: float = Field(0.25, gt=0, le=1, description="Share of a GPU of one worker, where there are GPUs.")
 
 
 class ReportConfig(_Model):
@@ -254,6 +472,7 @@ class AuditConfig(_Model):
     row_sample: int = Field(2_000, ge=50, description="Rows a scenario that travel with its sketch.")
     workers: WorkersConfig = WorkersConfig()
     shards: ShardConfig = ShardConfig()
+    index: IndexConfig = IndexConfig()
     report: ReportConfig = ReportConfig()
     seed: int = 0
 
@@ -312,6 +531,10 @@ class DriftConfig(_Model):
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50)
+    embeddings: Literal["drop", "keep"] = Field(
+        "drop",
+        description="keep: embeddings stay in the run directory, not only the sums and the row sample.",
+    )
     workers: WorkersConfig = WorkersConfig()
     report: ReportConfig = ReportConfig()
     seed: int = 0

@@ -43,8 +43,8 @@ class Bound(_Model):
     entropy_source: str | None = Field(None, description="Where that entropy comes from.")
     interval: Interval | None = Field(
         None,
-        description="Jackknife interval, at the run's level, of the bound with its bias taken off: small "
-        "samples push `value` up, so it may lie above. Entropies are held fixed.",
+        description="Profile interval, at the run's level, of the bound with its bias taken off: small "
+        "samples push `value` up, so it may lie above. Ĥ and (B) are held fixed.",
     )
 
 

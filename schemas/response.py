@@ -23,7 +23,8 @@ class Answer:
     """The sampled answers to one prompt.
 
     `logprobs[i]` is the log-probability (nats) of `texts[i]` under the model at the sampling temperature,
-    summed over its `tokens[i]` generated tokens (the end token included). `error` says why there is none.
+    summed over its `tokens[i]` generated tokens (the end token included). Both have one entry a text, or are
+    empty where what made the answers does not tell. `error` says why there is no answer.
     """
 
     texts: tuple[str, ...] = ()

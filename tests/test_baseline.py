@@ -1,5 +1,6 @@
 """The baseline folder: what was saved is what is read, and what is none is refused with the way out."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -129,3 +130,35 @@ def test_a_damaged_file_is_refused(tmp_path, parts, pattern):
     file.write_bytes(file.read_bytes()[:-7])
     with pytest.raises(BadInput, match=r"missing or damaged; build it again"):
         load(tmp_path / "b")
+
+
+class Ran:
+    """What a hostile pickle does when it is loaded."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return type(self.mark).touch, (self.mark,)
+
+
+def test_a_pickle_in_a_baseline_of_strangers_is_not_loaded(tmp_path, parts):
+    """Its digests are right, since whoever made the folder wrote them too."""
+    save(tmp_path / "b", *parts)
+    path, mark = tmp_path / "b" / "baseline.json", tmp_path / "ran"
+    tree = json.loads(path.read_text())
+    with np.load(tmp_path / "b" / tree["sketches"]) as file:
+        arrays = dict(file)
+    name = next(iter(arrays))
+    arrays[name] = np.array([Ran(mark)], dtype=object)
+    np.savez(tmp_path / "b" / "sketches-other.npz", **arrays)
+    tree["digests"].pop(tree["sketches"])
+    digest = hashlib.sha256((tmp_path / "b" / "sketches-other.npz").read_bytes()).hexdigest()
+    tree |= {"sketches": "sketches-other.npz", "digests": {**tree["digests"], "sketches-other.npz": digest}}
+    path.write_text(json.dumps(tree))
+    with pytest.raises(BadInput, match="not readable"):
+        load(tmp_path / "b")
+    assert not mark.exists()
+    with np.load(tmp_path / "b" / "sketches-other.npz", allow_pickle=True) as file:
+        file[name]
+    assert mark.exists()  # it would have run

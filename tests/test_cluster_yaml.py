@@ -20,3 +20,12 @@ def test_it_is_what_the_cluster_launcher_takes():
         assert kind.get("min_workers", 0) <= kind.get("max_workers", 0) <= cluster["max_workers"] or (
             name == cluster["head_node_type"]
         )
+
+
+def test_every_node_has_the_token_and_asks_for_it():
+    cluster = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    assert cluster["file_mounts"]["/home/ubuntu/.ray/auth_token"] == "~/.ray/auth_token"
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        starts = [command for command in cluster[key] if "ray start" in command]
+        assert starts and all(command.startswith("RAY_AUTH_MODE=token ") for command in starts)
+    assert "--dashboard-host=127.0.0.1" in str(cluster["head_start_ray_commands"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auditor.partition import nearest_distance, partition
+from auditor.partition import Centroid, partition, split
 
 
 def unit(n: int, d: int, seed: int, mean: float = 0.2) -> np.ndarray:
@@ -38,14 +38,17 @@ def test_ties_go_by_id_whatever_the_order_of_rows() -> None:
     assert all(g == sorted(g) for g in groups)
 
 
-def test_nearest_distance() -> None:
-    rows, ref = unit(20, 6, 3), unit(50, 6, 4)
-    brute = np.sort(np.linalg.norm(rows[:, None] - ref[None], axis=2), axis=1)
-    np.testing.assert_allclose(nearest_distance(rows, ref), brute[:, 0], atol=1e-5)
-    np.testing.assert_allclose(nearest_distance(rows, ref, 3), brute[:, 2], atol=1e-5)
-    own = np.linalg.norm(ref[:, None] - ref[None], axis=2)
-    np.fill_diagonal(own, np.inf)
-    np.testing.assert_allclose(nearest_distance(ref, ref, leave_one_out=True), own.min(axis=1), atol=1e-4)
+def test_batches_of_any_size_make_the_same_split() -> None:
+    """Neither side is ever held whole: a sum of the one, a distance a row of the other."""
+    pool, ref = unit(31, 8, 6, 0.0), unit(47, 8, 7)
+    whole = partition(pool, ref)
+    centroid = Centroid()
+    for start in range(0, 47, 5):
+        centroid.add(ref[start : start + 5])
+    distances = np.concatenate([centroid.distances(pool[i : i + 4]) for i in range(0, 31, 4)])
+    streamed = split(distances, np.arange(31))
+    np.testing.assert_allclose(streamed.distances, whole.distances, rtol=0, atol=1e-12)
+    assert list(streamed.normal) == list(whole.normal) and list(streamed.hard) == list(whole.hard)
 
 
 def test_wrong_arguments() -> None:
@@ -58,5 +61,3 @@ def test_wrong_arguments() -> None:
         partition(z, z, list("abcd"))
     with pytest.raises(ValueError, match="dimension 4, reference has 3"):
         partition(z, unit(5, 3, 6))
-    with pytest.raises(ValueError, match="5-th neighbour among 4"):
-        nearest_distance(z, z, 5, leave_one_out=True)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -60,9 +61,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
     def fails(temporary):
         temporary.write_bytes(b"hal")
-        raise OSError("disk full")
+        raise OSError("broken")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="broken"):
         write_whole(path, fails)
     assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"] and path.read_bytes() == b"first"
     write_bytes(path, b"second")
@@ -141,3 +142,11 @@ def test_a_folder_that_cannot_be_made_is_bad_input(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         RunDir(tmp_path / "file").open()
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/out", "gs://bucket/out", "memory://out"])
+def test_an_object_store_is_no_run_directory(out: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"must be a folder, not a remote address.* mount shared storage"):
+        RunDir(Path(out))
+    assert list(tmp_path.iterdir()) == []

@@ -317,13 +317,84 @@ def test_readers_and_writers_wait_for_each_other(tmp_path: Path):
     holder = hold(store.path, 60)
     try:
         for act in (store.load_report, lambda: store.write_run(small_report())):
-            store.wait_seconds = 0.3
-            with pytest.raises(AuditError, match="another process kept the store open") as caught:
+            store.wait_seconds = store.write_wait_seconds = 0.3
+            said = rf"another process \({holder.pid}\) kept the store open for 0\.3 s"
+            with pytest.raises(AuditError, match=said) as caught:
                 act()
             assert not isinstance(caught.value, BadInput)
     finally:
         holder.kill()
         holder.wait()
+
+
+READ_FOREVER = """
+import sys, time, duckdb
+from auditor.store import Store
+store, end, reads = Store(sys.argv[1]), time.monotonic() + float(sys.argv[2]), 0
+while time.monotonic() < end:
+    for run in store.runs():
+        report = store.load_report(run.run_id)
+        assert len(report.scenarios) == 200 and report.run.run_id == run.run_id
+        reads += 1
+    while True:  # what a notebook does
+        try:
+            con = duckdb.connect(str(store.path), read_only=True)
+            break
+        except duckdb.IOException:
+            time.sleep(0.01)
+    counts = con.execute("SELECT run_id, count(*) FROM results GROUP BY run_id").fetchall()
+    con.close()
+    assert counts and all(n == 200 for _, n in counts), counts
+print(reads)
+"""
+
+
+def test_readers_work_while_a_run_is_written(tmp_path: Path):
+    """A writer and two readers, each a process of its own: no read is half a run, and nobody fails or is
+    kept from its work."""
+    root = Path(__file__).resolve().parents[1]
+    env = os.environ | {"PYTHONPATH": str(root)}
+    Store(tmp_path).write_run(small_report("r0", rows=200))
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITE_FOREVER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=root,
+    )
+    try:
+        assert writer.stdout is not None and writer.stdout.readline() == b"go\n"
+        before = Store(tmp_path).path.stat().st_mtime_ns
+        readers = [
+            subprocess.Popen(
+                [sys.executable, "-c", READ_FOREVER, str(tmp_path), "6"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=env,
+            )
+            for _ in range(2)
+        ]
+        for reader in readers:
+            read, said = reader.communicate(timeout=60)
+            assert reader.returncode == 0, said
+            assert int(read) >= 3
+        assert writer.poll() is None, writer.stderr and writer.stderr.read()
+        assert Store(tmp_path).path.stat().st_mtime_ns > before
+        assert {run.run_id for run in Store(tmp_path).runs()} == {"r0", "r1", "r2"}
+    finally:
+        writer.kill()
+        writer.communicate()
+
+
+def test_a_writer_waits_for_a_notebook_and_says_so(tmp_path: Path, monkeypatch, caplog):
+    monkeypatch.setattr("auditor.store.TELL_SECONDS", 0.2)
+    store = Store(tmp_path, wait_seconds=0.1)
+    store.write_run(small_report())
+    holder = hold(store.path, 1.5)
+    store.write_run(small_report("r2"))
+    assert f"waiting for another process ({holder.pid})" in caplog.text
+    assert holder.wait(10) == 0 and len(store.runs()) == 2
 
 
 WRITE_FOREVER = """
@@ -344,7 +415,7 @@ def test_kill_in_the_middle_of_a_write(tmp_path: Path):
     root = Path(__file__).resolve().parents[1]
     env = os.environ | {"PYTHONPATH": str(root)}
     store = Store(tmp_path)
-    for delay in (0.0, 0.03, 0.11, 0.23, 0.31):
+    for delay in (0.0, 0.03, 0.11, 0.31, 2.0):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITE_FOREVER, str(tmp_path)], stdout=subprocess.PIPE, env=env, cwd=root
         )

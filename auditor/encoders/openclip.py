@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from auditor.encoders.images import ImageEncoder
+from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import hub_file
 from auditor.errors import BadInput
 
@@ -51,13 +54,21 @@ def from_directory(directory: Path, **options: Any) -> ImageEncoder:
     """A model saved as open_clip saves it: `open_clip_config.json` beside its weights."""
     try:
         loaded = open_clip.create_model(f"local-dir:{directory}", require_pretrained=True)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, UnpicklingError, SafetensorError) as error:
         raise BadInput(f"{directory}: no open_clip model ({str(error).splitlines()[0]})") from error
     return _encoder(loaded.visual, **options)
 
 
 def _encoder(
-    visual: nn.Module, *, name: str, pooling: str, layer: int, device: str, threads: int, batch: int
+    visual: nn.Module,
+    *,
+    name: str,
+    pooling: str,
+    layer: int,
+    device: str,
+    threads: int,
+    batch: int,
+    precision: Precision,
 ) -> ImageEncoder:
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
@@ -74,7 +85,7 @@ def _encoder(
         maps = visual.forward_intermediates(  # type: ignore[operator]
             pixels, indices=[layer], stop_early=True, intermediates_only=True, output_fmt="NCHW"
         )["image_intermediates"][0]
-        return maps.mean((2, 3))
+        return maps.float().mean((2, 3))
 
     height, width = open_clip.transform.to_2tuple(visual.image_size)
     with torch.inference_mode():
@@ -92,4 +103,5 @@ def _encoder(
         device=device,
         threads=threads,
         batch=batch,
+        precision=precision,
     )

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -119,8 +120,9 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
     return path
 
 
-def load_model(kind: Any, directory: Path, name: str) -> Any:
-    """A transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class.
+def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
+    """A transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class,
+    `config` what of its configuration is to be another.
 
     A pooler that the checkpoint lacks (those of masked language models do) is taken off: filled at random, it
     would give the same weights another digest at every start.
@@ -130,13 +132,22 @@ def load_model(kind: Any, directory: Path, name: str) -> Any:
     """
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
+    told = transformers_logging.get_verbosity()
+    if config:  # weights that a changed configuration has no use for are no news
+        transformers_logging.set_verbosity_error()
     try:
         model, info = kind.from_pretrained(
-            directory, use_safetensors=True, dtype="float32", output_loading_info=True
+            directory,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="float32",
+            output_loading_info=True,
+            **config,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
     finally:
+        transformers_logging.set_verbosity(told)
         if shown:
             transformers_logging.enable_progress_bar()
     missing = sorted(info["missing_keys"])

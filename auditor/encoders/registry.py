@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from auditor.encoders import efficientnet, openclip, transformers_image, transformers_text
+from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import lab_directory, model_directory
 from auditor.errors import BadInput
 from auditor.interface import Encoder, Modality
@@ -26,7 +27,7 @@ def make_encoder(
     threads: int = 1,
     batch: int | None = None,
 ) -> Encoder:
-    """The encoder of a name, or of settings `{name, pooling, layer}` (all but `name` optional).
+    """The encoder of a name, or of settings `{name, pooling, layer, precision}` (all but `name` optional).
 
     Beside the names of `encoder_names`, a local directory, `hf:NAME` (transformers) and, for images,
     `open_clip:MODEL/TAG` are names.
@@ -40,6 +41,9 @@ def make_encoder(
     name = given.pop("name", None)
     if not isinstance(name, str):
         raise BadInput(f"encoders.{modality}: no name given; known: {', '.join(encoder_names(modality))}")
+    precision = given.pop("precision", "auto")
+    if precision not in get_args(Precision):
+        raise BadInput(f"encoder {name}: precision {precision!r} is none of {', '.join(get_args(Precision))}")
     loader, defaults = _find(name, modality)
     unknown = sorted(set(given) - set(defaults))
     if unknown:
@@ -47,7 +51,12 @@ def make_encoder(
         raise BadInput(f"encoder {name}: unknown setting {', '.join(map(repr, unknown))}; it takes: {takes}")
     default_batch = IMAGE_BATCH if modality == "image" else TEXT_BATCH
     return loader(
-        **{**defaults, **given}, name=name, device=device, threads=threads, batch=batch or default_batch
+        **{**defaults, **given},
+        name=name,
+        device=device,
+        threads=threads,
+        batch=batch or default_batch,
+        precision=precision,
     )
 
 

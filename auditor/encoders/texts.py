@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from auditor.encoders.precision import Precision, computing, settle
 from auditor.encoders.pretrained import fixed_threads, tokenizer_digest, weights_digest
 from auditor.interface import Array, Modality
 
@@ -19,6 +20,15 @@ Pooling = Literal["mean", "mean-but-first", "first"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 LONGEST = 512
 """Longer texts are cut here (or where the model's positions end); part of the identity as the last length."""
+PROBE = (
+    "red",
+    "What colour is the square on the left?",
+    "How many people are standing behind the counter, and what is the one with the hat holding? " * 4,
+    "Was steht auf dem Schild?",
+    "1234567890 + 0.5 = ?",
+    "这张图片里有什么?",
+)
+"""Short and long, of more than one script: what a cheaper arithmetic is tried on."""
 
 
 class TextEncoder:
@@ -45,6 +55,7 @@ class TextEncoder:
         device: str,
         threads: int,
         batch: int,
+        precision: Precision,
     ) -> None:
         """`hidden`: token ids and attention mask, both (batch, length) -> hidden states (batch, length, dim);
         `settings`: what the identity says besides weights, pooling, lengths, batch, threads and type."""
@@ -57,6 +68,8 @@ class TextEncoder:
         self._device = device
         self._threads = threads
         self._batch = batch
+        self._dtype = torch.float32
+        self._dtype = settle(settings["name"], precision, device, self._probe)
         self._identity = json.dumps(
             {
                 **settings,
@@ -64,7 +77,7 @@ class TextEncoder:
                 "tokenizer": tokenizer_digest(tokenizer),
                 "pooling": pooling,
                 "lengths": self._lengths,
-                "dtype": "float32",
+                "dtype": str(self._dtype).removeprefix("torch."),
                 "device": torch.device(device).type,
                 "batch": batch,
                 "threads": threads,
@@ -88,7 +101,7 @@ class TextEncoder:
         # The empty text goes last: it is the row that fills a batch.
         ids = self._tokenizer([*texts, ""], truncation=True, max_length=self._lengths[-1])["input_ids"]
         blank = ids.pop()
-        with fixed_threads(self._threads), torch.inference_mode():
+        with fixed_threads(self._threads), computing(self._dtype, self._device):
             for length, rows in self._batches(ids):
                 tokens = [ids[i] for i in rows] + [blank] * (self._batch - len(rows))
                 out[rows] = self._vectors(tokens, length)[: len(rows)]
@@ -100,6 +113,14 @@ class TextEncoder:
         if not texts:
             return 0
         return sum(len(row) for row in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+    def _probe(self, dtype: torch.dtype) -> Array:
+        """Vectors of the probe, computed in `dtype`."""
+        before, self._dtype = self._dtype, dtype
+        try:
+            return self.encode(PROBE)
+        finally:
+            self._dtype = before
 
     def _batches(self, ids: list[list[int]]) -> Iterator[tuple[int, list[int]]]:
         shortest = 0

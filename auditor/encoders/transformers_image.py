@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, AutoModel
 
 from auditor.encoders.images import ImageEncoder
 from auditor.encoders.openclip import PATCH_MEAN
+from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import load_model
 from auditor.errors import BadInput
 
@@ -22,7 +23,15 @@ POOLINGS = (PATCHES, PATCH_MEAN)
 
 
 def load(
-    directory: Path, *, name: str, pooling: str, layer: int, device: str, threads: int, batch: int
+    directory: Path,
+    *,
+    name: str,
+    pooling: str,
+    layer: int,
+    device: str,
+    threads: int,
+    batch: int,
+    precision: Precision,
 ) -> ImageEncoder:
     """The vision model in `directory`. For CLIP both poolings are the published one.
 
@@ -32,7 +41,7 @@ def load(
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     try:
-        processor = AutoImageProcessor.from_pretrained(directory, backend="pil")
+        processor = AutoImageProcessor.from_pretrained(directory, trust_remote_code=False, backend="pil")
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
     loaded = load_model(AutoModel, directory, name)
@@ -41,7 +50,7 @@ def load(
     def forward(pixels: Tensor) -> Tensor:
         states = model(pixel_values=pixels, output_hidden_states=True).hidden_states[layer]
         patches = (pixels.shape[2] // model.config.patch_size) * (pixels.shape[3] // model.config.patch_size)
-        return states[:, -patches:].mean(1)
+        return states[:, -patches:].float().mean(1)
 
     def prepare(image: Image.Image) -> Tensor:
         return processor(images=image, return_tensors="pt")["pixel_values"][0]
@@ -67,4 +76,5 @@ def load(
         device=device,
         threads=threads,
         batch=batch,
+        precision=precision,
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 
+from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import load_model, package_file
 from auditor.encoders.texts import LONGEST, POOLINGS, Pooling, TextEncoder
 from auditor.errors import BadInput
@@ -36,6 +37,7 @@ def load(
     device: str,
     threads: int,
     batch: int,
+    precision: Precision,
     max_length: int = LONGEST,
 ) -> TextEncoder:
     """The encoder in `directory`. `layer` counts as `hidden_states` does: 0 the embedding layer, -1 the last.
@@ -46,13 +48,17 @@ def load(
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory)
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
-    model = load_model(AutoModel, directory, name).to(device)
-    depth = model.config.num_hidden_layers
+    depth = _depth(directory, name)
     if not -1 <= layer <= depth:
         raise BadInput(f"encoder {name}: layer {layer}; it has 0 (embeddings) to {depth}, or -1 for the last")
+    # For layer 0 the layers above are not even read from the file.
+    model = load_model(AutoModel, directory, name, **({"num_hidden_layers": 0} if layer == 0 else {}))
+    if layer == 0 and not hasattr(model, "embeddings"):
+        model = load_model(AutoModel, directory, name)
+    model = model.to(device)
 
     def hidden(ids: Tensor, mask: Tensor) -> Tensor:
         if layer == 0 and hasattr(model, "embeddings"):
@@ -72,7 +78,16 @@ def load(
         device=device,
         threads=threads,
         batch=batch,
+        precision=precision,
     )
+
+
+def _depth(directory: Path, name: str) -> int:
+    """How many layers the model has above its embeddings."""
+    try:
+        return int(AutoConfig.from_pretrained(directory).num_hidden_layers)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
 
 
 def _positions(model: PreTrainedModel) -> int:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.blocks import HASH_BLOCKS
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.training import Batches, early_stopped, linear_weights, pairs
+from auditor.rundir import write_whole
 from auditor.sketch import as_rows
 
 Activation = Literal["tanh", "relu"]
@@ -164,20 +166,26 @@ class CLUB:
         """A saved critic: safetensors, or a published .pt state dict (`p_mu.*`, `p_logvar.*`; weights only).
 
         A state dict does not tell its hidden activation: `activation`, else tanh as published.
-        ValueError where keys or shapes are not those of a CLUB critic.
+        ValueError where the file is none, or keys or shapes are not those of a CLUB critic.
         """
         if Path(path).suffix in (".pt", ".pth"):
             import torch
 
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except (UnpicklingError, RuntimeError) as error:
+                raise ValueError(f"{path}: no state dict of plain weights") from error
             weights = {key: np.asarray(value, dtype=np.float32) for key, value in state.items()}
             stored: str | None = "tanh"
         else:
-            from safetensors import safe_open
+            from safetensors import SafetensorError, safe_open
 
-            with safe_open(path, framework="numpy") as file:
-                weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
-                stored = (file.metadata() or {}).get("activation")
+            try:
+                with safe_open(path, framework="numpy") as file:
+                    weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
+                    stored = (file.metadata() or {}).get("activation")
+            except SafetensorError as error:
+                raise ValueError(f"{path}: no safetensors file") from error
         _check(weights, str(path))
         club = cls(hidden=len(weights["p_mu.0.bias"]), activation=activation or stored or "tanh")  # type: ignore[arg-type]
         club._weights = weights
@@ -187,10 +195,9 @@ class CLUB:
         """Write safetensors (with the activation as metadata), atomically: readers see all of it or none."""
         from safetensors.numpy import save_file
 
-        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
         metadata = {"estimator": "club", "activation": self.activation}
-        save_file(dict(sorted(self._trained().items())), temporary, metadata=metadata)
-        os.replace(temporary, path)
+        weights = dict(sorted(self._trained().items()))
+        write_whole(Path(path), lambda temporary: save_file(weights, temporary, metadata=metadata))
 
     @property
     def digest(self) -> str:

@@ -29,6 +29,7 @@ from auditor.blocks import HASH_BLOCKS
 from auditor.estimators.club import CLUB
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.training import pairs
+from auditor.sketch import Floats
 
 FOLDS = 5
 
@@ -82,6 +83,17 @@ class FoldedClub:
         if len(self.critics) == 1:
             return self.critics[0].sums(x, y, blocks, n_blocks)
         return held_out_sums(self.critics, block_folds(blocks, len(self.critics)), x, y, blocks, n_blocks)
+
+    def moments(self, x: ArrayLike, blocks: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """(n, d_y) μ and log-variance of rows x (n, d_x) (see `CLUB.moments`), each by its own critic."""
+        rows = np.asarray(x)
+        if len(self.critics) == 1:
+            return self.critics[0].moments(rows)
+        fold = block_folds(blocks, len(self.critics))
+        found = [critic.moments(rows[fold == k]) for k, critic in enumerate(self.critics)]
+        order = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
+        mu, logvar = (np.concatenate(part)[order] for part in zip(*found, strict=True))
+        return mu, logvar
 
     @property
     def digest(self) -> str:

@@ -7,7 +7,7 @@ two small forward passes and one matrix product a batch; a concatenated one took
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,9 @@ class SeparableEstimator(ABC):
 
     The same call gives the same bits on a fixed number of threads.
     """
+
+    clip: ClassVar[float | None] = None
+    """Longest gradient that is stepped along, for bounds whose gradient is not bounded itself."""
 
     def __init__(
         self,
@@ -73,7 +76,9 @@ class SeparableEstimator(ABC):
         def loss(xb: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
             return -self.bound(_scores(parameters, xb[:_MOST_HELD_OUT], yb[:_MOST_HELD_OUT]))
 
-        self._weights = early_stopped(parameters, loss, data, self.steps, self.lr, self.patience)
+        self._weights = early_stopped(
+            parameters, loss, data, self.steps, self.lr, self.patience, clip=self.clip
+        )
         return self
 
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:

@@ -118,14 +118,16 @@ def early_stopped(
     patience: int,
     *,
     growing: bool = False,
+    clip: float | None = None,
     watch: Watch | None = None,
 ) -> list[NDArray[np.float32]]:
     """The parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
 
     A stage ends when that loss has not fallen for `patience` steps, or when as many rows as `steps` full
     batches hold have gone by. One stage; with `growing` (and rows held out) one a size of GROWTH, each from
-    the best parameters so far. Without rows to judge by, the parameters after `steps` steps; `watch` is then
-    called with those after each of the last LAST_STEPS (and never else: the last are not the ones kept).
+    the best parameters so far. `clip`: the longest gradient that is stepped along. Without rows to judge by,
+    the parameters after `steps` steps; `watch` is then called with those after each of the last LAST_STEPS
+    (and never else: the last are not the ones kept).
     ValueError where the loss is not finite.
     """
     import torch
@@ -135,7 +137,7 @@ def early_stopped(
     optimizer = torch.optim.AdamW(parameters, lr=lr, fused=alone)
     if data.held_out is None:
         for step, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
-            last = _step(optimizer, loss(xb, yb))
+            last = _step(optimizer, loss(xb, yb), parameters, clip)
             if watch is not None and step >= steps - LAST_STEPS:
                 watch([p.detach().cpu().numpy() for p in parameters])
         if not bool(torch.isfinite(last)):
@@ -152,7 +154,7 @@ def early_stopped(
         look = max(CHECK_EVERY, _LOOK_ROWS * len(data.held_out[0]) // size)
         best_step = 0
         for step, (xb, yb) in enumerate(data.of(size), start=1):
-            _step(optimizer, loss(xb, yb))
+            _step(optimizer, loss(xb, yb), parameters, clip)
             rows += size
             spent = rows >= steps * data.size
             if step % look == 0 or spent:
@@ -169,8 +171,14 @@ def early_stopped(
     return [p.cpu().numpy() for p in best]
 
 
-def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> torch.Tensor:
+def _step(
+    optimizer: torch.optim.Optimizer, loss: torch.Tensor, parameters: list[torch.Tensor], clip: float | None
+) -> torch.Tensor:
+    import torch
+
     optimizer.zero_grad()
     loss.backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
     return loss.detach()

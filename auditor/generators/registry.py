@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from auditor.encoders.pretrained import lab_directory, model_directory
 from auditor.errors import BadInput
+from auditor.generators.endpoint import EndpointGenerator
 from auditor.generators.sampling import Sampling
 from auditor.generators.transformers import TransformersGenerator
 from auditor.generators.vllm import VllmGenerator
@@ -85,7 +86,14 @@ def _loaded(generator: str, given: dict[str, Any], *own: str) -> tuple[Path, str
     return directory, model, sampling
 
 
+def _endpoint(given: dict[str, Any], device: str, threads: int) -> Generator:
+    model = given.pop("model", None)
+    given.pop("batch", None)  # a server makes its own
+    return EndpointGenerator.of(model, given)
+
+
 _GENERATORS: dict[str, Callable[[dict[str, Any], str, int], Generator]] = {
+    "endpoint": _endpoint,
     "transformers": _transformers,
     "vllm": _vllm,
 }

@@ -28,9 +28,10 @@ class ChatTemplate:
     def __init__(self, directory: Path, name: str) -> None:
         """Raises BadInput where `directory` holds no model that generates."""
         try:
-            self.config: Any = AutoConfig.from_pretrained(directory)
+            self.config: Any = AutoConfig.from_pretrained(directory, trust_remote_code=False)
             self.sees = type(self.config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            self.processor: Any = (AutoProcessor if self.sees else AutoTokenizer).from_pretrained(directory)
+            reader = AutoProcessor if self.sees else AutoTokenizer
+            self.processor: Any = reader.from_pretrained(directory, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise BadInput(
                 f"model {name}: {directory} does not load ({str(error).splitlines()[0]})"

@@ -4,7 +4,7 @@ show."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from auditor.lab.lexicon import KINDS
 from auditor.lab.scene import COLOURS, SHAPES, TEXTURES
+from schemas.record import Record
 
 _NUMBER_WORDS: Final = {
     word: number
@@ -142,3 +143,16 @@ def truth_of(tags: Iterable[str] | Mapping[str, str]) -> Truth:
     if "question" not in parts or "truth" not in parts:
         raise ValueError("these tags hold no lab truth: need 'question:KIND' and 'truth:ANSWER'")
     return Truth(parts["question"], parts["truth"])
+
+
+def known_scores(records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> list[float]:
+    """Graded scores of the (first) answers to each record; nothing for records whose truth is not in their
+    tags."""
+    found = []
+    for record, texts in zip(records, given, strict=True):
+        if texts and any(tag.startswith(TRUTH_TAG) for tag in record.tags):
+            try:
+                found.append(graded_score(texts[0], truth_of(record.tags)))
+            except ValueError:
+                continue
+    return found

@@ -16,7 +16,9 @@ from auditor.records.readers import read_many, read_records
 from auditor.records.rows import Progress, Rows
 from auditor.records.writer import (
     RecordWriter,
+    read_run_columns,
     read_run_records,
+    read_run_rows,
     read_run_tags,
     records_from_table,
     records_table,
@@ -37,7 +39,9 @@ __all__ = [
     "load_image",
     "read_many",
     "read_records",
+    "read_run_columns",
     "read_run_records",
+    "read_run_rows",
     "read_run_tags",
     "records_from_table",
     "records_table",

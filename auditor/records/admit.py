@@ -13,6 +13,7 @@ from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.media import MediaPolicy, load_image
 from auditor.records.rows import Rows
 from auditor.records.screen import Place, screen
+from auditor.records.seen import Seen
 from schemas.record import Image, Quarantined, Reason, Record
 
 _LOOK_AHEAD = 64
@@ -30,7 +31,7 @@ def admit(
     has its digest. What fails comes out as `Quarantined`; rows that are so already pass, with the scenario.
 
     With an `executor` (of threads) images are verified in it, at most 64 rows ahead of the consumer.
-    Memory: a 16-byte digest an id (about 100 bytes in a set), and the inline images of the rows ahead.
+    Memory: the inline images of the rows ahead; ids are remembered outside (see `Seen`).
     Where `rows` is no `Rows`, a failed row's place is its position among the records, in a source named by
     the scenario.
     """
@@ -58,8 +59,7 @@ def admit(
 def _unique(
     rows: Iterable[Record | Quarantined], limits: Limits, scenario: str
 ) -> Iterator[Quarantined | tuple[Place, Record]]:
-    seen: set[bytes] = set()
-    position = -1
+    position, seen = -1, Seen()
     for row in rows:
         if isinstance(row, Quarantined):
             yield replace(row, scenario=scenario)
@@ -72,13 +72,10 @@ def _unique(
             if isinstance(item, Quarantined):
                 yield item
                 continue
-            name = item.record_id.encode("utf-8", "surrogatepass")
-            digest = hashlib.blake2b(name, digest_size=16).digest()
-            if digest in seen:
+            if not seen.add(item.record_id):
                 error = RowError(Reason.DUPLICATE_ID, "a row before has this record_id")
                 yield place.quarantined(error, item.record_id, scenario)
                 continue
-            seen.add(digest)
             yield place, item
 
 

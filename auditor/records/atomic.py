@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from auditor.errors import AuditError
 from auditor.records.sources import locate, shown, why
+from auditor.space import is_full, no_space
 
 
 @contextmanager
@@ -41,7 +41,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         except Exception as error:
             raise AuditError(_refused(path, error)) from None
     except OSError as error:  # of the block: only a full disk is surely about this file
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
+            temporary.unlink(missing_ok=True)  # before it is told how much is free
             raise AuditError(_refused(path, error)) from None
         raise
     finally:
@@ -49,6 +50,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _refused(path: str | Path, error: Exception) -> str:
+    if is_full(error) and locate(str(path))[0] is not None:
+        return no_space(path)
     return f"{shown(str(path))}: cannot be written ({why(error)}); check path, rights and space"
 
 

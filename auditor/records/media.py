@@ -25,7 +25,7 @@ from schemas.record import Image, Reason, Record
 MAX_PIXELS = 50_000_000
 THUMBNAIL = 128
 # Only these: others of Pillow's formats start programs (EPS) or have no use here.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _PLAIN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-\[\]-~]+")  # printable ASCII, no backslash
 _TWO_MEANINGS = re.compile(r"(^|/)\.\.?(/|$)|%(2e|2f|5c)", re.IGNORECASE)
 
@@ -40,6 +40,8 @@ class MediaPolicy:
     max_pixels: int = MAX_PIXELS
     url_allow: tuple[str, ...] = ()
     """Hosts (`images.example.org`) or prefixes (`https://images.example.org/public/`, `s3://bucket/a/`)."""
+    url_private: bool = False
+    """Whether host names of `url_allow` may lead to private addresses."""
 
     def __post_init__(self) -> None:
         folder = self.folder
@@ -80,7 +82,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
     image_corrupt.
     """
     try:
-        with Pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")
@@ -132,9 +134,11 @@ def _read(image: Image, policy: MediaPolicy) -> bytes:
     if not is_uri(path):
         return _read_under_root(path, policy)
     root = None if policy.root is None or policy.folder is not None else str(policy.root)
-    if not allowed(path, (*policy.url_allow, *((root.rstrip("/") + "/",) if root else ()))):
+    if root is not None and allowed(path, (root.rstrip("/") + "/",)):
+        return _bounded(fetch(path, policy.max_bytes, private=True), policy)
+    if not allowed(path, policy.url_allow):
         raise RowError(Reason.URL_NOT_ALLOWED, f"{shown(path)} is not in data.url_allow")
-    return _bounded(fetch(path, policy.max_bytes), policy)
+    return _bounded(fetch(path, policy.max_bytes, policy.url_private), policy)
 
 
 def allowed(url: str, allow: tuple[str, ...]) -> bool:

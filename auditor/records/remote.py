@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
 from typing import Any
+from urllib.parse import quote
 
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from fsspec.core import url_to_fs
+from yarl import URL
 
+from auditor import web
 from auditor.errors import RowError
 from auditor.records.sources import why
 from schemas.record import Reason
@@ -18,34 +22,82 @@ from schemas.record import Reason
 _STALL_SECONDS = 10.0
 _TOTAL_SECONDS = 60.0
 _PIECE = 2**18
+_HTTP = ("http://", "https://")
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect leads to an address that nobody allowed."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        raise RowError(Reason.URL_NOT_ALLOWED, "the address redirects to another one")
-
-
-def fetch(url: str, max_bytes: int) -> bytes:
+def fetch(url: str, max_bytes: int, private: bool = False) -> bytes:
     """The content of an allowed `url`: at most `max_bytes` + 1 bytes, so that the caller sees the excess.
 
-    http and https by the standard library, without redirects; other protocols by fsspec, whose clients
-    keep their own stall limits. Raises `RowError` (image_missing; url_not_allowed for a redirect).
+    http and https by aiohttp: no redirects, no inflating, headers and body together within a minute however
+    slowly they drip. A host's name must lead to public addresses only, unless `private`; the addresses that
+    were looked at are those connected to (behind a proxy it is the proxy that resolves names). Other
+    protocols by fsspec, whose clients keep their own stall limits. Raises `RowError` (image_missing;
+    image_too_large; url_not_allowed for a redirect or a private address).
     """
-    if url.lower().startswith(("http://", "https://")):
-        opener = urllib.request.build_opener(_NoRedirect)
-        try:
-            with opener.open(url, timeout=_STALL_SECONDS) as answer:
-                # read1 returns after one receive, so that a trickle meets the total limit
-                return _collect(answer.read1, max_bytes)
-        except (OSError, ValueError, HTTPException) as error:
-            raise RowError(Reason.IMAGE_MISSING, f"cannot be fetched ({why(error)})") from None
+    if url.lower().startswith(_HTTP):
+        return web.run(_get(url, max_bytes, private))
     return read_remote(url, "", max_bytes)
+
+
+async def _get(url: str, max_bytes: int, private: bool) -> bytes:
+    timeout = aiohttp.ClientTimeout(
+        total=_TOTAL_SECONDS, sock_connect=_STALL_SECONDS, sock_read=_STALL_SECONDS
+    )
+    try:
+        address = URL(url, encoded=True)  # as it stands: what was allowed is what is asked for
+        resolver = None if private else _Public(address.host or "")
+        async with (
+            web.session(1, timeout, resolver) as session,
+            session.get(address, proxy=web.proxy_of(url), allow_redirects=False) as answer,
+        ):
+            if 300 <= answer.status < 400:
+                raise RowError(Reason.URL_NOT_ALLOWED, "the address redirects to another one")
+            if answer.status != 200:
+                raise RowError(Reason.IMAGE_MISSING, f"cannot be fetched (status {answer.status})")
+            if (answer.content_length or 0) > max_bytes:
+                raise RowError(Reason.IMAGE_TOO_LARGE, f"more than {max_bytes:,} bytes")
+            return await web.read_bounded(answer, max_bytes)
+    except TimeoutError:
+        raise RowError(
+            Reason.IMAGE_MISSING,
+            f"not fetched within {_TOTAL_SECONDS:.0f} s, or nothing came for {_STALL_SECONDS:.0f} s",
+        ) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise RowError(Reason.IMAGE_MISSING, f"cannot be fetched ({why(error)})") from None
+
+
+class _Public(AbstractResolver):
+    """Resolves names, and refuses `host` where it leads into this machine or a private network: who owns a
+    name decides where it leads, today and tomorrow."""
+
+    def __init__(self, host: str) -> None:
+        self._host, self._inner = host, ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        if host == self._host and not all(is_public(each["host"]) for each in found):
+            raise RowError(
+                Reason.URL_NOT_ALLOWED, "the host's name leads to a private address (see data.url_private)"
+            )
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def is_public(address: str) -> bool:
+    """Whether a numeric address is one of the open internet: not this machine, a private or link-local net,
+    multicast or reserved."""
+    number = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(number, ipaddress.IPv6Address) and number.ipv4_mapped is not None:
+        number = number.ipv4_mapped
+    return number.is_global and not number.is_multicast
 
 
 def read_remote(root: str, path: str, max_bytes: int) -> bytes:
     """At most `max_bytes` + 1 bytes of `path` (itself never parsed as an address) under the URI `root`."""
+    if root.lower().startswith(_HTTP):
+        return web.run(_get(f"{root.rstrip('/')}/{quote(path)}", max_bytes, private=True))
     try:
         fs, inner = url_to_fs(root)
         with fs.open(f"{inner.rstrip('/')}/{path}" if path else inner, "rb") as file:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC
 from itertools import islice
@@ -14,8 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from auditor.errors import BadInput
 from auditor.records.atomic import atomic_path
@@ -193,13 +195,41 @@ def read_run_tags(path: str | Path) -> Iterator[tuple[str, list[str]]]:
         yield from zip(rows["record_id"].to_pylist(), rows["tags"].to_pylist(), strict=True)
 
 
+def read_run_rows(path: str | Path, positions: NDArray[np.int64]) -> Iterator[pa.Table]:
+    """The records at ascending `positions` (n,) of what a `RecordWriter` wrote, as tables of the schema
+    `RECORDS` (see `records_from_table`), one for each group of rows that the file was written in. Raises
+    `BadInput` as `read_run_records`, and where there is no such position."""
+    with _run_file(path) as file:
+        starts = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
+        if len(positions) and not 0 <= positions[0] <= positions[-1] < starts[-1]:
+            raise BadInput(f"{shown(str(path))}: has {starts[-1]} rows, not one at {positions[-1]}")
+        groups = np.searchsorted(starts, positions, side="right") - 1
+        for group in np.unique(groups).tolist():
+            inside = positions[groups == group] - starts[group]
+            yield file.read_row_group(group, use_threads=False).take(pa.array(inside))
+
+
+def read_run_columns(
+    path: str | Path, columns: Sequence[str], batch: int = _BATCH
+) -> Iterator[pa.RecordBatch]:
+    """Only these columns (`images.list.element.digest` is one, too), in batches of at most `batch` rows.
+    Raises `BadInput` as `read_run_records`."""
+    return _run_batches(path, batch, list(columns))
+
+
 def _run_batches(path: str | Path, batch: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    with _run_file(path) as file:
+        yield from file.iter_batches(batch, columns=columns, use_threads=False)
+
+
+@contextmanager
+def _run_file(path: str | Path) -> Iterator[pq.ParquetFile]:
     with open_source(str(path)) as stream:
         try:
             file = pq.ParquetFile(stream)
             if file.schema_arrow.names != RECORDS.names:
                 raise BadInput(f"{shown(str(path))}: not records of a run; use read_records for other files")
-            yield from file.iter_batches(batch, columns=columns, use_threads=False)
+            yield file
         except (pa.ArrowException, OSError) as error:
             raise BadInput(
                 f"{shown(str(path))}: damaged ({why(error)}); delete it to have it made again"

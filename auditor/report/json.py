@@ -11,6 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from auditor.errors import AuditError
+from auditor.space import is_full, no_space
 from schemas.report import Report
 
 
@@ -41,12 +42,18 @@ def write_json(report: Report, path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
+    """Write a text file so that a reader sees the old one or the new one, never a part. Raises `AuditError`
+    where there is no space."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
+    except OSError as error:
+        if is_full(error):
+            temporary.unlink(missing_ok=True)
+            raise AuditError(no_space(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

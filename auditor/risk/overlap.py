@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auditor.index import Index
 from auditor.risk.ratio import FOLDS, density_ratio
 from auditor.sketch import Float, Floats, as_rows
 
@@ -63,10 +63,9 @@ def measure_overlap(x_p: ArrayLike, x_q: ArrayLike, seed: int = 0) -> Overlap:
     p, q = _rows(x_p, "x_p", LEAST_ROWS_P), _rows(x_q, "x_q", LEAST_ROWS_Q)
     if p.shape[1] != q.shape[1]:
         raise ValueError(f"x_p has dimension {p.shape[1]}, x_q has {q.shape[1]}")
-    index = faiss.IndexFlatL2(p.shape[1])
-    index.add(p)
-    near_p = _without_self(index.search(p, NEIGHBOURS + 1)[1])
-    near_q = index.search(q, NEIGHBOURS)[1]
+    index = Index(p)
+    near_p = _without_self(index.search(p, NEIGHBOURS + 1).ids)
+    near_q = index.search(q, NEIGHBOURS).ids
     own, other = _distance(p, p[near_p[:, 0]]), _distance(q, p[near_q[:, 0]])
     radius = float(np.quantile(own, INSIDE))
     outside_p, outside_q = own > radius, other > radius
@@ -104,7 +103,7 @@ def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _distance(a: Floats, b: Floats) -> Float:
-    """Row by row, in float64: FAISS's fp32 expansion leaves 1e-4 between equal rows."""
+    """Row by row, in float64."""
     return np.asarray(np.linalg.norm(a.astype(np.float64) - b, axis=1))
 
 

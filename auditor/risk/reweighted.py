@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.estimators import CLUB, ClubSums
+from auditor.estimators.crossfit import FoldedClub
 from auditor.risk.inputs import checked
 from auditor.risk.overlap import Overlap, measure_overlap
 from auditor.risk.voice import silence_of_reweighted
@@ -68,7 +69,7 @@ class _Critic(NamedTuple):
 
 
 def reweighted_emid(
-    club: CLUB,
+    club: CLUB | FoldedClub,
     x_p: ArrayLike,
     y_p: ArrayLike,
     yhat_p: ArrayLike,
@@ -78,22 +79,29 @@ def reweighted_emid(
     *,
     level: float = 0.9,
     overlap: Overlap | None = None,
+    blocks: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> ReweightedEmid:
     """EMID of `club` between labelled P and unlabelled Q, in nats, given that Y|X is unchanged.
 
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `overlap`: of the same x_p and x_q,
-    where it was measured before. The interval is normal, from influence functions with t̂ and w held: a row's
-    share in every term is counted together. CLUB is taken without the pairs i = j (n/(n-1) times Eq. 11), as
-    windows of different sizes are compared. O((n + m) n d) for the neighbours. ValueError names what does not
-    fit.
+    where it was measured before. `blocks` (n,), (m,): hash blocks of the rows' base ids, for a cross-fitted
+    critic: each row is then seen by the one that was not trained on it. The interval is normal, from
+    influence functions with t̂ and w held: a row's share in every term is counted together. CLUB is taken
+    without the pairs i = j (n/(n-1) times Eq. 11), as windows of different sizes are compared.
+    O((n + m) n d) for the neighbours. ValueError names what does not fit.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
     covered = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
     if len(covered.neighbours_p) != len(rows.x_p) or len(covered.neighbours_q) != len(rows.x_q):
         raise ValueError("overlap was measured on other rows")
     n, m = len(rows.x_p), len(rows.x_q)
-    mu_p, logvar_p = club.moments(rows.x_p)
-    mu_q, logvar_q = club.moments(rows.x_q)
+    if isinstance(club, CLUB):
+        of_p, of_q = club.moments(rows.x_p), club.moments(rows.x_q)
+    elif blocks is None or (len(blocks[0]), len(blocks[1])) != (n, m):
+        raise ValueError("a cross-fitted critic needs a hash block of each row of P and Q")
+    else:
+        of_p, of_q = club.moments(rows.x_p, blocks[0]), club.moments(rows.x_q, blocks[1])
+    (mu_p, logvar_p), (mu_q, logvar_q) = of_p, of_q
     on_p, on_q = _critic(mu_p, logvar_p), _critic(mu_q, logvar_q)
     model_p, reference_p = (_pairs(on_p, y) for y in (rows.yhat_p, rows.y_p))
     model_q = _pairs(on_q, rows.yhat_q)

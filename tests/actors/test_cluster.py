@@ -34,6 +34,8 @@ NODES = [{"CPU": 8.0}, {"CPU": 3.0, "GPU": 2.0}]
         ({}, 1, 0.5, PoolSize(3, 1, 0.5)),  # four halves, but CPUs for three
         ({"gpu": 1}, 1, 0.5, PoolSize(2, 1, 0.5)),
         ({"gpu": 0}, 1, 0.5, PoolSize(11, 1, 0.0)),
+        ({}, 1, 2.0, PoolSize(1, 1, 2.0)),
+        ({}, 1, 0.6, PoolSize(2, 1, 0.6)),  # one a GPU: a share lies on one
     ],
 )
 def test_a_pool_takes_what_is_free(config, threads, share, expected):
@@ -48,11 +50,28 @@ def test_a_pool_takes_what_is_free(config, threads, share, expected):
         ({"cpu": 12}, 1, 0.0, r"asks for 12 workers of 1 CPUs, 11 fit: the cluster has 11 CPUs"),
         ({"gpu": 3}, 1, 1.0, r"workers\.gpu asks for 3 GPUs, the cluster has 2 free"),
         ({}, 4, 1.0, r"needs 4 CPUs and 1 of a GPU on one node"),
+        ({"gpu": 0}, 1, 2.0, r"needs 2 GPUs, workers\.gpu lets it have 0"),
+        ({"gpu": 1}, 1, 2.0, r"needs 2 GPUs, workers\.gpu lets it have 1"),
+        ({}, 1, 3.0, r"needs 1 CPUs and 3 GPUs on one node; .* at most 8 CPUs and 2 GPUs on one"),
     ],
 )
 def test_what_cannot_fit_is_refused_with_the_numbers(config, threads, share, message):
     with pytest.raises(BadInput, match=message):
         pool_size(NODES, WorkersConfig(**config), threads, share)
+
+
+def test_replicas_are_what_is_asked_for_or_refused():
+    assert pool_size(NODES, WorkersConfig(), 1, 0.5, 2) == PoolSize(2, 1, 0.5)
+    assert pool_size(NODES, WorkersConfig(gpu=0), 1, 1.0, 4) == PoolSize(4, 1, 0.0)
+    for workers, replicas, fit in (({}, 4, 3), ({"gpu": 1}, 3, 2), ({"cpu": 2, "gpu": 0}, 3, 2)):
+        with pytest.raises(BadInput, match=rf"{replicas} replicas of .* do not fit: {fit} do; the cluster"):
+            pool_size(NODES, WorkersConfig(**workers), 1, 0.5, replicas)
+
+
+def test_one_gpu_is_no_must_where_there_are_none_but_two_are():
+    assert pool_size([{"CPU": 4.0}], WorkersConfig(), 1, 1.0) == PoolSize(4, 1, 0.0)
+    with pytest.raises(BadInput, match="needs 1 CPUs and 2 GPUs on one node"):
+        pool_size([{"CPU": 4.0}], WorkersConfig(), 1, 2.0)
 
 
 def test_a_busy_cluster_is_refused():

@@ -61,7 +61,12 @@ class Projection:
 
 
 def act_on(text):
-    """Contents can misbehave: raise; end the process (always, or the first time only); hang."""
+    """Contents can misbehave: raise; end the process (by signal or exit, always or the first time only);
+    hang, asleep or stopped."""
+    if text == "exit":
+        os._exit(0)
+    if text == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     if text == "raise":
         raise RuntimeError("no such luck")
     if text == "hang":
@@ -79,18 +84,65 @@ class Images(Projection):
     modality = "image"
 
 
+class Broken(Projection):
+    """Dies whatever it is given."""
+
+    def encode(self, contents):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Fearful(Projection):
+    """Dies of everything but a blank."""
+
+    def encode(self, contents):
+        if any(text != "." for text in contents):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(contents)
+
+
+class Crowded(Projection):
+    """Dies of many rows at once, as one does whose memory does not suffice."""
+
+    def encode(self, contents):
+        if len(contents) > 12:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(contents)
+
+
 class Echo:
     """Answers with the prompt, the seed's number and how many bytes its images have."""
 
     identity = "echo"
 
     def generate(self, prompts, seed):
+        for prompt in prompts:
+            act_on(prompt.text)
         return [
             Answer((f"{p.text} {seed % 1000} {sum(map(len, p.images))}",), (-1.0,), (2,))
             if p.text != "fail"
             else Answer(error="no")
             for p in prompts
         ]
+
+
+class Dead:
+    """An engine that has died: every answer is an error, whatever is asked."""
+
+    identity = "dead"
+
+    def generate(self, prompts, seed):
+        return [Answer(error="the engine is dead") for _ in prompts]
+
+
+class Watch:
+    def __init__(self):
+        self.waits = []
+
+    def update(self, tally):
+        pass
+
+    def waiting(self, what):
+        self.waits.append(what)
 
 
 @pytest.fixture(scope="module")
@@ -193,30 +245,164 @@ def test_a_worker_that_dies_in_a_shard_once_is_forgiven(cluster, tmp_path):
     assert EmbeddingStore(tmp_path / "out").rows([i.key for i in items]).shape == (41, 16)
 
 
-def test_a_shard_that_always_kills_its_worker_ends_the_run(cluster, tmp_path):
-    items = contents(60, "die")
-    deadly = cut(items, 16, "p")[0].name
-    with pytest.raises(AuditError, match=rf"embed: shard {deadly} failed 2 times .* the worker died"):
-        embed(tmp_path / "out", items, retries=1)
-    kept = digests(tmp_path / "out")
-    assert not any(name.startswith(".") or deadly in name for name in kept)
+def test_rows_that_end_or_hang_their_worker_are_set_apart(cluster, tmp_path):
+    """Killed, exited, asleep and raising, two of them in one shard: exactly these have no vector, the
+    others' bits are those of a run with harmless rows in their places."""
+    bad = ["die", "raise", "exit", "hang"]
+    watch = Watch()
+    tally = embed(tmp_path / "out", contents(60, *bad), hang_seconds=4.0, progress=watch)
+    assert (tally.total, tally.done, tally.errors) == (64, 64, 4)
+    store = EmbeddingStore(tmp_path / "out")
+    reasons = {
+        text_item(text).key: Failure(Reason.MODEL_FAILED, "it ended its worker, twice") for text in bad
+    }
+    reasons[text_item("raise").key] = Failure(Reason.MODEL_FAILED, "RuntimeError: no such luck")
+    reasons[text_item("hang").key] = Failure(Reason.MODEL_FAILED, "it hung its worker, twice")
+    assert store.errors() == reasons
+    embed(tmp_path / "fine", contents(60, "a", "b", "c", "d"))
+    keys = [item.key for item in contents(60)]
+    assert (store.rows(keys) == EmbeddingStore(tmp_path / "fine").rows(keys)).all()
+    assert any("its rows are tried in parts" in what for what in watch.waits)
+    assert any(f"{text_item('die').key} is set apart" in what for what in watch.waits)
 
 
-def test_a_shard_that_hangs_ends_the_run(cluster, tmp_path):
-    waits = []
+def test_prompts_that_end_or_hang_their_worker_are_set_apart(cluster, tmp_path):
+    def ask(folder, *texts):
+        folder.mkdir()
+        items = [prompt_item((), text) for text in [*(f"q{i}" for i in range(12)), *texts]]
+        settings = GenerateSettings(Echo, seed=7, folder=folder)
+        shards = cut(items, 16, "g")
+        tally = run_shards(
+            GenerateWorker, settings, shards, size(2), stage="ask", hang_seconds=4.0, progress=Watch()
+        )
+        return tally, ResponseStore(folder).answers([item.key for item in items])
 
-    class Watch:
+    tally, given = ask(tmp_path / "out", "die", "stop", "raise", "q12")
+    assert (tally.done, tally.errors) == (16, 3)
+    assert [answer.error for answer in given[12:]] == [
+        "model_failed: it ended its worker, twice",
+        "model_failed: it hung its worker, twice",
+        "model_failed: RuntimeError: no such luck",
+        None,
+    ]
+    assert all(answer.texts[0].startswith(f"q{i} ") for i, answer in enumerate(given[:12]))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        (Broken, r"^embed: a worker fails on a blank too, so no row is to blame; .*the worker died"),
+        (Fearful, r"^embed: 5 rows failed, each twice by itself \(workers.poison_rows is 4\)"),
+        (Crowded, r"^embed: shard \w+ failed 2 times .* none of its 16 rows does alone; smaller batches"),
+    ],
+)
+def test_a_worker_that_always_dies_ends_the_run_and_condemns_nobody(cluster, tmp_path, encoder, said):
+    """Five shards of 16: the search of one is all that is paid."""
+    settings = EmbedSettings(encoder, tmp_path, "projection")
+    shards = cut(contents(5 if encoder is Fearful else 80), 16, "p")
+    with pytest.raises(AuditError, match=said):
+        run_shards(
+            EmbedWorker, settings, shards, size(2), stage="embed", retries=1, poison_rows=4, progress=Watch()
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dead_engine_ends_the_run_and_quarantines_nobody(cluster, tmp_path):
+    settings = GenerateSettings(Dead, folder=tmp_path)
+    shards = cut([prompt_item((), f"q{i}") for i in range(40)], 8, "g")
+    with pytest.raises(AuditError, match=r"fails on a blank too.*whatever it is asked: the engine is dead"):
+        run_shards(GenerateWorker, settings, shards, size(2), stage="ask")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_knows_no_probe_is_tried_a_bounded_number_of_times(cluster, tmp_path):
+    class Plain:
+        def __init__(self, how):
+            self._how = how
+
+        def run(self, shard):
+            act_on(self._how)
+
+    shards = cut(contents(3), 16, "p")
+    for how, times in (("die", 3), ("hang", 4)):  # a hang counts twice
+        watch = Watch()
+        with pytest.raises(AuditError, match=rf"shard {shards[0].name} failed {times} times"):
+            run_shards(
+                Plain, how, shards, size(1), stage="plain", retries=2, hang_seconds=2.0, progress=watch
+            )
+        assert watch.waits
+
+
+def test_a_pool_that_gets_nowhere_says_so_and_ends(cluster, tmp_path):
+    """A start that hangs: nothing is done, so there is nothing to isolate."""
+    watch = Watch()
+    settings = EmbedSettings(partial(time.sleep, 600), tmp_path)
+    with pytest.raises(AuditError, match=r"nothing was done for .* waiting for 1 workers to start"):
+        run_shards(
+            EmbedWorker,
+            settings,
+            cut(contents(3), 16, "p"),
+            size(1),
+            stage="embed",
+            stall_seconds=4.0,
+            progress=watch,
+        )
+    assert watch.waits and "1 workers to start" in watch.waits[-1]
+
+
+def test_a_pool_goes_on_with_the_workers_that_start(cluster, plain, tmp_path):
+    """Of two workers only the first ever starts, as where one node lacks the weights."""
+    mark = tmp_path / "mark"
+
+    def once():
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            raise RuntimeError("no weights here") from None
+        return Projection(0.3)
+
+    out, watch = tmp_path / "out", Watch()
+    out.mkdir()
+    settings = EmbedSettings(once, out, "projection")
+    shards = cut(contents(100), 16, "p")
+    tally = run_shards(EmbedWorker, settings, shards, size(2), stage="embed", retries=1, progress=watch)
+    assert tally.done == 100 and digests(out) == plain
+    assert any("is started again in 0.5 s" in what for what in watch.waits)
+    assert any("is left out, 1 go on" in what for what in watch.waits)
+
+
+def test_shards_are_drawn_as_they_are_needed(cluster, plain, tmp_path):
+    """From an iterator, a few ahead of those that are done; names that are done are passed over."""
+    shards, drawn, ahead, totals = cut(contents(100), 16, "p"), [], [], []
+
+    def source():
+        for shard in shards:
+            drawn.append(shard.name)
+            yield shard
+
+    class Totals(Watch):
         def update(self, tally):
-            pass
+            totals.append(tally.total)
 
-        def waiting(self, what):
-            waits.append(what)
-
-    items = contents(20, "hang")
-    name = cut(items, 16, "p")[0].name
-    with pytest.raises(AuditError, match=rf"nothing was done for .* waiting for shard {name} \(process \d+"):
-        embed(tmp_path / "out", items, stall_seconds=8.0, progress=Watch())
-    assert waits and name in waits[-1]
+    out = tmp_path / "out"
+    out.mkdir()
+    tally = run_shards(
+        EmbedWorker,
+        EmbedSettings(Projection, out, "projection"),
+        source(),
+        size(1),
+        stage="embed",
+        total=100,
+        done={shards[1].name},
+        on_done=lambda result: ahead.append(len(drawn) - 1 - len(ahead)),
+        progress=Totals(),
+    )
+    assert tally.done == tally.total == 84 and totals[0] in (84, 100)
+    assert drawn == [shard.name for shard in shards]
+    assert max(ahead) <= 5  # two given, two at hand, one just done
+    assert {n: d for n, d in plain.items() if shards[1].name not in n} == digests(out)
+    unknown = run_shards(EmbedWorker, EmbedSettings(Projection, out), iter(shards), size(1), stage="embed")
+    assert unknown.done == unknown.total == 100
 
 
 def test_interrupted_and_run_again(cluster, plain, tmp_path):
@@ -263,8 +449,8 @@ def test_an_error_made_for_the_user_comes_at_once(cluster, tmp_path):
 
 def test_a_worker_tells_its_identity(cluster):
     assert identify(EmbedWorker, EmbedSettings(partial(Projection, identity="me")), size(1)) == "me"
-    with pytest.raises(AuditError, match="a worker could not start: ZeroDivisionError"):
-        identify(EmbedWorker, EmbedSettings(lambda: 1 / 0), size(1))
+    with pytest.raises(AuditError, match="a worker could not start, 2 times: ZeroDivisionError"):
+        identify(EmbedWorker, EmbedSettings(lambda: 1 / 0), size(1), retries=1)
 
 
 def test_workers_that_never_find_room_are_said_to_be_missing(cluster, tmp_path):
@@ -328,7 +514,9 @@ def test_answers_are_the_same_from_any_number_of_workers(cluster, tmp_path):
 
 
 def test_the_driver_is_killed_and_another_takes_over(tmp_path):
-    """kill -9 of the driver: its orphans may write on for seconds, and harm nothing."""
+    """kill -9 of the driver: its orphans may write on for seconds, harm nothing and are gone then, the one
+    that hangs as well."""
+    (tmp_path / "pids").mkdir()
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import importlib.util
@@ -336,7 +524,9 @@ spec = importlib.util.spec_from_file_location("pool_tests", {__file__!r})
 module = importlib.util.module_from_spec(spec); sys.modules["pool_tests"] = module
 spec.loader.exec_module(module)
 with module.connect(module.WorkersConfig(cpu=2)):
-    module.embed(module.Path({str(tmp_path / "out")!r}), module.contents(100), 2, slow=0.3)
+    items = [module.text_item("hang"), *module.contents(100)]
+    tmp = module.Path({str(tmp_path)!r})
+    module.embed(tmp / "out", items, 2, slow=0.3, pids=tmp / "pids")
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     driver = subprocess.Popen([sys.executable, "-c", code], env=env)
@@ -345,12 +535,18 @@ with module.connect(module.WorkersConfig(cpu=2)):
         time.sleep(0.05)
     driver.kill()
     driver.wait()
+    orphans = [Path("/proc") / path.name for path in (tmp_path / "pids").iterdir()]
+    while any(orphan.exists() for orphan in orphans) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(orphans) == 2 and not any(orphan.exists() for orphan in orphans)
     store = EmbeddingStore(tmp_path / "out")
     assert 32 <= len(store) < 100
     worker = EmbedWorker(EmbedSettings(Projection, tmp_path / "out"))
-    for shard in cut(contents(100), 16, "p", done=store):
+    hanging, *others = cut([text_item("hang"), *contents(100)], 16, "p", done=store)
+    assert hanging.items[0].text == "hang"
+    for shard in others:
         worker.run(shard)
-    assert len(EmbeddingStore(tmp_path / "out")) == 100
+    assert len(EmbeddingStore(tmp_path / "out")) == 101 - 16
 
 
 def test_sketches_are_the_same_from_any_number_of_workers(cluster, plain_folder, tmp_path):

@@ -149,6 +149,19 @@ def test_a_folded_critic_never_evaluates_a_row_by_the_critic_that_saw_it() -> No
     assert FoldedClub(critics[:1]).sums(x, y, blocks).value() == critics[0].sums(x, y, blocks).value()
 
 
+def test_moments_of_a_folded_critic_are_each_rows_own() -> None:
+    x, y = independent(60, 3, 5)
+    critics = tuple(small(seed).fit(x, y) for seed in range(3))
+    blocks = hash_blocks(IDS[:60])
+    mu, logvar = FoldedClub(critics).moments(x, blocks)
+    for row in range(60):
+        own = critics[blocks[row] % 3].moments(x[row : row + 1])
+        assert mu[row] == pytest.approx(own[0][0], abs=1e-6)
+        assert logvar[row] == pytest.approx(own[1][0], abs=1e-6)
+    alone = FoldedClub(critics[:1]).moments(x, blocks)
+    assert np.array_equal(alone[0], critics[0].moments(x)[0])
+
+
 def test_folds_hold_groups_together_and_are_even() -> None:
     groups = np.repeat(np.arange(50), 3)
     fold = fold_labels(groups, 4, seed=2)

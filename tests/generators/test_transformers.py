@@ -196,7 +196,7 @@ def test_identity(llava: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"generator": "no-such"}, "known: transformers"),
+        ({"generator": "no-such"}, r"known: .*transformers"),
         ({"top_p": 0.9}, "unknown setting 'top_p'"),
         ({"samples": 2}, "temperature"),
         ({"samples": 0, "temperature": 1.0}, "samples"),

@@ -32,6 +32,7 @@ def quiet_ray() -> Callable[[int], None]:
 
     def start(cpus: int) -> None:
         ray.init(
+            address="local",  # whatever else runs on the machine
             num_cpus=cpus,
             object_store_memory=150 * 2**20,
             include_dashboard=False,

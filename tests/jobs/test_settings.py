@@ -84,6 +84,17 @@ def test_each_mistake_is_one_line(tmp_path: Path, text: str, overrides: list[str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("where", ["file", "--set"])
+def test_a_config_runs_nothing(tmp_path: Path, where: str) -> None:
+    mark = tmp_path / "ran"
+    hostile = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"
+    path = tmp_path / "audit.yaml"
+    path.write_text(GOOD + (f"seed: {hostile}\n" if where == "file" else ""))
+    with pytest.raises(BadInput, match="YAML"):
+        load_config(AuditConfig, path, [f"seed={hostile}"] if where == "--set" else [])
+    assert not mark.exists()
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot read the config"):
         load_config(AuditConfig, tmp_path / "none.yaml")
@@ -99,3 +110,26 @@ def test_the_hash_is_of_what_changes_numbers(file: Path) -> None:
     assert config_hash(load_config(AuditConfig, file, ["comparison.current=two"])) != base
     assert config_hash(load_config(AuditConfig, file, ["seed=1"])) != base
     assert config_hash(load_config(AuditConfig, file, ["shards.embed=7"])) != base
+
+
+def test_placement_is_no_part_of_what_a_number_depends_on():
+    given = ("data={id: a.jsonl}", "models=[{name: m, generator: transformers}]", "encoders={text: lab}")
+    given = (*given, "encoders.image=lab")
+    plain = config_hash(load_config(AuditConfig, None, given))
+    for change in (
+        "models.0.replicas=3",
+        "models.0.gpus=0.5",
+        "encoders.image.gpus=1",
+        "encoders.text.gpus=0.5",
+    ):
+        assert config_hash(load_config(AuditConfig, None, (*given, change))) == plain
+    assert config_hash(load_config(AuditConfig, None, (*given, "models.0.samples=1", "seed=1"))) != plain
+
+
+@pytest.mark.parametrize(
+    "change", ["models.0.replicas=0", "models.0.gpus=0", "models.0.gpus=2", "encoders.text.gpus=1.5"]
+)
+def test_placement_that_cannot_be(change: str):
+    given = ("data={id: a.jsonl}", "models=[{name: m, generator: transformers}]", change)
+    with pytest.raises(BadInput, match=change.partition("=")[0].rpartition(".")[2]):
+        load_config(AuditConfig, None, given)

@@ -3,10 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import threading
 import zlib
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import fsspec
@@ -232,44 +229,6 @@ def test_an_admitted_image_must_be_the_same(root: Path) -> None:
 )
 def test_the_allow_list(url: str, entry: str, expected: bool) -> None:
     assert allowed(url, (entry,)) is expected
-
-
-class _Server(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        if self.path == "/a.png":
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(PNG)
-        elif self.path == "/moved.png":
-            self.send_response(302)
-            self.send_header("Location", "/a.png")
-            self.end_headers()
-        else:
-            self.send_error(404)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def host() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Server)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_fetching(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "*")
-    policy = MediaPolicy(url_allow=(host,))
-    assert load_image(Image(path=f"http://{host}/a.png"), policy) == PNG
-    assert reason(Image(path=f"http://{host}/moved.png"), policy) is Reason.URL_NOT_ALLOWED
-    assert reason(Image(path=f"http://{host}/gone.png"), policy) is Reason.IMAGE_MISSING
-    small = MediaPolicy(url_allow=(host,), max_bytes=20)
-    assert reason(Image(path=f"http://{host}/a.png"), small) is Reason.IMAGE_TOO_LARGE
 
 
 def test_a_root_elsewhere() -> None:

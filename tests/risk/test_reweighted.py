@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from auditor.estimators import CLUB
+from auditor.estimators.crossfit import FoldedClub, block_folds, fit_folds
 from auditor.risk import ReweightedEmid, reweighted_emid
 from auditor.risk.reweighted import _critic, _pairs, _robust_weights
 from auditor.sketch import Floats
@@ -148,3 +149,39 @@ def test_errors_name_the_argument() -> None:
         reweighted_emid(CLUB(), p.x, p.y, p.yhat, q.x, q.yhat)
     with pytest.raises(ValueError, match="level"):
         estimate(p, q, level=0)
+
+
+def test_a_critic_cross_fitted_on_the_labelled_rows_comes_nearer_than_one_that_knows_them() -> None:
+    """Truth of each: the same critics on a large labelled draw."""
+    p, q, large_p, large_q = (
+        draw(n, mix, seed)
+        for n, mix, seed in (
+            (600, UNIFORM, 11),
+            (600, MIX, 12),
+            (20_000, UNIFORM, 13),
+            (20_000, MIX, 14),
+        )
+    )
+    rng = np.random.default_rng(15)
+    at_p, at_q, at_large = (rng.integers(60, size=n) for n in (600, 600, 20_000))
+    x, y = np.concatenate([p.x, p.x]), np.concatenate([p.y, p.yhat])
+    groups, fold = np.tile(np.arange(600), 2), block_folds(np.tile(at_p, 2), 5)
+
+    def make(seed: int) -> CLUB:
+        return CLUB(hidden=64, steps=300, batch=256, lr=5e-3, holdout=0, seed=seed)
+
+    errors = []
+    for critic in (FoldedClub((make(0).fit(x, y),)), FoldedClub(fit_folds(make, x, y, groups, fold))):
+        found = reweighted_emid(critic, p.x, p.y, p.yhat, q.x, q.yhat, blocks=(at_p, at_q))
+        of_p, of_q = (
+            critic.sums(big.x, big.yhat, at_large).value() - critic.sums(big.x, big.y, at_large).value()
+            for big in (large_p, large_q)
+        )
+        errors.append(abs(found.value - (of_p - of_q)))
+    assert errors[1] < errors[0]
+
+
+def test_a_cross_fitted_critic_needs_the_rows_blocks() -> None:
+    p, q = draw(60, UNIFORM, 1), draw(50, MIX, 2)
+    with pytest.raises(ValueError, match="hash block of each row"):
+        reweighted_emid(FoldedClub((critic(), critic())), p.x, p.y, p.yhat, q.x, q.yhat)

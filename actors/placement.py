@@ -1,0 +1,64 @@
+"""GPUs for a pool: one bundle a worker, reserved before the work starts and given back after it.
+
+A bundle lies on one node, so a worker that needs several GPUs (tensor parallel) gets them all of one node,
+and Ray gives no GPU of a bundle to anybody else. Shares below one are laid side by side on a GPU. Stages
+follow one another, so a stage has whatever GPUs the one before it had: answers must be there before they can
+be embedded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ray.util.placement_group import placement_group, remove_placement_group
+
+from actors.cluster import PoolSize, free_per_node
+from actors.progress import Progress, Silent
+from auditor.errors import AuditError
+
+TICK_SECONDS = 5
+
+
+@contextmanager
+def placed(size: PoolSize, wait_seconds: float, progress: Progress | None = None) -> Iterator[PoolSize]:
+    """`size` with its GPUs reserved while the block runs; a pool without GPUs needs no reservation.
+
+    The reservation belongs to this driver: the cluster takes it back when the driver ends or dies. Raises
+    `AuditError`, with the numbers, where the GPUs were not to be had within `wait_seconds` (somebody else
+    took them since the pool was sized); meanwhile `progress` is told what is waited for.
+    """
+    if not size.gpus:
+        yield size
+        return
+    bundle = {"CPU": float(size.threads), "GPU": size.gpus}
+    asked = f"{size.workers} workers of {size.gpus:g} GPUs and {size.threads} CPUs each"
+    began = time.monotonic()
+    group = placement_group([bundle] * size.workers, strategy="PACK")
+    try:
+        while not group.wait(min(TICK_SECONDS, wait_seconds)):
+            waited = time.monotonic() - began
+            if waited >= wait_seconds:
+                raise AuditError(
+                    f"{asked} found no room in {waited:.0f} s (workers.stall_seconds); {_free()}; wait until "
+                    "other jobs have ended, or ask for fewer (models.replicas, workers.gpu)"
+                )
+            (progress or Silent()).waiting(f"for {waited:.0f} s waiting for room for {asked}; {_free()}")
+        yield replace(size, group=group)
+    finally:
+        remove_placement_group(group)
+
+
+def _free() -> str:
+    nodes = [f"{node.get('GPU', 0.0):g} GPUs and {node.get('CPU', 0.0):g} CPUs" for node in free_per_node()]
+    return f"free on the nodes: {', '.join(nodes) or 'nothing'}"
+
+
+def memory_utilization(gpus: float, whole: float) -> float:
+    """vLLM's `gpu_memory_utilization` (a share of the whole GPU's memory) of a replica with `gpus` of a GPU,
+    where one that has the GPU for itself takes `whole` of it. Raises ValueError for no share at all."""
+    if gpus <= 0 or not 0 < whole <= 1:
+        raise ValueError(f"no share of memory for {gpus:g} GPUs at a utilization of {whole:g}")
+    return whole * min(gpus, 1.0)

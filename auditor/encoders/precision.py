@@ -1,0 +1,89 @@
+"""The arithmetic that an encoder computes with: what its device really has, within an allowed error.
+
+Weights stay in float32; products are made in the chosen type (autocast). A type is taken only where its error
+against float32 on a probe is within `BOUND`, else float32 is: embeddings of another arithmetic than their
+identity says would be compared with others as if they were the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from auditor.interface import Array
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+BOUND = 0.02
+"""Longest difference of a unit row from its float32 one. An error of this length in every row, if it were
+noise, would be 4e-4 of the trace of a second moment."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def fast_precision(device: str) -> torch.dtype:
+    """bfloat16 where the device has units for it (GPUs of compute capability 8 and up, CPUs with AMX), else
+    float32. Instructions alone do not make it fast: on a CPU with avx512_bf16 (and without AMX) a matrix
+    product ran at 83 GFLOP/s a thread, in float32 at 138."""
+    kind = torch.device(device)
+    if kind.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(kind) >= (8, 0) else torch.float32
+    if kind.type == "cpu":
+        return torch.bfloat16 if "amx_bf16" in _cpu_flags() else torch.float32
+    return torch.float32
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def settle(
+    name: str, precision: Precision, device: str, encode: Callable[[torch.dtype], Array]
+) -> torch.dtype:
+    """The type to compute with. `encode(dtype)`: (n, d) vectors of the probe, computed in that type.
+
+    Falls back to float32, with a warning, where the error is beyond `BOUND` or is not finite.
+    """
+    wanted = fast_precision(device) if precision == "auto" else _DTYPES[precision]
+    if wanted is torch.float32:
+        return wanted
+    error = largest_error(encode(torch.float32), encode(wanted))
+    if error <= BOUND:
+        return wanted
+    log.warning(
+        "encoder %s: float32 is used, since %s is off by up to %.3g of a unit row (at most %g is allowed)",
+        name,
+        str(wanted).removeprefix("torch."),
+        error,
+        BOUND,
+    )
+    return torch.float32
+
+
+def largest_error(exact: Array, approximate: Array) -> float:
+    """The longest difference of unit rows (n, d); infinite where one is not finite."""
+    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (exact, approximate))
+    longest = float(np.linalg.norm(a.astype(np.float64) - b, axis=1).max())
+    return longest if np.isfinite(longest) else float("inf")
+
+
+@contextmanager
+def computing(dtype: torch.dtype, device: str) -> Iterator[None]:
+    """Inference in `dtype`."""
+    kind = torch.device(device).type
+    mixed = nullcontext() if dtype is torch.float32 else torch.autocast(kind, dtype=dtype)
+    with torch.inference_mode(), mixed:
+        yield

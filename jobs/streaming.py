@@ -1,0 +1,217 @@
+"""Records to sums in one go: windows of records embedded and sketched by critics that exist, nothing kept.
+
+Where a critic is to be trained on the pool of all rows (audit, baseline) every row must be embedded before
+any CLUB sum can be taken, so embeddings are kept there for a second pass (`jobs.pipeline.train` and
+`sketch_files`). Where it may be trained on a sample, the sample is embedded first (`pool_of`).
+The driver holds no row: windows are positions on disk, shards are made as workers ask for them, and their
+files are folded as they come.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from actors.placement import placed
+from actors.pool import ShardResult, run_shards
+from actors.stream import (
+    StreamEncoder,
+    StreamModel,
+    StreamSettings,
+    StreamWorker,
+    Unit,
+    UnitRow,
+    sums_file,
+)
+from auditor.errors import BadInput
+from auditor.estimators.crossfit import FoldedClub
+from auditor.parts import Part, Survey, first_rows, survey
+from auditor.records import records_from_table
+from auditor.rundir import RunDir, digest, work_identity
+from auditor.scenarios import Scenario, sampled
+from auditor.shards import Shard
+from auditor.streamed import Fold
+from auditor.windows import one_window
+from jobs.nodes import check_images
+from jobs.pipeline import Chosen, Embedded, Workplace, chosen
+from schemas.config import CriticConfig, EncodersConfig
+from schemas.record import Image
+
+CONTENTS = 4
+"""Of a record: an image, a query, a response and a reference."""
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What contents are embedded by."""
+
+    text: Chosen
+    image: Chosen | None
+    """None: images are left out."""
+
+    @property
+    def gpus(self) -> float:
+        """Of one worker, which holds both."""
+        return min(1.0, self.text.gpus + (self.image.gpus if self.image else 0.0))
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """By modality."""
+        return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
+
+
+def surveyed(at: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
+    """Each scenario as one window of its name."""
+    return [survey(s.path, one_window(s.name), at.run.windows(s.name), at.shards.stream) for s in scenarios]
+
+
+def pool_of(run: RunDir, scenarios: Sequence[Scenario], config: CriticConfig, seed: int) -> list[Scenario]:
+    """The seeded sample of records that a critic is trained on, from each scenario by its size."""
+    every = sum(s.n for s in scenarios)
+    return [
+        sampled(s, run, max(1, round(config.sample_rows * s.n / every)), seed) if s.n else s
+        for s in scenarios
+    ]
+
+
+def used_encoders(
+    at: Workplace, config: EncodersConfig, found: Sequence[Survey], images: Embedded | None
+) -> Encoders:
+    """What all records are embedded by, given what their sample was. Raises `BadInput` where a modality has
+    no record in the sample: its critic does not know it."""
+    of_images = config.image if any(s.images for s in found) else None
+    if of_images is not None and images is None:
+        raise BadInput(
+            "critic.sample_rows: some records have images, none of the sampled ones has; raise it, or set "
+            "critic.train_on: pool"
+        )
+    return Encoders(
+        chosen(at, config.text, "text"),
+        None if of_images is None else chosen(at, of_images, "image"),
+    )
+
+
+def content(parts: Sequence[Part]) -> str:
+    """Digest of every row of every part: what data the numbers are of."""
+    return digest(json.dumps([[part.window.name, part.digests] for part in parts]))
+
+
+def stream(
+    at: Workplace,
+    parts: Sequence[Part],
+    encoders: Encoders,
+    critics: Sequence[Sequence[Path]],
+    models: Sequence[StreamModel],
+    *,
+    sample: int,
+    with_texts: bool = True,
+    keep: bool = False,
+) -> dict[tuple[str, str], tuple[Path, ...]]:
+    """Embed and sketch the rows of every part; (window, model) -> the files whose fold, in their order, is
+    what is kept of its rows (`auditor.streamed.folded`).
+
+    With the same critics and sizes the sums are those of `embed` and `sketch`, to the bit while no row is set
+    aside; else to rounding, since rows are cut into shards before that is known. `keep`: embeddings are
+    written, too.
+    """
+    identity = json.dumps(
+        {
+            "records": {"texts": with_texts, "shard": at.shards.stream},
+            "models": [[model.name, model.responses and model.responses.name] for model in models],
+            "encoders": encoders.identities,
+            "critics": [FoldedClub.load(paths).digest for paths in critics],
+            "sample": sample,
+            "threads": at.shards.threads,
+            "keep": keep,
+        },
+        sort_keys=True,
+    )
+    folder = at.run.sketches(identity)
+    windows = [_Window(part, identity, folder, len(models)) for part in parts]
+    of_shard = {name: window for window in windows for name in window.names}
+
+    def kept(chosen: Chosen) -> StreamEncoder:
+        place = at.run.embeddings(work_identity(chosen.identity, records=at.shards.stream)) if keep else None
+        return StreamEncoder(chosen.make, chosen.identity, place)
+
+    def came(result: ShardResult) -> None:
+        of_shard[result.shard].came(result.shard)
+
+    # The limit is meant for a shard of contents; here one has as many as its records have.
+    longer = max(1, -(-CONTENTS * at.shards.stream // at.shards.embed))
+    check_images(at.cluster, at.media, _some_images(parts))
+    with placed(at.pool(gpus=encoders.gpus), at.stall, at.progress) as size:
+        run_shards(
+            StreamWorker,
+            StreamSettings(
+                folder,
+                kept(encoders.text),
+                kept(encoders.image) if encoders.image else None,
+                tuple(map(tuple, critics)),
+                sample,
+                tuple(models),
+                with_texts,
+                at.media,
+            ),
+            (shard for window in windows for shard in window.shards()),
+            size,
+            stage="embed and sketch",
+            stall_seconds=at.stall * longer,
+            hang_seconds=at.hang,
+            poison_rows=at.poison_rows,
+            retries=at.retries,
+            on_done=came,
+            progress=at.progress,
+            total=sum(window.left() for window in windows),
+        )
+    return {
+        (window.part.window.name, model.name): fold.files()
+        for window in windows
+        for model, fold in zip(models, window.folds, strict=True)
+    }
+
+
+def _some_images(parts: Sequence[Part]) -> list[Image]:
+    """At most one of the first and one of the last part that is named by a path."""
+    found: list[Image] = []
+    for part in (*parts[:1], *parts[1:][-1:]):
+        records = (record for table in first_rows(part) for record in records_from_table(table))
+        named = (image for record in records for image in record.images if image.path is not None)
+        found += islice(named, 1)
+    return found
+
+
+class _Window:
+    """A window's shards, and the folds of what was made of them, one a model."""
+
+    def __init__(self, part: Part, identity: str, folder: Path, models: int) -> None:
+        self.part = part
+        self.names = [digest(json.dumps([identity, part.window.name, mark])) for mark in part.digests]
+        self.folds = [
+            Fold(folder, [sums_file(folder, name, model).stem for name in self.names])
+            for model in range(models)
+        ]
+
+    def came(self, name: str) -> None:
+        at = self.names.index(name)
+        for fold in self.folds:
+            fold.came(at)
+
+    def left(self) -> int:
+        """Rows of the units that are yet to be made."""
+        units = list(self.part.units())
+        return sum(units[k][1] - units[k][0] for k in self._missing())
+
+    def shards(self) -> Iterator[Shard[UnitRow]]:
+        part, units = self.part, list(self.part.units())
+        for fold in self.folds:
+            fold.advance()
+        for k in self._missing():
+            unit = Unit(part.records, part.digests[k], part.window.name, part.positions, *units[k])
+            yield unit.shard(self.names[k])
+
+    def _missing(self) -> list[int]:
+        return sorted({k for fold in self.folds for k in fold.missing()})

@@ -1,0 +1,32 @@
+"""Workers that are not what the run's folder is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.embed import EmbedSettings, EmbedWorker
+from actors.generate import GenerateSettings, GenerateWorker
+from auditor.errors import AuditError
+
+
+class Loaded:
+    """An encoder or a generator with these weights."""
+
+    modality, dim, identity = "text", 2, "weights here"
+
+
+WORKERS: dict[str, Callable[..., Any]] = {
+    "embed": lambda folder, wanted: EmbedWorker(EmbedSettings(Loaded, folder, wanted)),  # type: ignore[arg-type]
+    "generate": lambda folder, wanted: GenerateWorker(GenerateSettings(Loaded, 0, folder, wanted)),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_worker_with_other_weights_than_the_run_is_refused(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match=r"weights here instead of weights there.*on every node"):
+        WORKERS[kind](tmp_path, "weights there")
+    assert WORKERS[kind](tmp_path, "weights here").identity == "weights here"
