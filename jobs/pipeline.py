@@ -182,10 +182,15 @@ def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed:
         # Asked by one worker, which has many requests under way and keeps the rates.
         return _answer(at, at.pool(replicas=1), model, items, seed)
     check_weights(at.cluster, model.path or model.name)
-    engine = model.vllm or VllmConfig()
-    gpus = float(engine.tensor_parallel) if engine.tensor_parallel > 1 else model.gpus
-    with placed(at.pool(gpus=gpus, replicas=model.replicas), at.stall, at.progress) as size:
+    with placed(at.pool(gpus=model.gpus_each, replicas=model.replicas), at.stall, at.progress) as size:
         return _answer(at, size, model, items, seed)
+
+
+def engine_settings(model: ModelConfig, size: PoolSize) -> dict[str, Any]:
+    """Settings of vLLM's engine; replicas that share a GPU share its memory."""
+    engine = model.vllm or VllmConfig()
+    share = memory_utilization(size.gpus, engine.gpu_memory_utilization) if size.gpus else None
+    return engine.model_dump() | ({"gpu_memory_utilization": share} if share else {})
 
 
 def _answer(
@@ -202,9 +207,7 @@ def _answer(
     if model.endpoint is not None:
         settings["endpoint"] = model.endpoint.model_dump()
     if model.generator == "vllm":
-        engine = model.vllm or VllmConfig()
-        share = memory_utilization(size.gpus or 1.0, engine.gpu_memory_utilization)
-        settings["vllm"] = engine.model_dump() | {"gpu_memory_utilization": share}
+        settings["vllm"] = engine_settings(model, size)
     make = partial(generator, settings, size.device, at.shards.threads)
     identity = _identity(at, size, GenerateWorker, GenerateSettings(make))
     # A sampled answer depends on the seed and on its shard's name; a greedy one does not.

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
-from schemas.config import EndpointConfig, resolve
+from schemas.config import EndpointConfig, VllmConfig, resolve
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -146,8 +146,8 @@ _NO_NUMBER: Any = {
         "__all__": {
             "replicas": True,
             "gpus": True,
-            "vllm": {"gpu_memory_utilization"},
             "endpoint": EndpointConfig.asking(),
+            "vllm": VllmConfig.running(),
         }
     },
     "encoders": {"image": {"gpus"}, "text": {"gpus"}},

@@ -120,6 +120,33 @@ class EncodersConfig(_Model):
         return _named(value)
 
 
+class VllmConfig(_Model):
+    """vLLM's engine."""
+
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one replica is spread over.")
+    gpu_memory_utilization: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Share of a GPU's memory that the engine takes, weights included; of its own part where "
+        "replicas share a GPU (gpus).",
+    )
+    max_model_len: int | None = Field(
+        None, ge=1, description="Longest prompt with its answer, in tokens (null: what the model has)."
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="auto: bfloat16 on a GPU that has it (else float16), float32 without a GPU."
+    )
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="Most answers under way at a time (null: as vLLM chooses)."
+    )
+
+    @classmethod
+    def running(cls) -> set[str]:
+        """The settings that say how it runs: they change no answer but in its last bits."""
+        return {"gpu_memory_utilization", "max_num_seqs"}
+
+
 class EndpointConfig(_Model):
     """An OpenAI-compatible server of chat completions. How it is asked (rates, tries, prices) changes no
     answer; what it is asked for (url, model, version, extra) is part of the key that answers are kept by."""
@@ -218,24 +245,6 @@ def _is_here(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-class VllmConfig(_Model):
-    """vLLM's engine."""
-
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that one replica is spread over.")
-    gpu_memory_utilization: float = Field(
-        0.9, gt=0, le=1, description="Share of a GPU's memory that the engine takes, weights included."
-    )
-    max_model_len: int | None = Field(
-        None, ge=1, description="Longest prompt with its answer, in tokens (null: what the model has)."
-    )
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
-        "auto", description="auto: bfloat16 on a GPU that has it (else float16), float32 without a GPU."
-    )
-    max_num_seqs: int | None = Field(
-        None, ge=1, description="Most answers under way at a time (null: as vLLM chooses)."
-    )
-
-
 class ModelConfig(_Model):
     """A model under audit. Without a generator its recorded responses are used."""
 
@@ -250,8 +259,8 @@ class ModelConfig(_Model):
     temperature: float = Field(0.0, ge=0.0, description="0: greedy.")
     max_new_tokens: int = Field(64, ge=1)
     batch: int = Field(64, ge=1)
-    endpoint: EndpointConfig | None = Field(None, description="Of generator endpoint: where and how to ask.")
     vllm: VllmConfig | None = Field(None, description="Of generator vllm: its engine.")
+    endpoint: EndpointConfig | None = Field(None, description="Of generator endpoint: where and how to ask.")
     replicas: int | Literal["auto"] = Field(
         "auto", description="Workers that hold the model (auto: as many as fit)."
     )
@@ -261,19 +270,6 @@ class ModelConfig(_Model):
         le=1,
         description="Share of a GPU of one replica, where there are GPUs: below 1, replicas share GPUs.",
     )
-
-    @model_validator(mode="after")
-    def _engine(self) -> ModelConfig:
-        if self.vllm is not None and self.generator != "vllm":
-            raise ValueError(f"model {self.name}: a section `vllm` needs `generator: vllm`")
-        if self.generator == "vllm" and "batch" in self.model_fields_set:
-            raise ValueError(f"model {self.name}: vllm makes its own batches; set vllm.max_num_seqs")
-        if self.vllm is not None and self.vllm.tensor_parallel > 1 and self.gpus < 1:
-            raise ValueError(
-                f"model {self.name}: gpus ({self.gpus:g}, a share of one GPU) and vllm.tensor_parallel "
-                f"({self.vllm.tensor_parallel} whole ones) do not go together"
-            )
-        return self
 
     @model_validator(mode="after")
     def _reached(self) -> ModelConfig:
@@ -289,6 +285,23 @@ class ModelConfig(_Model):
         if isinstance(value, int) and value < 1:
             raise ValueError("at least 1, or auto")
         return value
+
+    @model_validator(mode="after")
+    def _engine(self) -> ModelConfig:
+        if self.vllm is not None and self.generator != "vllm":
+            raise ValueError(f"model {self.name}: a section `vllm` needs `generator: vllm`")
+        if self.generator == "vllm" and "batch" in self.model_fields_set:
+            raise ValueError(f"model {self.name}: vllm makes its own batches; set vllm.max_num_seqs")
+        if self.vllm is not None and self.vllm.tensor_parallel > 1 and self.gpus < 1:
+            raise ValueError(
+                f"model {self.name}: a replica of {self.vllm.tensor_parallel} GPUs has them whole"
+            )
+        return self
+
+    @property
+    def gpus_each(self) -> float:
+        """GPUs of one replica, where there are GPUs."""
+        return float(self.vllm.tensor_parallel) if self.vllm and self.vllm.tensor_parallel > 1 else self.gpus
 
     @model_validator(mode="after")
     def _samples(self) -> ModelConfig:

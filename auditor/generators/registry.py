@@ -54,12 +54,6 @@ def _transformers(given: dict[str, Any], device: str, threads: int) -> Generator
     )
 
 
-def _endpoint(given: dict[str, Any], device: str, threads: int) -> Generator:
-    model = given.pop("model", None)
-    given.pop("batch", None)  # a server makes its own
-    return EndpointGenerator.of(model, given)
-
-
 def _vllm(given: dict[str, Any], device: str, threads: int) -> Generator:
     given.pop("batch", None)  # the engine makes its own
     try:
@@ -90,6 +84,12 @@ def _loaded(generator: str, given: dict[str, Any], *own: str) -> tuple[Path, str
         ) from None
     directory = lab_directory(model.removeprefix(LAB)) if model.startswith(LAB) else model_directory(model)
     return directory, model, sampling
+
+
+def _endpoint(given: dict[str, Any], device: str, threads: int) -> Generator:
+    model = given.pop("model", None)
+    given.pop("batch", None)  # a server makes its own
+    return EndpointGenerator.of(model, given)
 
 
 _GENERATORS: dict[str, Callable[[dict[str, Any], str, int], Generator]] = {

@@ -30,9 +30,8 @@ class ChatTemplate:
         try:
             self.config: Any = AutoConfig.from_pretrained(directory, trust_remote_code=False)
             self.sees = type(self.config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            self.processor: Any = (AutoProcessor if self.sees else AutoTokenizer).from_pretrained(
-                directory, trust_remote_code=False
-            )
+            reader = AutoProcessor if self.sees else AutoTokenizer
+            self.processor: Any = reader.from_pretrained(directory, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise BadInput(
                 f"model {name}: {directory} does not load ({str(error).splitlines()[0]})"

@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
+from actors.cluster import PoolSize
 from auditor.encoders.pretrained import lab_directory
 from auditor.errors import BadInput
 from auditor.generators import generator_names, make_generator
 from auditor.generators.vllm_weights import INDEX, published_names
-from schemas.config import ModelConfig
+from jobs.pipeline import engine_settings
+from schemas.config import ModelConfig, VllmConfig
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed")
@@ -50,13 +52,20 @@ def test_refused_in_one_line(settings: dict[str, Any], word: str) -> None:
         ({"generator": "vllm", "batch": 8}, "vllm.max_num_seqs"),
         ({"generator": "vllm", "vllm": {"gpu_memory_utilization": 1.5}}, "gpu_memory_utilization"),
         ({"generator": "vllm", "vllm": {"dtype": "int8"}}, "dtype"),
-        ({"generator": "vllm", "gpus": 0.5, "vllm": {"tensor_parallel": 2}}, "whole ones"),
+        ({"generator": "vllm", "vllm": {"tensor_parallel": 2}, "gpus": 0.5}, "has them whole"),
     ],
 )
 def test_config_refuses(given: dict[str, Any], word: str) -> None:
     with pytest.raises(ValidationError, match=word):
         ModelConfig(name="m", **given)
-    assert ModelConfig(name="m", generator="vllm", vllm={"tensor_parallel": 2}).vllm is not None
+
+
+def test_a_replica_has_the_gpus_that_its_engine_spreads_over() -> None:
+    model = ModelConfig(name="m", generator="vllm", vllm=VllmConfig(tensor_parallel=2))
+    assert model.gpus_each == 2.0 and ModelConfig(name="m", generator="vllm", gpus=0.5).gpus_each == 0.5
+    shared = engine_settings(ModelConfig(name="m", generator="vllm", gpus=0.5), PoolSize(2, 1, 0.5))
+    assert shared["gpu_memory_utilization"] == pytest.approx(0.45)  # two of them fit on one GPU
+    assert engine_settings(model, PoolSize(1, 1, 2.0))["gpu_memory_utilization"] == 0.9
 
 
 def _names(directory: Path) -> set[str]:
