@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +18,15 @@ from ray._private.state import available_resources_per_node
 from ray.util.placement_group import PlacementGroup
 
 import actors
-from auditor.errors import BadInput
+from auditor.errors import BadInput, ClusterLost
 from schemas.config import WorkersConfig
 
 OBJECT_STORE_BYTES = 300 * 2**20
 """Of a local Ray. Shards on their way to workers are all that is ever in it."""
+
+LOST_SECONDS = 30.0
+"""Without the cluster's control service for this long, the work is given up."""
+LOOK_SECONDS = 5.0
 
 _LONGEST_LOCAL_DIR = 40  # Ray keeps its sockets under it, and the kernel takes paths of 107 bytes
 
@@ -173,8 +179,12 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         raise BadInput(f"{where} could not be reached ({why}){way_out}") from error
     try:
         yield _cluster(workers, started=not address)
-    finally:
+    except ClusterLost:  # leaving it would wait for it, until Ray ends the process
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
 
 
 def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
@@ -198,6 +208,38 @@ def _local_dir(folder: Path | None) -> str | None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder.absolute())
+
+
+class Pulse:
+    """Whether the cluster's control service still takes connections.
+
+    Ray ends the whole process, with exit code 1, when it has been without the service for a minute. That is
+    the code of a verdict here, so we must be first, and say what happened.
+    """
+
+    def __init__(self) -> None:
+        self.address = ray.get_runtime_context().gcs_address
+        self._lost: float | None = None
+        self._looked = time.monotonic()
+
+    def check(self) -> None:
+        """Look, every few seconds at most. Raises `ClusterLost` where no connection could be made for
+        `LOST_SECONDS`."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+            self._lost = None
+        except OSError as error:
+            now = time.monotonic()
+            self._lost = now if self._lost is None else self._lost
+            if now - self._lost >= LOST_SECONDS:
+                raise ClusterLost(
+                    f"the Ray cluster at {self.address} has not answered for {now - self._lost:.0f} s "
+                    f"({error.strerror or error}); what is done is kept, run the same command to go on"
+                ) from None
 
 
 def worker_env(threads: int) -> dict[str, str]:

@@ -26,11 +26,11 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.cluster import PoolSize, worker_env
+from actors.cluster import PoolSize, Pulse, worker_env
 from actors.progress import Progress, Silent, Tally
 from actors.suspects import Fault, Search, WorkerAtFault, search
 from auditor.cache import Failure
-from auditor.errors import AuditError
+from auditor.errors import AuditError, ClusterLost
 from auditor.shards import Item, Shard
 from schemas.record import Reason
 
@@ -259,6 +259,7 @@ class _Pool(Generic[T]):
         self._slowest: float | None = None
         """Seconds of the slowest shard so far."""
         self._done = self._errors = 0
+        self._pulse = Pulse()
         self._began = self._moved = self._start_at = time.monotonic()
 
     def run(self) -> Tally:
@@ -268,6 +269,9 @@ class _Pool(Generic[T]):
             while self._queue or any(host.where and host.calls for host in self._hosts):
                 self._fill()
                 self._step()
+        except ClusterLost:  # nor are there workers to end
+            self._hosts.clear()
+            raise
         finally:  # also on KeyboardInterrupt: nobody works on for a driver that has gone
             for host in self._hosts:
                 ray.kill(host.actor)
@@ -326,6 +330,7 @@ class _Pool(Generic[T]):
             time.sleep(max(0.0, min(tick, self._start_at - time.monotonic())))
         for reference in ready:
             self._take(oldest[reference])
+        self._pulse.check()  # workers go on for a while without the cluster, so not only where nobody answers
         self._end_hanging()
         idle = time.monotonic() - self._moved
         if idle > self._limits.stall:

@@ -14,6 +14,10 @@ class AuditError(Exception):
     exit_code = 3
 
 
+class ClusterLost(AuditError):
+    """The cluster that the work ran on does not answer any more."""
+
+
 class BadInput(AuditError):
     """Bad input or usage: nothing could be audited."""
 

@@ -7,6 +7,7 @@ crossed, 4 undecided (too few rows to say), 0 pass or warn.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 import traceback
@@ -19,7 +20,7 @@ import typer
 from rich.console import Console
 
 from auditor import __version__
-from auditor.errors import AuditError, BadInput
+from auditor.errors import AuditError, BadInput, ClusterLost
 from jobs.runlog import LogFormat, redacted
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig
 from schemas.report import Report
@@ -289,6 +290,9 @@ def _guarded(command: Callable[[], object]) -> int:
     except _UsageError as error:
         error.show()
         return 2
+    except ClusterLost as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(error.exit_code)  # Ray's own way out would wait for the cluster, then exit with 1
     except AuditError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

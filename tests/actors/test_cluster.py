@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -159,3 +160,45 @@ def test_a_node_that_dies_costs_only_time(tmp_path):
         name = f"{shard.name}.parquet"
         assert (out / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
     assert len(EmbeddingStore(out)) == 64
+
+
+LOST = """
+import importlib.util, os, signal, sys
+from ray.cluster_utils import Cluster
+spec = importlib.util.spec_from_file_location("cluster_tests", sys.argv[1])
+tests = importlib.util.module_from_spec(spec); sys.modules["cluster_tests"] = tests
+spec.loader.exec_module(tests)
+from jobs.cli import _guarded
+head = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+nodes = Cluster(initialize_head=True, head_node_args=head)
+processes = [nodes.head_node.all_processes[k][0].process.pid for k in ("raylet", "gcs_server")]
+
+def kill(result):
+    while processes:
+        os.kill(processes.pop(), signal.SIGKILL)
+
+def job():
+    with tests.connect(tests.WorkersConfig(address=nodes.address)):
+        shards = tests.cut([tests.text_item(f"text {i}") for i in range(4_000)], 4, "p")
+        settings = tests.EmbedSettings(tests.slow, tests.Path(sys.argv[2]))
+        tests.run_shards(
+            tests.EmbedWorker, settings, shards, tests.PoolSize(1, 1, 0.0), stage="embed", on_done=kill
+        )
+
+sys.exit(_guarded(job))
+"""
+
+
+def test_a_cluster_that_is_lost_ends_the_command_with_its_own_code(tmp_path):
+    """kill -9 of the control service and the raylet: Ray would end the process with 1, which is a verdict."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOST, __file__, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "has not answered for" in error and "run the same command" in error
+    assert done.returncode == 3
+    assert list(tmp_path.glob("*.parquet"))
