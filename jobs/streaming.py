@@ -40,6 +40,8 @@ from jobs.pipeline import Chosen, Embedded, Workplace, chosen
 from schemas.config import CriticConfig, EncodersConfig
 from schemas.record import Image
 
+FIRST_ROWS = 64
+"""Rows that are looked at for an image named by a path."""
 CONTENTS = 4
 """Of a record: an image, a query, a response and a reference."""
 
@@ -175,11 +177,12 @@ def stream(
 
 
 def _some_images(parts: Sequence[Part]) -> list[Image]:
-    """At most one of the first and one of the last part that is named by a path."""
+    """At most one of the first rows of the first part and one of those of the last that is named by a path."""
     found: list[Image] = []
     for part in (*parts[:1], *parts[1:][-1:]):
         records = (record for table in first_rows(part) for record in records_from_table(table))
-        named = (image for record in records for image in record.images if image.path is not None)
+        first = islice(records, FIRST_ROWS)
+        named = (image for record in first for image in record.images if image.path is not None)
         found += islice(named, 1)
     return found
 
