@@ -177,7 +177,7 @@ def stream(
 
 
 def _some_images(parts: Sequence[Part]) -> list[Image]:
-    """At most one of the first rows of the first part, and one of the last part's, that is named by a path."""
+    """At most one of the first part's first rows, and one of the last part's, that is named by a path."""
     found: list[Image] = []
     for part in (*parts[:1], *parts[1:][-1:]):
         records = (record for table in first_rows(part) for record in records_from_table(table))
