@@ -146,7 +146,7 @@ def vllm_presence(needed: bool = False) -> Iterator[Check]:
         if _installed(name):
             yield Check("vllm", "ok", f"{name} {version(name)}")
             return
-    way_out = "pip install -c constraints.txt 'shift-auditor[vllm]'"
+    way_out = "pip install 'shift-auditor[gpu,vllm]' (without -c: vllm pins its own torch)"
     yield Check("vllm", "fail" if needed else "ok", "not installed", way_out if needed else "")
 
 

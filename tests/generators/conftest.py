@@ -145,6 +145,8 @@ class Served(NamedTuple):
     model: str
     directory: Path
     """The model's weights."""
+    group: int
+    """Process group of the server and its engine."""
 
 
 @pytest.fixture(scope="session")
@@ -171,7 +173,7 @@ def smollm_server(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         )
     try:
         _wait(process, f"http://127.0.0.1:{port}/health", log)
-        yield Served(f"http://127.0.0.1:{port}/v1", name, smollm)
+        yield Served(f"http://127.0.0.1:{port}/v1", name, smollm, process.pid)
     finally:
         _end(process)
 
