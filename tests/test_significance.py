@@ -260,6 +260,20 @@ def test_corrected_is_silent_where_rows_are_few() -> None:
     assert drift_test(rows(300, 3, rng), rows(400, 3, rng)).reason is None
 
 
+def test_corrected_is_silent_where_a_long_tail_keeps_its_bias() -> None:
+    """Variances j^-2 in 768 dimensions: rows enough for every rank, yet the jackknife finds twice the truth."""
+    rng = np.random.default_rng(14)
+
+    def tail(n: int, moved: float) -> np.ndarray:
+        z = (rng.standard_normal((n, 768)) + moved) / np.arange(1, 769)
+        return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+    got = drift_test(tail(300, 0.0), tail(300, 0.3), permutations=1)
+    assert got.effective_rank is not None and got.effective_rank < 12
+    assert got.corrected is None and got.reason == "too few rows" and got.left is None
+    assert got.excess is not None and got.excess == pytest.approx(0.005, abs=0.003)
+
+
 @pytest.mark.parametrize(("n", "m"), [(0, 50), (1, 50), (50, 1)])
 def test_fewer_than_two_rows_say_nothing(n: int, m: int) -> None:
     got = drift_test(np.ones((n, 3)), np.ones((m, 3)))
