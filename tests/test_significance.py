@@ -261,7 +261,7 @@ def test_corrected_is_silent_where_rows_are_few() -> None:
 
 
 def test_corrected_is_silent_where_a_long_tail_keeps_its_bias() -> None:
-    """Variances j^-2 in 768 dimensions: rows enough for every rank, yet the jackknife finds twice the truth."""
+    """Variances j^-2 in 768 dimensions: rows enough for every rank, yet it finds twice the truth."""
     rng = np.random.default_rng(14)
 
     def tail(n: int, moved: float) -> np.ndarray:
