@@ -23,7 +23,7 @@ from auditor.estimators import ClubSums
 from auditor.jackknife import Left, Shares, moments, profile_interval
 from auditor.risk import Ceiling
 from auditor.risk.codebook import learn_codebook, nearest_cell
-from auditor.significance import NULL_DRAWS, deleted, drift_test, holm
+from auditor.significance import drift_test, holm, rows_needed
 from auditor.sketch import RowSample
 from auditor.sketching import SketchSet, having
 from schemas.report import Bound, Divergence, Interval
@@ -212,12 +212,10 @@ def response_gap(rows: SketchSet) -> Grouped | None:
         return None
     response, reference = (rows64(rows.sample.rows[n][both], n) for n in ("response", "reference"))
     resampler = RjsdResampler(response, reference, paired=True)
-    base_ids = rows.sample.base_ids[both]
-    null = resampler.null(NULL_DRAWS, np.random.default_rng(0), hash_blocks(base_ids))
-    groups = record_groups(base_ids)
-    left = deleted(resampler, groups, groups, True, float(null.mean()))
-    if left is None:
+    if int(both.sum()) < rows_needed(resampler):
         return Grouped(resampler.value, None)
+    groups = record_groups(rows.sample.base_ids[both])
+    left = resampler.left(groups, groups)
     return Grouped(left.value, {g: value for (_, g), value in left.without.items()})
 
 
