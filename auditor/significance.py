@@ -51,10 +51,10 @@ class DriftTest:
     corrected: float | None
     """RJSD with the jackknife's bias taken off."""
     interval: tuple[float, float] | None
-    """Interval of `corrected` at `level`. Where it would lie above `excess` it reaches down to there, and half
-    of its width further: the jackknife takes the bias to fall with 1/n, and that of a spectrum with a long tail
-    of directions that n rows do not show falls more slowly (d=768, variances j^-2, 300/300 rows: corrected
-    0.0095, excess 0.0049, truth 0.0052; under large shifts it is the excess that is too low)."""
+    """Interval of `corrected` at `level`. Where it would lie above `excess` it reaches down to there, and
+    half of its width further: the jackknife takes the bias to fall with 1/n, and that of a spectrum with a
+    long tail of directions that n rows do not show falls more slowly (d=768, variances j^-2, 300/300 rows:
+    corrected 0.0095, excess 0.0049, truth 0.0052; under large shifts it is the excess that is too low)."""
     mmd2: float | None
     """Unbiased quadratic MMD² (within pairs where paired)."""
     p_value: float | None
