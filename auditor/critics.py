@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.arrays import write_arrays
 from auditor.blocks import hash_blocks
 from auditor.embeddings import EmbeddingStore
 from auditor.errors import AuditError
 from auditor.estimators.crossfit import block_folds
 from auditor.rows import RowKeys, embedded
-from auditor.rundir import write_whole
 
 Float32 = NDArray[np.float32]
 CHUNK = 4096
@@ -45,12 +45,7 @@ class Pairs:
 
     def write(self, path: Path) -> None:
         """Write whole (npz)."""
-
-        def write(temporary: Path) -> None:
-            with open(temporary, "wb") as file:
-                np.savez(file, x=self.x, y=self.y, groups=self.groups, blocks=self.blocks)
-
-        write_whole(path, write)
+        write_arrays(path, {name: getattr(self, name) for name in ("x", "y", "groups", "blocks")})
 
     @classmethod
     def read(cls, path: Path) -> Pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from hashlib import sha256
@@ -13,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auditor.arrays import opened, write_arrays
 from auditor.blocks import HASH_BLOCKS, hash_blocks
 from auditor.embeddings import Vectors
-from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.crossfit import FoldedClub
 from auditor.rows import RowKeys, Rows, embedded
-from auditor.rundir import write_whole
 from auditor.sketch import Float, RowSample, Sketch
 
 CONTENTS = ("image", "text", "response", "reference")
@@ -217,21 +215,13 @@ def merged(sets: Iterable[SketchSet]) -> SketchSet:
 
 def write_sketches(path: Path, sketches: SketchSet) -> None:
     """Write a shard's set whole (npz)."""
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(file, **sketches.to_arrays())  # type: ignore[arg-type]
-
-    write_whole(path, write)
+    write_arrays(path, sketches.to_arrays())
 
 
 def read_sketches(path: Path) -> SketchSet:
     """A set that `write_sketches` wrote. Raises `AuditError` where the file is none."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return SketchSet.from_arrays(dict(file))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
+    with opened(path) as file:
+        return SketchSet.from_arrays(dict(file))
 
 
 def _sketch(rows: NDArray[np.float32]) -> Sketch:

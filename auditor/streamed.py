@@ -9,7 +9,6 @@ the end.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -19,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.errors import AuditError
-from auditor.rundir import write_whole
+from auditor.arrays import opened, write_arrays
 from auditor.sketching import SketchSet, read_sketches
 from schemas.record import Quarantined, Reason
 
@@ -75,21 +73,13 @@ class Streamed:
 
 def write_streamed(path: Path, streamed: Streamed) -> None:
     """Write whole (npz)."""
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(file, **streamed.to_arrays())  # type: ignore[arg-type]
-
-    write_whole(path, write)
+    write_arrays(path, streamed.to_arrays())
 
 
 def read_streamed(path: Path) -> Streamed:
     """What `write_streamed` wrote. Raises `AuditError` where the file is none."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Streamed.from_arrays(dict(file))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
+    with opened(path) as file:
+        return Streamed.from_arrays(dict(file))
 
 
 def folded(paths: Iterable[Path]) -> Streamed:
@@ -115,11 +105,8 @@ def read_sums(paths: Sequence[Path]) -> SketchSet | None:
 
 
 def _sums(path: Path) -> SketchSet | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            streamed = "told" in file
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
-        streamed = False  # the reader says what is wrong with it
+    with opened(path) as file:
+        streamed = "told" in file
     return read_streamed(path).sketches if streamed else read_sketches(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.errors import AuditError
+from auditor.arrays import opened, write_arrays
 from auditor.index import Neighbours
-from auditor.rundir import write_whole
 from auditor.sketch import Float
 
 Float32 = NDArray[np.float32]
@@ -30,7 +28,7 @@ class Found(NamedTuple):
 
 def write_vectors(path: Path, ids: Sequence[str], rows: Float32) -> None:
     """Write rows (n, d) with their ids (n,) whole."""
-    _write(path, ids=np.asarray(ids, dtype=np.str_), rows=rows)
+    write_arrays(path, {"ids": np.asarray(ids, dtype=np.str_), "rows": rows})
 
 
 def read_vectors(path: Path) -> tuple[NDArray[np.str_], Float32]:
@@ -47,7 +45,13 @@ def read_ids(path: Path) -> NDArray[np.str_]:
 def write_found(path: Path, found: Found) -> None:
     """Write what was found whole."""
     near = found.neighbours
-    _write(path, distance=near.distance, ids=near.ids, sample=found.sample, exact=found.exact)
+    arrays: dict[str, NDArray[Any]] = {
+        "distance": near.distance,
+        "ids": near.ids,
+        "sample": found.sample,
+        "exact": found.exact,
+    }
+    write_arrays(path, arrays)
 
 
 def read_found(path: Path) -> Found:
@@ -56,17 +60,6 @@ def read_found(path: Path) -> Found:
     return Found(Neighbours(distance, ids), sample, exact)
 
 
-def _write(path: Path, **arrays: NDArray[Any]) -> None:
-    def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-
-    write_whole(path, save)
-
-
 def _read(path: Path, *names: str) -> list[NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return [file[name] for name in names]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise AuditError(f"{path}: not readable ({error}); delete its folder and run again") from error
+    with opened(path, "its folder") as file:
+        return [file[name] for name in names]
