@@ -222,6 +222,10 @@ class _Task(Generic[T]):
     def __str__(self) -> str:
         return f"{'rows of ' if self.search else ''}shard {self.shard.name}"
 
+    @property
+    def suspect(self) -> bool:
+        return self.failed > 0 or self.search is not None
+
 
 @dataclass(eq=False)
 class _Hosted(Generic[T]):
@@ -234,6 +238,12 @@ class _Hosted(Generic[T]):
     """Empty until it has started. Only then it is given shards: it may never find room in the cluster."""
     since: float = field(default_factory=time.monotonic)
     """When its oldest call became the oldest."""
+
+    def may_take(self, task: _Task[T]) -> bool:
+        """A suspect is alone with its worker. The answer of a call that was done well is lost if the next
+        one ends the process before it is sent, and the wrong one of the two would be blamed."""
+        tasks = [had for _, had in self.calls if had is not None]
+        return not tasks or not any(had.suspect for had in (*tasks, task))
 
 
 class _Pool(Generic[T]):
@@ -306,7 +316,7 @@ class _Pool(Generic[T]):
             # The last shards are not queued behind one another while another worker is idle.
             reserve = 0 if held == 0 else self._size.workers
             for host in started:
-                if len(host.calls) == held and len(self._queue) > reserve:
+                if len(host.calls) == held and len(self._queue) > reserve and host.may_take(self._queue[0]):
                     self._give(host, self._queue.popleft())
                     self._draw()
 

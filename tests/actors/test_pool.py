@@ -16,7 +16,7 @@ from ray import cloudpickle
 from actors.cluster import PoolSize, connect
 from actors.embed import EmbedSettings, EmbedWorker
 from actors.generate import GenerateSettings, GenerateWorker
-from actors.pool import ShardResult, identify, run_shards
+from actors.pool import ShardResult, _Pool, identify, run_shards
 from actors.sketch import SketchSettings, SketchWorker
 from auditor.cache import Failure
 from auditor.embeddings import EmbeddingStore
@@ -264,6 +264,20 @@ def test_rows_that_end_or_hang_their_worker_are_set_apart(cluster, tmp_path):
     assert (store.rows(keys) == EmbeddingStore(tmp_path / "fine").rows(keys)).all()
     assert any("its rows are tried in parts" in what for what in watch.waits)
     assert any(f"{text_item('die').key} is set apart" in what for what in watch.waits)
+
+
+def test_what_has_failed_is_tried_alone(cluster, tmp_path, monkeypatch):
+    """Else an innocent call before one that ends the worker loses its answer with it, and is blamed."""
+    beside, give = [], _Pool._give
+
+    def watched(pool, host, task):
+        give(pool, host, task)
+        beside.append([had.suspect for _, had in host.calls])
+
+    monkeypatch.setattr(_Pool, "_give", watched)
+    assert embed(tmp_path / "out", contents(300, "die", "exit", "die")).errors == 2
+    assert [False, False] in beside and [True] in beside
+    assert not any(any(suspects) for suspects in beside if len(suspects) > 1)
 
 
 def test_prompts_that_end_or_hang_their_worker_are_set_apart(cluster, tmp_path):
