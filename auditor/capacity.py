@@ -75,7 +75,8 @@ class Setup:
     """rows a sketch shard"""
     window: float = 1 / 24
     """days a job holds in its plan at a time"""
-    admit_threads: int = 2
+    admit_threads: int = 16
+    """of the driver's machine (`auditor.scenarios.MOST_ADMITTING`)"""
     driver_memory: float = 64e9
     """B"""
     driver_link: float = 10e9 / 8

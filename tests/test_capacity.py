@@ -56,7 +56,7 @@ def test_a_day_reckoned_by_hand() -> None:
         merge=3.0,
         plan_bytes=1000,
     )
-    setup = Setup(dim=1, critics=2, sample=1, shard=10, window=0.5)
+    setup = Setup(dim=1, critics=2, sample=1, shard=10, window=0.5, admit_threads=2)
     of = needs(load, costs, setup)  # one record a second
     assert of.generate_gpus == pytest.approx(0.1 + 0.1)
     assert of.embed_gpus == 0.5 and of.text_cores == pytest.approx(3 * 0.1)
