@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import platform
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -178,13 +180,43 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         way_out = f"; check {source}, or leave it out for a local one" if address else ""
         raise BadInput(f"{where} could not be reached ({why}){way_out}") from error
     try:
-        yield _cluster(workers, started=not address)
+        with _watched():
+            yield _cluster(workers, started=not address)
     except ClusterLost:  # leaving it would wait for it, until Ray ends the process
         raise
     except BaseException:
         ray.shutdown()
         raise
     ray.shutdown()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Look after the cluster while the driver works by itself. Raises `ClusterLost` in the main thread, a
+    while after a pool would have; where that is not ours, only pools look."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pulse, left, lost = Pulse(LOST_SECONDS + 3 * LOOK_SECONDS), threading.Event(), list[ClusterLost]()
+
+    def watch() -> None:
+        while not left.wait(LOOK_SECONDS):
+            try:
+                pulse.check()
+            except ClusterLost as error:
+                lost.append(error)
+                _thread.interrupt_main()
+                return
+
+    threading.Thread(target=watch, name="cluster watch", daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if lost:
+            raise lost[0] from None
+        raise
+    finally:
+        left.set()
 
 
 def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
@@ -217,14 +249,15 @@ class Pulse:
     the code of a verdict here, so we must be first, and say what happened.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lost_seconds: float = LOST_SECONDS) -> None:
         self.address = ray.get_runtime_context().gcs_address
+        self._lost_seconds = lost_seconds
         self._lost: float | None = None
         self._looked = time.monotonic()
 
     def check(self) -> None:
         """Look, every few seconds at most. Raises `ClusterLost` where no connection could be made for
-        `LOST_SECONDS`."""
+        so long."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
@@ -235,7 +268,7 @@ class Pulse:
         except OSError as error:
             now = time.monotonic()
             self._lost = now if self._lost is None else self._lost
-            if now - self._lost >= LOST_SECONDS:
+            if now - self._lost >= self._lost_seconds:
                 raise ClusterLost(
                     f"the Ray cluster at {self.address} has not answered for {now - self._lost:.0f} s "
                     f"({error.strerror or error}); what is done is kept, run the same command to go on"

@@ -163,7 +163,7 @@ def test_a_node_that_dies_costs_only_time(tmp_path):
 
 
 LOST = """
-import importlib.util, os, signal, sys
+import importlib.util, os, signal, sys, time
 from ray.cluster_utils import Cluster
 spec = importlib.util.spec_from_file_location("cluster_tests", sys.argv[1])
 tests = importlib.util.module_from_spec(spec); sys.modules["cluster_tests"] = tests
@@ -181,6 +181,11 @@ def job():
     with tests.connect(tests.WorkersConfig(address=nodes.address)):
         shards = tests.cut([tests.text_item(f"text {i}") for i in range(4_000)], 4, "p")
         settings = tests.EmbedSettings(tests.slow, tests.Path(sys.argv[2]))
+        if sys.argv[3] == "driver":
+            kill(None)
+            until = time.monotonic() + 150
+            while time.monotonic() < until:
+                sum(range(100_000))
         tests.run_shards(
             tests.EmbedWorker, settings, shards, tests.PoolSize(1, 1, 0.0), stage="embed", on_done=kill
         )
@@ -189,10 +194,12 @@ sys.exit(_guarded(job))
 """
 
 
-def test_a_cluster_that_is_lost_ends_the_command_with_its_own_code(tmp_path):
-    """kill -9 of the control service and the raylet: Ray would end the process with 1, which is a verdict."""
+@pytest.mark.parametrize("busy", ["pool", "driver"])
+def test_a_cluster_that_is_lost_ends_the_command_with_its_own_code(tmp_path, busy):
+    """kill -9 of the control service and the raylet, while a pool or the driver alone is at work: Ray would
+    end the process with 1, which is a verdict."""
     done = subprocess.run(
-        [sys.executable, "-c", LOST, __file__, str(tmp_path)],
+        [sys.executable, "-c", LOST, __file__, str(tmp_path), busy],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
@@ -201,4 +208,4 @@ def test_a_cluster_that_is_lost_ends_the_command_with_its_own_code(tmp_path):
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert "has not answered for" in error and "run the same command" in error
     assert done.returncode == 3
-    assert list(tmp_path.glob("*.parquet"))
+    assert bool(list(tmp_path.glob("*.parquet"))) == (busy == "pool")
