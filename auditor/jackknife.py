@@ -32,6 +32,9 @@ class Left:
 
     value: float
     without: Mapping[Deletion, float]
+    quadratic: float = 0.0
+    """Variance of its part that is quadratic in the rows, where that is known: of a divergence without a
+    shift it is all."""
 
     def at(self, deletion: Deletion) -> float:
         """Its value without those rows: the same, where they have no part in it."""
@@ -62,7 +65,8 @@ def moments(statistics: Sequence[Left], shares: Shares) -> Moments:
     """Of statistics of P and Q, deleting one group at a time: P's and Q's in turn, pairs together.
 
     Groups of unequal sizes as in Busing, Meijer & van der Leeden (1999); biases and covariances of
-    independent sides add. ValueError with fewer than two groups on a side.
+    independent sides add. A jackknife counts the variance of a quadratic part twice (Efron & Stein 1981):
+    it is taken off once, but never more than half of all. ValueError with fewer than two groups on a side.
     """
     k = len(statistics)
     values = np.array([s.value for s in statistics])
@@ -78,12 +82,16 @@ def moments(statistics: Sequence[Left], shares: Shares) -> Moments:
         bias += values - estimate
         covariance += apart.T @ (apart / (h - 1)) / len(left)
         fewest = min(fewest, len(left))
-    return Moments(values - bias, covariance, int(fewest) - 1)
+    quadratic = np.array([s.quadratic for s in statistics])
+    variances = np.diag(covariance)
+    once = np.maximum(variances - quadratic, variances / 2)
+    kept = np.sqrt(np.divide(once, variances, out=np.ones(k), where=variances > 0))
+    return Moments(values - bias, covariance * np.outer(kept, kept), int(fewest) - 1)
 
 
-def jackknife(value: float, without: Mapping[Deletion, float], shares: Shares, level: float) -> Jackknifed:
+def jackknife(statistic: Left, shares: Shares, level: float) -> Jackknifed:
     """The t-interval of one statistic (see `moments`)."""
-    found = moments([Left(value, without)], shares)
+    found = moments([statistic], shares)
     corrected, std = float(found.corrected[0]), float(np.sqrt(found.covariance[0, 0]))
     half = float(student.ppf((1 + level) / 2, found.freedom)) * std
     return Jackknifed(corrected, std, corrected - half, corrected + half)

@@ -11,6 +11,9 @@ from auditor.reducer import Measured
 from auditor.rundir import write_bytes
 from schemas.report import Divergence
 
+FORMAT = 2
+"""Of the file, and of how its intervals are made: another one is measured anew."""
+
 
 def write_measured(path: Path, measured: Measured) -> None:
     """Write whole (JSON; floats come back as they were)."""
@@ -20,7 +23,11 @@ def write_measured(path: Path, measured: Measured) -> None:
         "reason": measured.reason,
         "left": None
         if left is None
-        else {"value": left.value, "without": [[*key, value] for key, value in left.without.items()]},
+        else {
+            "value": left.value,
+            "without": [[*key, value] for key, value in left.without.items()],
+            "quadratic": left.quadratic,
+        },
     }
     write_bytes(path, json.dumps(tree).encode())
 
@@ -35,7 +42,11 @@ def read_measured(path: Path) -> Measured:
             tree["reason"],
             None
             if left is None
-            else Left(left["value"], {(side, group): value for side, group, value in left["without"]}),
+            else Left(
+                left["value"],
+                {(side, group): value for side, group, value in left["without"]},
+                left["quadratic"],
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error

@@ -13,7 +13,7 @@ A permutation test is right on average over baselines: windows against one basel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -132,7 +132,7 @@ def drift_test(
         test = unpaired_test(zp, zq, permutations, test_rng)
     resampler = RjsdResampler(zp, zq, paired)
     null = resampler.null(null_draws, null_rng, blocks_p if paired else None)
-    null_mean = float(null.mean())
+    null_mean, null_std = float(null.mean()), float(null.std(ddof=1))
 
     corrected: float | None = None
     interval: tuple[float, float] | None = None
@@ -144,15 +144,15 @@ def drift_test(
     else:
         groups_p = jackknife_groups(n, group_rng, blocks_p)
         groups_q = groups_p if paired else jackknife_groups(m, group_rng, blocks_q)
-        left = resampler.left(groups_p, groups_q)
+        left = replace(resampler.left(groups_p, groups_q), quadratic=null_std**2)
         shares = group_shares(groups_p, groups_q, paired)
-        corrected, _, low, high = jackknife(left.value, left.without, shares, level)
+        corrected, _, low, high = jackknife(left, shares, level)
         interval = (low if low <= excess else excess - (high - low) / 2, high)
     return DriftTest(
         value=resampler.value,
         excess=excess,
         null_mean=null_mean,
-        null_std=float(null.std(ddof=1)),
+        null_std=null_std,
         corrected=corrected,
         interval=interval,
         mmd2=test.mmd2,

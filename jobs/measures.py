@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from actors.measure import DivergenceItem, DivergenceWorker, MeasureSettings
 from actors.pool import run_shards
-from auditor.measured import read_measured
+from auditor.measured import FORMAT, read_measured
 from auditor.reducer import Measured
 from auditor.rundir import digest
 from auditor.shards import Shard
@@ -48,7 +48,7 @@ class Asked(Generic[K]):
 
 def divergences(at: Workplace, asked: Sequence[Asked[K]], level: float) -> dict[K, Measured]:
     """Every divergence asked for, in that order: the same bits from workers or from the driver."""
-    identity = json.dumps({"level": level, "threads": at.shards.threads}, sort_keys=True)
+    identity = json.dumps({"format": FORMAT, "level": level, "threads": at.shards.threads}, sort_keys=True)
     folder = at.run.folder("measures", identity)
     shards = [_shard(identity, one) for one in asked]
     done = {path.stem for path in folder.glob("*.json")}

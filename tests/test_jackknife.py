@@ -33,7 +33,7 @@ def test_covariances_of_independent_sides_add_and_what_a_side_does_not_move_stay
     ]
     every = shares(labels, "p") | shares(labels, "q")
     found = moments(left, every)
-    alone = [jackknife(one.value, one.without, every, 0.9) for one in left]
+    alone = [jackknife(one, every, 0.9) for one in left]
     assert np.sqrt(np.diag(found.covariance)) == pytest.approx([one.std for one in alone])
     assert found.covariance[0, 1] == pytest.approx(0, abs=1e-12)
     total = Left(left[0].value + left[1].value, {d: left[0].at(d) + left[1].at(d) for d in every})
@@ -44,8 +44,22 @@ def test_bias_of_a_square_is_taken_off() -> None:
     z = np.random.default_rng(2).normal(size=50)
     each = np.arange(50)
     without = {d: mean**2 for d, mean in means_without(z, each, "p").items()}
-    found = jackknife(float(z.mean() ** 2), without, shares(each, "p"), 0.9)
+    found = jackknife(Left(float(z.mean() ** 2), without), shares(each, "p"), 0.9)
     assert found.corrected == pytest.approx(z.mean() ** 2 - z.var(ddof=1) / 50)
+
+
+@pytest.mark.parametrize("mean", (0.0, 0.5))
+def test_the_quadratic_part_is_counted_once(mean: float) -> None:
+    """The squared length of a mean of n rows in d dimensions varies by 4 d μ²/n + 2 d/n²; a jackknife alone
+    says 4 d μ²/n + 4 d/n²."""
+    rng, n, d = np.random.default_rng(4), 60, 300
+    each, told = np.arange(n), []
+    for _ in range(60):
+        z = rng.normal(mean, size=(n, d))
+        without = {("p", g): float(np.square(np.delete(z, g, 0).mean(axis=0)).sum()) for g in range(n)}
+        whole = Left(float(np.square(z.mean(axis=0)).sum()), without, quadratic=2 * d / n**2)
+        told.append(jackknife(whole, shares(each, "p"), 0.9).std ** 2)
+    assert np.mean(told) == pytest.approx(4 * d * mean**2 / n + 2 * d / n**2, rel=0.12)
 
 
 def test_one_group_on_a_side_is_refused() -> None:

@@ -14,7 +14,7 @@ from auditor.divergences import rjsd, rjsd_joint
 from auditor.embeddings import normalise
 from auditor.entropies import Known
 from auditor.estimators import CLUB
-from auditor.jackknife import jackknife
+from auditor.jackknife import Left, jackknife
 from auditor.rows import Rows, joined
 from auditor.sketching import SketchSet, sketch_rows
 from schemas.report import Divergence
@@ -188,7 +188,9 @@ def test_the_interval_of_a_bound_of_one_term_is_the_bound_of_its_interval(critic
     without = {("p", g): image_rjsd(labels[0] != g, everything) for g in range(20)}
     without |= {("q", g): image_rjsd(everything, labels[1] != g) for g in range(20)}
     whole = image_rjsd(everything, everything)
-    wanted = jackknife(whole, without, group_shares(labels[0], labels[1], paired=False), 0.9)
+    assert image.left is not None
+    left = Left(whole, without, image.left.quadratic)
+    wanted = jackknife(left, group_shares(labels[0], labels[1], paired=False), 0.9)
     ends = [max(0.0, end) ** 0.5 for end in (wanted.low, wanted.high)]
     assert interval == pytest.approx(ends, abs=0.02 * (ends[1] - ends[0]))
 

@@ -23,9 +23,9 @@ CRITIC = {"seeds": 2, "steps": 60, "hidden": 16, "batch": 64}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_ray():
+def one_ray(quiet_ray):
     """One local Ray for all of these tests: starting one takes longer than the work."""
-    ray.init(num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
+    quiet_ray(2)
     yield
     ray.shutdown()
 

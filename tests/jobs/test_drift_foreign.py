@@ -26,8 +26,8 @@ HALF = 250
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_ray():
-    ray.init(num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
+def one_ray(quiet_ray):
+    quiet_ray(2)
     yield
     ray.shutdown()
 
