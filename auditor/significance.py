@@ -4,7 +4,7 @@ Three questions, three tools. *Is there a shift?* The p-value comes from the lin
 MMD together (RJSD has little power against a moved mean): the largest permutation rank of the three,
 calibrated by the same permutations. *How large is it?* RJSD, less its mean under permutation (`excess`),
 which compares across sample sizes. *How large in truth?* The delete-a-block jackknife of RJSD (`corrected`),
-where rows suffice.
+where rows suffice; of its variance the null's, which a jackknife counts twice, is taken off once.
 
 Where Q is a perturbed copy of P (rows aligned, shared base ids), everything is done within pairs.
 A permutation test is right on average over baselines: windows against one baseline are not independent tests.
