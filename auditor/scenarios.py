@@ -84,6 +84,13 @@ class Scenario:
         return Quarantine.read(_beside(self.path, "quarantine"))
 
 
+def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
+    """The admitted records of all of them, one by one."""
+    for scenario in scenarios:
+        for batch in scenario.batches():
+            yield from batch
+
+
 def media_policy(data: DataConfig) -> MediaPolicy:
     """What may be opened for images."""
     root = data.media_root
