@@ -18,7 +18,7 @@ def wanted(scenario: str, model: str, modality: str) -> Wanted:
     return scenario, None if modality in INPUTS else model, modality
 
 
-def tested(
+def adjusted(
     measured: Mapping[Wanted, reducer.Measured], of: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], reducer.Divergences]:
     """The divergences `of` each (scenario, model), Holm-adjusted over the scenarios: one family a modality,
@@ -30,8 +30,8 @@ def tested(
             # Every model has the same input divergences: its own family is the same one again.
             families.setdefault((modality, key[1]), []).append(key)
     for (modality, _), keys in families.items():
-        adjusted = reducer.adjust([found[key].found[modality] for key in keys])
-        for key, value in zip(keys, adjusted, strict=True):
+        values = reducer.adjust([found[key].found[modality] for key in keys])
+        for key, value in zip(keys, values, strict=True):
             if value is not None:
                 found[key].found[modality] = value
     return found

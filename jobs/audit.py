@@ -23,12 +23,12 @@ from auditor.report import write_reports
 from auditor.responses import ResponseStore
 from auditor.rows import answer_items, answers, image_items, input_texts, prompt
 from auditor.rundir import RunDir
-from auditor.scenarios import Scenario, gather, media_policy, records_of, sources
+from auditor.scenarios import Scenario, check_recorded, gather, media_policy, records_of, sources
 from auditor.shards import ContentItem
 from auditor.sketching import SketchSet
 from auditor.store import Store
 from auditor.streamed import folded
-from auditor.tested import MODALITIES, Wanted, tested, wanted
+from auditor.tested import MODALITIES, Wanted, adjusted, wanted
 from auditor.told import Told, all_told
 from auditor.where import what_moved
 from jobs.measures import Asked, divergences
@@ -64,7 +64,7 @@ def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
     run = RunDir(out)
     with run.lock(), bars.shown():
         scenarios = _gathered(config, run, bars)
-        _check_models(config, scenarios)
+        check_recorded([m.name for m in config.models if m.generator is None], scenarios)
         with connect(config.workers, threads=config.shards.threads) as cluster:
             at = workplace(run, cluster, config.shards, bars, media_policy(config.data))
             answered = {m.name: _answered(at, config, m, scenarios) for m in config.models}
@@ -198,24 +198,6 @@ def _gathered(config: AuditConfig, run: RunDir, bars: Bars) -> list[Scenario]:
     return found
 
 
-def _check_models(config: AuditConfig, scenarios: Sequence[Scenario]) -> None:
-    """Recorded responses must be there for every model that has no generator."""
-    recorded = [m.name for m in config.models if m.generator is None]
-    if not recorded:
-        return
-    found: set[str] = set()
-    for scenario in scenarios:
-        for batch in scenario.batches():
-            found.update(name for record in batch for name in record.responses)
-        if found.issuperset(recorded):
-            return
-    lost = [name for name in recorded if name not in found]
-    raise BadInput(
-        f"models: no recorded responses of {', '.join(lost)}; the records have "
-        f"{', '.join(sorted(found)) or 'none'} (or give the model a generator)"
-    )
-
-
 def _answered(
     at: Workplace, config: AuditConfig, model: ModelConfig, scenarios: Sequence[Scenario]
 ) -> Answered | None:
@@ -299,7 +281,7 @@ def _audited(config: AuditConfig, summed: Summed, measured: Mapping[Wanted, Meas
         summed.scenarios,
         summed.told,
         summed.sets,
-        tested(measured, _comparable(config, summed)),
+        adjusted(measured, _comparable(config, summed)),
         summed.quarantine,
         summed.texts.open(),
         [FoldedClub.load(paths) for paths in summed.trained.paths],
