@@ -133,7 +133,7 @@ def _no_critic(pairs: int) -> str:
     )
 
 
-# What `drift` does to its records, too.
+# Records in.
 
 
 def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> str | None:
