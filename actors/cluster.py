@@ -225,6 +225,15 @@ def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
     return Cluster(ray.get_runtime_context().gcs_address, started, free, versions, workers)
 
 
+def free_room() -> str:
+    """What is free now, in words; a worker needs all of its own on one node."""
+    free = free_per_node()
+    if len(free) < 2:
+        return _has(free)
+    cpus, gpus = (max(node.get(name, 0.0) for node in free) for name in ("CPU", "GPU"))
+    return f"{_has(free)}, at most {cpus:g} CPUs and {gpus:g} GPUs on one"
+
+
 def free_per_node() -> tuple[Resources, ...]:
     """What each node has free now."""
     return tuple(dict(node) for node in available_resources_per_node().values())

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from actors.cluster import PoolSize, free_per_node
+from actors.cluster import PoolSize, free_room
 from actors.progress import Progress, Silent
 from auditor.errors import AuditError
 
@@ -42,18 +42,13 @@ def placed(size: PoolSize, wait_seconds: float, progress: Progress | None = None
             waited = time.monotonic() - began
             if waited >= wait_seconds:
                 raise AuditError(
-                    f"{asked} found no room in {waited:.0f} s (workers.stall_seconds); {_free()}; wait until "
-                    "other jobs have ended, or ask for fewer (models.replicas, workers.gpu)"
+                    f"{asked} found no room in {waited:.0f} s (workers.stall_seconds); {free_room()}; "
+                    "wait until other jobs have ended, or ask for fewer (models.replicas, workers.gpu)"
                 )
-            (progress or Silent()).waiting(f"for {waited:.0f} s waiting for room for {asked}; {_free()}")
+            (progress or Silent()).waiting(f"for {waited:.0f} s waiting for room for {asked}; {free_room()}")
         yield replace(size, group=group)
     finally:
         remove_placement_group(group)
-
-
-def _free() -> str:
-    nodes = [f"{node.get('GPU', 0.0):g} GPUs and {node.get('CPU', 0.0):g} CPUs" for node in free_per_node()]
-    return f"free on the nodes: {', '.join(nodes) or 'nothing'}"
 
 
 def memory_utilization(gpus: float, whole: float) -> float:

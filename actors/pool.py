@@ -26,7 +26,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.cluster import PoolSize, Pulse, worker_env
+from actors.cluster import PoolSize, Pulse, free_room, worker_env
 from actors.progress import Progress, Silent, Tally
 from actors.suspects import Fault, Search, WorkerAtFault, search
 from auditor.cache import Failure
@@ -126,7 +126,7 @@ def identify(
             ray.get(host.start.remote(make, settings), timeout=stall_seconds)
             return str(ray.get(host.identity.remote(), timeout=stall_seconds))
         except ray.exceptions.GetTimeoutError as error:
-            raise AuditError(f"no worker has started in {stall_seconds:g} s; {_free()}") from error
+            raise AuditError(f"no worker has started in {stall_seconds:g} s; {free_room()}") from error
         except RayError as error:
             _raise_users(error)
             if failed == retries:
@@ -488,7 +488,7 @@ class _Pool(Generic[T]):
         if at:
             return ", ".join(at[:3]) + (f" and {len(at) - 3} more" if len(at) > 3 else "")
         starting = sum(not host.where for host in self._hosts)
-        return f"{starting} workers to start; {_free()}"
+        return f"{starting} workers to start; {free_room()}"
 
 
 def _host(size: PoolSize) -> Any:
@@ -511,11 +511,6 @@ def _host(size: PoolSize) -> Any:
 def _pause(failed: int) -> float:
     """Seconds to wait before another start, after `failed` earlier ones: doubled each time."""
     return min(LONGEST_PAUSE, 0.5 * 2.0**failed)
-
-
-def _free() -> str:
-    free = ray.available_resources()
-    return f"the cluster has {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free"
 
 
 def _raise_users(error: RayError) -> None:

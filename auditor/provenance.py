@@ -1,10 +1,17 @@
-"""Where a number comes from: the versions of what made it."""
+"""Where a number comes from: what made it, of what data, in which versions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from auditor import __version__
+from schemas.config import AuditConfig, DriftConfig
+from schemas.report import Run
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-cpu", "pyarrow", "numpy")
 
@@ -18,3 +25,41 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the numbers of a report were made of, and by."""
+
+    config_hash: str
+    """Digest of all of the config that changes a number."""
+    content: str
+    """Digest of every row."""
+    encoders: dict[str, str]
+    """Modality -> identity; without images where no record has one."""
+    models: dict[str, str]
+    """Name -> identity."""
+    critic: str | None
+    """How it was trained, in words."""
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """Of the report's config, beside the job's own."""
+
+
+def run(config: AuditConfig | DriftConfig, id_scenario: str, made: Made) -> Run:
+    """The report's account of itself. The same config on the same data has the same `run_id`."""
+    stamp = f"{made.config_hash}{made.content}"
+    return Run(
+        run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
+        job="audit" if isinstance(config, AuditConfig) else "drift",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=config.seed,
+        config_hash=made.config_hash,
+        interval_level=config.interval_level,
+        config=config.model_dump(mode="json") | dict(made.beside),
+        versions=versions(),
+        encoders=made.encoders,
+        models=made.models,
+        critic=made.critic,
+        id_scenario=id_scenario,
+        thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -85,6 +85,28 @@ class Scenario:
 
     def quarantine(self) -> Quarantine:
         return Quarantine.read(_beside(self.path, "quarantine"))
+
+
+def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
+    """The admitted records of all of them, one by one."""
+    for scenario in scenarios:
+        for batch in scenario.batches():
+            yield from batch
+
+
+def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None:
+    """Raises `BadInput` where the records have no response of one of these models, which has no generator."""
+    found: set[str] = set()
+    for scenario in scenarios if models else ():
+        for batch in scenario.batches():
+            found.update(name for record in batch for name in record.responses)
+        if found.issuperset(models):
+            return
+    if lost := [name for name in models if name not in found]:
+        raise BadInput(
+            f"models: no recorded responses of {', '.join(lost)}; the records have "
+            f"{', '.join(sorted(found)) or 'none'} (or give the model a generator)"
+        )
 
 
 def media_policy(data: DataConfig) -> MediaPolicy:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 from actors.cluster import connect
 from actors.stream import StreamModel
 from auditor.baseline import Baseline, Manifest, coverage, save
 from auditor.critics import choose_pairs
-from auditor.encoders import make_encoder
-from auditor.encoders.coverage import chars_per_token
-from auditor.encoders.texts import TextEncoder
 from auditor.errors import BadInput
 from auditor.provenance import versions
+from auditor.queries import queries, queries_chars_per_token
 from auditor.records import Quarantine, read_many
 from auditor.records.sources import fingerprint
-from auditor.rows import RowKeys, answers, descriptors, image_items, input_texts, means, row_keys, usable
+from auditor.rows import answers, image_items, input_texts, means
 from auditor.rundir import RunDir
-from auditor.scenarios import Scenario, Source, gather, media_policy
+from auditor.scenarios import Scenario, Source, gather, media_policy, records_of
 from auditor.shards import ContentItem, text_item
 from auditor.sketching import SketchSet
 from auditor.streamed import Streamed, folded
+from auditor.told import told
 from jobs.pipeline import (
     Embedded,
     Plans,
@@ -39,7 +37,6 @@ from jobs.progress import Bars
 from jobs.settings import config_hash
 from jobs.streaming import content, pool_of, stream, surveyed, used_encoders
 from schemas.config import BaselineConfig, DataConfig, EncoderConfig
-from schemas.record import Record
 
 NAME = "baseline"
 LEAST_PAIRS = 20
@@ -59,7 +56,7 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
         source = Source(NAME, "id", f"file {fingerprint(config.records)}", lambda: read_many(config.records))
         scenario = gather(source, run, data)
         if scenario.n == 0:
-            raise BadInput(f"{config.records}: no usable record; {why(scenario.quarantine())}")
+            raise BadInput(f"{config.records}: no usable record; {scenario.quarantine().why_empty()}")
         model = responding(config.records, [scenario], config.model)
         with connect(config.workers, threads=config.shards.threads) as cluster:
             at = workplace(run, cluster, config.shards, bars, media_policy(data))
@@ -67,10 +64,11 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
             images = embed_images(at, config.encoders.image, pool)
             texts = embed(at, config.encoders.text, "text", all_texts(pool, model))
-            keys, facts, quarantine = _usable_rows(pool, model, images, texts)
-            if not keys:
-                raise BadInput(f"{config.records}: no usable record; {why(quarantine)}")
-            plans: Plans = {(NAME, model or ""): keys}
+            usable, aside = told(pool, model or "", None, images.open() if images else None, texts.open())
+            facts, quarantine = usable.facts, Quarantine((*pool.quarantine(), *aside))
+            if not usable.keys:
+                raise BadInput(f"{config.records}: no usable record; {quarantine.why_empty()}")
+            plans: Plans = {(NAME, model or ""): usable.keys}
             pairs = len(choose_pairs(plans, config.critic.max_rows, config.seed))
             critics = (
                 train(at, config.critic, plans, images, texts, config.seed).paths
@@ -99,7 +97,7 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             coverage=coverage(sums),
             descriptors=means(facts) | sums.norms.descriptors(),
             quarantine=quarantine.counts(),
-            chars_per_token=queries_chars_per_token(config.encoders.text, queries(records(scenario))),
+            chars_per_token=queries_chars_per_token(config.encoders.text, queries(records_of([scenario]))),
             pairs=pairs,
             no_critic=None if critics else _no_critic(pairs),
         )
@@ -135,34 +133,7 @@ def _no_critic(pairs: int) -> str:
     )
 
 
-def _usable_rows(
-    scenario: Scenario, model: str | None, images: Embedded | None, texts: Embedded
-) -> tuple[list[RowKeys], dict[str, int], Quarantine]:
-    quarantine, keys, facts = scenario.quarantine(), [], dict[str, int]()
-    image_store, text_store = images.open() if images else None, texts.open()
-    for batch in scenario.batches():
-        given = answers(batch, model or "", None)
-        kept, aside = usable(row_keys(batch, given), image_store, text_store, scenario.name, model or "")
-        for row in aside:
-            quarantine.add(row)
-        keys += kept
-        for name, value in descriptors(batch, given).items():
-            facts[name] = facts.get(name, 0) + value
-    return keys, facts, quarantine
-
-
-# What `drift` does to its records, too.
-
-
-def records(scenario: Scenario) -> Iterator[Record]:
-    """The admitted records, one by one."""
-    for batch in scenario.batches():
-        yield from batch
-
-
-def why(quarantine: Quarantine) -> str:
-    """The first reasons why nothing is left."""
-    return "; ".join(quarantine.describe()[:3]) or "the files hold no rows"
+# Records in.
 
 
 def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> str | None:
@@ -170,7 +141,7 @@ def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> s
 
     Raises `BadInput` where there are several to choose from, or none of `model`.
     """
-    found = sorted({name for s in scenarios for record in records(s) for name in record.responses})
+    found = sorted({name for record in records_of(scenarios) for name in record.responses})
     return whose(path, found, model)
 
 
@@ -189,32 +160,18 @@ def whose(path: str, found: Sequence[str], model: str | None) -> str | None:
 
 def embed_images(at: Workplace, config: EncoderConfig | None, scenario: Scenario) -> Embedded | None:
     """The embedded images; None where no record has one, or no encoder is set."""
-    if config is None or next(image_items(records(scenario)), None) is None:
+    if config is None or next(image_items(records_of([scenario])), None) is None:
         return None
-    return embed(at, config, "image", image_items(records(scenario)))
+    return embed(at, config, "image", image_items(records_of([scenario])))
 
 
 def all_texts(scenario: Scenario, model: str | None) -> Iterator[ContentItem]:
     """Queries and references, then the responses (of several samples, the first)."""
-    yield from input_texts(records(scenario))
+    yield from input_texts(records_of([scenario]))
     for batch in scenario.batches():
         for given in answers(batch, model or "", None):
             if given and given[0].strip():
                 yield text_item(given[0])
-
-
-def queries(of: Iterable[Record]) -> list[str]:
-    """The first queries."""
-    return [r.query for r in islice(of, COVERAGE_TEXTS) if r.query]
-
-
-def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> float | None:
-    """Characters per token of the texts; None where that tells nothing of this encoder."""
-    found = make_encoder(config.settings(), "text", batch=config.batch)
-    if not isinstance(found, TextEncoder) or found.multilingual or not texts:
-        return None
-    ratio = chars_per_token(found, texts)
-    return ratio if ratio == ratio else None
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ python -m jobs.drift --baseline DIR --traffic GLOB --out DIR
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -20,19 +18,22 @@ from numpy.typing import NDArray
 
 from actors.cluster import connect
 from actors.stream import StreamModel
-from auditor import reducer
+from auditor import assessed, provenance, reducer
+from auditor.assessed import Against, Assessed, New, assess
 from auditor.baseline import Baseline, load
 from auditor.encoders.coverage import KNOWN
+from auditor.encoders.precision import precision_notes
 from auditor.entropies import Known
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
-from auditor.label_free import label_free
+from auditor.examples import example
 from auditor.parts import Part, Survey, first_rows, part_tags, survey
-from auditor.provenance import versions
-from auditor.records import MediaPolicy, Quarantine, read_many, records_from_table, thumbnail
+from auditor.provenance import Made
+from auditor.queries import queries, queries_chars_per_token
+from auditor.records import MediaPolicy, Quarantine, read_many, records_from_table
 from auditor.records.sources import fingerprint
 from auditor.report import write_reports
-from auditor.rows import joined_dim, means
+from auditor.rows import joined_dim
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy
 from auditor.slices import leading, moved, side, slices, table
@@ -40,15 +41,15 @@ from auditor.store import Store
 from auditor.streamed import Streamed, folded
 from auditor.verdict import overall, window_verdict, with_shares
 from auditor.windows import by_rows, by_time, gaps, one_window, timed, window_length
-from jobs.baseline import queries, queries_chars_per_token, whose, why
+from jobs.baseline import whose
 from jobs.measures import Asked, divergences
-from jobs.pipeline import chosen, how_trained, precision_notes, workplace
+from jobs.pipeline import chosen, how_trained, workplace
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from jobs.streaming import Encoders, content, stream
 from schemas.config import DataConfig, DriftConfig
 from schemas.record import Record
-from schemas.report import WHERE, Divergence, Example, Intervals, Report, Row, Run, Verdict
+from schemas.report import WHERE, Divergence, Example, Report, Row, Verdict
 
 MODALITIES = ("image", "text", "response")
 TRAFFIC = "traffic"
@@ -78,7 +79,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
         scenario = gather(source, run, data)
         quarantine = scenario.quarantine()
         if scenario.n == 0:
-            raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
+            raise BadInput(f"{config.traffic}: nothing to compare; {quarantine.why_empty()}")
         if length:
             split = by_time(length)
         elif config.window_rows:
@@ -118,21 +119,23 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             scenario,
             model,
             no_critic,
-            tuple(FoldedClub.load(paths) for paths in critics),
             codebook,
-            reducer.answer_side(baseline.sketches, codebook),
+            Against(
+                baseline.sketches,
+                reducer.answer_side(baseline.sketches, codebook),
+                tuple(FoldedClub.load(paths) for paths in critics),
+                config.interval_level,
+            ),
         )
-        began, rows, where = time.monotonic(), list[Row](), list[dict[str, Any]]()
-        for part in parts:  # one window after the other: no more than one's sums are held
-            bars.step("measures", len(rows), len(parts), time.monotonic() - began)
+        rows, where = list[Row](), list[dict[str, Any]]()
+        for part in bars.each("measures", parts):  # no more than one window's sums are held
             kept = folded(files[part.window.name, model or ""])
             for aside in kept.aside:
                 quarantine.add(aside)
             rows.append(judge.row(part, kept, {m: measured.get((part.window.name, m)) for m in MODALITIES}))
             where += judge.where(part, kept, rows[-1])
-        bars.step("measures", len(rows), len(parts), time.monotonic() - began)
         if not any(row.n for row in rows):
-            raise BadInput(f"{config.traffic}: nothing to compare; {why(quarantine)}")
+            raise BadInput(f"{config.traffic}: nothing to compare; {quarantine.why_empty()}")
         if not (config.window or config.window_rows):  # the one window's are all that there are
             rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
         report = _report(config, judge, parts, rows, where, quarantine, used)
@@ -206,18 +209,16 @@ class _Judge:
     traffic: Scenario
     model: str | None
     no_critic: str | None
-    critics: tuple[FoldedClub, ...]
     codebook: NDArray[np.float32] | None
     """Of the baseline's answers and references."""
-    answers: reducer.AnswerSide
-    """Of the baseline."""
+    against: Against
 
     def row(self, part: Part, kept: Streamed, measured: Mapping[str, reducer.Measured | None]) -> Row:
         window, rows = part.window, kept.sketches
         start, end = window.start, window.end
         if start is None and part.times is not None:
             start, end = part.times
-        about = {
+        about: dict[str, Any] = {
             "scenario": window.name,
             "model": self.model,
             "family": "window",
@@ -229,73 +230,40 @@ class _Judge:
             verdict = Verdict(status="undecided", because="no usable row")
             every = ("emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES))
             return Row(**about, n=0, verdict=verdict, missing=dict.fromkeys(every, "no usable row"))
-        divergences = self._divergences(measured)
-        missing = divergences.missing
-        p, seed, level = (
-            self.baseline.sketches,
-            self.seed(window.name, "emi"),
-            self.config.interval_level,
-        )
-        given = self.config.bounds
-        known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
-        answered = reducer.answer_terms(self.answers, reducer.answer_side(rows, self.codebook), known)
-        d_x = reducer.input_divergence(p, rows, seed=self.seed(window.name, "joint"))
-        groups = reducer.grouped(p, rows, divergences, level)
-        bounds, lacking = reducer.bounds(divergences.found, d_x, answered, groups)
-        missing |= lacking
-        delta = answered.delta_q
-        if delta is None:
-            missing["delta"] = "no row has a response and a reference"
-        free, silent = label_free(
-            p,
+        given, divergences = self.config.bounds, self._divergences(measured)
+        new = New(
             rows,
-            () if self.no_critic else self.critics,
-            bound=reducer.ceiling(bounds, answered),
-            seed=seed,
-            level=level,
+            reducer.answer_side(rows, self.codebook),
+            divergences,
+            reducer.input_divergence(self.against.p, rows, seed=self.seed(window.name, "joint")),
+            Known(given_reference=given.entropy_reference, given_model=given.entropy_model),
         )
-        if silent is not None:
-            missing["label_free"] = silent
-        relevance = reducer.relevance(p, rows, seed=seed, level=level) if self.no_critic is None else None
-        information = reducer.model_information(rows)
-        if relevance is None:
+        it = assess(self.against, new, seed=self.seed(window.name, "emi"))
+        verdict = window_verdict(it.n, divergences.found, self.config.thresholds)
+        shares = reducer.shares(self.against.p, rows)
+        about |= {
+            "verdict": with_shares(verdict, shares, self.config.thresholds),
+            "missing": self._missing(it),
+            "notes": self._notes(part, it.n, divergences.found),
+        }
+        return assessed.row(it, kept.facts, about)
+
+    def _missing(self, it: Assessed) -> dict[str, str]:
+        missing = it.divergences.missing | dict(it.lacking)
+        if it.answers.delta_q is None:
+            missing["delta"] = "no row has a response and a reference"
+        if it.silent is not None:
+            missing["label_free"] = it.silent
+        if it.relevance is None:
             missing["emi"] = missing["emid"] = missing["mi_reference"] = (
                 self.no_critic or "no row of both sides has a query, an answer and a reference"
             )
-        elif relevance.emid_interval is None:
+        elif it.relevance.emid_interval is None:
             missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
-        if information is None:
+        if it.information is None:
             missing["mi_model"] = self.no_critic or "no row has a query and a response"
         missing["accuracy"] = "the truth is not known"
-        n = rows.sample.seen
-        return Row(
-            **about,
-            n=n,
-            n_labelled=rows.sketches["reference"].n,
-            n_emi=relevance.n if relevance else None,
-            mi_model=information,
-            mi_reference=relevance.mi_reference if relevance else None,
-            emi=relevance.emi if relevance else None,
-            emi_spread=relevance.emi_spread if relevance else None,
-            emid=relevance.emid if relevance else None,
-            emid_spread=relevance.emid_spread if relevance else None,
-            intervals=Intervals(
-                emi=relevance.emi_interval if relevance else None,
-                emid=relevance.emid_interval if relevance else None,
-            ),
-            bounds=bounds,
-            divergences=divergences.found,
-            delta=delta,
-            label_free=free,
-            descriptors=means(kept.facts) | rows.norms.descriptors(),
-            verdict=with_shares(
-                window_verdict(n, divergences.found, self.config.thresholds),
-                reducer.shares(p, rows),
-                self.config.thresholds,
-            ),
-            missing=missing,
-            notes=self._notes(part, n, divergences.found),
-        )
+        return missing
 
     def seed(self, *of: str) -> int:
         return _seed(self.config, *of)
@@ -377,7 +345,16 @@ def _report(
     used: Encoders,
 ) -> Report:
     manifest, model = judge.baseline.manifest, judge.model
-    stamp = f"{config_hash(config)}{manifest.identity}{content(parts)}"
+    made = Made(
+        config_hash(config),
+        f"{manifest.identity}{content(parts)}",
+        used.identities,
+        {model: "recorded responses"} if model is not None else {},
+        f"CLUB, {how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
+        if manifest.critics
+        else None,
+        {"baseline_config": manifest.config.model_dump(mode="json")},
+    )
     notes = _short_baseline(manifest.n, max(row.n for row in rows))
     notes += precision_notes(manifest.config.encoders, used.identities)
     if len(rows) > 1:
@@ -400,26 +377,7 @@ def _report(
     if naive := judge.traffic.naive_timestamps:
         notes.append(f"{naive} timestamps had no zone and were taken as UTC")
     return Report(
-        run=Run(
-            run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
-            job="drift",
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            seed=config.seed,
-            config_hash=config_hash(config),
-            interval_level=config.interval_level,
-            config=config.model_dump(mode="json")
-            | {"baseline_config": manifest.config.model_dump(mode="json")},
-            versions=versions(),
-            encoders=used.identities,
-            models={model: "recorded responses"} if model is not None else {},
-            critic=(
-                f"CLUB, {how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
-                if manifest.critics
-                else None
-            ),
-            id_scenario="baseline",
-            thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
-        ),
+        run=provenance.run(config, "baseline", made),
         windows=rows,
         tables={
             **({WHERE: where} if where else {}),
@@ -441,14 +399,8 @@ def _examples(
     for part in parts if config.report.examples else ():
         for record in islice(_first(part), config.report.examples):
             given = record.responses.get(model or "", ())
-            yield Example(
-                scenario=part.window.name,
-                record_id=record.record_id,
-                query=record.input_text(),
-                reference=record.reference,
-                responses={model: given[0]} if model is not None and given else {},
-                thumbnail=thumbnail(record, policy),
-            )
+            first = {model: given[0]} if model is not None and given else {}
+            yield example(part.window.name, record, first, policy)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from auditor.rundir import RunDir, digest, work_identity
 from auditor.shards import ContentItem, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
 from jobs.nodes import check_run, check_weights, within_reach
-from schemas.config import CriticConfig, EncoderConfig, EncodersConfig, ModelConfig, ShardConfig, VllmConfig
+from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig, VllmConfig
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
 """(scenario, model) -> its usable rows, in their order."""
@@ -115,21 +115,6 @@ def chosen(at: Workplace, config: EncoderConfig, modality: Modality, size: PoolS
     size = size or at.pool(gpus=config.gpus)
     make = partial(encoder, config.settings(), modality, size.device, at.shards.threads, config.batch)
     return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)), config.gpus)
-
-
-def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> list[str]:
-    """What is to be said where an encoder computes in another arithmetic than the config asks for."""
-    notes = []
-    for modality, asked in (("image", config.image), ("text", config.text)):
-        if asked is None or modality not in identities or asked.precision == "auto":
-            continue
-        used = json.loads(identities[modality]).get("dtype")
-        if used != asked.precision:
-            notes.append(
-                f"encoders.{modality}.precision: {asked.precision} is off by more than is allowed for this "
-                f"encoder; {used} was used"
-            )
-    return notes
 
 
 def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:

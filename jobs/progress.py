@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from actors.progress import Progress as Listener
 from actors.progress import Tally
 
+T = TypeVar("T")
 WAIT_SECONDS = 30.0
 """Without a terminal, a stage and what is waited for are told no more often than this."""
 
@@ -92,6 +94,15 @@ class Bars:
     def step(self, stage: str, done: int, total: int, seconds: float) -> None:
         """Progress of work in the driver itself."""
         self.update(Tally(stage, total, done, 0, seconds))
+
+    def each(self, stage: str, items: Sequence[T]) -> Iterator[T]:
+        """The items one by one, a step each; nothing is told where there are none."""
+        began = time.monotonic()
+        for done, item in enumerate(items):
+            self.step(stage, done, len(items), time.monotonic() - began)
+            yield item
+        if items:
+            self.step(stage, len(items), len(items), time.monotonic() - began)
 
 
 def rate(tally: Tally) -> str:

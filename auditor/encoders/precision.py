@@ -7,8 +7,9 @@ identity says would be compared with others as if they were the same.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from auditor.interface import Array
+from schemas.config import EncodersConfig
 
 log = logging.getLogger(__name__)
 
@@ -87,3 +89,18 @@ def computing(dtype: torch.dtype, device: str) -> Iterator[None]:
     mixed = nullcontext() if dtype is torch.float32 else torch.autocast(kind, dtype=dtype)
     with torch.inference_mode(), mixed:
         yield
+
+
+def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> list[str]:
+    """What is to be said where an encoder computes in another arithmetic than the config asks for."""
+    notes = []
+    for modality, asked in (("image", config.image), ("text", config.text)):
+        if asked is None or modality not in identities or asked.precision == "auto":
+            continue
+        used = json.loads(identities[modality]).get("dtype")
+        if used != asked.precision:
+            notes.append(
+                f"encoders.{modality}.precision: {asked.precision} is off by more than is allowed for this "
+                f"encoder; {used} was used"
+            )
+    return notes

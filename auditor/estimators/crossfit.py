@@ -64,11 +64,6 @@ class CrossFit(Generic[C]):
         """The folds' estimates, each with the weight of its rows (nats)."""
         return float(np.average(self.by_fold, weights=np.bincount(self.fold, minlength=len(self.critics))))
 
-    @property
-    def how(self) -> str:
-        """For reports."""
-        return f"cross-fitted over {len(self.critics)} folds of base ids: no row by a critic that saw it"
-
 
 @dataclass(frozen=True, eq=False)
 class FoldedClub:

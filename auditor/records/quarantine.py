@@ -74,6 +74,10 @@ class Quarantine:
             for reason, count in self.counts().items()
         ]
 
+    def why_empty(self) -> str:
+        """The first reasons why no row is left, in one line."""
+        return "; ".join(self.describe()[:3]) or "the files hold no rows"
+
     def write(self, path: str | Path) -> None:
         """Writes all rows to Parquet (schema `QUARANTINE`), atomically."""
         table = pa.Table.from_pylist([asdict(row) for row in self._rows], schema=QUARANTINE)

@@ -226,7 +226,11 @@ class _Tables:
 
 
 def _jackknife(full: Float, addends: Float, ends: Callable[[Float], _Ends]) -> tuple[Float, Float]:
-    """(6,) bias and variance of the statistics under leaving out one row of `addends` at a time."""
+    """(6,) bias and variance of the statistics under leaving out one row of `addends` at a time.
+
+    Equal to `jackknife.moments` with a group a row, to rounding; that one names every deletion, and wants
+    each statistic's value for it by name: of thousands of rows they are counted, not named.
+    """
     n, total = len(addends), addends.sum(axis=0)
     parts = [
         np.array(ends(total - addends[start : start + _CHUNK_ROWS])) for start in range(0, n, _CHUNK_ROWS)

@@ -187,7 +187,9 @@ def test_gpus_that_another_job_took_are_waited_for_and_then_told(
         with pytest.raises(AuditError) as told, placed(size, 2.5, Heard()):
             pass
         assert "2 workers of 4 GPUs and 1 CPUs each found no room in " in str(told.value)
-        assert "0 GPUs and" in str(told.value) and "models.replicas" in str(told.value)
+        assert "and 0 GPUs free on 3 nodes, at most" in str(told.value) and "models.replicas" in str(
+            told.value
+        )
         assert said and "waiting for room for 2 workers of 4 GPUs" in said[0]
     wait_for_gpus(8)
 

@@ -12,9 +12,10 @@ import torch
 
 from auditor.encoders import make_encoder, precision
 from auditor.encoders.images import ImageEncoder, probe
-from auditor.encoders.precision import BOUND, fast_precision, largest_error, settle
+from auditor.encoders.precision import BOUND, fast_precision, largest_error, precision_notes, settle
 from auditor.encoders.texts import PROBE
 from auditor.errors import BadInput
+from schemas.config import EncodersConfig
 
 TEXTS = ["what colour is the square", "red", "how many circle " * 10, "zebra is the red"]
 
@@ -126,3 +127,14 @@ def test_images_decoded_by_threads_have_the_same_bits(clips: tuple[Path, Path]) 
     among = encoder.encode(contents)
     assert np.array_equal(alone, among, equal_nan=True) and np.isnan(among[4]).all()
     assert encoder.encode([]).shape == (0, 64)
+
+
+def test_a_refused_precision_is_told() -> None:
+    asked = EncodersConfig(
+        image={"name": "lab", "precision": "float16"}, text={"name": "lab", "precision": "bfloat16"}
+    )
+    made = {"image": json.dumps({"dtype": "float32"}), "text": json.dumps({"dtype": "bfloat16"})}
+    (note,) = precision_notes(asked, made)
+    assert note.startswith("encoders.image.precision: float16") and note.endswith("float32 was used")
+    assert precision_notes(EncodersConfig(), made) == []  # auto
+    assert precision_notes(asked, {"text": made["text"]}) == []  # no images in the records

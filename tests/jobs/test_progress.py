@@ -55,8 +55,8 @@ def test_listeners_hear_all_and_quiet_shows_nothing(capsys: pytest.CaptureFixtur
     heard = Heard()
     bars = Bars(Console(file=io.StringIO()), listeners=(heard,), quiet=True)
     with bars.shown():
-        bars.step("read records", 0, 2, 0.1)
-        bars.waiting("a node")
-        bars.step("read records", 2, 2, 0.2)
-    assert heard == [0, "a node", 2]
+        for item in bars.each("read records", ["a node", "another"]):
+            bars.waiting(item)
+        assert list(bars.each("measures", [])) == []
+    assert heard == [0, "a node", 1, "another", 2]
     assert capsys.readouterr() == ("", "")

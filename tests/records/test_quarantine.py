@@ -26,6 +26,8 @@ def test_counts_and_round_trip(tmp_path: Path) -> None:
         "missing_id: 2, first a.jsonl:3 (`record_id` is blank)",
         "empty_response: 1, first a.jsonl:4 (blank)",
     ]
+    assert read.why_empty() == "; ".join(read.describe())
+    assert Quarantine().why_empty() == "the files hold no rows"
 
 
 def test_nothing_long_or_hidden_in_details(tmp_path: Path) -> None:
