@@ -22,10 +22,11 @@ from actors.cluster import connect
 from actors.stream import StreamModel
 from auditor import reducer
 from auditor.agreement import correlations
+from auditor.answers import AnswerVectors
 from auditor.compared import NOTHING, TABLE, compare_models
 from auditor.conditionals import TABLE as CONDITIONAL
 from auditor.conditionals import Conditionals, conditionals
-from auditor.embeddings import EmbeddingStore
+from auditor.embeddings import UnitVectors
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
 from auditor.encoders.texts import TextEncoder
@@ -162,6 +163,8 @@ class Summed:
     """Digest of every row."""
     sampled: int | None = None
     """Records that the critic was trained on; None: all of them."""
+    answers: AnswerVectors | None = None
+    """Of the records that entropies are taken from; None: of all of them, and they stand in `texts`."""
 
 
 def _in_two_passes(
@@ -210,20 +213,29 @@ def _in_one_pass(
         parts,
         used_encoders(at, config.encoders, found, images),
         trained.paths,
-        [StreamModel(name, of.folder if of else None) for name, of in answered.items()],
+        [
+            StreamModel(m.name, of.folder if of else None, of is not None and m.temperature > 0)
+            for m in config.models
+            for of in (answered[m.name],)
+        ],
         sample=config.row_sample,
+        answers=config.row_sample,
         with_texts=any(s.texts for s in found) or any(of is not None for of in answered.values()),
     )
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
     told: dict[tuple[str, str], Told] = {}
     sets: dict[tuple[str, str], SketchSet] = {}
+    vectors = AnswerVectors()
     for key, of in files.items():
         kept = folded(of)
         inputs_told = any(scenario == key[0] for scenario, _ in told)
         for row in kept.aside:
             if row.model == key[1] or not inputs_told:
                 quarantine.add(row)
-        told[key] = Told([], dict(kept.facts), kept.scores, [], [])
+        assert kept.answers is not None  # they were asked for
+        logs, samples = kept.answers.log_probabilities(), kept.answers.samples()
+        told[key] = Told([], dict(kept.facts), kept.scores, logs, samples)
+        vectors.add(kept.answers)
         if kept.sketches is not None:
             sets[key] = kept.sketches
     return Summed(
@@ -237,6 +249,7 @@ def _in_one_pass(
         trained,
         content(parts),
         sum(s.n for s in pool),
+        vectors,
     )
 
 
@@ -396,7 +409,7 @@ def _report(
     shared_terms = Shared(
         first.name,
         reducer.answer_codebook(answers_of_p, config.bounds.symbols, config.seed),
-        texts.open(),
+        texts.open() if summed.answers is None else summed.answers,
         [FoldedClub.load(paths) for paths in trained.paths],
         given_each,
     )
@@ -452,7 +465,7 @@ def _report(
         verdict=verdict,
         notes=[
             _level(config.critic),
-            *_one_pass_notes(config),
+            *_one_pass_notes(config, summed.answers),
             *_label_free_notes(rows),
             *precision_notes(config.encoders, used),
             *dict.fromkeys(note for of in notes.values() for note in of),
@@ -470,12 +483,13 @@ def _label_free_notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _one_pass_notes(config: AuditConfig) -> list[str]:
-    if config.critic.train_on == "pool" or not any(m.temperature > 0 for m in config.models):
+def _one_pass_notes(config: AuditConfig, answers: AnswerVectors | None) -> list[str]:
+    if answers is None or not answers.seen:
         return []
     return [
-        "entropies are of the response codebook: a streaming audit (critic.train_on: sample) keeps neither "
-        "the log-probabilities nor all samples of an answer"
+        f"entropies of sampled answers are of {answers.kept:,} of the {answers.seen:,} records that have any:"
+        f" a streaming audit (critic.train_on: sample) keeps those of at most {config.row_sample:,} "
+        "(row_sample) a scenario and model"
     ]
 
 
@@ -596,7 +610,7 @@ class Shared:
     first: str
     """Name of the in-distribution scenario."""
     codebook: NDArray[np.float32] | None
-    texts: EmbeddingStore
+    texts: UnitVectors
     critics: list[FoldedClub]
     conditional: Mapping[str, Conditionals]
     """Of each scenario, where they are asked for."""
