@@ -61,6 +61,8 @@ class Unit:
     stop: int
     again: tuple[int, ...] = ()
     """Rows that failed in an earlier run: unless one of them can be done now, all stays as it is."""
+    limit: int = 2**64
+    """Records with larger hashes are not in the window's sample of answers (`auditor.answers.hash_limit`)."""
 
     def shard(self, name: str) -> Shard[UnitRow]:
         """Its rows as the items of a shard."""
@@ -204,7 +206,7 @@ class StreamWorker:
             self._add(rows, [(row, record) for row, record in there if wanted[row] is None], sound=True)
             self._add(rows, [(row, record) for row, record in there if wanted[row] is not None], sound=False)
         for of in rows.of_models:
-            of.answers = smallest(of.answers, self._settings.answers)
+            of.answers = smallest(of.answers, self._settings.answers, unit.limit)
             for text in (text for record in of.answers for text in record.texts):
                 rows.text(text_item(text))
         return rows

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -203,9 +204,17 @@ class AnswerSample:
         return cls(k, seen, hashes, ids, base_ids, logs=logs, keys=keys, vectors=vectors, **of)
 
 
-def smallest(records: Iterable[RecordAnswers], k: int) -> list[RecordAnswers]:
-    """The k records with the smallest hashes: no other can be in the sample of a window. O(n log k)."""
-    return heapq.nsmallest(k, records, key=lambda record: record.order)
+def hash_limit(k: int, n: int) -> int:
+    """Hashes below which the k smallest of n records lie, but for once in 10^9 windows (which then have some
+    fewer, at random still). The answers to other records need not be embedded: of a large window, to most."""
+    return 2**64 if n <= k else min(2**64, int(2**64 * (k + 6 * sqrt(k)) / n))
+
+
+def smallest(records: Iterable[RecordAnswers], k: int, limit: int) -> list[RecordAnswers]:
+    """The k records with the smallest hashes, all below `limit`: no other can be in the sample of a window.
+    O(n log k)."""
+    below = (record for record in records if record.order[0] < limit)
+    return heapq.nsmallest(k, below, key=lambda record: record.order)
 
 
 def _inside(counts: Int, keep: NDArray[np.intp]) -> Int:

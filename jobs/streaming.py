@@ -26,6 +26,7 @@ from actors.stream import (
     UnitRow,
     sums_file,
 )
+from auditor.answers import hash_limit
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
 from auditor.parts import Part, Survey, first_rows, survey
@@ -137,7 +138,7 @@ def stream(
         sort_keys=True,
     )
     folder = at.run.sketches(identity)
-    windows = [_Window(part, identity, folder, len(models)) for part in parts]
+    windows = [_Window(part, identity, folder, len(models), answers) for part in parts]
     of_shard = {name: window for window in windows for name in window.names}
 
     def kept(chosen: Chosen) -> StreamEncoder:
@@ -196,9 +197,12 @@ def _some_images(parts: Sequence[Part]) -> list[Image]:
 class _Window:
     """A window's shards, and the folds of what was made of them, one a model."""
 
-    def __init__(self, part: Part, identity: str, folder: Path, models: int) -> None:
+    def __init__(self, part: Part, identity: str, folder: Path, models: int, answers: int) -> None:
         self.part = part
-        self.names = [digest(json.dumps([identity, part.window.name, mark])) for mark in part.digests]
+        self.limit = hash_limit(answers, part.n)
+        # Without a sample of answers a window that grows keeps its units.
+        of = [identity, part.window.name, *([self.limit] if answers else [])]
+        self.names = [digest(json.dumps([*of, mark])) for mark in part.digests]
         self.folds = [
             Fold(folder, [sums_file(folder, name, model).stem for name in self.names])
             for model in range(models)
@@ -219,7 +223,9 @@ class _Window:
         for fold in self.folds:
             fold.advance()
         for k, again in self._todo().items():
-            unit = Unit(part.records, part.digests[k], part.window.name, part.positions, *units[k], again)
+            start, stop = units[k]
+            mark, window = part.digests[k], part.window.name
+            unit = Unit(part.records, mark, window, part.positions, start, stop, again, self.limit)
             yield unit.shard(self.names[k])
 
     def _todo(self) -> dict[int, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from auditor.answers import (
     AnswerSample,
     AnswerVectors,
     RecordAnswers,
+    hash_limit,
     record_answers,
     smallest,
 )
@@ -50,8 +51,8 @@ def answered(i):
 RECORDS = [answered(i) for i in range(N)]
 
 
-def sample(records, k):
-    return AnswerSample.from_records(smallest(records, k), len(records), TEXTS, k)
+def sample(records, k, limit=2**64):
+    return AnswerSample.from_records(smallest(records, k, limit), len(records), TEXTS, k)
 
 
 def same(a, b):
@@ -95,6 +96,14 @@ def test_what_is_kept_of_all_is_what_two_passes_have():
     assert np.array_equal(got.values, truth.values) and len(truth) > 30 and len(set(truth.values)) > 3
     assert np.array_equal(got.base_ids, truth.base_ids) and got.noise == truth.noise
     assert (vectors.kept, vectors.seen) == (2 * N, 2 * N)
+
+
+def test_no_record_above_the_limit_is_needed():
+    assert hash_limit(50, 50) == hash_limit(50, 60) == 2**64
+    records = [answered(i) for i in range(5000)]
+    limit = hash_limit(50, len(records))
+    same(sample(records, 50, limit), sample(records, 50))
+    assert 50 < len(smallest(records, 5000, limit)) < 150
 
 
 def test_memory_does_not_grow_with_the_records():
