@@ -3,7 +3,8 @@
 As in the row sample, records are kept whose ids have the smallest hashes: any cut into shards and any order
 of merging keeps the same ones. Cells are not known while rows stream by (the codebook is learned of what is
 kept of all of them), so the answers' vectors are kept, each distinct answer once. A window and model need at
-most k s (4 d + 144) + 700 k bytes for k records of s answers in d dimensions: 27 MB for 2,000 of 4 in 768.
+most k s (4 d + 144) + 700 k bytes for k records of s answers in d dimensions (ids of 80 characters): 27 MB
+for 2,000 of 4 in 768.
 """
 
 from __future__ import annotations

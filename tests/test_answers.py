@@ -117,6 +117,20 @@ def test_memory_does_not_grow_with_the_records():
     assert set(merged.answers.tolist()) == set(range(len(merged.keys)))  # no vector that nobody has
 
 
+def test_the_bytes_that_are_told():
+    k, s, d = 40, 4, 64
+    words = [f"word {i}" for i in range(k * s)]  # all distinct: the most that there is to keep
+    texts = Embeddings(list(map(text_key, words)), np.ones((k * s, d), np.float32), [None] * (k * s))
+    records = [
+        RecordAnswers(i, f"{i:080}", f"{i:080}", (-1.0,) * s, tuple(words[i * s : (i + 1) * s]))
+        for i in range(k)
+    ]
+    kept = AnswerSample.from_records(records, k, texts, k)
+    size = sum(array.nbytes for array in kept.to_arrays().values())
+    told = k * s * (4 * d + 144) + 700 * k
+    assert 0.95 * told < size <= told
+
+
 def test_files_are_plain_arrays_and_nonsense_is_refused(tmp_path):
     kept = sample(RECORDS, 25)
     write_arrays(tmp_path / "a.npz", kept.to_arrays())
