@@ -22,16 +22,14 @@ M = TypeVar("M", bound=Mergeable)
 def tree_merge(parts: Iterable[tuple[int, M]]) -> M | None:
     """All parts together, (units, their sum) in the order of the units; None where there are none.
     O(log n) sums are held at a time."""
-    held: list[tuple[int, int, M]] = []
-    at = 0
+    held: list[tuple[int, M]] = []  # from the left, ever smaller: so each begins at a multiple of its size
     for units, part in parts:
-        held.append((at, units, part))
-        at += units
-        while len(held) > 1 and held[-2][1] == held[-1][1] and held[-2][0] % (2 * held[-2][1]) == 0:
-            _, _, right = held.pop()
-            start, size, left = held.pop()
-            held.append((start, 2 * size, left.merge(right)))
+        held.append((units, part))
+        while len(held) > 1 and held[-2][0] == held[-1][0]:
+            _, right = held.pop()
+            size, left = held.pop()
+            held.append((2 * size, left.merge(right)))
     total: M | None = None
-    for _, _, part in held:
+    for _, part in held:
         total = part if total is None else total.merge(part)
     return total
