@@ -15,6 +15,7 @@ import numpy as np
 
 from actors.embed import BLANK, check_identity, condemned_of
 from actors.pool import ShardResult
+from auditor.answers import AnswerSample, RecordAnswers, record_answers, smallest
 from auditor.cache import Failure, write_table
 from auditor.embeddings import Embeddings, embedding_table
 from auditor.errors import RowError
@@ -35,9 +36,9 @@ from auditor.rows import (
     unanswered,
     usable,
 )
-from auditor.shards import ContentItem, Shard, text_item
+from auditor.shards import ContentItem, Shard, text_item, text_key
 from auditor.sketching import sketch_shard
-from auditor.streamed import Streamed, write_streamed
+from auditor.streamed import LASTING, Streamed, failed_rows, write_streamed
 from schemas.record import Quarantined, Record
 
 READERS = 4
@@ -58,6 +59,10 @@ class Unit:
     positions: Path
     start: int
     stop: int
+    again: tuple[int, ...] = ()
+    """Rows that failed in an earlier run: unless one of them can be done now, all stays as it is."""
+    limit: int = 2**64
+    """Records with larger hashes are not in the window's sample of answers (`auditor.answers.hash_limit`)."""
 
     def shard(self, name: str) -> Shard[UnitRow]:
         """Its rows as the items of a shard."""
@@ -96,6 +101,9 @@ class StreamModel:
     """Empty: nobody's, rows have no responses."""
     responses: Path | None = None
     """Folder of its generated answers; None: they stand in the records."""
+    drawn: bool = False
+    """Whether these were drawn from its law (and are not the likeliest), so that their log-probabilities tell
+    its entropy."""
 
 
 def sums_file(folder: Path, shard: str, model: int) -> Path:
@@ -117,6 +125,8 @@ class StreamSettings:
     """Rows that travel with a window's sketch."""
     models: tuple[StreamModel, ...]
     """Whose responses; the rows of each are sketched by themselves."""
+    answers: int = 0
+    """Records whose sampled answers travel with it, too; 0: nobody asks for entropies."""
     with_texts: bool = True
     """False: no record of the whole file has any text."""
     media: MediaPolicy = field(default_factory=MediaPolicy)
@@ -138,7 +148,9 @@ class StreamWorker:
         ]
 
     def run(self, shard: Shard[UnitRow]) -> ShardResult:
-        began, settings = time.monotonic(), self._settings
+        began, settings, unit = time.monotonic(), self._settings, shard.items[0].unit
+        if unit.again and not self._recovered(shard):
+            return ShardResult(shard.name, len(shard), len(unit.again), time.monotonic() - began)
         rows = self._rows(shard)
         encoded = encode_rows(self._text, list(rows.texts.values()))
         if settings.text.keep is not None:
@@ -150,19 +162,33 @@ class StreamWorker:
             write_table(settings.image.keep / f"{shard.name}.parquet", table)
         aside: set[str | None] = set()
         for model, streamed in enumerate(self._streamed(rows, encoded)):
-            write_streamed(sums_file(settings.folder, shard.name, model), streamed)
+            path = sums_file(settings.folder, shard.name, model)
+            # Where more has failed than in an earlier run, what that one has is not given up for it.
+            if not (unit.again and path.exists() and len(failed_rows(path)) < len(streamed.again)):
+                write_streamed(path, streamed)
             aside.update(row.record_id for row in streamed.aside)
         return ShardResult(shard.name, len(shard), len(aside), time.monotonic() - began)
 
     def probe(self, shard: Shard[UnitRow]) -> None:
         if shard.items:
-            rows = self._rows(shard)
-            for _ in self._streamed(rows, encode_rows(self._text, list(rows.texts.values()))):
-                pass
+            self._failed(shard)
             return
         encode_rows(self._text, [BLANK])
         if self._image is not None:
             encode_rows(self._image, [BLANK])
+
+    def _recovered(self, shard: Shard[UnitRow]) -> bool:
+        """Whether any of the rows that failed in an earlier run can be done now. They alone are tried: rows
+        that fail for good do not cost their whole unit in every run."""
+        failed = set(shard.items[0].unit.again)
+        those = tuple(item for item in shard.items if item.row in failed)
+        return not failed <= self._failed(replace(shard, items=those))
+
+    def _failed(self, shard: Shard[UnitRow]) -> set[int]:
+        """Do these rows, keep nothing, and tell which failed for a reason that may go."""
+        rows = self._rows(shard)
+        encoded = encode_rows(self._text, list(rows.texts.values()))
+        return {row for streamed in self._streamed(rows, encoded) for row in streamed.again}
 
     def _rows(self, shard: Shard[UnitRow]) -> _Rows:
         """The shard's rows (all of its unit, or a part of it), their images embedded."""
@@ -179,6 +205,10 @@ class StreamWorker:
                     rows.condemn(row, record, failure)
             self._add(rows, [(row, record) for row, record in there if wanted[row] is None], sound=True)
             self._add(rows, [(row, record) for row, record in there if wanted[row] is not None], sound=False)
+        for of in rows.of_models:
+            of.answers = smallest(of.answers, self._settings.answers, unit.limit)
+            for text in (text for record in of.answers for text in record.texts):
+                rows.text(text_item(text))
         return rows
 
     def _add(self, rows: _Rows, there: Sequence[tuple[int, Record]], sound: bool) -> None:
@@ -191,6 +221,13 @@ class StreamWorker:
             for name, value in descriptors(records, given).items():
                 of.facts[name] = of.facts.get(name, 0) + value
             of.scores += known_scores(records, given)
+            if self._settings.answers:
+                at = [row for row, _ in there]
+                found = record_answers(at, records, given, store if model.drawn else None)
+                if not sound:  # nothing of them is embedded
+                    found = [replace(each, texts=()) for each in found if each.log_probabilities]
+                of.answered += len(found)
+                of.answers += found
             if not sound:
                 continue
             of.keys += row_keys(records, given)
@@ -217,7 +254,13 @@ class StreamWorker:
             placed = [replace(row, row=rows.at[row.row]) for row in aside]
             sketches = sketch_shard(kept, images, texts, self._critics, settings.sample) if kept else None
             every = sorted([*rows.condemned, *of.aside, *placed], key=lambda row: row.row)
-            yield Streamed(sketches, of.facts, tuple(every), np.array(of.scores))
+            again = {row.row for row in every if row.reason not in LASTING}
+            given = None
+            if settings.answers:
+                given = AnswerSample.from_records(of.answers, of.answered, texts, settings.answers)
+                lost = {key for key, failure in texts.errors().items() if failure.reason not in LASTING}
+                again |= {r.row for r in of.answers if not lost.isdisjoint(map(text_key, r.texts))}
+            yield Streamed(sketches, of.facts, tuple(every), np.array(of.scores), given, tuple(sorted(again)))
 
 
 @dataclass
@@ -230,6 +273,10 @@ class _Answered:
     scores: list[float] = field(default_factory=list)
     aside: list[Quarantined] = field(default_factory=list)
     """Rows that the model gave no answer to."""
+    answers: list[RecordAnswers] = field(default_factory=list)
+    """What entropies are taken from; in the end of the few rows that may be in the window's sample."""
+    answered: int = 0
+    """Rows that `answers` is chosen from."""
 
 
 class _Rows:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from auditor import assessed, provenance, reducer
 from auditor.agreement import correlations
+from auditor.answers import AnswerVectors
 from auditor.compared import NOTHING, TABLE, compare_models
 from auditor.conditionals import TABLE as CONDITIONAL
 from auditor.conditionals import Conditionals, conditionals
-from auditor.embeddings import EmbeddingStore
+from auditor.embeddings import UnitVectors
 from auditor.encoders.precision import precision_notes
 from auditor.entropies import (
     EntropyShift,
@@ -49,8 +50,8 @@ class Audited:
     found: Mapping[tuple[str, str], reducer.Divergences]
     """From the in-distribution rows (see `tested`)."""
     quarantine: Quarantine
-    texts: EmbeddingStore
-    """Holds the sampled answers."""
+    texts: UnitVectors
+    """Hold the sampled answers: of all records, or of a sample of them (`AnswerVectors`)."""
     critics: Sequence[FoldedClub]
 
     @property
@@ -93,7 +94,7 @@ def report(of: Audited, made: provenance.Made, where: list[dict[str, Any]]) -> R
         verdict=overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"}),
         notes=[
             _level(config.critic),
-            *_one_pass_notes(config),
+            *_sampled_notes(of.texts, config.row_sample),
             *_label_free_notes(rows),
             *precision_notes(config.encoders, made.encoders),
             *dict.fromkeys(note for each in notes.values() for note in each),
@@ -110,7 +111,7 @@ class Shared:
     """What all rows of a report are measured with."""
 
     codebook: NDArray[np.float32] | None
-    texts: EmbeddingStore
+    texts: UnitVectors
     critics: Sequence[FoldedClub]
     conditional: Mapping[str, Conditionals]
     """Of each scenario, where they are asked for."""
@@ -227,12 +228,13 @@ def _label_free_notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _one_pass_notes(config: AuditConfig) -> list[str]:
-    if config.critic.train_on == "pool" or not any(m.temperature > 0 for m in config.models):
+def _sampled_notes(answers: UnitVectors, most: int) -> list[str]:
+    if not isinstance(answers, AnswerVectors) or not answers.seen:
         return []
     return [
-        "entropies are of the response codebook: a streaming audit (critic.train_on: sample) keeps neither "
-        "the log-probabilities nor all samples of an answer"
+        f"entropies of sampled answers are of {answers.kept:,} of the {answers.seen:,} records that have any:"
+        f" a streaming audit (critic.train_on: sample) keeps those of at most {most:,} (row_sample) a "
+        "scenario and model"
     ]
 
 

@@ -75,8 +75,8 @@ def _without(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failu
     return found
 
 
-class Vectors(Protocol):
-    """Embedded contents by key."""
+class UnitVectors(Protocol):
+    """Directions of embedded contents by key."""
 
     def errors(self) -> dict[str, Failure]:
         """The contents that have no vector, and why."""
@@ -85,6 +85,10 @@ class Vectors(Protocol):
     def rows(self, keys: Sequence[str]) -> Float32:
         """(n, d) unit rows, in the order of `keys` (which may repeat)."""
         ...
+
+
+class Vectors(UnitVectors, Protocol):
+    """Embedded contents by key."""
 
     def norms(self, keys: Sequence[str]) -> Float32:
         """(n,) lengths before normalising."""

@@ -34,6 +34,8 @@ def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Enco
     Raises what the encoder raises where no single row is at fault. O(n); where rows raise, they are found by
     halving: each costs about two more passes.
     """
+    if not contents:  # an encoder need not know what to make of none
+        return Encoded(np.zeros((0, encoder.dim), np.float32), [])
     failures = [c if isinstance(c, Failure) else None for c in contents]
     blank = blank_png() if encoder.modality == "image" else BLANK_TEXT
     rows = [blank if isinstance(c, Failure) else c for c in contents]

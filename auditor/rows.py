@@ -85,10 +85,11 @@ def answers(records: Sequence[Record], model: str, generated: ResponseStore | No
     """The answers of `model` to each record, generated or recorded; () where there is none."""
     if generated is None:
         return [tuple(record.responses.get(model, ())) for record in records]
-    return [answer.texts if answer.error is None else () for answer in _generated(records, generated)]
+    return [answer.texts if answer.error is None else () for answer in generated_answers(records, generated)]
 
 
-def _generated(records: Sequence[Record], generated: ResponseStore) -> list[Answer]:
+def generated_answers(records: Sequence[Record], generated: ResponseStore) -> list[Answer]:
+    """The answer to each record's prompt, failed ones too."""
     return generated.answers([prompt_key(r.images, r.query or "", r.history) for r in records])
 
 
@@ -98,7 +99,7 @@ def log_probabilities(
     """Base id of each answered record, and the log-probability (nats) of each of its sampled answers."""
     return [
         (record.base_id, answer.logprobs)
-        for record, answer in zip(records, _generated(records, generated), strict=True)
+        for record, answer in zip(records, generated_answers(records, generated), strict=True)
         if answer.error is None
     ]
 

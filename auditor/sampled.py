@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.embeddings import EmbeddingStore
+from auditor.embeddings import UnitVectors
 from auditor.entropies import QueryEntropies, from_sampled_cells
 from auditor.risk.codebook import nearest_cell
 
@@ -15,7 +15,7 @@ _QUERIES_AT_ONCE = 512
 
 
 def query_entropies(
-    samples: Sequence[tuple[str, tuple[str, ...]]], texts: EmbeddingStore, codebook: NDArray[np.float32]
+    samples: Sequence[tuple[str, tuple[str, ...]]], texts: UnitVectors, codebook: NDArray[np.float32]
 ) -> QueryEntropies:
     """H of the quantised answer (nats) of each query: (base id, keys of its answers) pairs, embedded in
     `texts`; codebook (K, d). Answers that could not be embedded are left out."""

@@ -20,6 +20,7 @@ from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.crossfit import FoldedClub
 from auditor.rows import RowKeys, Rows, embedded
 from auditor.sketch import Float, RowSample, Sketch
+from auditor.tree import tree_merge
 
 CONTENTS = ("image", "text", "response", "reference")
 """Contents of a row; the order of the columns `has` and `norm` of a row sample."""
@@ -204,10 +205,9 @@ def content_norms(keys: Sequence[RowKeys], images: Vectors | None, texts: Vector
 
 
 def merged(sets: Iterable[SketchSet]) -> SketchSet:
-    """All shards' sets, in their order: in another the last bits differ. ValueError where there are none."""
-    total: SketchSet | None = None
-    for each in sets:
-        total = each if total is None else total.merge(each)
+    """All shards' sets, in their order (see `tree_merge`): in another the last bits differ. ValueError where
+    there are none."""
+    total = tree_merge((1, each) for each in sets)
     if total is None:
         raise ValueError("no sketches to merge")
     return total

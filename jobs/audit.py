@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.cluster import connect
 from actors.stream import StreamModel
+from auditor.answers import AnswerVectors
 from auditor.audited import Audited, report
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
@@ -104,6 +105,8 @@ class Summed:
     """Digest of every row."""
     sampled: int | None = None
     """Records that the critic was trained on; None: all of them."""
+    answers: AnswerVectors | None = None
+    """Of the records that entropies are taken from; None: of all of them, and they stand in `texts`."""
 
 
 def _in_two_passes(
@@ -152,20 +155,29 @@ def _in_one_pass(
         parts,
         used_encoders(at, config.encoders, found, images),
         trained.paths,
-        [StreamModel(name, of.folder if of else None) for name, of in answered.items()],
+        [
+            StreamModel(m.name, of.folder if of else None, of is not None and m.temperature > 0)
+            for m in config.models
+            for of in (answered[m.name],)
+        ],
         sample=config.row_sample,
+        answers=config.row_sample,
         with_texts=any(s.texts for s in found) or any(of is not None for of in answered.values()),
     )
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
     told: dict[tuple[str, str], Told] = {}
     sets: dict[tuple[str, str], SketchSet] = {}
+    vectors = AnswerVectors()
     for key, of in files.items():
         kept = folded(of)
         inputs_told = any(scenario == key[0] for scenario, _ in told)
         for row in kept.aside:
             if row.model == key[1] or not inputs_told:
                 quarantine.add(row)
-        told[key] = Told([], dict(kept.facts), kept.scores, [], [])
+        assert kept.answers is not None  # they were asked for
+        logs, samples = kept.answers.log_probabilities(), kept.answers.samples()
+        told[key] = Told([], dict(kept.facts), kept.scores, logs, samples)
+        vectors.add(kept.answers)
         if kept.sketches is not None:
             sets[key] = kept.sketches
     return Summed(
@@ -179,6 +191,7 @@ def _in_one_pass(
         trained,
         content(parts),
         sum(s.n for s in pool),
+        vectors,
     )
 
 
@@ -283,7 +296,7 @@ def _audited(config: AuditConfig, summed: Summed, measured: Mapping[Wanted, Meas
         summed.sets,
         adjusted(measured, _comparable(config, summed)),
         summed.quarantine,
-        summed.texts.open(),
+        summed.texts.open() if summed.answers is None else summed.answers,
         [FoldedClub.load(paths) for paths in summed.trained.paths],
     )
 

@@ -26,6 +26,7 @@ from actors.stream import (
     UnitRow,
     sums_file,
 )
+from auditor.answers import hash_limit
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
 from auditor.parts import Part, Survey, first_rows, survey
@@ -109,6 +110,7 @@ def stream(
     models: Sequence[StreamModel],
     *,
     sample: int,
+    answers: int = 0,
     with_texts: bool = True,
     keep: bool = False,
 ) -> dict[tuple[str, str], tuple[Path, ...]]:
@@ -116,23 +118,27 @@ def stream(
     what is kept of its rows (`auditor.streamed.folded`).
 
     With the same critics and sizes the sums are those of `embed` and `sketch`, to the bit while no row is set
-    aside; else to rounding, since rows are cut into shards before that is known. `keep`: embeddings are
-    written, too.
+    aside; else to rounding, since rows are cut into shards before that is known. `answers`: records of each
+    window whose sampled answers are kept for entropies. `keep`: embeddings are written, too.
+
+    Units with rows that failed in an earlier run (not for a reason in `LASTING`) are made again where one of
+    these rows can be done now.
     """
     identity = json.dumps(
         {
             "records": {"texts": with_texts, "shard": at.shards.stream},
-            "models": [[model.name, model.responses and model.responses.name] for model in models],
+            "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
             "encoders": encoders.identities,
             "critics": [FoldedClub.load(paths).digest for paths in critics],
             "sample": sample,
+            "answers": answers,
             "threads": at.shards.threads,
             "keep": keep,
         },
         sort_keys=True,
     )
     folder = at.run.sketches(identity)
-    windows = [_Window(part, identity, folder, len(models)) for part in parts]
+    windows = [_Window(part, identity, folder, len(models), answers) for part in parts]
     of_shard = {name: window for window in windows for name in window.names}
 
     def kept(chosen: Chosen) -> StreamEncoder:
@@ -155,6 +161,7 @@ def stream(
                 tuple(map(tuple, critics)),
                 sample,
                 tuple(models),
+                answers,
                 with_texts,
                 at.media,
             ),
@@ -190,9 +197,12 @@ def _some_images(parts: Sequence[Part]) -> list[Image]:
 class _Window:
     """A window's shards, and the folds of what was made of them, one a model."""
 
-    def __init__(self, part: Part, identity: str, folder: Path, models: int) -> None:
+    def __init__(self, part: Part, identity: str, folder: Path, models: int, answers: int) -> None:
         self.part = part
-        self.names = [digest(json.dumps([identity, part.window.name, mark])) for mark in part.digests]
+        self.limit = hash_limit(answers, part.n)
+        # Without a sample of answers a window that grows keeps its units.
+        of = [identity, part.window.name, *([self.limit] if answers else [])]
+        self.names = [digest(json.dumps([*of, mark])) for mark in part.digests]
         self.folds = [
             Fold(folder, [sums_file(folder, name, model).stem for name in self.names])
             for model in range(models)
@@ -204,17 +214,26 @@ class _Window:
             fold.came(at)
 
     def left(self) -> int:
-        """Rows of the units that are yet to be made."""
+        """Rows of the units that are yet to be made, or to be tried again."""
         units = list(self.part.units())
-        return sum(units[k][1] - units[k][0] for k in self._missing())
+        return sum(units[k][1] - units[k][0] for k in self._todo())
 
     def shards(self) -> Iterator[Shard[UnitRow]]:
         part, units = self.part, list(self.part.units())
         for fold in self.folds:
             fold.advance()
-        for k in self._missing():
-            unit = Unit(part.records, part.digests[k], part.window.name, part.positions, *units[k])
+        for k, again in self._todo().items():
+            start, stop = units[k]
+            mark, window = part.digests[k], part.window.name
+            unit = Unit(part.records, mark, window, part.positions, start, stop, again, self.limit)
             yield unit.shard(self.names[k])
 
-    def _missing(self) -> list[int]:
-        return sorted({k for fold in self.folds for k in fold.missing()})
+    def _todo(self) -> dict[int, tuple[int, ...]]:
+        """Units that some model lacks (no rows: all are to be made), or has with failed rows (those)."""
+        missing = {k for fold in self.folds for k in fold.missing()}
+        again: dict[int, set[int]] = {k: set() for k in missing}
+        for fold in self.folds:
+            for k, rows in fold.again().items():
+                if k not in missing:
+                    again.setdefault(k, set()).update(rows)
+        return {k: tuple(sorted(again[k])) for k in sorted(again)}

@@ -285,6 +285,126 @@ def test_the_fold_has_the_bits_of_one_merge(tmp_path, critics):
     shards = list(shards_of(part))
     fold = Fold(tmp_path / "sums", [f"{shard.name}-0" for shard in shards])
     total = folded(fold.files())
-    assert len(list((tmp_path / "sums").iterdir())) == 2
+    assert len(list((tmp_path / "sums").iterdir())) == 4  # of 16, 8, 1 and the last one
     for name, array in truth.to_arrays().items():
         assert np.array_equal(array, total.to_arrays()[name]), name
+
+
+# Sampled answers.
+
+
+def several(i):
+    return {"responses": {"m": tuple(f"it is {(i * k) % 13}" for k in range(1, 5 + i % 2))} if i % 4 else {}}
+
+
+def test_sampled_answers_do_not_depend_on_the_cut_into_units(tmp_path, critics):
+    """Those of the records with the smallest hashes, whatever units they came in; other texts are not
+    embedded."""
+    path = written(tmp_path / "r.parquet", (record(i, **several(i)) for i in range(N)))
+    found = []
+    for unit in (7, 20, N):
+        (tmp_path / str(unit)).mkdir()
+        found.append(streamed(path, tmp_path / str(unit), critics, unit=unit, answers=30)["all traffic"])
+    truth = found[0].answers.to_arrays()
+    assert len(found[0].answers) == 30 and found[0].answers.seen == sum(i % 4 > 0 for i in range(N))
+    for other in found[1:]:
+        for name, array in other.answers.to_arrays().items():
+            assert np.array_equal(array, truth[name]), name
+    (tmp_path / "none").mkdir()
+    without = streamed(path, tmp_path / "none", critics, unit=20)["all traffic"]
+    assert without.answers is None
+    for name, array in without.sketches.to_arrays().items():
+        assert np.array_equal(array, found[1].sketches.to_arrays()[name]), name
+
+
+def test_an_answer_that_could_not_be_embedded_is_left_out_and_tried_again(tmp_path, critics):
+    texts = {3: ("a", "b", "c", "raise"), 4: ("a", "b", "c", "zero"), 5: ("a", "b", "c", "d")}
+    path = written(tmp_path / "r.parquet", (record(i, responses={"m": texts[i]}) for i in texts))
+    got = streamed(path, tmp_path, critics, answers=50)["all traffic"]
+    assert [len(keys) for _, keys in got.answers.samples()] == [3, 3, 4]
+    assert got.aside == () and got.again == (0,)  # a vector of nothing would be one again
+
+
+# Rows that failed in an earlier run.
+
+
+class Moody(Bytes):
+    """Cannot do texts with a word that stands in its file."""
+
+    def __init__(self, words):
+        super().__init__("text", 8)
+        self._words = words
+
+    def encode(self, contents):
+        words = self._words.read_text().split()
+        if any(word in content for word in words for content in contents):
+            raise RuntimeError("not today")
+        return super().encode(contents)
+
+
+@pytest.fixture
+def moody(tmp_path, critics):
+    """A worker, its unit, and the words that it cannot do."""
+    path = written(tmp_path / "r.parquet", map(record, range(N)))
+    (tmp_path / "positions").mkdir()
+    part = survey(path, one_window(), tmp_path / "positions", N).parts[0]
+    (shard,) = shards_of(part)
+    words = tmp_path / "words"
+    words.write_text("")
+    text = StreamEncoder(lambda: Moody(words), text_encoder().identity)
+    worker = StreamWorker(settings(tmp_path / "sums", critics, text=text, answers=40))
+    return worker, shard, words, sums_file(tmp_path / "sums", shard.name, 0)
+
+
+def tried_again(shard, rows):
+    unit = replace(shard.items[0].unit, again=rows)
+    return replace(shard, items=tuple(replace(item, unit=unit) for item in shard.items))
+
+
+def test_a_unit_is_made_again_once_a_failed_row_can_be_done(moody):
+    worker, shard, words, path = moody
+    worker.run(shard)
+    truth = path.read_bytes()
+    words.write_text("7? 61?")
+    worker.run(shard)
+    failed = read_streamed(path)
+    assert failed.again == tuple(i for i in range(N) if i % 10 == 7 or i == 61)
+    assert failed.n == N - len(failed.again)
+
+    before = path.stat().st_mtime_ns
+    result = worker.run(tried_again(shard, failed.again))
+    assert path.stat().st_mtime_ns == before and (result.rows, result.errors) == (N, len(failed.again))
+
+    words.write_text("61?")  # not all of them
+    worker.run(tried_again(shard, failed.again))
+    assert read_streamed(path).again == (61,)
+    words.write_text("")
+    worker.run(tried_again(shard, (61,)))
+    assert path.read_bytes() == truth
+
+
+def test_rows_that_fail_for_good_cost_no_more_than_themselves(moody, monkeypatch):
+    worker, shard, words, path = moody
+    words.write_text("61?")
+    worker.run(shard)
+    seen, encode = set(), Bytes.encode
+
+    def watched(self, contents):
+        seen.update(contents)
+        return encode(self, contents)
+
+    monkeypatch.setattr(Bytes, "encode", watched)
+    worker.run(tried_again(shard, (61,)))
+    assert not {"what is 60?", "what is 62?"} & seen
+    condemned = replace(tried_again(shard, (61,)), condemned=((shard.items[61].key, "model_failed: no"),))
+    assert worker.run(condemned).errors == 1 and read_streamed(path).again == (61,)
+
+
+def test_a_worse_day_does_not_replace_a_better_one(moody):
+    worker, shard, words, path = moody
+    words.write_text("61?")
+    worker.run(shard)
+    before = path.read_bytes()
+    words.write_text("7?")
+    worker.run(tried_again(shard, (61,)))
+    assert path.read_bytes() == before

@@ -7,6 +7,7 @@ Shards are made in this process, one after the other; that a pool makes the same
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +102,89 @@ def test_an_audit_in_one_pass_has_the_numbers_of_two(tmp_path: Path) -> None:
     rows = {(row["scenario"], row["model"]): row for row in one["scenarios"]}
     assert len(rows) == 6 and rows["german", "weak"]["n"] == N and rows["german", "weak"]["emid"] is not None
     assert rows["blur-5", "weak"]["mi_model"] != rows["blur-5", "terse"]["mi_model"]
+
+
+DRAWN = """
+data: {reader: lab, n: 30, scenarios: {blur-5: {shifts: [{shift: blur, severity: 5}]}}}
+encoders: {image: {name: lab}, text: {name: lab}}
+models:
+  - {name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16,
+     temperature: 1, samples: 4}
+critic: {hidden: 16, steps: 20, batch: 64, seeds: 1, sample_rows: 60}
+bounds: {symbols: 4, entropy_reference: 1.0}
+shards: {generate: 32, embed: 32, sketch: 12}
+"""
+
+
+def test_entropies_in_one_pass_are_those_of_two(tmp_path: Path) -> None:
+    """Where the sample of answers holds all of them; whatever the units are."""
+    (tmp_path / "drawn.yaml").write_text(DRAWN)
+    found = {}
+    for pool, stream in (("pool", 12), ("sample", 12), ("sample", 7)):
+        settings = [f"critic.train_on={pool}", f"shards.stream={stream}"]
+        result = audit(load_config(AuditConfig, tmp_path / "drawn.yaml", settings), tmp_path / "out", Bars())
+        found[pool, stream] = result
+    two, one, other = found.values()
+    counts = re.search(r"are of (\d+) of the (\d+) records that have any", " ".join(one.notes))
+    assert counts is not None and counts[1] == counts[2] and 40 < int(counts[1]) <= 60, counts
+    assert not any("sampled answers" in note for note in two.notes)
+    bounds = [result.scenarios[1].bounds for result in (two, one, other)]
+    assert bounds[0] == bounds[1]
+    for name, bound in bounds[0].items():
+        assert bounds[2][name].value == pytest.approx(bound.value, rel=1e-5)  # other units, other rounding
+        assert bounds[2][name].entropy == bound.entropy
+        assert bounds[2][name].entropy_source == bound.entropy_source
+    text, cells = bounds[0]["theorem_4_5"], bounds[0]["sound"]
+    assert f"log-probabilities of sampled answers (95% quantile over {counts[1]} queries" in (
+        text.entropy_source or ""
+    )
+    assert "cells of sampled answers" in (cells.entropy_source or "")
+
+
+def recorded(tmp_path: Path, n: int) -> Path:
+    """Texts of the lab with four recorded answers each, and the same with more varied ones."""
+    items = list(lab_items(n, seed=5))
+    words = [item.reference for item in items]
+    rng = np.random.default_rng(0)
+    for name, spread in (("id", 2), ("wide", 40)):
+        rows = [
+            {
+                "record_id": item.record_id,
+                "query": item.query,
+                "responses": {"m": [words[(i + k) % n] for k in rng.integers(0, spread, 4)]},
+                "reference": item.reference,
+            }
+            for i, item in enumerate(items)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "audit.yaml"
+    path.write_text(
+        f"""
+data: {{id: {tmp_path}/id.jsonl, scenarios: {{wide: {tmp_path}/wide.jsonl}}}}
+encoders: {{image: null, text: {{name: lab, layer: 0}}}}
+models: [m]
+critic: {{hidden: 8, steps: 10, batch: 64, seeds: 1, train_on: sample, sample_rows: 60}}
+bounds: {{symbols: 8}}
+row_sample: 50
+"""
+    )
+    return path
+
+
+def test_entropies_of_a_sample_of_answers(tmp_path: Path) -> None:
+    """Of 50 records a side, the same ones from any units, and the report says so."""
+    found = []
+    for stream in (16, 64):
+        config = load_config(AuditConfig, recorded(tmp_path, 130), [f"shards.stream={stream}"])
+        found.append(audit(config, tmp_path / str(stream), Bars()))
+    one, other = found
+    assert any("of 100 of the 260 records that have any" in note for note in one.notes)
+    bound = one.scenarios[1].bounds["measured"]
+    assert bound.entropy_source is not None and "shift: cells of sampled answers" in bound.entropy_source
+    assert {name: b.entropy_source for name, b in one.scenarios[1].bounds.items()} == {
+        name: b.entropy_source for name, b in other.scenarios[1].bounds.items()
+    }
+    assert other.scenarios[1].bounds["measured"].value == pytest.approx(bound.value, rel=1e-5)
 
 
 def test_a_smaller_sample_leaves_only_its_own_embeddings(tmp_path: Path) -> None:
