@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -32,9 +32,10 @@ class ShippedImage(Image):
             return Image, (self.path, None, self.digest)
 
 
-def shipped(shards: Sequence[Shard[T]], policy: MediaPolicy) -> list[Shard[T]]:
+def shipped(shards: Iterable[Shard[T]], policy: MediaPolicy) -> Iterator[Shard[T]]:
     """The same shards, of the same names, whose images are read here when a shard leaves for a worker."""
-    return [Shard(shard.name, tuple(_ship(item, policy) for item in shard.items)) for shard in shards]
+    for shard in shards:
+        yield Shard(shard.name, tuple(_ship(item, policy) for item in shard.items))
 
 
 def _ship(item: T, policy: MediaPolicy) -> T:
@@ -47,14 +48,23 @@ def _image(image: Image, policy: MediaPolicy) -> Image:
     return image if image.path is None else ShippedImage(image.path, image.data, image.digest, policy)
 
 
-def by_path(shards: Sequence[Shard[T]]) -> list[Image]:
+def by_path(shards: Iterable[Shard[T]]) -> list[Image]:
     """At most `SAMPLES` images that are named by a path, from over all the shards."""
     found: list[Image] = []
-    for at in sorted({0, len(shards) // 2, len(shards) - 1}) if shards else ():
-        for item in shards[at].items:
-            images = item.images if isinstance(item, PromptItem) else (item.image,)
-            named = next((i for i in images if i is not None and i.path is not None and i.data is None), None)
-            if named is not None:
-                found.append(named)
-                break
-    return found[:SAMPLES]
+    step = 1
+    for at, shard in enumerate(shards):
+        named = next(filter(_is_path, _images(shard)), None) if at % step == 0 else None
+        if named is not None:
+            found.append(named)
+        if len(found) > 2 * SAMPLES:
+            found, step = found[::2], 2 * step
+    return [found[at] for at in sorted({0, len(found) // 2, len(found) - 1})] if found else []
+
+
+def _images(shard: Shard[T]) -> Iterator[Image | None]:
+    for item in shard.items:
+        yield from item.images if isinstance(item, PromptItem) else (item.image,)
+
+
+def _is_path(image: Image | None) -> bool:
+    return image is not None and image.path is not None and image.data is None

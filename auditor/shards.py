@@ -7,7 +7,7 @@ number of workers, and any number of crashes, give the same shards.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Generic, Literal, Protocol, TypeVar
@@ -135,6 +135,26 @@ def cut_lazily(
         yield _shard(new, identity)
     for start in range(0, len(again), size):
         yield _shard(again[start : start + size], identity)
+
+
+@dataclass(frozen=True)
+class Cut(Generic[T]):
+    """The shards of `cut_lazily`, drawn anew in each iteration. Items (images given by their bytes among
+    them) are made when their shard is, so those of a few shards are in memory, however many there are."""
+
+    items: Callable[[], Iterable[T]]
+    """The same ones each time."""
+    size: int
+    identity: str
+    done: Container[str] = ()
+    failed: Container[str] = ()
+
+    def __iter__(self) -> Iterator[Shard[T]]:
+        return cut_lazily(self.items(), self.size, self.identity, self.done, self.failed)
+
+    def count(self) -> int:
+        """Items in all shards."""
+        return sum(map(len, self))
 
 
 def _shard(items: Sequence[T], identity: str) -> Shard[T]:

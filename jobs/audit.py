@@ -117,7 +117,7 @@ def _in_two_passes(
 ) -> Summed:
     """The critic is trained on the pairs of all rows: they are embedded, kept, and read again."""
     images = _embedded_images(at, config, scenarios)
-    texts = embed(at, config.encoders.text, "text", _texts(scenarios, stores))
+    texts = embed(at, config.encoders.text, "text", lambda: _texts(scenarios, stores))
     scenarios = partitioned(at, scenarios, images, texts, config.index, config.seed)
     quarantine, told = _rows(config, scenarios, stores, images, texts)
     plans: Plans = {key: t.keys for key, t in told.items()}
@@ -143,7 +143,7 @@ def _in_one_pass(
         )
     pool = pool_of(at.run, scenarios, config.critic, config.seed)
     images = _embedded_images(at, config, pool)
-    texts = embed(at, config.encoders.text, "text", _texts(pool, stores))
+    texts = embed(at, config.encoders.text, "text", lambda: _texts(pool, stores))
     aside, of_pool = _rows(config, pool, stores, images, texts)
     _something_left(pool, {key: t.keys for key, t in of_pool.items()}, aside)
     plans: Plans = {key: t.keys for key, t in of_pool.items()}
@@ -216,13 +216,13 @@ def _answered(
 ) -> Answered | None:
     if model.generator is None:
         return None
-    return answer(at, model, (prompt(record) for record in records_of(scenarios)), config.seed)
+    return answer(at, model, lambda: map(prompt, records_of(scenarios)), config.seed)
 
 
 def _embedded_images(at: Workplace, config: AuditConfig, scenarios: Sequence[Scenario]) -> Embedded | None:
     if config.encoders.image is None or next(image_items(records_of(scenarios)), None) is None:
         return None
-    return embed(at, config.encoders.image, "image", image_items(records_of(scenarios)))
+    return embed(at, config.encoders.image, "image", lambda: image_items(records_of(scenarios)))
 
 
 def _texts(scenarios: Sequence[Scenario], stores: dict[str, ResponseStore | None]) -> Iterator[ContentItem]:

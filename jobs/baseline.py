@@ -63,7 +63,7 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             whole = config.critic.train_on == "pool"
             pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
             images = embed_images(at, config.encoders.image, pool)
-            texts = embed(at, config.encoders.text, "text", all_texts(pool, model))
+            texts = embed(at, config.encoders.text, "text", lambda: all_texts(pool, model))
             usable, aside = told(pool, model or "", None, images.open() if images else None, texts.open())
             facts, quarantine = usable.facts, Quarantine((*pool.quarantine(), *aside))
             if not usable.keys:
@@ -162,7 +162,7 @@ def embed_images(at: Workplace, config: EncoderConfig | None, scenario: Scenario
     """The embedded images; None where no record has one, or no encoder is set."""
     if config is None or next(image_items(records_of([scenario])), None) is None:
         return None
-    return embed(at, config, "image", image_items(records_of([scenario])))
+    return embed(at, config, "image", lambda: image_items(records_of([scenario])))
 
 
 def all_texts(scenario: Scenario, model: str | None) -> Iterator[ContentItem]:

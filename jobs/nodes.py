@@ -4,7 +4,7 @@ nothing."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,8 +44,9 @@ def check_images(cluster: Cluster, media: MediaPolicy, images: Sequence[Image]) 
         )
 
 
-def within_reach(cluster: Cluster, media: MediaPolicy, shards: list[Shard[T]]) -> list[Shard[T]]:
-    """The shards; with their images' bytes where not every node opens the files that they name."""
+def within_reach(cluster: Cluster, media: MediaPolicy, shards: Iterable[Shard[T]]) -> Iterable[Shard[T]]:
+    """The shards (which must be such as can be drawn twice); with their images' bytes where not every node
+    opens the files that they name."""
     if len(cluster.free) == 1 or not (images := by_path(shards)):
         return shards
     if all_can_open(images, media, working_nodes()):

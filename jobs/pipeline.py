@@ -29,7 +29,7 @@ from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
 from auditor.rows import RowKeys
 from auditor.rundir import RunDir, digest, work_identity
-from auditor.shards import ContentItem, PromptItem, Shard, cut
+from auditor.shards import ContentItem, Cut, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
 from jobs.nodes import check_run, check_weights, within_reach
 from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig, VllmConfig
@@ -117,8 +117,10 @@ def chosen(at: Workplace, config: EncoderConfig, modality: Modality, size: PoolS
     return Chosen(make, _identity(at, size, EmbedWorker, EmbedSettings(make)), config.gpus)
 
 
-def embed(at: Workplace, config: EncoderConfig, modality: Modality, items: Iterable[ContentItem]) -> Embedded:
-    """Embed every content that is not embedded yet."""
+def embed(
+    at: Workplace, config: EncoderConfig, modality: Modality, items: Callable[[], Iterable[ContentItem]]
+) -> Embedded:
+    """Embed every content that is not embedded yet. `items` is called more than once (see `Cut`)."""
     with placed(at.pool(gpus=config.gpus), at.stall, at.progress) as size:
         return _embed(at, size, config, modality, items)
 
@@ -128,19 +130,20 @@ def _embed(
     size: PoolSize,
     config: EncoderConfig,
     modality: Modality,
-    items: Iterable[ContentItem],
+    items: Callable[[], Iterable[ContentItem]],
 ) -> Embedded:
     of = chosen(at, config, modality, size)
     work = work_identity(of.identity, shard=at.shards.embed)
     folder = at.run.embeddings(work)
     store = EmbeddingStore(folder)
-    todo = cut(items, at.shards.embed, work, done=store, failed=store.errors())
+    todo = Cut(items, at.shards.embed, work, done=store, failed=store.errors())
     run_shards(
         EmbedWorker,
         EmbedSettings(of.make, folder, of.identity, at.media),
         within_reach(at.cluster, at.media, todo),
         size,
         stage=f"embed {modality}s",
+        total=todo.count(),
         stall_seconds=at.stall,
         hang_seconds=at.hang,
         retries=at.retries,
@@ -161,8 +164,10 @@ class Answered:
         return ResponseStore(self.folder)
 
 
-def answer(at: Workplace, model: ModelConfig, items: Iterable[PromptItem], seed: int) -> Answered:
-    """Put every prompt to the model that it has not answered yet."""
+def answer(
+    at: Workplace, model: ModelConfig, items: Callable[[], Iterable[PromptItem]], seed: int
+) -> Answered:
+    """Put every prompt to the model that it has not answered yet. `items` is called more than once."""
     if model.endpoint is not None:
         # Asked by one worker, which has many requests under way and keeps the rates.
         return _answer(at, at.pool(replicas=1), model, items, seed)
@@ -179,7 +184,7 @@ def engine_settings(model: ModelConfig, size: PoolSize) -> dict[str, Any]:
 
 
 def _answer(
-    at: Workplace, size: PoolSize, model: ModelConfig, items: Iterable[PromptItem], seed: int
+    at: Workplace, size: PoolSize, model: ModelConfig, items: Callable[[], Iterable[PromptItem]], seed: int
 ) -> Answered:
     settings: dict[str, Any] = {
         "generator": model.generator,
@@ -200,14 +205,15 @@ def _answer(
     work = work_identity(identity, shard=at.shards.generate, **drawn)
     folder = at.run.responses(work)
     store = ResponseStore(folder)
-    todo = cut(items, at.shards.generate, work, done=store, failed=store.errors())
+    todo = Cut(items, at.shards.generate, work, done=store, failed=store.errors())
     run_shards(
         GenerateWorker,
         GenerateSettings(make, seed, folder, identity, at.media),
         within_reach(at.cluster, at.media, todo),
         size,
         stage=f"answers of {model.name}",
-        stall_seconds=max([at.stall, *(_longest(model, shard) for shard in todo)]),
+        total=todo.count(),
+        stall_seconds=max([at.stall, *(_longest(model, shard) for shard in todo if model.endpoint)]),
         hang_seconds=None if model.endpoint else at.hang,  # an endpoint's requests have bounds of their own
         retries=at.retries,
         poison_rows=at.poison_rows,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.shards import cut, image_item, prompt_item, prompt_key, text_item
+from auditor.shards import Cut, cut, image_item, prompt_item, prompt_key, text_item
 from schemas.record import Image, Turn
 
 
@@ -68,3 +68,19 @@ def test_prompts_that_differ_in_any_part_have_other_keys():
     ]
     assert len({prompt_key(*p) for p in prompts}) == len(prompts)
     assert prompt_item((a,), "q").key == prompt_key((Image(path="elsewhere", digest="aa"),), "q")
+
+
+def test_a_cut_is_drawn_again_and_makes_no_item_before_its_shard():
+    made = []
+
+    def items():
+        for i in range(10):
+            made.append(i)
+            yield text_item(f"t{i}")
+
+    of = Cut(items, 3, "w", done={text_item("t4").key}, failed={text_item("t7").key})
+    assert of.count() == 9 and len(made) == 10
+    shards = iter(of)
+    next(shards)
+    assert len(made) == 13
+    assert list(of) == cut(list(items()), 3, "w", of.done, of.failed) == list(of)

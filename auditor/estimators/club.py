@@ -195,7 +195,8 @@ class CLUB:
         """Write safetensors (with the activation as metadata), atomically: readers see all of it or none."""
         from safetensors.numpy import save_file
 
-        metadata = {"activation": self.activation}  # one key: safetensors writes several in any order
+        # One key: several are written in any order.
+        metadata: dict[str, str] = {"activation": self.activation}
         weights = dict(sorted(self._trained().items()))
         write_whole(Path(path), lambda temporary: save_file(weights, temporary, metadata=metadata))
 

@@ -209,3 +209,6 @@ def test_only_named_images_are_asked_about() -> None:
     assert by_path([Shard("s", (given,))]) == [] and by_path([]) == []
     named = image_item(Image(path="a.png", digest="e" * 64))
     assert by_path([Shard("s", (given, named))] * 5) == [named.image] * 3
+    many = [Shard("s", (image_item(Image(path=f"{i}.png", digest="f" * 64)),)) for i in range(1000)]
+    first, middle, last = (int((image.path or "").removesuffix(".png")) for image in by_path(many))
+    assert first == 0 and 300 < middle < 700 and last > 700

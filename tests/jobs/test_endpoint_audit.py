@@ -209,6 +209,6 @@ def test_a_slow_endpoint_is_no_stall(cluster: None, config: Path, chat_server: A
     prompts = [prompt_item((), f"question {i}") for i in range(30)]
     with connect(settings.workers) as cluster:
         at = Workplace(run, cluster, ShardConfig(generate=30), Silent(), MediaPolicy())
-        answered = answer(at, settings.models[0], prompts, seed=0).open()
+        answered = answer(at, settings.models[0], lambda: prompts, seed=0).open()
     assert len(answered) == 30 and answered.errors() == {}
     assert len(chat_server.asked) == 30
