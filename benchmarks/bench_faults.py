@@ -161,7 +161,7 @@ class Nodes:
             self.others.remove(node)
         while len(self.others) < 2:
             self.others.append(self.cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20))
-        self.cluster.wait_for_nodes()
+        self.cluster.wait_for_nodes(timeout=120)
 
     def workers(self) -> list[int]:
         """Processes of our pools: actors that are children of these raylets, and of no one else's."""
