@@ -197,7 +197,7 @@ def _watched() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pulse, left, lost = Pulse(LOST_SECONDS + 3 * LOOK_SECONDS), threading.Event(), list[ClusterLost]()
+    pulse, left, lost = Pulse(LOST_SECONDS + LOOK_SECONDS), threading.Event(), list[ClusterLost]()
 
     def watch() -> None:
         while not left.wait(LOOK_SECONDS):
