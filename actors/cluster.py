@@ -6,6 +6,7 @@ import _thread
 import logging
 import os
 import platform
+import signal
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 import ray
@@ -194,7 +196,8 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
 def _watched() -> Iterator[None]:
     """Look after the cluster while the driver works by itself. Raises `ClusterLost` in the main thread, a
     while after a pool would have; where that is not ours, only pools look."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
         yield
         return
     pulse, left, lost = Pulse(LOST_SECONDS + LOOK_SECONDS), threading.Event(), list[ClusterLost]()
@@ -208,15 +211,19 @@ def _watched() -> Iterator[None]:
                 _thread.interrupt_main()
                 return
 
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if lost:
+            raise lost[0]
+        if before is not signal.SIG_IGN:  # as it is in a shell's background jobs
+            (before if callable(before) else signal.default_int_handler)(number, frame)
+
+    signal.signal(signal.SIGINT, interrupted)
     threading.Thread(target=watch, name="cluster watch", daemon=True).start()
     try:
         yield
-    except KeyboardInterrupt:
-        if lost:
-            raise lost[0] from None
-        raise
     finally:
         left.set()
+        signal.signal(signal.SIGINT, before)
 
 
 def _cluster(workers: WorkersConfig, started: bool) -> Cluster:

@@ -194,12 +194,13 @@ sys.exit(_guarded(job))
 """
 
 
-@pytest.mark.parametrize("busy", ["pool", "driver"])
-def test_a_cluster_that_is_lost_ends_the_command_with_its_own_code(tmp_path, busy):
-    """kill -9 of the control service and the raylet, while a pool or the driver alone is at work: Ray would
-    end the process with 1, which is a verdict."""
+@pytest.mark.parametrize(("busy", "how"), [("pool", "SIG_DFL"), ("driver", "SIG_DFL"), ("driver", "SIG_IGN")])
+def test_a_cluster_that_is_lost_ends_the_command_with_its_own_code(tmp_path, busy, how):
+    """kill -9 of the control service and the raylet, while a pool or the driver alone is at work (also in
+    a shell's background, where Ctrl-C is ignored): Ray would end the process with 1, which is a verdict."""
     done = subprocess.run(
         [sys.executable, "-c", LOST, __file__, str(tmp_path), busy],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, getattr(signal, how)),
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
