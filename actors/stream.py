@@ -6,6 +6,7 @@ For critics that exist already. What travels to a worker is where its records li
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -218,8 +219,7 @@ class StreamWorker:
             rows.add([row for row, _ in there], records)
         for of, model, store in zip(rows.of_models, self._settings.models, self._responses, strict=True):
             given = answers(records, model.name, store)
-            for name, value in descriptors(records, given).items():
-                of.facts[name] = of.facts.get(name, 0) + value
+            of.facts.update(descriptors(records, given))
             of.scores += known_scores(records, given)
             if self._settings.answers:
                 at = [row for row, _ in there]
@@ -268,7 +268,7 @@ class _Answered:
     """The rows of a shard under one model."""
 
     keys: list[RowKeys] = field(default_factory=list)
-    facts: dict[str, int] = field(default_factory=dict)
+    facts: Counter[str] = field(default_factory=Counter)
     """Of all rows, condemned ones too."""
     scores: list[float] = field(default_factory=list)
     aside: list[Quarantined] = field(default_factory=list)

@@ -108,11 +108,9 @@ def report(of: Audited, made: provenance.Made, where: list[dict[str, Any]]) -> R
 
 @dataclass(frozen=True)
 class Shared:
-    """What all rows of a report are measured with."""
+    """What all rows of a report are measured with, made once."""
 
     codebook: NDArray[np.float32] | None
-    texts: UnitVectors
-    critics: Sequence[FoldedClub]
     conditional: Mapping[str, Conditionals]
     """Of each scenario, where they are asked for."""
     sides: dict[int, reducer.AnswerSide] = field(default_factory=dict)
@@ -132,7 +130,7 @@ def _shared(of: Audited) -> Shared:
         for m in [m for m in of.models if (s.name, m) in of.found][:1]:  # inputs and references: of any model
             conditional[s.name] = conditionals(of.sets[first, m], of.sets[s.name, m], config.seed)
     codebook = reducer.answer_codebook(answers_of_p, config.bounds.symbols, config.seed)
-    return Shared(codebook, of.texts, of.critics, conditional)
+    return Shared(codebook, conditional)
 
 
 def _row(of: Audited, shared: Shared, scenario: Scenario, model: str, notes: list[str]) -> Row:
@@ -147,9 +145,7 @@ def _row(of: Audited, shared: Shared, scenario: Scenario, model: str, notes: lis
         verdict = Verdict(status="undecided", because="no usable row")
         return Row(**about, n=0, verdict=verdict, missing={"emi": "no usable row"})
     graded = assessed.accuracy(of.told[key].scores, config.interval_level)
-    against = assessed.Against(
-        of.sets[first], shared.side(of.sets[first]), shared.critics, config.interval_level
-    )
+    against = assessed.Against(of.sets[first], shared.side(of.sets[first]), of.critics, config.interval_level)
     if key == first:
         it = assessed.first(against, seed=config.seed)
         verdict = Verdict(
@@ -174,7 +170,7 @@ def _new(of: Audited, shared: Shared, scenario: str, model: str) -> assessed.New
         shared.side(q),
         divergences,
         reducer.input_divergence(p, q, seed=of.config.seed) if joint is None else joint,
-        _entropies(of.config, model, of.told[first], of.told[key], shared),
+        _entropies(of, shared, scenario, model),
         None if conditional is None else conditional.terms,
     )
 
@@ -192,9 +188,10 @@ def _missing(it: assessed.Assessed, graded: assessed.Accuracy) -> dict[str, str]
     return missing
 
 
-def _entropies(config: AuditConfig, model: str, p: Told, q: Told, shared: Shared) -> Known:
+def _entropies(of: Audited, shared: Shared, scenario: str, model: str) -> Known:
     """Entropies as given, from the log-probabilities of sampled answers, and from the cells of several
     answers a query; nothing where there are none of these."""
+    config, p, q = of.config, of.told[of.scenarios[0].name, model], of.told[scenario, model]
     settings = next(m for m in config.models if m.name == model)
     known = Known(given_reference=config.bounds.entropy_reference, given_model=config.bounds.entropy_model)
 
@@ -203,14 +200,14 @@ def _entropies(config: AuditConfig, model: str, p: Told, q: Told, shared: Shared
 
     if settings.generator is not None:
         logs = [
-            from_log_probabilities([v for _, v in of], [base for base, _ in of], settings.temperature)
-            for of in (p.log_probabilities, q.log_probabilities, p.log_probabilities + q.log_probabilities)
+            from_log_probabilities([v for _, v in each], [base for base, _ in each], settings.temperature)
+            for each in (p.log_probabilities, q.log_probabilities, p.log_probabilities + q.log_probabilities)
         ]
         known = replace(known, text=upper_entropy(logs[2]), text_shift=shift(*logs[:2]))
     if shared.codebook is not None and p.samples and q.samples:
         cells = [
-            query_entropies(of, shared.texts, shared.codebook)
-            for of in (p.samples, q.samples, p.samples + q.samples)
+            query_entropies(each, of.texts, shared.codebook)
+            for each in (p.samples, q.samples, p.samples + q.samples)
         ]
         known = replace(known, cells=upper_entropy(cells[2]), cells_shift=shift(*cells[:2]))
     return known

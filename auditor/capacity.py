@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from auditor.scenarios import MOST_ADMITTING
+
 DAY = 86_400.0
 FLOAT32, FLOAT64 = 4, 8
 MODALITIES = 5
@@ -75,8 +77,8 @@ class Setup:
     """rows a sketch shard"""
     window: float = 1 / 24
     """days a job holds in its plan at a time"""
-    admit_threads: int = 16
-    """of the driver's machine (`auditor.scenarios.MOST_ADMITTING`)"""
+    admit_threads: int = MOST_ADMITTING
+    """of the driver's machine"""
     driver_memory: float = 64e9
     """B"""
     driver_link: float = 10e9 / 8

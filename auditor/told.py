@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ def told(
     model), and single answers. `store`: the model's answers, None where the records have them; `sampled`:
     they were, so that their log-probabilities say something."""
     keys: list[RowKeys] = []
-    facts: dict[str, int] = {}
+    facts = Counter[str]()
     scores: list[float] = []
     logs: list[tuple[str, tuple[float, ...]]] = []
     samples: list[tuple[str, tuple[str, ...]]] = []
@@ -65,8 +66,7 @@ def told(
         kept, unusable = usable(row_keys(batch, given), images, texts, scenario.name, model)
         keys += kept
         aside += unusable
-        for name, value in descriptors(batch, given).items():
-            facts[name] = facts.get(name, 0) + value
+        facts.update(descriptors(batch, given))
         scores += known_scores(batch, given)
         samples += sampled_keys(batch, given)
         if store is not None and sampled:
@@ -91,12 +91,13 @@ def all_told(
             found[scenario.name, model], aside = told(
                 scenario, model, store, images, texts, sampled=model in sampled
             )
-            _add(quarantine, aside, model if inputs_told else None)
+            add_aside(quarantine, aside, model if inputs_told else None)
             inputs_told = True
     return quarantine, found
 
 
-def _add(quarantine: Quarantine, aside: Iterable[Quarantined], only: str | None) -> None:
+def add_aside(quarantine: Quarantine, aside: Iterable[Quarantined], only: str | None) -> None:
+    """Add rows that were set aside: all, or those of `only` one model where the others are there already."""
     for row in aside:
         if only is None or row.model == only:
             quarantine.add(row)

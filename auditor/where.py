@@ -11,6 +11,7 @@ from auditor.scenarios import Scenario
 from auditor.sketch import RowSample
 from auditor.sketching import SketchSet
 from auditor.slices import Tags, leading, moved, side, slices, table
+from auditor.tested import wanted
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def what_moved(
     every: dict[str, dict[tuple[str | None, str], tuple[RowSample, RowSample]]] = {}
     for (name, model), divergences in found.items():
         for modality in moved(divergences.found, p_value):
-            whose = model if modality == "response" else None
+            _, whose, _ = wanted(name, model, modality)
             samples = sets[first.name, model].sample, sets[name, model].sample
             every.setdefault(name, {}).setdefault((whose, modality), samples)
     if not every:

@@ -22,7 +22,7 @@ from auditor.records import Quarantine
 from auditor.reducer import Measured, check_comparable
 from auditor.report import write_reports
 from auditor.responses import ResponseStore
-from auditor.rows import answer_items, answers, image_items, input_texts, prompt
+from auditor.rows import answer_items, answers, input_texts, prompt
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, check_recorded, gather, media_policy, records_of, sources
 from auditor.shards import ContentItem
@@ -30,7 +30,7 @@ from auditor.sketching import SketchSet
 from auditor.store import Store
 from auditor.streamed import folded
 from auditor.tested import MODALITIES, Wanted, adjusted, wanted
-from auditor.told import Told, all_told
+from auditor.told import Told, add_aside, all_told
 from auditor.where import what_moved
 from jobs.measures import Asked, divergences
 from jobs.partition import partitioned
@@ -42,6 +42,7 @@ from jobs.pipeline import (
     Workplace,
     answer,
     embed,
+    embed_images,
     how_trained,
     plans_digest,
     sketch_files,
@@ -116,7 +117,7 @@ def _in_two_passes(
     stores: dict[str, ResponseStore | None],
 ) -> Summed:
     """The critic is trained on the pairs of all rows: they are embedded, kept, and read again."""
-    images = _embedded_images(at, config, scenarios)
+    images = embed_images(at, config.encoders.image, scenarios)
     texts = embed(at, config.encoders.text, "text", lambda: _texts(scenarios, stores))
     scenarios = partitioned(at, scenarios, images, texts, config.index, config.seed)
     quarantine, told = _rows(config, scenarios, stores, images, texts)
@@ -142,7 +143,7 @@ def _in_one_pass(
             "in it; set critic.train_on: pool"
         )
     pool = pool_of(at.run, scenarios, config.critic, config.seed)
-    images = _embedded_images(at, config, pool)
+    images = embed_images(at, config.encoders.image, pool)
     texts = embed(at, config.encoders.text, "text", lambda: _texts(pool, stores))
     aside, of_pool = _rows(config, pool, stores, images, texts)
     _something_left(pool, {key: t.keys for key, t in of_pool.items()}, aside)
@@ -171,9 +172,7 @@ def _in_one_pass(
     for key, of in files.items():
         kept = folded(of)
         inputs_told = any(scenario == key[0] for scenario, _ in told)
-        for row in kept.aside:
-            if row.model == key[1] or not inputs_told:
-                quarantine.add(row)
+        add_aside(quarantine, kept.aside, key[1] if inputs_told else None)
         assert kept.answers is not None  # they were asked for
         logs, samples = kept.answers.log_probabilities(), kept.answers.samples()
         told[key] = Told([], dict(kept.facts), kept.scores, logs, samples)
@@ -217,12 +216,6 @@ def _answered(
     if model.generator is None:
         return None
     return answer(at, model, lambda: map(prompt, records_of(scenarios)), config.seed)
-
-
-def _embedded_images(at: Workplace, config: AuditConfig, scenarios: Sequence[Scenario]) -> Embedded | None:
-    if config.encoders.image is None or next(image_items(records_of(scenarios)), None) is None:
-        return None
-    return embed(at, config.encoders.image, "image", lambda: image_items(records_of(scenarios)))
 
 
 def _texts(scenarios: Sequence[Scenario], stores: dict[str, ResponseStore | None]) -> Iterator[ContentItem]:

@@ -15,7 +15,7 @@ from auditor.provenance import versions
 from auditor.queries import queries, queries_chars_per_token
 from auditor.records import Quarantine, read_many
 from auditor.records.sources import fingerprint
-from auditor.rows import answers, image_items, input_texts, means
+from auditor.rows import answers, input_texts, means
 from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, Source, gather, media_policy, records_of
 from auditor.shards import ContentItem, text_item
@@ -27,6 +27,7 @@ from jobs.pipeline import (
     Plans,
     Workplace,
     embed,
+    embed_images,
     plans_digest,
     sketch_files,
     sketches,
@@ -36,7 +37,7 @@ from jobs.pipeline import (
 from jobs.progress import Bars
 from jobs.settings import config_hash
 from jobs.streaming import content, pool_of, stream, surveyed, used_encoders
-from schemas.config import BaselineConfig, DataConfig, EncoderConfig
+from schemas.config import BaselineConfig, DataConfig
 
 NAME = "baseline"
 LEAST_PAIRS = 20
@@ -62,7 +63,7 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             at = workplace(run, cluster, config.shards, bars, media_policy(data))
             whole = config.critic.train_on == "pool"
             pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
-            images = embed_images(at, config.encoders.image, pool)
+            images = embed_images(at, config.encoders.image, [pool])
             texts = embed(at, config.encoders.text, "text", lambda: all_texts(pool, model))
             usable, aside = told(pool, model or "", None, images.open() if images else None, texts.open())
             facts, quarantine = usable.facts, Quarantine((*pool.quarantine(), *aside))
@@ -156,13 +157,6 @@ def whose(path: str, found: Sequence[str], model: str | None) -> str | None:
     if len(found) > 1:
         raise BadInput(f"{path}: responses of several models ({', '.join(found)}); choose one with --model")
     return found[0] if found else None
-
-
-def embed_images(at: Workplace, config: EncoderConfig | None, scenario: Scenario) -> Embedded | None:
-    """The embedded images; None where no record has one, or no encoder is set."""
-    if config is None or next(image_items(records_of([scenario])), None) is None:
-        return None
-    return embed(at, config, "image", lambda: image_items(records_of([scenario])))
 
 
 def all_texts(scenario: Scenario, model: str | None) -> Iterator[ContentItem]:

@@ -27,8 +27,9 @@ from auditor.generators.rates import longest_seconds, prompt_tokens
 from auditor.interface import Encoder, Modality
 from auditor.records import MediaPolicy
 from auditor.responses import ResponseStore
-from auditor.rows import RowKeys
+from auditor.rows import RowKeys, image_items
 from auditor.rundir import RunDir, digest, work_identity
+from auditor.scenarios import Scenario, records_of
 from auditor.shards import ContentItem, Cut, PromptItem, Shard, cut
 from auditor.sketching import SketchSet, merged, read_sketches, row_items
 from jobs.nodes import check_run, check_weights, within_reach
@@ -125,6 +126,15 @@ def embed(
         return _embed(at, size, config, modality, items)
 
 
+def embed_images(
+    at: Workplace, config: EncoderConfig | None, scenarios: Sequence[Scenario]
+) -> Embedded | None:
+    """Embed the images of all records; None where no record has one, or no encoder is set."""
+    if config is None or next(image_items(records_of(scenarios)), None) is None:
+        return None
+    return embed(at, config, "image", lambda: image_items(records_of(scenarios)))
+
+
 def _embed(
     at: Workplace,
     size: PoolSize,
@@ -206,14 +216,15 @@ def _answer(
     folder = at.run.responses(work)
     store = ResponseStore(folder)
     todo = Cut(items, at.shards.generate, work, done=store, failed=store.errors())
+    each = [(len(shard), _longest(model, shard)) for shard in todo]
     run_shards(
         GenerateWorker,
         GenerateSettings(make, seed, folder, identity, at.media),
         within_reach(at.cluster, at.media, todo),
         size,
         stage=f"answers of {model.name}",
-        total=todo.count(),
-        stall_seconds=max([at.stall, *(_longest(model, shard) for shard in todo if model.endpoint)]),
+        total=sum(rows for rows, _ in each),
+        stall_seconds=max([at.stall, *(seconds for _, seconds in each)]),
         hang_seconds=None if model.endpoint else at.hang,  # an endpoint's requests have bounds of their own
         retries=at.retries,
         poison_rows=at.poison_rows,

@@ -20,20 +20,20 @@ FACTS = {"n": N, "answered": N, "query_chars": 3 * N, "response_chars": 2 * N, "
 ABOUT = {"scenario": "far", "model": "m", "verdict": Verdict(status="pass", because="tested")}
 
 
-def rows(seed: int, *, noise: float, move: float = 0.0) -> Rows:
+def rows(seed: int, *, noise: float, move: float = 0.0, n: int = N) -> Rows:
     """Answers follow the query less the more `noise`; `move` shifts the queries."""
     rng = np.random.default_rng(seed)
-    everywhere, image = np.ones(N, dtype=bool), np.zeros((N, 0), np.float32)
-    text = normalise(rng.normal(size=(N, D)) + move).rows
-    ids = tuple(f"{seed}-{i}" for i in range(N))
+    everywhere, image = np.ones(n, dtype=bool), np.zeros((n, 0), np.float32)
+    text = normalise(rng.normal(size=(n, D)) + move).rows
+    ids = tuple(f"{seed}-{i}" for i in range(n))
     return Rows(
         ids,
         ids,
         image,
         text,
         joined(image, text, ~everywhere, everywhere),
-        normalise(text + noise * rng.normal(size=(N, D))).rows,
-        normalise(text + 0.2 * rng.normal(size=(N, D))).rows,
+        normalise(text + noise * rng.normal(size=(n, D))).rows,
+        normalise(text + 0.2 * rng.normal(size=(n, D))).rows,
         {"image": ~everywhere, "text": everywhere, "response": everywhere, "reference": everywhere},
     )
 

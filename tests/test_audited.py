@@ -15,36 +15,22 @@ from auditor.estimators import CLUB
 from auditor.estimators.crossfit import FoldedClub
 from auditor.provenance import Made
 from auditor.records import Quarantine, RecordWriter
-from auditor.rows import Rows, joined
 from auditor.scenarios import Scenario
 from auditor.sketching import SketchSet, sketch_rows
 from auditor.told import Told
 from schemas.config import AuditConfig
 from schemas.record import Quarantined, Reason, Record
 from schemas.report import WHERE, Divergence
+from tests.test_assessed import D, rows
 
-D, N = 8, 120
+N = 120
 FACTS = {"n": N, "answered": N, "query_chars": N, "response_chars": N, "with_image": 0}
 NOISE = {"id": 0.2, "far": 1.5}
 MADE = Made("hash", "content", {"text": "{}"}, {"m": "recorded responses"}, "CLUB")
 
 
 def sums(seed: int, noise: float, critic: CLUB) -> SketchSet:
-    rng = np.random.default_rng(seed)
-    everywhere, image = np.ones(N, dtype=bool), np.zeros((N, 0), np.float32)
-    text = normalise(rng.normal(size=(N, D))).rows
-    ids = tuple(f"{seed}-{i}" for i in range(N))
-    rows = Rows(
-        ids,
-        ids,
-        image,
-        text,
-        joined(image, text, ~everywhere, everywhere),
-        normalise(text + noise * rng.normal(size=(N, D))).rows,
-        normalise(text + 0.2 * rng.normal(size=(N, D))).rows,
-        {"image": ~everywhere, "text": everywhere, "response": everywhere, "reference": everywhere},
-    )
-    return sketch_rows(rows, np.ones((N, 4), np.float32), [critic], 500)
+    return sketch_rows(rows(seed, noise=noise, n=N), np.ones((N, 4), np.float32), [critic], 500)
 
 
 def config(**given: Any) -> AuditConfig:

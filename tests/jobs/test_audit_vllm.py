@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,9 +9,10 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.jobs.test_audit import numbers
 
 pytestmark = [
     pytest.mark.vllm,
@@ -40,14 +40,6 @@ def ended(driver: subprocess.Popen[str]) -> int:
     _, said = driver.communicate(timeout=900)
     assert driver.returncode in (0, 1, 4), said
     return driver.returncode
-
-
-def numbers(out: Path) -> dict[str, Any]:
-    """A report without what tells when and where it was made."""
-    report = json.loads((out / "report.json").read_text())
-    for name in ("created", "config"):
-        report["run"].pop(name)
-    return report
 
 
 def test_a_killed_driver_leaves_shards_that_are_not_asked_again(tmp_path: Path) -> None:

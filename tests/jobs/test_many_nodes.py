@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.jobs.test_audit import numbers
+
 
 def write_records(folder: Path) -> None:
     """Sixty records and their brighter copies, with images under `folder`."""
@@ -30,13 +32,6 @@ def write_records(folder: Path) -> None:
         "data: {id: id.jsonl, scenarios: {bright: bright.jsonl}, media_root: media}\nmodels: [m]\n"
         "critic: {hidden: 8, steps: 5, seeds: 1}\nshards: {embed: 8, sketch: 20}\n"
     )
-
-
-def numbers(out: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    for name in ("created", "config"):
-        report["run"].pop(name)
-    return report
 
 
 def test_what_nodes_do_not_share(

@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.jobs.test_audit import numbers
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
@@ -85,13 +86,6 @@ def submit(address: str, *command: str, token: str | None = None) -> subprocess.
         text=True,
         timeout=400,
     )
-
-
-def numbers(out: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    for name in ("created", "config"):
-        report["run"].pop(name)
-    return report
 
 
 def test_an_audit_is_submitted_as_a_job(dashboard: str, tmp_path: Path) -> None:
