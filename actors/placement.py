@@ -16,8 +16,8 @@ from dataclasses import replace
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from actors.cluster import PoolSize, free_room
-from actors.progress import Progress, Silent
 from auditor.errors import AuditError
+from auditor.pipeline.progress import Progress, Silent
 
 TICK_SECONDS = 5
 

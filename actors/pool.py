@@ -27,11 +27,11 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.cluster import PoolSize, Pulse, free_room, worker_env
-from actors.progress import Progress, Silent, Tally
-from actors.suspects import Fault, Search, WorkerAtFault, search
-from auditor.cache import Failure
 from auditor.errors import AuditError, ClusterLost
-from auditor.shards import Item, Shard
+from auditor.pipeline.progress import Progress, Silent, Tally
+from auditor.pipeline.suspects import Fault, Search, WorkerAtFault, search
+from auditor.storage.row_cache import Failure
+from auditor.storage.work_units import Item, Shard
 from schemas.record import Reason
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from auditor.errors import RowError
 from auditor.records.media import MediaPolicy, load_image
-from auditor.shards import ContentItem, PromptItem, Shard
+from auditor.storage.work_units import ContentItem, PromptItem, Shard
 from schemas.record import Image
 
 SAMPLES = 3

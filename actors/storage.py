@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.cluster import worker_env
 from auditor.errors import AuditError, BadInput, RowError
 from auditor.records.media import MediaPolicy, load_image
-from auditor.rundir import write_bytes
+from auditor.storage.run_dir import write_bytes
 from schemas.record import Image
 
 ANSWER_SECONDS = 120.0

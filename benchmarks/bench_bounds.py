@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 
 from auditor.bounds import emid_bound
+from auditor.bounds.entropies import ON_CELLS, Known, choose
 from auditor.divergences import rjsd
 from auditor.divergences.joint import tensor_sketch
-from auditor.entropies import ON_CELLS, Known, choose
-from auditor.reducer import (
+from auditor.measures.reducer import (
     FORMS,
     Divergences,
     answer_side,
@@ -33,10 +33,10 @@ from auditor.reducer import (
     divergence,
     grouped,
 )
-from auditor.risk.codebook import learn_codebook, nearest_cell
-from auditor.rows import Rows
+from auditor.neighbours.codebook import learn_codebook, nearest_cell
+from auditor.profiles.rows import Rows
+from auditor.profiles.sketching import SketchSet, sketch_rows
 from auditor.sketch import Float, Sketch
-from auditor.sketching import SketchSet, sketch_rows
 
 D, SYMBOLS, LEVEL = 32, 8, 0.9
 SIZES = (300, 1000, 2000)

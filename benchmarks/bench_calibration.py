@@ -18,8 +18,8 @@ import numpy as np
 from _shared import machine, options, scales, spread_out, unit
 from scipy.stats import binom
 
-from auditor.divergences.permutation import paired_test, unpaired_test
 from auditor.significance import PERMUTATIONS, drift_test
+from auditor.significance.permutation import paired_test, unpaired_test
 from auditor.sketch import Float
 
 SIZES, DIMS, LEVELS = ((500, 500), (500, 100), (5000, 300)), (64, 512), (0.01, 0.05, 0.1)

@@ -19,10 +19,10 @@ import numpy as np
 from _shared import machine, options, spread_out, unit
 from scipy.stats import binom
 
-from auditor.blocks import hash_blocks
 from auditor.emi import paired_bootstrap
 from auditor.estimators import CLUB, ClubSums
 from auditor.sketch import Float
+from auditor.sketch.blocks import hash_blocks
 
 D, LEVEL, SIZES = 32, 0.9, (300, 1000)
 _PART = 50

@@ -24,8 +24,8 @@ from auditor.divergences import (
     rjsd_rbf,
 )
 from auditor.divergences.mean_discrepancy import Kernel
-from auditor.divergences.resampling import RjsdResampler
 from auditor.significance import DriftTest, drift_test
+from auditor.significance.resampling import RjsdResampler
 from auditor.sketch import Float, Sketch
 
 SPECTRA = {"slow": 0.5, "fast": 1.0}

@@ -32,12 +32,12 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
 from actors.cluster import PoolSize, connect, worker_env
-from actors.embed import EmbedSettings, EmbedWorker, encoder
 from actors.pool import run_shards
-from auditor.embeddings import EmbeddingStore
-from auditor.interface import Array, Encoder
 from auditor.lab.world import lab_items
-from auditor.shards import cut, text_item
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker, encoder
+from auditor.protocols import Array, Encoder
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.work_units import cut, text_item
 from schemas.config import WorkersConfig
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

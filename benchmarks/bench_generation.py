@@ -21,8 +21,8 @@ import transformers  # noqa: E402
 from _shared import machine, now, options  # noqa: E402
 
 from auditor.generators import make_generator  # noqa: E402
-from auditor.interface import Generator  # noqa: E402
 from auditor.lab.world import lab_items  # noqa: E402
+from auditor.protocols import Generator  # noqa: E402
 from schemas.response import Answer, Prompt  # noqa: E402
 
 MODEL = "lab:mllm-strong"

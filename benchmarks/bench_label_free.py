@@ -21,14 +21,14 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.blocks import HASH_BLOCKS
 from auditor.estimators import CLUB
 from auditor.estimators.crossfit import FoldedClub, block_folds, fit_folds
+from auditor.neighbours.codebook import learn_codebook, nearest_cell
 from auditor.risk import identified_interval, measure_overlap, reweighted_emid
-from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.risk.overlap import Overlap
 from auditor.risk.tables import mutual_information
 from auditor.sketch import Float
+from auditor.sketch.blocks import HASH_BLOCKS
 
 KINDS = (8, 40, 160)
 MIXES = (5.0, 1.0, 0.3, 0.1)

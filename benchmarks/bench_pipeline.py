@@ -27,10 +27,10 @@ from _shared import machine, options
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect, worker_env
-from actors.embed import EmbedSettings, EmbedWorker, encoder
 from actors.pool import ShardResult, run_shards
-from auditor.interface import Array, Modality
-from auditor.shards import ContentItem, Shard, cut_lazily, text_item
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker, encoder
+from auditor.protocols import Array, Modality
+from auditor.storage.work_units import ContentItem, Shard, cut_lazily, text_item
 from schemas.config import WorkersConfig
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -30,8 +30,8 @@ import numpy as np
 from _shared import machine, now, options, scales, seconds, unit
 from numpy.typing import NDArray
 
-from auditor.divergences.permutation import unpaired_test
 from auditor.significance import PERMUTATIONS, drift_test
+from auditor.significance.permutation import unpaired_test
 from auditor.sketch import Float
 
 D, LEVEL = 256, 0.05

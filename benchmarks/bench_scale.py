@@ -37,19 +37,20 @@ from _shared import machine, now, options, scales, seconds, unit
 from numpy.typing import NDArray
 from PIL import Image
 
-from auditor import capacity, sketching
-from auditor.blocks import HASH_BLOCKS
 from auditor.bounds import emid_bound
-from auditor.capacity import Costs, Load, Setup, ceilings, needs, sketch_bytes
 from auditor.divergences import rjsd
 from auditor.emi import emi, paired_bootstrap
 from auditor.estimators import CLUB
-from auditor.index import Index, recall
-from auditor.partition import Centroid, split
+from auditor.neighbours.index import Index, recall
+from auditor.neighbours.partition import Centroid, split
+from auditor.pipeline import capacity
+from auditor.pipeline.capacity import Costs, Load, Setup, ceilings, needs, sketch_bytes
+from auditor.profiles import sketching
+from auditor.profiles.rows import RowKeys, Rows, joined
+from auditor.profiles.sketching import SketchSet, read_sketches, row_items, sketch_rows, write_sketches
 from auditor.records import MediaPolicy, RecordWriter, admit, read_many, read_run_records
-from auditor.rows import RowKeys, Rows, joined
 from auditor.sketch import RowSample
-from auditor.sketching import SketchSet, read_sketches, row_items, sketch_rows, write_sketches
+from auditor.sketch.blocks import HASH_BLOCKS
 from schemas.record import Image as AnImage
 from schemas.record import Record
 

@@ -24,12 +24,12 @@ from safetensors.numpy import load_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from auditor.blocks import HASH_BLOCKS
 from auditor.bounds import emid_bound
-from auditor.divergences import permutation, rjsd
+from auditor.significance import permutation, rjsd
 from auditor.divergences.spectrum import entropy_of_rows
 from auditor.estimators import CLUB, ClubSums
 from auditor.sketch import Float, Sketch
+from auditor.sketch.blocks import HASH_BLOCKS
 
 D, HIDDEN, MODELS = 768, 250, 4
 _FITS = 4 * 2**30

@@ -51,7 +51,7 @@ def write(path: Path, rows: int, first: int) -> None:
 
 def build_baseline(folder: Path) -> None:
     from jobs.baseline import build
-    from jobs.progress import Bars
+    from jobs.run.bars import Bars
     from schemas.config import BaselineConfig
 
     write(folder / "id.jsonl", BASELINE, 0)
@@ -67,7 +67,7 @@ def build_baseline(folder: Path) -> None:
 def drift_once(folder: Path, rows: int) -> None:
     """In a process of its own: prints what it took as JSON."""
     from jobs.drift import drift
-    from jobs.progress import Bars
+    from jobs.run.bars import Bars
     from schemas.config import DriftConfig
 
     traffic, out = folder / "traffic.jsonl", folder / "out"

@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from actors.cluster import connect
-from actors.stream import StreamModel
-from auditor.answers import AnswerVectors
-from auditor.audited import Audited, report
+from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
-from auditor.examples import examples
-from auditor.provenance import Made
+from auditor.measures.families import MODALITIES, Wanted, adjusted, wanted
+from auditor.measures.reducer import Measured, check_comparable
+from auditor.pipeline.workers.streaming import StreamModel
+from auditor.profiles.answer_sample import AnswerVectors
+from auditor.profiles.folding import folded
+from auditor.profiles.rows import answer_items, answers, input_texts, prompt
+from auditor.profiles.sketching import SketchSet
+from auditor.profiles.usable_rows import Told, add_aside, all_told
 from auditor.records import Quarantine
-from auditor.reducer import Measured, check_comparable
 from auditor.report import write_reports
-from auditor.responses import ResponseStore
-from auditor.rows import answer_items, answers, input_texts, prompt
-from auditor.rundir import RunDir
+from auditor.report.build import Audited, report
+from auditor.report.examples import examples
+from auditor.report.provenance import Made
+from auditor.report.store import Store
 from auditor.scenarios import Scenario, check_recorded, gather, media_policy, records_of, sources
-from auditor.shards import ContentItem
-from auditor.sketching import SketchSet
-from auditor.store import Store
-from auditor.streamed import folded
-from auditor.tested import MODALITIES, Wanted, adjusted, wanted
-from auditor.told import Told, add_aside, all_told
-from auditor.where import what_moved
+from auditor.storage.response_store import ResponseStore
+from auditor.storage.run_dir import RunDir
+from auditor.storage.work_units import ContentItem
 from jobs.measures import Asked, divergences
 from jobs.partition import partitioned
 from jobs.pipeline import (
@@ -50,8 +50,8 @@ from jobs.pipeline import (
     train,
     workplace,
 )
-from jobs.progress import Bars
-from jobs.settings import config_hash
+from jobs.run.bars import Bars
+from jobs.run.settings import config_hash
 from jobs.streaming import content, pool_of, stream, surveyed, used_encoders
 from schemas.config import AuditConfig, ModelConfig
 from schemas.report import Report

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.cluster import connect
-from actors.stream import StreamModel
-from auditor.baseline import Baseline, Manifest, coverage, save
-from auditor.critics import choose_pairs
 from auditor.errors import BadInput
-from auditor.provenance import versions
-from auditor.queries import queries, queries_chars_per_token
+from auditor.measures.query_coverage import queries, queries_chars_per_token
+from auditor.pipeline.workers.streaming import StreamModel
+from auditor.profiles.baseline import Baseline, Manifest, coverage, save
+from auditor.profiles.folding import Streamed, folded
+from auditor.profiles.rows import answers, input_texts, means
+from auditor.profiles.sketching import SketchSet
+from auditor.profiles.training_pairs import choose_pairs
+from auditor.profiles.usable_rows import told
 from auditor.records import Quarantine, read_many
 from auditor.records.sources import fingerprint
-from auditor.rows import answers, input_texts, means
-from auditor.rundir import RunDir
+from auditor.report.provenance import versions
 from auditor.scenarios import Scenario, Source, gather, media_policy, records_of
-from auditor.shards import ContentItem, text_item
-from auditor.sketching import SketchSet
-from auditor.streamed import Streamed, folded
-from auditor.told import told
+from auditor.storage.run_dir import RunDir
+from auditor.storage.work_units import ContentItem, text_item
 from jobs.pipeline import (
     Embedded,
     Plans,
@@ -34,8 +34,8 @@ from jobs.pipeline import (
     train,
     workplace,
 )
-from jobs.progress import Bars
-from jobs.settings import config_hash
+from jobs.run.bars import Bars
+from jobs.run.settings import config_hash
 from jobs.streaming import content, pool_of, stream, surveyed, used_encoders
 from schemas.config import BaselineConfig, DataConfig
 

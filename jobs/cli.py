@@ -21,12 +21,12 @@ from rich.console import Console
 
 from auditor import __version__
 from auditor.errors import AuditError, BadInput, ClusterLost
-from jobs.runlog import LogFormat, redacted
+from jobs.run.log import LogFormat, redacted
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig
 from schemas.report import Report
 
 if TYPE_CHECKING:
-    from jobs.progress import Bars
+    from jobs.run.bars import Bars
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ def audit(
 
     Example: auditor audit --config examples/lab.yaml --out out
     """
-    from jobs.settings import load_config
+    from jobs.run.settings import load_config
 
     if config is None and not set_:
         raise BadInput("no --config; try: auditor audit --config examples/lab.yaml --out out")
@@ -126,7 +126,7 @@ def baseline_build(
     Example: auditor baseline build --records id.jsonl --media-root images --out baseline
     """
     from jobs.baseline import build
-    from jobs.settings import load_config
+    from jobs.run.settings import load_config
 
     names = {"image": image_encoder, "text": text_encoder}
     given = [f"encoders.{key}={name}" for key, name in names.items() if name is not None]
@@ -161,7 +161,7 @@ def drift(
     Example: auditor drift --baseline baseline --traffic 'traffic/*.jsonl' --window 1d --out out-drift
     """
     from jobs.drift import drift as job
-    from jobs.settings import load_config
+    from jobs.run.settings import load_config
 
     settings = load_config(
         DriftConfig,
@@ -209,7 +209,7 @@ def compare(
 
     Example: auditor compare out --new lab-weak --current lab-strong --margin 0.05
     """
-    from auditor.verdict import EXIT_CODES
+    from auditor.measures.verdict import EXIT_CODES
     from jobs.compare import compare as job
 
     verdict = job(out, new, current, margin=margin, scenario=scenario, level=level)
@@ -251,8 +251,8 @@ def doctor(
 
 def _finish(report: Report, out: Path, json: bool) -> None:
     """Say what was found, and end with the verdict's exit code."""
+    from auditor.measures.verdict import EXIT_CODES
     from auditor.report import summary
-    from auditor.verdict import EXIT_CODES
 
     if json:
         print(report.model_dump_json(indent=2))
@@ -328,10 +328,10 @@ def _observed(
     name: str, out: Path, log_format: LogFormat, metrics: Path | None, job: Callable[[Bars], T]
 ) -> T:
     """Run a job with its bars, its log and its metrics; both say how it ended."""
-    from auditor.verdict import EXIT_CODES
-    from jobs.metrics import Metrics
-    from jobs.progress import Bars
-    from jobs.runlog import LoggedProgress, event, logged
+    from auditor.measures.verdict import EXIT_CODES
+    from jobs.run.bars import Bars
+    from jobs.run.log import LoggedProgress, event, logged
+    from jobs.run.metrics import Metrics
 
     with logged(out, log_format):
         measured = Metrics(name, out, metrics)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditor.compared import find, judge
 from auditor.errors import BadInput
-from auditor.store import Store
+from auditor.measures.models import find, judge
+from auditor.report.store import Store
 from schemas.report import Verdict
 
 

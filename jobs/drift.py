@@ -17,35 +17,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.cluster import connect
-from actors.stream import StreamModel
-from auditor import assessed, provenance, reducer
-from auditor.assessed import Against, Assessed, New, assess
-from auditor.baseline import Baseline, load
+from auditor.attribution.slices import leading, moved, side, slices, table
+from auditor.bounds.entropies import Known
 from auditor.encoders.coverage import KNOWN
 from auditor.encoders.precision import precision_notes
-from auditor.entropies import Known
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
-from auditor.examples import example
-from auditor.parts import Part, Survey, first_rows, part_tags, survey
-from auditor.provenance import Made
-from auditor.queries import queries, queries_chars_per_token
+from auditor.measures import assessment as assessed
+from auditor.measures import reducer
+from auditor.measures.assessment import Against, Assessed, New, assess
+from auditor.measures.query_coverage import queries, queries_chars_per_token
+from auditor.measures.verdict import overall, window_verdict, with_shares
+from auditor.pipeline.workers.streaming import StreamModel
+from auditor.profiles.baseline import Baseline, load
+from auditor.profiles.folding import Streamed, folded
+from auditor.profiles.rows import joined_dim
 from auditor.records import MediaPolicy, Quarantine, read_many, records_from_table
 from auditor.records.sources import fingerprint
-from auditor.report import write_reports
-from auditor.rows import joined_dim
-from auditor.rundir import RunDir
+from auditor.report import provenance, write_reports
+from auditor.report.examples import example
+from auditor.report.provenance import Made
+from auditor.report.store import Store
 from auditor.scenarios import Scenario, Source, gather, media_policy
-from auditor.slices import leading, moved, side, slices, table
-from auditor.store import Store
-from auditor.streamed import Streamed, folded
-from auditor.verdict import overall, window_verdict, with_shares
-from auditor.windows import by_rows, by_time, gaps, one_window, timed, window_length
+from auditor.scenarios.row_ranges import Part, Survey, first_rows, part_tags, survey
+from auditor.scenarios.windows import by_rows, by_time, gaps, one_window, timed, window_length
+from auditor.storage.run_dir import RunDir
 from jobs.baseline import whose
 from jobs.measures import Asked, divergences
 from jobs.pipeline import chosen, how_trained, workplace
-from jobs.progress import Bars
-from jobs.settings import config_hash
+from jobs.run.bars import Bars
+from jobs.run.settings import config_hash
 from jobs.streaming import Encoders, content, stream
 from schemas.config import DataConfig, DriftConfig
 from schemas.record import Record

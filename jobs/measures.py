@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from actors.measure import DivergenceItem, DivergenceWorker, MeasureSettings
 from actors.pool import run_shards
-from auditor.measured import FORMAT, read_measured
-from auditor.reducer import Measured
-from auditor.rundir import digest
-from auditor.shards import Shard
+from auditor.measures.divergence_files import FORMAT, read_measured
+from auditor.measures.reducer import Measured
+from auditor.pipeline.workers.divergences import DivergenceItem, DivergenceWorker, MeasureSettings
+from auditor.storage.run_dir import digest
+from auditor.storage.work_units import Shard
 from jobs.pipeline import Workplace
 
 FLOPS = 2e10

@@ -17,20 +17,20 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.index import SearchItem, SearchSettings, SearchWorker
 from actors.placement import placed
 from actors.pool import run_shards
-from auditor.blocks import hash64
-from auditor.embeddings import EmbeddingStore
-from auditor.index import choose_kind, merge, recall
-from auditor.partition import Centroid, split
+from auditor.neighbours.files import read_found, read_ids, write_vectors
+from auditor.neighbours.index import choose_kind, merge, recall
+from auditor.neighbours.partition import Centroid, split
+from auditor.pipeline.workers.neighbours import SearchItem, SearchSettings, SearchWorker
+from auditor.profiles.rows import RowKeys, embedded, row_keys, usable
 from auditor.records import Quarantine, RecordWriter
-from auditor.rows import RowKeys, embedded, row_keys, usable
-from auditor.rundir import RunDir, write_bytes
 from auditor.scenarios import Scenario
-from auditor.shards import cut
 from auditor.sketch import Float
-from auditor.vectors import read_found, read_ids, write_vectors
+from auditor.sketch.blocks import hash64
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.run_dir import RunDir, write_bytes
+from auditor.storage.work_units import cut
 from jobs.pipeline import Embedded, Workplace
 from schemas.config import IndexConfig
 

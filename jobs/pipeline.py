@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from actors.cluster import Cluster, PoolSize
-from actors.critic import CriticSettings, CriticWorker, critic_shards
-from actors.embed import EmbedSettings, EmbedWorker, encoder
-from actors.generate import GenerateSettings, GenerateWorker, generator
 from actors.placement import memory_utilization, placed
 from actors.pool import Identified, identify, run_shards
-from actors.progress import Progress
-from actors.sketch import SketchSettings, SketchWorker
-from auditor.critics import choose_pairs, embed_pairs, pairs_digest
-from auditor.embeddings import EmbeddingStore
+from actors.reach import check_run, check_weights, within_reach
 from auditor.estimators.crossfit import FoldedClub
 from auditor.generators.rates import longest_seconds, prompt_tokens
-from auditor.interface import Encoder, Modality
+from auditor.pipeline.progress import Progress
+from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker, generator
+from auditor.pipeline.workers.critics import CriticSettings, CriticWorker, critic_shards
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker, encoder
+from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker
+from auditor.profiles.rows import RowKeys, image_items
+from auditor.profiles.sketching import SketchSet, merged, read_sketches, row_items
+from auditor.profiles.training_pairs import choose_pairs, embed_pairs, pairs_digest
+from auditor.protocols import Encoder, Modality
 from auditor.records import MediaPolicy
-from auditor.responses import ResponseStore
-from auditor.rows import RowKeys, image_items
-from auditor.rundir import RunDir, digest, work_identity
 from auditor.scenarios import Scenario, records_of
-from auditor.shards import ContentItem, Cut, PromptItem, Shard, cut
-from auditor.sketching import SketchSet, merged, read_sketches, row_items
-from jobs.nodes import check_run, check_weights, within_reach
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.response_store import ResponseStore
+from auditor.storage.run_dir import RunDir, digest, work_identity
+from auditor.storage.work_units import ContentItem, Cut, PromptItem, Shard, cut
 from schemas.config import CriticConfig, EncoderConfig, ModelConfig, ShardConfig, VllmConfig
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]

@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.table import Table
 
 from auditor.generators.rates import BYTES_A_TOKEN, prompt_tokens
-from auditor.rows import image_items, input_texts, prompt
-from auditor.rundir import RunDir
+from auditor.profiles.rows import image_items, input_texts, prompt
 from auditor.scenarios import gather, sources
+from auditor.storage.run_dir import RunDir
 from schemas.config import AuditConfig, EndpointConfig, ModelConfig
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from auditor.report import write_reports
-from auditor.store import Store
+from auditor.report.store import Store
 from schemas.report import Report
 
 

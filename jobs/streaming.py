@@ -17,7 +17,10 @@ from pathlib import Path
 
 from actors.placement import placed
 from actors.pool import ShardResult, run_shards
-from actors.stream import (
+from actors.reach import check_images
+from auditor.errors import BadInput
+from auditor.estimators.crossfit import FoldedClub
+from auditor.pipeline.workers.streaming import (
     StreamEncoder,
     StreamModel,
     StreamSettings,
@@ -26,17 +29,14 @@ from actors.stream import (
     UnitRow,
     sums_file,
 )
-from auditor.answers import hash_limit
-from auditor.errors import BadInput
-from auditor.estimators.crossfit import FoldedClub
-from auditor.parts import Part, Survey, first_rows, survey
+from auditor.profiles.answer_sample import hash_limit
+from auditor.profiles.folding import Fold
 from auditor.records import records_from_table
-from auditor.rundir import RunDir, digest, work_identity
 from auditor.scenarios import Scenario, sampled
-from auditor.shards import Shard
-from auditor.streamed import Fold
-from auditor.windows import one_window
-from jobs.nodes import check_images
+from auditor.scenarios.row_ranges import Part, Survey, first_rows, survey
+from auditor.scenarios.windows import one_window
+from auditor.storage.run_dir import RunDir, digest, work_identity
+from auditor.storage.work_units import Shard
 from jobs.pipeline import Chosen, Embedded, Workplace, chosen
 from schemas.config import CriticConfig, EncodersConfig
 from schemas.record import Image
@@ -115,7 +115,7 @@ def stream(
     keep: bool = False,
 ) -> dict[tuple[str, str], tuple[Path, ...]]:
     """Embed and sketch the rows of every part; (window, model) -> the files whose fold, in their order, is
-    what is kept of its rows (`auditor.streamed.folded`).
+    what is kept of its rows (`auditor.profiles.folding.folded`).
 
     With the same critics and sizes the sums are those of `embed` and `sketch`, to the bit while no row is set
     aside; else to rounding, since rows are cut into shards before that is known. `answers`: records of each

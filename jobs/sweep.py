@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
-from auditor.blocks import hash_blocks
 from auditor.errors import AuditError, BadInput
 from auditor.estimators.sweep import (
     GRID,
@@ -38,14 +37,15 @@ from auditor.estimators.sweep import (
     sweep,
     trials,
 )
-from auditor.provenance import versions
+from auditor.profiles.sketching import having, read_sketches
 from auditor.report.numbers import number
+from auditor.report.provenance import versions
 from auditor.report.sweep import sweep_html
-from auditor.rundir import RunDir, digest, write_bytes
-from auditor.sketching import having, read_sketches
+from auditor.sketch.blocks import hash_blocks
+from auditor.storage.run_dir import RunDir, digest, write_bytes
 from jobs.cli import Config, DryRun, Out, Set
-from jobs.progress import Bars
-from jobs.settings import load_config
+from jobs.run.bars import Bars
+from jobs.run.settings import load_config
 from schemas.config import AuditConfig
 
 RESULT, PAGE = "sweep.json", "sweep.html"

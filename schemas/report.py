@@ -196,7 +196,7 @@ class ComparedRow(_Model):
 
 
 WHERE = "Where the drift is"
-"""The table of the slices that have most of the drift, a row a slice (`auditor.slices`)."""
+"""The table of the slices that have most of the drift, a row a slice (`auditor.attribution.slices`)."""
 
 
 class Report(_Model):

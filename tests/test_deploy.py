@@ -14,7 +14,7 @@ import ray
 import yaml
 from packaging.version import Version
 
-from jobs.settings import load_config
+from jobs.run.settings import load_config
 from schemas.config import AuditConfig
 
 ROOT = Path(__file__).parents[1]

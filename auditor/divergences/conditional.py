@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.divergences.representation import same_dimension
-from auditor.index import Index, nearest_distance
+from auditor.neighbours.index import Index, nearest_distance
 from auditor.sketch import Float, Floats, as_rows
 
 LOG2 = float(np.log(2))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from auditor.encoders.precision import Precision, computing, settle
 from auditor.encoders.pretrained import fixed_threads, weights_digest
 from auditor.errors import RowError
-from auditor.interface import Array, Modality
+from auditor.protocols import Array, Modality
 from auditor.records import decode
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from auditor.interface import Array
+from auditor.protocols import Array
 from schemas.config import EncodersConfig
 
 log = logging.getLogger(__name__)

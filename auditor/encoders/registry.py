@@ -11,7 +11,7 @@ from auditor.encoders import efficientnet, openclip, transformers_image, transfo
 from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import lab_directory, model_directory
 from auditor.errors import BadInput
-from auditor.interface import Encoder, Modality
+from auditor.protocols import Encoder, Modality
 
 Loader = Callable[..., Encoder]
 

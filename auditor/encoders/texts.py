@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from auditor.encoders.precision import Precision, computing, settle
 from auditor.encoders.pretrained import fixed_threads, tokenizer_digest, weights_digest
-from auditor.interface import Array, Modality
+from auditor.protocols import Array, Modality
 
 Pooling = Literal["mean", "mean-but-first", "first"]
 """Over the attended tokens: their mean, the mean of all but the first (as published), or the first alone."""

@@ -1,4 +1,4 @@
-"""Estimators of mutual information (nats). Each is an `auditor.interface.MIEstimator`."""
+"""Estimators of mutual information (nats). Each is an `auditor.protocols.MIEstimator`."""
 
 from auditor.estimators.club import CLUB
 from auditor.estimators.club_sums import ClubSums

@@ -17,11 +17,11 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.blocks import HASH_BLOCKS
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.training import Batches, early_stopped, linear_weights, pairs
-from auditor.rundir import write_whole
 from auditor.sketch import as_rows
+from auditor.sketch.blocks import HASH_BLOCKS
+from auditor.storage.run_dir import write_whole
 
 Activation = Literal["tanh", "relu"]
 Weights = dict[str, NDArray[np.float32]]

@@ -25,11 +25,11 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.blocks import HASH_BLOCKS
 from auditor.estimators.club import CLUB
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.training import pairs
 from auditor.sketch import Floats
+from auditor.sketch.blocks import HASH_BLOCKS
 
 FOLDS = 5
 

@@ -28,14 +28,14 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import ValidationError
 
-from auditor import web
-from auditor.blocks import hash64
-from auditor.cache import Failure
 from auditor.errors import AuditError, BadInput, RowError
 from auditor.generators import chat
 from auditor.generators.rates import prompt_tokens
 from auditor.generators.sampling import Sampling
 from auditor.generators.server import NoAnswer, Passing, Server
+from auditor.records import http as web
+from auditor.sketch.blocks import hash64
+from auditor.storage.row_cache import Failure
 from schemas.config import EndpointConfig
 from schemas.record import Reason
 from schemas.response import Answer, Prompt

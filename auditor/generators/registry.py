@@ -14,7 +14,7 @@ from auditor.generators.endpoint import EndpointGenerator
 from auditor.generators.sampling import Sampling
 from auditor.generators.transformers import TransformersGenerator
 from auditor.generators.vllm import VllmGenerator
-from auditor.interface import Generator
+from auditor.protocols import Generator
 from schemas.config import VllmConfig
 
 BATCH = 64

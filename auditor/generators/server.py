@@ -25,9 +25,9 @@ from tenacity import (
     wait_random,
 )
 
-from auditor import web
 from auditor.errors import BadInput
 from auditor.generators.rates import Pacer
+from auditor.records import http as web
 from auditor.records.sources import why
 from schemas.config import EndpointConfig
 

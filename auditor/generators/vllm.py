@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from auditor.blocks import hash64
 from auditor.encoders.pretrained import files_digest, missing_package
 from auditor.errors import AuditError, BadInput, one_line
 from auditor.generators.sampling import Drawn, Sampling, answer_of
 from auditor.generators.template import ChatTemplate
 from auditor.generators.vllm_weights import published_names
 from auditor.records import decode
+from auditor.sketch.blocks import hash64
 from schemas.config import VllmConfig
 from schemas.response import Answer, Prompt
 

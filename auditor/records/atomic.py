@@ -11,7 +11,7 @@ from pathlib import Path
 
 from auditor.errors import AuditError
 from auditor.records.sources import locate, shown, why
-from auditor.space import is_full, no_space
+from auditor.storage.disk import is_full, no_space
 
 
 @contextmanager

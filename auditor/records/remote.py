@@ -14,8 +14,8 @@ from aiohttp.resolver import ThreadedResolver
 from fsspec.core import url_to_fs
 from yarl import URL
 
-from auditor import web
 from auditor.errors import RowError
+from auditor.records import http as web
 from auditor.records.sources import why
 from schemas.record import Reason
 

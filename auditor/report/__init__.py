@@ -7,8 +7,8 @@ from pathlib import Path
 
 from auditor.report.html import html
 from auditor.report.json import write_json, write_whole
+from auditor.report.store import Store
 from auditor.report.text import summary
-from auditor.store import Store
 from schemas.report import Example, Report
 
 __all__ = ["summary", "write_reports"]

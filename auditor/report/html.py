@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditor import __version__
-from auditor.compared import TABLE
+from auditor.measures.models import TABLE
 from auditor.report import numbers, views, words
 from auditor.report.legend import legend
 from auditor.report.plots.forest import forest

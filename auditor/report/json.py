@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from auditor.errors import AuditError
-from auditor.space import is_full, no_space
+from auditor.storage.disk import is_full, no_space
 from schemas.report import Report
 
 

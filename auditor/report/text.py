@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from auditor.compared import pairs
+from auditor.measures.models import pairs
 from auditor.report import words
 from auditor.report.numbers import count, interval, number, plural
 from schemas.report import Report, Row, Status

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from auditor.compared import Pair, pairs
+from auditor.measures.models import Pair, pairs
 from auditor.report import words
 from auditor.report.legend import Legend
 from auditor.report.numbers import count, interval, number, p_value, percent, plural, signed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditor.compared import Pair
+from auditor.measures.models import Pair
 from auditor.report.numbers import interval, number, plural, signed
 from schemas.record import Reason
 

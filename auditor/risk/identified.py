@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.information import entropy
-from auditor.risk.codebook import Cells, learn_codebook, nearest_cell
+from auditor.bounds.discrete_entropy import entropy
+from auditor.neighbours.codebook import Cells, learn_codebook, nearest_cell
 from auditor.risk.inputs import Inputs, checked
 from auditor.risk.overlap import NEIGHBOURS, Overlap, measure_overlap
 from auditor.risk.tables import identified_limits, mutual_information

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.index import Index
+from auditor.neighbours.index import Index
 from auditor.risk.ratio import FOLDS, density_ratio
 from auditor.sketch import Float, Floats, as_rows
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.stats import rankdata
 
-from auditor.risk.codebook import learn_codebook
+from auditor.neighbours.codebook import learn_codebook
 from auditor.sketch import Float, Floats
 
 FOLDS = 5

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from auditor.bounds import emid_bound
 from auditor.divergences import rjsd
-from auditor.risk.codebook import nearest_cell
+from auditor.neighbours.codebook import nearest_cell
 from auditor.risk.tables import jackknifed_entropy
 from auditor.sketch import as_rows
 

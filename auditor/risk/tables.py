@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auditor.information import entropy, jackknifed_entropies
+from auditor.bounds.discrete_entropy import entropy, jackknifed_entropies
 from auditor.sketch import Float
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from auditor.errors import BadInput
-from auditor.interface import Shift
+from auditor.protocols import Shift
 from auditor.records import decode
 from auditor.shifts.blur import blur
 from auditor.shifts.frost import frost

@@ -14,11 +14,11 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
 from actors.cluster import PoolSize, connect, pool_size, worker_env
-from actors.embed import EmbedSettings, EmbedWorker
 from actors.pool import run_shards
-from auditor.embeddings import EmbeddingStore
 from auditor.errors import BadInput
-from auditor.shards import cut, text_item
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.work_units import cut, text_item
 from schemas.config import WorkersConfig
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

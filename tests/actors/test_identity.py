@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from actors.embed import EmbedSettings, EmbedWorker
-from actors.generate import GenerateSettings, GenerateWorker
 from auditor.errors import AuditError
+from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
 
 
 class Loaded:

@@ -20,9 +20,9 @@ from actors import placement
 from actors.cluster import Cluster, connect
 from actors.placement import memory_utilization, placed
 from actors.pool import ShardResult, identify, run_shards
-from actors.progress import Silent
 from auditor.errors import AuditError, BadInput
-from auditor.shards import cut, text_item
+from auditor.pipeline.progress import Silent
+from auditor.storage.work_units import cut, text_item
 from schemas.config import WorkersConfig
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

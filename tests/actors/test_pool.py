@@ -14,19 +14,19 @@ import pytest
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect
-from actors.embed import EmbedSettings, EmbedWorker
-from actors.generate import GenerateSettings, GenerateWorker
 from actors.pool import ShardResult, _Pool, identify, run_shards
-from actors.sketch import SketchSettings, SketchWorker
-from auditor.cache import Failure
-from auditor.embeddings import EmbeddingStore
 from auditor.errors import AuditError, BadInput
 from auditor.estimators.club import CLUB
+from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
+from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker
+from auditor.profiles.rows import RowKeys
+from auditor.profiles.sketching import merged, read_sketches, row_items
 from auditor.records.media import MediaPolicy
-from auditor.responses import ResponseStore
-from auditor.rows import RowKeys
-from auditor.shards import cut, image_item, prompt_item, text_item
-from auditor.sketching import merged, read_sketches, row_items
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.response_store import ResponseStore
+from auditor.storage.row_cache import Failure
+from auditor.storage.work_units import cut, image_item, prompt_item, text_item
 from schemas.config import WorkersConfig
 from schemas.record import Image, Reason
 from schemas.response import Answer

@@ -20,15 +20,15 @@ from ray import cloudpickle
 
 from actors import storage
 from actors.cluster import Cluster, connect
-from actors.embed import EmbedSettings, EmbedWorker
 from actors.placement import placed
 from actors.pool import run_shards
 from actors.ship import ShippedImage, by_path, shipped
 from actors.storage import all_can_open, ask, check_directory, check_shared, working_nodes
-from auditor.embeddings import EmbeddingStore
 from auditor.errors import AuditError, BadInput, RowError
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
 from auditor.records.media import MediaPolicy, load_image
-from auditor.shards import ContentItem, Shard, cut, image_item, prompt_item
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.work_units import ContentItem, Shard, cut, image_item, prompt_item
 from schemas.config import WorkersConfig
 from schemas.record import Image
 

@@ -15,11 +15,11 @@ import pytest
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect
-from actors.generate import GenerateSettings, GenerateWorker, generator, shard_seed
 from actors.pool import run_shards
 from auditor.lab.world import lab_items
-from auditor.responses import ResponseStore
-from auditor.shards import cut, prompt_item
+from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker, generator, shard_seed
+from auditor.storage.response_store import ResponseStore
+from auditor.storage.work_units import cut, prompt_item
 from schemas.config import WorkersConfig
 from schemas.record import Image
 from schemas.response import Answer, Prompt

@@ -16,7 +16,7 @@ from auditor.encoders import make_encoder
 from auditor.encoders.images import ImageEncoder
 from auditor.encoders.openclip import PATCH_MEAN, PROJECTED
 from auditor.errors import BadInput
-from auditor.interface import Encoder
+from auditor.protocols import Encoder
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 32)) -> bytes:

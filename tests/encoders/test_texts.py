@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, XLMRobertaModel
 from auditor.encoders import chars_per_token, knows_texts, make_encoder, pretrained
 from auditor.encoders.texts import padded_lengths
 from auditor.errors import BadInput
-from auditor.interface import Encoder
+from auditor.protocols import Encoder
 
 TEXTS = ["what colour is the square", "", "red", "how many circle " * 10, "zebra is the red", "what " * 300]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from auditor.blocks import hash_blocks
 from auditor.emi import paired_bootstrap
 from auditor.estimators import CLUB, MINE, NWJ, InfoNCE
 from auditor.estimators.crossfit import FoldedClub, block_folds, cross_fit, fold_labels, held_out_sums
 from auditor.sketch import Floats
+from auditor.sketch.blocks import hash_blocks
 
 IDS = [f"q{i}" for i in range(120)]
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from auditor.blocks import hash_blocks
 from auditor.errors import AuditError, BadInput
 from auditor.estimators import CLUB
 from auditor.estimators.sweep import (
@@ -26,9 +25,10 @@ from auditor.estimators.sweep import (
     sweep,
     trials,
 )
-from auditor.rows import Rows
-from auditor.rundir import RunDir
-from auditor.sketching import sketch_rows, write_sketches
+from auditor.profiles.rows import Rows
+from auditor.profiles.sketching import sketch_rows, write_sketches
+from auditor.sketch.blocks import hash_blocks
+from auditor.storage.run_dir import RunDir
 from schemas.config import CriticConfig
 
 SMALL = CriticConfig(hidden=16, batch=64, steps=30, lr=1e-3)
@@ -230,8 +230,8 @@ def test_the_job_says_its_budget_first_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from jobs import sweep as job
-    from jobs.progress import Bars
-    from jobs.settings import load_config
+    from jobs.run.bars import Bars
+    from jobs.run.settings import load_config
 
     audited(tmp_path / "out")
     path = tmp_path / "audit.yaml"

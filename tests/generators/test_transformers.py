@@ -17,8 +17,8 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from auditor.errors import AuditError, BadInput
 from auditor.generators import generator_names, make_generator
-from auditor.interface import Generator
-from auditor.responses import checked
+from auditor.protocols import Generator
+from auditor.storage.response_store import checked
 from schemas.record import Reason, Turn
 from schemas.response import Answer, Prompt
 

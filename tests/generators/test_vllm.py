@@ -22,9 +22,9 @@ from auditor.generators import make_generator
 from auditor.generators.sampling import Sampling
 from auditor.generators.template import ChatTemplate
 from auditor.generators.vllm import EngineFailed
-from auditor.interface import Generator
 from auditor.lab.weights import weights_dir
 from auditor.lab.world import lab_items
+from auditor.protocols import Generator
 from auditor.records import decode
 from schemas.record import Turn
 from schemas.response import Answer, Prompt

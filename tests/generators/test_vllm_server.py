@@ -11,7 +11,7 @@ import pytest
 
 from auditor.errors import AuditError
 from auditor.generators import make_generator
-from auditor.interface import Generator
+from auditor.protocols import Generator
 from schemas.record import Turn
 from schemas.response import Prompt
 

@@ -18,7 +18,7 @@ import pytest
 import ray
 from PIL import Image
 
-from jobs.settings import load_config
+from jobs.run.settings import load_config
 from schemas.config import AuditConfig
 
 LAB = """

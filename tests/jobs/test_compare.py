@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from auditor.compared import TABLE
-from auditor.comparison import EmiSums, compare_over
-from auditor.sketching import read_sketches
+from auditor.emi.comparison import EmiSums, compare_over
+from auditor.measures.models import TABLE
+from auditor.profiles.sketching import read_sketches
 
 COLOURS = ("red", "green", "blue", "grey", "white", "black", "pink")
 CONFIG = """

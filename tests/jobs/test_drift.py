@@ -7,12 +7,12 @@ import ray
 
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
+from auditor.measures.verdict import EXIT_CODES
+from auditor.report.store import Store
 from auditor.shifts import apply_shift
-from auditor.store import Store
-from auditor.verdict import EXIT_CODES
 from jobs.baseline import build
 from jobs.drift import drift
-from jobs.progress import Bars
+from jobs.run.bars import Bars
 from schemas.config import BaselineConfig, DriftConfig
 from schemas.record import Image, Record
 from schemas.report import WHERE

@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_images
 from auditor.shifts.registry import shift_image
 from jobs.baseline import build
 from jobs.drift import drift
-from jobs.progress import Bars
+from jobs.run.bars import Bars
 from schemas.config import BaselineConfig, DriftConfig
 
 PHOTOGRAPHS = Path("/usr/share/backgrounds/mate/nature")

@@ -15,14 +15,14 @@ import ray
 from PIL import Image
 
 from actors.cluster import connect
-from actors.progress import Silent
-from auditor.embeddings import EmbeddingStore
+from auditor.pipeline.progress import Silent
 from auditor.records import MediaPolicy
-from auditor.responses import ResponseStore
-from auditor.rundir import RunDir
-from auditor.shards import prompt_item, text_key
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.response_store import ResponseStore
+from auditor.storage.run_dir import RunDir
+from auditor.storage.work_units import prompt_item, text_key
 from jobs.pipeline import Workplace, answer
-from jobs.settings import load_config
+from jobs.run.settings import load_config
 from schemas.config import AuditConfig, ShardConfig
 
 KEY = "sk-not-to-be-seen-anywhere"

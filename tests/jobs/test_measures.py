@@ -7,14 +7,14 @@ import pytest
 import ray
 
 from actors.cluster import connect
-from actors.progress import Silent
-from auditor.rundir import RunDir
-from auditor.sketching import write_sketches
+from auditor.pipeline.progress import Silent
+from auditor.profiles.sketching import write_sketches
+from auditor.storage.run_dir import RunDir
 from jobs import measures
 from jobs.measures import Asked, divergences
 from jobs.pipeline import Workplace
 from schemas.config import ShardConfig, WorkersConfig
-from tests.actors.test_measure import sums
+from tests.pipeline.workers.test_divergences import sums
 
 
 @pytest.fixture(scope="module", autouse=True)

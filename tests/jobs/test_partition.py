@@ -13,18 +13,18 @@ import ray
 from numpy.typing import NDArray
 from ray import cloudpickle
 
-import actors.index
+import auditor.pipeline.workers.neighbours
 import jobs.partition
 from actors.cluster import connect
-from actors.progress import Silent
-from auditor.cache import Failure, write_table
-from auditor.embeddings import embedding_table
 from auditor.errors import AuditError
-from auditor.partition import partition
+from auditor.neighbours.partition import partition
+from auditor.pipeline.progress import Silent
 from auditor.records import MediaPolicy, Quarantine, RecordWriter
-from auditor.rundir import RunDir
 from auditor.scenarios import Scenario
-from auditor.shards import text_key
+from auditor.storage.embedding_store import embedding_table
+from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.run_dir import RunDir
+from auditor.storage.work_units import text_key
 from jobs.partition import partitioned
 from jobs.pipeline import Embedded, Workplace
 from schemas.config import IndexConfig, Partitioning, ShardConfig, WorkersConfig
@@ -157,7 +157,7 @@ def test_without_a_row_to_compare_a_pool_stays_whole(tmp_path: Path, how: Partit
     assert found == world.scenarios
 
 
-class Dying(actors.index.SearchWorker):
+class Dying(auditor.pipeline.workers.neighbours.SearchWorker):
     """Its process ends once, in the middle of a search."""
 
     def run(self, shard):
@@ -168,7 +168,7 @@ class Dying(actors.index.SearchWorker):
         return super().run(shard)
 
 
-class Doomed(actors.index.SearchWorker):
+class Doomed(auditor.pipeline.workers.neighbours.SearchWorker):
     def run(self, shard):
         os.kill(os.getpid(), signal.SIGKILL)
 

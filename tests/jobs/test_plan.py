@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jobs.plan import Cost, cost, survey
-from jobs.settings import load_config
+from jobs.run.settings import load_config
 from schemas.config import AuditConfig
 
 

@@ -21,19 +21,19 @@ import jobs.audit
 import jobs.baseline
 import jobs.drift
 from actors.cluster import Cluster
-from auditor.baseline import load
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
-from auditor.parts import Survey
+from auditor.profiles.baseline import load
 from auditor.records import RecordWriter
-from auditor.rundir import RunDir
 from auditor.scenarios import Scenario, sampled
+from auditor.scenarios.row_ranges import Survey
+from auditor.storage.run_dir import RunDir
 from jobs import measures, pipeline, streaming
 from jobs.audit import audit
 from jobs.baseline import build
 from jobs.drift import drift
-from jobs.progress import Bars
-from jobs.settings import load_config
+from jobs.run.bars import Bars
+from jobs.run.settings import load_config
 from jobs.streaming import pool_of, used_encoders
 from schemas.config import AuditConfig, BaselineConfig, CriticConfig, DriftConfig, EncodersConfig
 from schemas.record import Record

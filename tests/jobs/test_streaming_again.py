@@ -20,16 +20,16 @@ from PIL import Image as Pillow
 from ray import cloudpickle
 
 from actors.cluster import Cluster, connect
-from actors.progress import Silent
-from actors.stream import StreamModel
-from auditor.cache import write_table
-from auditor.parts import Part, survey
+from auditor.pipeline.progress import Silent
+from auditor.pipeline.workers.streaming import StreamModel
+from auditor.profiles.folding import Streamed, folded
 from auditor.records import MediaPolicy, RecordWriter, read_run_records
-from auditor.responses import response_table
-from auditor.rundir import RunDir
-from auditor.shards import prompt_key
-from auditor.streamed import Streamed, folded
-from auditor.windows import one_window
+from auditor.scenarios.row_ranges import Part, survey
+from auditor.scenarios.windows import one_window
+from auditor.storage.response_store import response_table
+from auditor.storage.row_cache import write_table
+from auditor.storage.run_dir import RunDir
+from auditor.storage.work_units import prompt_key
 from jobs.pipeline import Chosen, Workplace
 from jobs.streaming import Encoders, stream
 from schemas.config import ShardConfig, WorkersConfig

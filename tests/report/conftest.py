@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from auditor.compared import TABLE
+from auditor.measures.models import TABLE
 from schemas.report import (
     WHERE,
     Bound,
@@ -115,7 +115,7 @@ def scenario_row(name: str, model: str, family: str, image: float, text: float, 
 
 
 def slices_of(row: Row, modality: str) -> list[dict[str, Any]]:
-    """The slices of a row that moved, as `auditor.slices.table` gives them."""
+    """The slices of a row that moved, as `auditor.attribution.slices.table` gives them."""
     kinds = (("tag", "topic:medical"), ("cluster", "near r7, mostly topic:medical"), ("record", "r7"))
     return [
         {

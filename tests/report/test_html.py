@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from auditor.compared import TABLE
+from auditor.measures.models import TABLE
 from auditor.report import write_reports
 from auditor.report.html import html
+from auditor.report.store import Store
 from auditor.report.words import GLOSSARY, QUARANTINE, short_names
-from auditor.store import Store
 from schemas.record import Reason
 from schemas.report import WHERE, Example, Report, Row
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from auditor.compared import TABLE, Pair
+from auditor.measures.models import TABLE, Pair
 from auditor.report import summary
 from auditor.report.words import compared
 from schemas.report import ComparedRow, Report

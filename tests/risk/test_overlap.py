@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from auditor.neighbours.codebook import learn_codebook, nearest_cell
 from auditor.risk import measure_overlap
-from auditor.risk.codebook import learn_codebook, nearest_cell
 from auditor.risk.ratio import density_ratio
 from auditor.sketch import Floats
 

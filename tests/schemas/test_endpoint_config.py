@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from auditor.errors import BadInput
-from jobs.settings import config_hash, load_config
+from jobs.run.settings import config_hash, load_config
 from schemas.config import AuditConfig, EndpointConfig
 
 SECRET = "sk-abcdef0123456789"

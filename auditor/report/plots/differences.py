@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from auditor.compared import Pair
+from auditor.measures.models import Pair
 from auditor.report.legend import Legend
 from auditor.report.numbers import interval, p_value, signed
 from auditor.report.plots.forest import BOTTOM, FIRST, RIGHT, WIDTH, Forest, frame, limit, room

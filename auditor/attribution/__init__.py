@@ -1,0 +1,8 @@
+"""Where a difference lies: the share of every row, tag and cluster in a divergence. May import divergences,
+neighbours and profiles."""
+
+from auditor.attribution.shares import rjsd_shares
+
+__all__ = [
+    "rjsd_shares",
+]

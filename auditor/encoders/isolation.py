@@ -1,0 +1,83 @@
+"""Rows that raise, set apart so that their neighbours keep their bits."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from PIL import Image as Pillow
+
+from auditor.errors import RowError
+from auditor.protocols import Array, Encoder
+from auditor.storage.row_cache import Failure
+from schemas.record import Reason
+
+BLANK_TEXT = "."
+"""Stands in for a text: every tokenizer knows it."""
+
+Content = bytes | str
+
+
+class Encoded(NamedTuple):
+    """Vectors as the encoder gave them (n, d), and why a row has none (its vector is a blank's)."""
+
+    vectors: Array
+    failures: list[Failure | None]
+
+
+def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Encoded:
+    """Encode contents; one that fails (or came as a `Failure`) is replaced by a blank, in its own place.
+
+    Raises what the encoder raises where no single row is at fault. O(n); where rows raise, they are found by
+    halving: each costs about two more passes.
+    """
+    if not contents:  # an encoder need not know what to make of none
+        return Encoded(np.zeros((0, encoder.dim), np.float32), [])
+    failures = [c if isinstance(c, Failure) else None for c in contents]
+    blank = blank_png() if encoder.modality == "image" else BLANK_TEXT
+    rows = [blank if isinstance(c, Failure) else c for c in contents]
+    try:
+        vectors = _encode(encoder, rows)
+    except Exception:
+        _encode(encoder, [blank])  # where even that fails, it is the encoder's fault and nobody's row
+        for row, failure in _raising(encoder, rows, 0):
+            rows[row], failures[row] = blank, failure
+        vectors = _encode(encoder, rows)
+    return Encoded(vectors, failures)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What an exception says about the row that raised it."""
+    if isinstance(error, RowError):
+        return Failure(error.reason, error.detail)
+    return Failure(Reason.MODEL_FAILED, f"{type(error).__name__}: {error}")
+
+
+@cache
+def blank_png() -> bytes:
+    """A small grey image."""
+    file = io.BytesIO()
+    Pillow.new("RGB", (32, 32), (128, 128, 128)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _raising(encoder: Encoder, rows: Sequence[Content], start: int) -> Iterator[tuple[int, Failure]]:
+    try:
+        _encode(encoder, rows)
+    except Exception as error:
+        if len(rows) == 1:
+            yield start, failure_of(error)
+            return
+        middle = len(rows) // 2
+        yield from _raising(encoder, rows[:middle], start)
+        yield from _raising(encoder, rows[middle:], start + middle)
+
+
+def _encode(encoder: Encoder, rows: Sequence[Content]) -> Array:
+    vectors = np.asarray(encoder.encode(cast(Any, rows)))
+    if vectors.shape != (len(rows), encoder.dim):
+        raise ValueError(f"the encoder gave {vectors.shape} for {len(rows)} rows of {encoder.dim} numbers")
+    return vectors

@@ -1,0 +1,120 @@
+"""From sketches to what can be said of EMID where nobody labelled Q: the voices of `auditor.risk`, and which
+of them may speak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.estimators.crossfit import FoldedClub
+from auditor.measures.reducer import apart
+from auditor.profiles.sketching import SketchSet, having
+from auditor.risk import Ceiling, choose_voice, identified_interval, measure_overlap, reweighted_emid
+from auditor.risk.inputs import Inputs
+from auditor.sketch import RowSample
+from auditor.sketch.blocks import hash_blocks
+from schemas.report import LabelFree
+
+Rows = NDArray[np.floating[Any]]
+
+
+class Unlabelled(NamedTuple):
+    """Sampled rows of P with their references, and of Q without."""
+
+    inputs: Inputs
+    blocks: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """Hash blocks of P's and Q's base ids."""
+    parts: Mapping[str, tuple[Rows, Rows]]
+    """Image and text rows of P and Q, of each modality that all of these rows have."""
+
+
+def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
+    """The rows that label-free risk is made of, or why there are none."""
+    for side, sample in (("in-distribution", p.sample), ("new", q.sample)):
+        if "x" not in sample.rows or "response" not in sample.rows:
+            return f"no {side} row has a query and a response"
+    half_p, half_q = apart(p.sample, q.sample)
+    of_p = having(p.sample, "x", "response", "reference") & half_p
+    of_q = having(q.sample, "x", "response") & half_q
+    if not of_p.any():
+        return "no in-distribution row has a query, a response and a reference"
+    if not of_q.any():
+        return "no new row has a query and a response"
+    if p.sample.rows["x"].shape[1] != q.sample.rows["x"].shape[1]:
+        return "one side lacks a modality that the other has"
+    return Unlabelled(
+        Inputs(
+            p.sample.rows["x"][of_p],
+            p.sample.rows["reference"][of_p],
+            p.sample.rows["response"][of_p],
+            q.sample.rows["x"][of_q],
+            q.sample.rows["response"][of_q],
+        ),
+        (hash_blocks(p.sample.base_ids[of_p]), hash_blocks(q.sample.base_ids[of_q])),
+        {
+            name: (p.sample.rows[name][of_p], q.sample.rows[name][of_q])
+            for name in ("image", "text")
+            if _all_have(p.sample, of_p, name) and _all_have(q.sample, of_q, name)
+        },
+    )
+
+
+def label_free(
+    p: SketchSet,
+    q: SketchSet,
+    critics: Sequence[FoldedClub],
+    *,
+    bound: Ceiling | None,
+    seed: int,
+    level: float,
+) -> tuple[LabelFree | None, str | None]:
+    """EMID of Q without its labels (nats), by the voice that may speak; or why nothing can be said at all.
+
+    No reference of Q is looked at. `bound`: the report's own `sound_label_free`, for where no estimate may
+    speak. The reweighted estimate is the mean over the critics, as EMID is.
+    """
+    rows = unlabelled(p, q)
+    if isinstance(rows, str):
+        return None, rows
+    try:
+        covered = measure_overlap(rows.inputs.x_p, rows.inputs.x_q, seed)
+        parts = {name: measure_overlap(*sides, seed) for name, sides in rows.parts.items()}
+    except ValueError as error:
+        return None, str(error)
+    choice = choose_voice(covered, bound, parts)
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    if choice.voice == "reweighted" and critics:
+        found = [
+            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered, blocks=rows.blocks)
+            for critic in critics
+        ]
+        estimate, low, high = (
+            float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")
+        )
+    elif choice.voice in ("reweighted", "identified"):
+        interval = identified_interval(*rows.inputs, level=level, seed=seed, overlap=covered)
+        estimate, low, high = interval.estimate, interval.low, interval.high
+    elif bound is not None and choice.voice == "sound":
+        high = bound.value
+    voice = "identified" if choice.voice == "reweighted" and not critics else choice.voice
+    return LabelFree(
+        voice=voice,
+        estimate=estimate,
+        low=low,
+        high=high,
+        outside=covered.outside,
+        overlap=covered.overlap,
+        moved=covered.moved,
+        effective=covered.effective,
+        auc=covered.auc,
+        reason=choice.reason,
+    ), None
+
+
+def _all_have(sample: RowSample, of: NDArray[np.bool_], name: str) -> bool:
+    return name in sample.rows and bool(having(sample, name)[of].all())

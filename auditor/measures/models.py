@@ -1,0 +1,216 @@
+"""Models against the current one: from sketches to the rows of a report's table, and back to differences.
+
+A model's EMI less the current model's (nats) in every scenario, the in-distribution records among them, and
+on the mean over scenarios: positive where the model is better. The critics are those of the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from auditor.emi.comparison import Difference, EmiSums, compare_over, non_inferiority
+from auditor.errors import BadInput
+from auditor.profiles.sketching import SketchSet
+from schemas.report import ComparedRow, Report, Verdict
+
+TABLE = "Models compared"
+"""Name of the table in `Report.tables`; its rows are `ComparedRow`s."""
+NOTHING = "no scenario has rows with a query, an answer and a reference of two models"
+
+
+def compare_models(
+    sets: Mapping[tuple[str, str], SketchSet],
+    scenarios: Sequence[str],
+    models: Sequence[str],
+    current: str,
+    *,
+    margin: float | None,
+    level: float,
+    seed: int,
+) -> list[ComparedRow]:
+    """Each other model against `current`: its mean over the scenarios first, then every scenario.
+
+    `sets`: (scenario, model) -> sketches. A scenario where either model has no sums is left out of the mean,
+    its row says why. With a `margin` (nats) the mean has the verdict of non-inferiority at the one-sided
+    level that the two-sided interval implies, so that the two agree. Empty where nothing is comparable.
+    """
+    rows: list[ComparedRow] = []
+    for new in models:
+        if new != current:
+            rows += _compared(sets, scenarios, new, current, margin, level, seed)
+    return rows if any(row.value is not None for row in rows) else []
+
+
+def _compared(
+    sets: Mapping[tuple[str, str], SketchSet],
+    scenarios: Sequence[str],
+    new: str,
+    current: str,
+    margin: float | None,
+    level: float,
+    seed: int,
+) -> list[ComparedRow]:
+    pairs: dict[str, tuple[EmiSums, EmiSums]] = {}
+    reasons: dict[str, str] = {}
+    for name in scenarios:
+        sides = [_sums(sets.get((name, model))) for model in (new, current)]
+        if sides[0] is not None and sides[1] is not None:
+            pairs[name] = sides[0], sides[1]
+        else:
+            lacking = " and ".join(m for m, side in zip((new, current), sides, strict=True) if side is None)
+            reasons[name] = f"no row with a query, an answer and a reference of {lacking}"
+
+    def left_out(name: str | None, reason: str) -> ComparedRow:
+        return ComparedRow(new=new, current=current, scenario=name, level=level, blocks=0, reason=reason)
+
+    if not pairs:
+        return [left_out(None, NOTHING), *(left_out(name, reasons[name]) for name in scenarios)]
+    found = compare_over(pairs, level=level, seed=seed)
+    mean = ComparedRow(new=new, current=current, scenario=None, **asdict(found.mean))
+    if margin is not None:
+        said = non_inferiority(found.mean, margin, level=(1 + level) / 2)
+        mean = mean.model_copy(update={"margin": margin, "status": said.status, "because": said.because})
+    return [
+        mean,
+        *(
+            left_out(name, reasons[name])
+            if name in reasons
+            else ComparedRow(
+                new=new,
+                current=current,
+                scenario=name,
+                n_new=_n(pairs[name][0]),
+                n_current=_n(pairs[name][1]),
+                **asdict(found.scenarios[name]),
+            )
+            for name in scenarios
+        ),
+    ]
+
+
+def _sums(rows: SketchSet | None) -> EmiSums | None:
+    """None where no row has a query, an answer and a reference."""
+    if rows is None:
+        return None
+    sums = EmiSums(rows.club["emi_model"], rows.club["emi_reference"])
+    return sums if sums.model and _n(sums) else None
+
+
+def _n(sums: EmiSums) -> int:
+    return int(sums.model[0].n.sum())
+
+
+# From the table.
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A model and the current one, as the table has them."""
+
+    mean: ComparedRow
+    scenarios: list[ComparedRow]
+
+    @property
+    def measured(self) -> list[ComparedRow]:
+        """Scenarios that were not left out."""
+        return [row for row in self.scenarios if row.value is not None]
+
+    @property
+    def better(self) -> int:
+        """Scenarios where the model is better than the current one at adjusted p <= 1 - level."""
+        return sum(_clear(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
+
+    @property
+    def worse(self) -> int:
+        return sum(_clear(row) and (row.corrected or 0.0) < 0 for row in self.scenarios)
+
+
+def _clear(row: ComparedRow) -> bool:
+    return row.p_adjusted is not None and row.p_adjusted <= 1 - row.level
+
+
+def pairs(report: Report) -> list[Pair]:
+    """What the report's table says, a pair of models each; empty where it has no such table."""
+    by_model: dict[str, list[ComparedRow]] = {}
+    for content in report.tables.get(TABLE, []):
+        row = ComparedRow.model_validate(content)
+        by_model.setdefault(row.new, []).append(row)
+    return [
+        Pair(
+            next(row for row in rows if row.scenario is None),
+            [row for row in rows if row.scenario is not None],
+        )
+        for rows in by_model.values()
+    ]
+
+
+def find(report: Report, new: str, current: str | None, scenario: str | None) -> ComparedRow:
+    """EMI of `new` less EMI of `current` (None: the report's) in one scenario (None: their mean).
+
+    One of the two must be the report's current model; which one, is all the same: the other way round is the
+    mirror image. Raises `BadInput` that says what there is and the way out.
+    """
+    found = pairs(report)
+    if not found:
+        raise BadInput(
+            f"run {report.run.run_id} compares no models: "
+            + report.missing.get("comparison", "that needs an audit of two or more models, with references")
+        )
+    base = found[0].mean.current
+    others = {pair.mean.new: pair for pair in found}
+    current = base if current is None else current
+    for option, name in (("--new", new), ("--current", current)):
+        if name != base and name not in others:
+            raise BadInput(
+                f"{option} {name}: no such model in the report; it has {', '.join((base, *others))}"
+            )
+    if new == current:
+        way = f"; --current takes another: {', '.join(others)}" if new == base else ""
+        raise BadInput(f"--new and --current are the same model, {new}{way}")
+    if base not in (new, current):
+        raise BadInput(
+            f"the report compares every model with {base}, not {new} with {current}: audit again with "
+            f"--set comparison.current={current} (what is done is kept)"
+        )
+    pair = others[new if current == base else current]
+    rows = {row.scenario: row for row in (pair.mean, *pair.scenarios)}
+    if scenario not in rows:
+        names = [row.scenario or "" for row in pair.scenarios]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise BadInput(f"--scenario {scenario}: the report has {', '.join(names[:8])}{more}")
+    return rows[scenario] if current == base else _mirrored(rows[scenario])
+
+
+def _mirrored(row: ComparedRow) -> ComparedRow:
+    def less(value: float | None) -> float | None:
+        return None if value is None else 0.0 - value
+
+    return row.model_copy(
+        update={
+            "new": row.current,
+            "current": row.new,
+            "value": less(row.value),
+            "corrected": less(row.corrected),
+            "low": less(row.high),
+            "high": less(row.low),
+            "n_new": row.n_current,
+            "n_current": row.n_new,
+            "margin": None,  # a verdict is of one direction
+            "status": None,
+            "because": None,
+        }
+    )
+
+
+def judge(row: ComparedRow, margin: float, level: float) -> Verdict:
+    """Is the new model of this row no worse than the current one by more than `margin` (nats)?
+
+    `level` is one-sided and need not be the run's. Undecided where the row was left out. ValueError where
+    margin or level makes no sense.
+    """
+    if row.value is None:
+        return Verdict(status="undecided", because=f"the difference could not be computed: {row.reason}")
+    difference = Difference(**{f.name: getattr(row, f.name) for f in fields(Difference)})
+    said = non_inferiority(difference, margin, level=level)
+    return Verdict(status=said.status, because=said.because)

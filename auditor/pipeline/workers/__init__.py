@@ -1,0 +1,1 @@
+"""Workers: what is done with one unit of work. They know nothing of where they run."""

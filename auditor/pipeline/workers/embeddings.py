@@ -1,0 +1,101 @@
+"""Embedding as Ray work: one encoder a worker, one shard of contents after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.pool import ShardResult
+from auditor.encoders.isolation import encode_rows, failure_of
+from auditor.errors import AuditError, RowError
+from auditor.protocols import Encoder, Modality
+from auditor.records.media import MediaPolicy, load_image
+from auditor.storage.embedding_store import embedding_table
+from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.work_units import ContentItem, Shard
+from schemas.record import Reason
+
+BLANK = Failure(Reason.MODEL_FAILED, "")
+"""In the place of a content: a row that is a blank's."""
+
+
+def encoder(
+    name: str | dict[str, Any], modality: Modality, device: str, threads: int, batch: int | None
+) -> Encoder:
+    """An encoder by name or settings. Imported here, so that a driver needs no torch to name one
+    (`functools.partial(encoder, ...)` is what `EmbedSettings.make` takes)."""
+    from auditor.encoders import make_encoder
+
+    return make_encoder(name, modality, device=device, threads=threads, batch=batch)
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """What an `EmbedWorker` is made from; pickled to its process."""
+
+    make: Callable[[], Encoder]
+    folder: Path | None = None
+    """Folder of the shards; none for a worker that only tells its identity."""
+    identity: str | None = None
+    """What the encoder must be: a node with other weights or versions must not write into the same folder."""
+    media: MediaPolicy = field(default_factory=MediaPolicy)
+
+
+class EmbedWorker:
+    """A worker of the pool."""
+
+    def __init__(self, settings: EmbedSettings) -> None:
+        self._settings = settings
+        self._encoder = settings.make()
+        check_identity(self.identity, settings.identity)
+
+    @property
+    def identity(self) -> str:
+        return self._encoder.identity
+
+    def run(self, shard: Shard[ContentItem]) -> ShardResult:
+        began = time.monotonic()
+        encoded = encode_rows(self._encoder, self._contents(shard))
+        table = embedding_table([item.key for item in shard.items], encoded.vectors, encoded.failures)
+        write_table(shard_path(self._settings.folder, shard.name), table)
+        errors = len(table) - table["error"].null_count
+        return ShardResult(shard.name, len(table), errors, time.monotonic() - began)
+
+    def probe(self, shard: Shard[ContentItem]) -> None:
+        encode_rows(self._encoder, self._contents(shard) or [BLANK])
+
+    def _contents(self, shard: Shard[ContentItem]) -> list[bytes | str | Failure]:
+        condemned = condemned_of(shard)
+        return [condemned.get(item.key) or self._content(item) for item in shard.items]
+
+    def _content(self, item: ContentItem) -> bytes | str | Failure:
+        if item.image is None:
+            return item.text or ""
+        try:
+            return load_image(item.image, self._settings.media)
+        except RowError as error:
+            return failure_of(error)
+
+
+def condemned_of(shard: Shard[Any]) -> dict[str, Failure]:
+    """The items that must not be tried, by key, and what stands beside them instead of a result."""
+    return {key: Failure.parse(error) for key, error in shard.condemned}
+
+
+def shard_path(folder: Path | None, name: str) -> Path:
+    """File of a shard. Raises `AuditError` where the worker was given no folder."""
+    if folder is None:
+        raise AuditError("this worker was made without a folder to write to")
+    return folder / f"{name}.parquet"
+
+
+def check_identity(found: str, wanted: str | None) -> None:
+    """Raises `AuditError` where a worker's encoder or generator is not the one that its folder is of."""
+    if wanted is not None and found != wanted:
+        raise AuditError(
+            f"a worker has another encoder or generator than the run: {found} instead of {wanted}; "
+            "install the same versions and weights on every node"
+        )

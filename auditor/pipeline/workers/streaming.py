@@ -1,0 +1,345 @@
+"""Embedding and sketching in one go as Ray work: records in, sums out, no embedding kept.
+
+For critics that exist already. What travels to a worker is where its records lie, never a record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from actors.pool import ShardResult
+from auditor.encoders.isolation import Content, Encoded, encode_rows, failure_of
+from auditor.errors import RowError
+from auditor.estimators.crossfit import FoldedClub
+from auditor.lab.truth import known_scores
+from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
+from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, record_answers, smallest
+from auditor.profiles.folding import LASTING, Streamed, failed_rows, write_streamed
+from auditor.profiles.rows import (
+    RowKeys,
+    answers,
+    descriptors,
+    image_items,
+    input_texts,
+    row_keys,
+    unanswered,
+    usable,
+)
+from auditor.profiles.sketching import sketch_shard
+from auditor.protocols import Array, Encoder
+from auditor.records import MediaPolicy, load_image, records_from_table
+from auditor.scenarios.row_ranges import read_unit
+from auditor.storage.embedding_store import Embeddings, embedding_table
+from auditor.storage.response_store import ResponseStore
+from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.work_units import ContentItem, Shard, text_item, text_key
+from schemas.record import Quarantined, Record
+
+READERS = 4
+"""Threads that read images (from disk or afar) while others are encoded: they wait more than they work."""
+CHUNK = 256
+"""Images encoded at a time: those read ahead for the next time are in memory, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of a window's rows (see `auditor.scenarios.row_ranges`)."""
+
+    records: Path
+    """File of admitted records."""
+    digest: str
+    """Of the rows' content."""
+    window: str
+    positions: Path
+    start: int
+    stop: int
+    again: tuple[int, ...] = ()
+    """Rows that failed in an earlier run: unless one of them can be done now, all stays as it is."""
+    limit: int = 2**64
+    """Records with larger hashes are not in the window's sample of answers (`answer_sample.hash_limit`)."""
+
+    def shard(self, name: str) -> Shard[UnitRow]:
+        """Its rows as the items of a shard."""
+        return Shard(name, tuple(UnitRow(self, row) for row in range(self.start, self.stop)))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRow:
+    """One row of a unit, so that one that ends or hangs its worker can be told from the others."""
+
+    unit: Unit
+    row: int
+    """Counted within the window."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.unit.window}/{self.row}"
+
+
+@dataclass(frozen=True)
+class StreamEncoder:
+    """An encoder of a worker's."""
+
+    make: Callable[[], Encoder]
+    identity: str
+    """What it must be (see `EmbedSettings`)."""
+    keep: Path | None = None
+    """Folder of embedding shards, where embeddings are kept."""
+
+
+@dataclass(frozen=True)
+class StreamModel:
+    """A model whose responses are sketched."""
+
+    name: str
+    """Empty: nobody's, rows have no responses."""
+    responses: Path | None = None
+    """Folder of its generated answers; None: they stand in the records."""
+    drawn: bool = False
+    """Whether these were drawn from its law (and are not the likeliest), so that their log-probabilities tell
+    its entropy."""
+
+
+def sums_file(folder: Path, shard: str, model: int) -> Path:
+    """File of what is kept of a shard's rows under the model of this number."""
+    return folder / f"{shard}-{model}.npz"
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What a `StreamWorker` is made from; pickled to its process."""
+
+    folder: Path
+    """Where the sums go (see `sums_file`)."""
+    text: StreamEncoder
+    image: StreamEncoder | None
+    critics: tuple[tuple[Path, ...], ...]
+    """The files of each critic, one or one a fold."""
+    sample: int
+    """Rows that travel with a window's sketch."""
+    models: tuple[StreamModel, ...]
+    """Whose responses; the rows of each are sketched by themselves."""
+    answers: int = 0
+    """Records whose sampled answers travel with it, too; 0: nobody asks for entropies."""
+    with_texts: bool = True
+    """False: no record of the whole file has any text."""
+    media: MediaPolicy = field(default_factory=MediaPolicy)
+
+
+class StreamWorker:
+    """A worker of the pool."""
+
+    def __init__(self, settings: StreamSettings) -> None:
+        self._settings = settings
+        self._text = settings.text.make()
+        check_identity(self._text.identity, settings.text.identity)
+        self._image = None if settings.image is None else settings.image.make()
+        if self._image is not None and settings.image is not None:
+            check_identity(self._image.identity, settings.image.identity)
+        self._critics = [FoldedClub.load(paths) for paths in settings.critics]
+        self._responses = [
+            None if model.responses is None else ResponseStore(model.responses) for model in settings.models
+        ]
+
+    def run(self, shard: Shard[UnitRow]) -> ShardResult:
+        began, settings, unit = time.monotonic(), self._settings, shard.items[0].unit
+        if unit.again and not self._recovered(shard):
+            return ShardResult(shard.name, len(shard), len(unit.again), time.monotonic() - began)
+        rows = self._rows(shard)
+        encoded = encode_rows(self._text, list(rows.texts.values()))
+        if settings.text.keep is not None:
+            table = embedding_table(list(rows.texts), encoded.vectors, encoded.failures)
+            write_table(settings.text.keep / f"{shard.name}.parquet", table)
+        pictures = rows.pictures
+        if pictures is not None and settings.image is not None and settings.image.keep is not None:
+            table = embedding_table(pictures.keys, pictures.vectors(), pictures.failures)
+            write_table(settings.image.keep / f"{shard.name}.parquet", table)
+        aside: set[str | None] = set()
+        for model, streamed in enumerate(self._streamed(rows, encoded)):
+            path = sums_file(settings.folder, shard.name, model)
+            # Where more has failed than in an earlier run, what that one has is not given up for it.
+            if not (unit.again and path.exists() and len(failed_rows(path)) < len(streamed.again)):
+                write_streamed(path, streamed)
+            aside.update(row.record_id for row in streamed.aside)
+        return ShardResult(shard.name, len(shard), len(aside), time.monotonic() - began)
+
+    def probe(self, shard: Shard[UnitRow]) -> None:
+        if shard.items:
+            self._failed(shard)
+            return
+        encode_rows(self._text, [BLANK])
+        if self._image is not None:
+            encode_rows(self._image, [BLANK])
+
+    def _recovered(self, shard: Shard[UnitRow]) -> bool:
+        """Whether any of the rows that failed in an earlier run can be done now. They alone are tried: rows
+        that fail for good do not cost their whole unit in every run."""
+        failed = set(shard.items[0].unit.again)
+        those = tuple(item for item in shard.items if item.row in failed)
+        return not failed <= self._failed(replace(shard, items=those))
+
+    def _failed(self, shard: Shard[UnitRow]) -> set[int]:
+        """Do these rows, keep nothing, and tell which failed for a reason that may go."""
+        rows = self._rows(shard)
+        encoded = encode_rows(self._text, list(rows.texts.values()))
+        return {row for streamed in self._streamed(rows, encoded) for row in streamed.again}
+
+    def _rows(self, shard: Shard[UnitRow]) -> _Rows:
+        """The shard's rows (all of its unit, or a part of it), their images embedded."""
+        unit, condemned = shard.items[0].unit, condemned_of(shard)
+        wanted = {item.row: condemned.get(item.key) for item in shard.items}
+        pictures = None if self._image is None else _Pictures(self._image, self._settings.media)
+        rows, at = _Rows(unit.window, pictures, [_Answered() for _ in self._settings.models]), unit.start
+        for table in read_unit(unit.records, unit.positions, unit.start, unit.stop, unit.digest):
+            batch = list(enumerate(records_from_table(table), start=at))
+            at += len(batch)
+            there = [(row, record) for row, record in batch if row in wanted]
+            for row, record in there:
+                if (failure := wanted[row]) is not None:
+                    rows.condemn(row, record, failure)
+            self._add(rows, [(row, record) for row, record in there if wanted[row] is None], sound=True)
+            self._add(rows, [(row, record) for row, record in there if wanted[row] is not None], sound=False)
+        for of in rows.of_models:
+            of.answers = smallest(of.answers, self._settings.answers, unit.limit)
+            for text in (text for record in of.answers for text in record.texts):
+                rows.text(text_item(text))
+        return rows
+
+    def _add(self, rows: _Rows, there: Sequence[tuple[int, Record]], sound: bool) -> None:
+        """Rows to be sketched, or condemned ones (not `sound`), which are counted only."""
+        records = [record for _, record in there]
+        if sound:
+            rows.add([row for row, _ in there], records)
+        for of, model, store in zip(rows.of_models, self._settings.models, self._responses, strict=True):
+            given = answers(records, model.name, store)
+            of.facts.update(descriptors(records, given))
+            of.scores += known_scores(records, given)
+            if self._settings.answers:
+                at = [row for row, _ in there]
+                found = record_answers(at, records, given, store if model.drawn else None)
+                if not sound:  # nothing of them is embedded
+                    found = [replace(each, texts=()) for each in found if each.log_probabilities]
+                of.answered += len(found)
+                of.answers += found
+            if not sound:
+                continue
+            of.keys += row_keys(records, given)
+            for answer in given:
+                if answer and answer[0].strip():  # of several samples the first
+                    rows.text(text_item(answer[0]))
+            if store is not None:
+                of.aside += [
+                    replace(row, row=there[row.row][0])
+                    for row in unanswered(records, store, rows.window, model.name)
+                ]
+
+    def _streamed(self, rows: _Rows, encoded: Encoded) -> Iterator[Streamed]:
+        """What is kept of the rows, model by model."""
+        settings, pictures = self._settings, rows.pictures
+        # None of the whole has a text: then rows have no text vectors, instead of zeros for vectors.
+        vectors = encoded.vectors if settings.with_texts else np.zeros((0, 0), np.float32)
+        texts = Embeddings(list(rows.texts), vectors, encoded.failures)
+        images = None
+        if pictures is not None:
+            images = Embeddings(pictures.keys, pictures.vectors(), pictures.failures)
+        for of, model in zip(rows.of_models, settings.models, strict=True):
+            kept, aside = usable(of.keys, images, texts, rows.window, model.name)
+            placed = [replace(row, row=rows.at[row.row]) for row in aside]
+            sketches = sketch_shard(kept, images, texts, self._critics, settings.sample) if kept else None
+            every = sorted([*rows.condemned, *of.aside, *placed], key=lambda row: row.row)
+            again = {row.row for row in every if row.reason not in LASTING}
+            given = None
+            if settings.answers:
+                given = AnswerSample.from_records(of.answers, of.answered, texts, settings.answers)
+                lost = {key for key, failure in texts.errors().items() if failure.reason not in LASTING}
+                again |= {r.row for r in of.answers if not lost.isdisjoint(map(text_key, r.texts))}
+            yield Streamed(sketches, of.facts, tuple(every), np.array(of.scores), given, tuple(sorted(again)))
+
+
+@dataclass
+class _Answered:
+    """The rows of a shard under one model."""
+
+    keys: list[RowKeys] = field(default_factory=list)
+    facts: Counter[str] = field(default_factory=Counter)
+    """Of all rows, condemned ones too."""
+    scores: list[float] = field(default_factory=list)
+    aside: list[Quarantined] = field(default_factory=list)
+    """Rows that the model gave no answer to."""
+    answers: list[RecordAnswers] = field(default_factory=list)
+    """What entropies are taken from; in the end of the few rows that may be in the window's sample."""
+    answered: int = 0
+    """Rows that `answers` is chosen from."""
+
+
+class _Rows:
+    """The rows of a shard without their images' bytes."""
+
+    def __init__(self, window: str, pictures: _Pictures | None, of_models: list[_Answered]) -> None:
+        self.window, self.pictures, self.of_models = window, pictures, of_models
+        self.at: list[int] = []
+        """(n,) where each row stands in its window."""
+        self.texts: dict[str, str] = {}
+        """Content key -> text, each once."""
+        self.condemned: list[Quarantined] = []
+
+    def add(self, at: Sequence[int], records: Sequence[Record]) -> None:
+        self.at += at
+        for item in input_texts(records):
+            self.text(item)
+        if self.pictures is not None:  # now, while their bytes are at hand: then they can go
+            self.pictures.embed(image_items(records))
+
+    def text(self, item: ContentItem) -> None:
+        self.texts.setdefault(item.key, item.text or "")
+
+    def condemn(self, row: int, record: Record, failure: Failure) -> None:
+        self.condemned.append(
+            Quarantined(self.window, row, failure.reason, failure.detail, record.record_id, self.window)
+        )
+
+
+class _Pictures:
+    """The distinct images of a unit, embedded as they come."""
+
+    def __init__(self, encoder: Encoder, media: MediaPolicy) -> None:
+        self._encoder, self._media = encoder, media
+        self.keys: list[str] = []
+        self.failures: list[Failure | None] = []
+        self._vectors: list[Array] = []
+        self._seen: set[str] = set()
+
+    def vectors(self) -> Array:
+        """(n, d) as the encoder gave them."""
+        return np.concatenate([np.zeros((0, self._encoder.dim), np.float32), *self._vectors])
+
+    def embed(self, items: Iterable[ContentItem]) -> None:
+        """Those that are new. An image's vector does not depend on who is encoded with it."""
+        new = list({item.key: item for item in items if item.key not in self._seen}.values())
+        self._seen.update(item.key for item in new)
+        if not new:
+            return
+        chunks = [new[i : i + CHUNK] for i in range(0, len(new), CHUNK)]
+        with ThreadPoolExecutor(READERS) as readers:
+            coming = [readers.submit(self._read, item) for item in new[:CHUNK]]
+            for chunk, following in zip(chunks, [*chunks[1:], []], strict=True):
+                read = [future.result() for future in coming]
+                coming = [readers.submit(self._read, item) for item in following]
+                encoded = encode_rows(self._encoder, read)
+                self.keys += [item.key for item in chunk]
+                self.failures += encoded.failures
+                self._vectors.append(encoded.vectors)
+
+    def _read(self, item: ContentItem) -> Content | Failure:
+        assert item.image is not None
+        try:
+            return load_image(item.image, self._media)
+        except RowError as error:
+            return failure_of(error)

@@ -1,0 +1,169 @@
+"""A baseline: all that is learned once from the in-distribution records, in a folder.
+
+    baseline.json                what made it, and which files belong to it
+    sketches-DIGEST.npz          sums, and the row sample with references and answers embedded
+    critic-I-DIGEST.safetensors  MI critics
+
+Files are named by their content and `baseline.json` is written last: a reader sees the old baseline whole or
+the new one whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from auditor.errors import AuditError, BadInput
+from auditor.profiles.sketching import CONTENTS, SketchSet, having, read_sketches, write_sketches
+from auditor.storage.run_dir import digest, write_bytes
+from schemas.config import BaselineConfig
+
+FORMAT_VERSION = 1
+_NAME = "baseline.json"
+_OURS = ("sketches-*.npz", "critic-*.safetensors")
+
+
+class Manifest(BaseModel):
+    """What `baseline.json` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT_VERSION
+    created: str
+    versions: dict[str, str]
+    config: BaselineConfig = Field(description="The whole config: encoders, critic, shards, seed.")
+    config_hash: str
+    rows: str = Field(description="Digest of every row that went in.")
+    encoders: dict[str, str] = Field(description="Modality -> identity; no image where no record had one.")
+    model: str | None = Field(description="Whose responses; null where the records hold none.")
+    n: int
+    coverage: dict[str, dict[str, int]] = Field(
+        description="all, sample -> how many rows have an image, a text, a response, a reference; labelled: "
+        "a response and a reference."
+    )
+    descriptors: dict[str, float | None]
+    quarantine: dict[str, int]
+    chars_per_token: float | None = Field(
+        description="Of the queries, by the text encoder; null where it cannot tell (a multilingual encoder)."
+    )
+    pairs: int = Field(description="Pairs that the critics were trained on.")
+    no_critic: str | None = Field(None, description="Why there is no critic.")
+    sketches: str = ""
+    critics: tuple[str, ...] = ()
+    digests: dict[str, str] = Field(default_factory=dict, description="File -> SHA-256 (hex).")
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that a comparison with this baseline depends on (not of when it was made)."""
+        return digest(
+            json.dumps([self.rows, self.config_hash, self.encoders, self.model, sorted(self.digests.items())])
+        )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline as it was read."""
+
+    folder: Path
+    manifest: Manifest
+    sketches: SketchSet
+
+    @property
+    def critics(self) -> tuple[tuple[Path, ...], ...]:
+        """The files of each critic: one, or one a fold."""
+        paths = [self.folder / name for name in self.manifest.critics]
+        size = self.manifest.config.critic.cross_fit or 1
+        return tuple(tuple(paths[i : i + size]) for i in range(0, len(paths), size))
+
+
+def coverage(sketches: SketchSet) -> dict[str, dict[str, int]]:
+    """How many rows have each content, of all and in the row sample (`Manifest.coverage`)."""
+    labelled = having(sketches.sample, "response", "reference")
+    sampled = {name: int(having(sketches.sample, name).sum()) for name in CONTENTS}
+    every = {name: sketches.sketches[name].n for name in CONTENTS}
+    sums = sketches.club["emi_model"]
+    whole = {"labelled": round(float(sums[0].n.sum()))} if sums else {}
+    return {
+        "all": {"rows": sketches.sample.seen, **every, **whole},
+        "sample": {"rows": len(sketches.sample), **sampled, "labelled": int(labelled.sum())},
+    }
+
+
+def save(
+    folder: Path, manifest: Manifest, sketches: SketchSet, critics: Sequence[Sequence[Path]]
+) -> Baseline:
+    """Write a baseline into `folder`, in place of the one that is there; `critics` are copied."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / "sketches-new.npz"
+        write_sketches(draft, sketches)
+        mark = _sha256(draft)
+        name = f"sketches-{mark[:16]}.npz"
+        draft.replace(folder / name)
+        digests, names = {name: mark}, []
+        for i, path in enumerate(path for of_seed in critics for path in of_seed):
+            data = path.read_bytes()
+            mark = sha256(data).hexdigest()
+            names.append(f"critic-{i}-{mark[:16]}.safetensors")
+            write_bytes(folder / names[-1], data)
+            digests[names[-1]] = mark
+        full = manifest.model_copy(update={"sketches": name, "critics": tuple(names), "digests": digests})
+        write_bytes(folder / _NAME, (full.model_dump_json(indent=1) + "\n").encode())
+        for pattern in _OURS:
+            for file in folder.glob(pattern):
+                if file.name not in digests:
+                    file.unlink()
+    except OSError as error:
+        raise AuditError(f"{folder}: the baseline cannot be written ({error.strerror or error})") from error
+    return Baseline(folder, full, sketches)
+
+
+def load(folder: Path) -> Baseline:
+    """Read the baseline in `folder`. Raises `BadInput` where there is none, a newer program wrote it, or it
+    is damaged."""
+    path = folder / _NAME
+    again = f"build it again: auditor baseline build --records FILE --out {folder}"
+    if not path.is_file():
+        raise BadInput(f"{folder}: is no baseline (no {_NAME} in it); {again}")
+    try:
+        tree: Any = json.loads(path.read_text(encoding="utf-8"))
+        version = tree["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path}: not readable ({_line(error)}); {again}") from error
+    if version != FORMAT_VERSION:
+        raise BadInput(
+            f"{path}: has format {version}, this program reads format {FORMAT_VERSION}; "
+            f"use the version that wrote it, or {again}"
+        )
+    try:
+        manifest = Manifest.model_validate(tree)
+    except ValidationError as error:
+        raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {again}") from error
+    if {manifest.sketches, *manifest.critics} != set(manifest.digests):
+        raise BadInput(f"{path}: its list of files is not whole; {again}")
+    for name, mark in manifest.digests.items():
+        file = folder / name
+        if Path(name).name != name or not file.is_file() or _sha256(file) != mark:
+            raise BadInput(f"{file}: missing or damaged; {again}")
+    try:
+        return Baseline(folder, manifest, read_sketches(folder / manifest.sketches))
+    except AuditError as error:
+        raise BadInput(f"{folder / manifest.sketches}: not readable; {again}") from error
+
+
+def _sha256(path: Path) -> str:
+    state = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,507 @@
+"""The store: the results of every run in one DuckDB file, `audit.duckdb`.
+
+DuckDB lets no reader of another process in while a writer has the file open. So the one writer opens it for
+a transaction and closes it, and readers open it read-only and close it; either waits some seconds for the
+other. A transaction is written whole or not at all: a run killed in the middle of one leaves a good store.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
+
+from auditor import __version__
+from auditor.errors import AuditError, BadInput
+from auditor.storage.disk import is_full, no_space
+from schemas.report import (
+    Bound,
+    Correlation,
+    Divergence,
+    Example,
+    Interval,
+    Intervals,
+    LabelFree,
+    Report,
+    Row,
+    Run,
+    Status,
+    Verdict,
+)
+
+log = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Version of the tables in `schemas/store.sql`."""
+
+WAIT_SECONDS = 15.0
+"""How long a reader waits for a writer; a transaction takes well under a second."""
+WRITE_WAIT_SECONDS = 120.0
+"""How long a writer waits for readers: a notebook may keep the file open, and hours of work are at stake."""
+
+TELL_SECONDS = 5.0
+"""After which it is said what is waited for."""
+
+Kind = Literal["scenario", "window"]
+_Connection = duckdb.DuckDBPyConnection
+_Values = dict[str, Any]
+_Batch = defaultdict[str, list[_Values]]
+"""Rows to insert, by table: one insert a table, however many results are written."""
+
+_OF_RESULT = (
+    "results",
+    "intervals",
+    "bounds",
+    "divergences",
+    "label_free",
+    "descriptors",
+    "missing",
+    "notes",
+)
+_OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
+_RUN_JSON = ("config", "versions", "encoders", "models", "thresholds")
+_ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One line of the list of runs."""
+
+    run_id: str
+    job: str
+    created: str
+    complete: bool
+    status: Status
+
+
+class Store:
+    """The store at `path`: a `.duckdb` file, or the folder that holds `audit.duckdb`."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        wait_seconds: float = WAIT_SECONDS,
+        write_wait_seconds: float = WRITE_WAIT_SECONDS,
+    ) -> None:
+        path = Path(path)
+        self.path = path if path.suffix == ".duckdb" else path / "audit.duckdb"
+        self.wait_seconds = wait_seconds
+        self.write_wait_seconds = write_wait_seconds
+
+    # Writing. Only one process writes.
+
+    def write_run(self, report: Report, examples: Sequence[Example] = ()) -> None:
+        """Write a whole run in one transaction; a run of the same id is replaced."""
+        batch = _batch()
+        for row in report.scenarios:
+            _add_row(batch, report.run.run_id, "scenario", row)
+        for row in report.windows:
+            _add_row(batch, report.run.run_id, "window", row)
+        for position, result in enumerate(batch.get("results", [])):
+            result["pos"] = position
+        _add_outcome(batch, report, examples)
+        with self._writing() as con:
+            _delete(con, _OF_RUN, report.run.run_id)
+            _put_run(con, report)
+            _insert(con, batch)
+
+    def begin(self, run: Run) -> None:
+        """Register a run whose rows will come one by one. A run of the same id keeps the rows it has."""
+        verdict = Verdict(status="undecided", because="The run has not finished.")
+        started = Report(run=run.model_copy(update={"complete": False}), verdict=verdict)
+        with self._writing() as con:
+            _put_run(con, started)
+
+    def write_row(self, run_id: str, row: Row, kind: Kind = "scenario") -> None:
+        """Write one scenario or window of a run that has begun; the same scenario and model is replaced."""
+        batch = _batch()
+        _add_row(batch, run_id, kind, row)
+        result = batch["results"][0]
+        with self._writing() as con:
+            if _one(con, "SELECT 1 FROM runs WHERE run_id = ?", run_id) is None:
+                raise AuditError(f"{self.path}: run {run_id} has not begun, so no row can be added to it")
+            key = (run_id, kind, row.scenario, row.model)
+            where = "run_id = ? AND kind = ? AND scenario = ? AND model IS NOT DISTINCT FROM ?"
+            old = _one(con, f"SELECT pos FROM results WHERE {where}", *key)
+            last = _one(con, "SELECT coalesce(max(pos), -1) FROM results WHERE run_id = ?", run_id)
+            result["pos"] = old[0] if old else (last[0] + 1 if last else 0)
+            for table in _OF_RESULT:
+                con.execute(f"DELETE FROM {table} WHERE {where}", key)
+            _insert(con, batch)
+
+    def finish(
+        self,
+        run_id: str,
+        verdict: Verdict,
+        *,
+        complete: bool = True,
+        tables: Mapping[str, list[dict[str, Any]]] | None = None,
+        correlations: Sequence[Correlation] = (),
+        quarantine: Mapping[str, int] | None = None,
+        missing: Mapping[str, str] | None = None,
+        notes: Sequence[str] = (),
+        examples: Sequence[Example] = (),
+    ) -> None:
+        """End a run that was written row by row: what belongs to the run and to no one row.
+
+        Its rows stay in the order of their first writing. Where workers finish in any order, or a row is
+        corrected once all are known (Holm over scenarios), write the whole with `write_run` instead.
+        """
+        written = self.load_report(run_id)
+        whole = written.model_dump(mode="python") | {
+            "run": written.run.model_copy(update={"complete": complete}),
+            "tables": tables or {},
+            "correlations": list(correlations),
+            "quarantine": quarantine or {},
+            "missing": missing or {},
+            "verdict": verdict,
+            "notes": list(notes),
+        }
+        self.write_run(Report(**whole), examples)
+
+    # Reading
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, the latest first."""
+        with self._reading() as con:
+            return _runs(con)
+
+    def load_report(self, run_id: str | None = None) -> Report:
+        """The report of a run (default: the latest), equal to the one that was written."""
+        with self._reading() as con:
+            run_id = self._known(con, run_id)
+            head = _select(con, "runs", run_id)[0]
+            rows = _load_rows(con, run_id)
+            whole = {t: _select(con, t, run_id) for t in ("quarantine", "tables", "correlations")}
+            missing = _select(con, "missing", run_id, kind="run")
+            notes = _select(con, "notes", run_id, kind="run")
+        tables: dict[str, list[_Values]] = {}
+        for entry in whole["tables"]:
+            rows_of = tables.setdefault(entry["name"], [])
+            if entry["row"] is not None:
+                rows_of.append(json.loads(entry["row"]))
+        run = {name: head[name] for name in Run.model_fields}
+        run.update({name: json.loads(head[name]) for name in _RUN_JSON})
+        return Report(
+            schema_version=head["schema_version"],
+            run=Run(**run),
+            scenarios=rows["scenario"],
+            windows=rows["window"],
+            tables=tables,
+            correlations=[Correlation(**_fields(Correlation, c)) for c in whole["correlations"]],
+            quarantine={q["reason"]: q["count"] for q in whole["quarantine"]},
+            missing={m["path"]: m["reason"] for m in missing},
+            verdict=Verdict(status=head["status"], because=head["because"]),
+            notes=[n["note"] for n in notes],
+        )
+
+    def load_examples(self, run_id: str | None = None) -> list[Example]:
+        """The example records of a run (default: the latest)."""
+        with self._reading() as con:
+            found = _select(con, "examples", self._known(con, run_id))
+        return [Example(**_fields(Example, e) | {"responses": json.loads(e["responses"])}) for e in found]
+
+    # Opening
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Connection]:
+        """The file, open for one transaction; made if it is not there."""
+        if not self.path.exists():
+            _create(self.path)
+        con = self._connect(read_only=False)
+        try:
+            con.execute("BEGIN")
+            yield con
+            con.execute("COMMIT")
+        except duckdb.Error as error:
+            if is_full(error):
+                raise AuditError(no_space(self.path)) from error
+            raise AuditError(f"{self.path}: cannot write the results: {_first_line(error)}") from error
+        finally:
+            con.close()  # rolls back what was not committed
+
+    @contextmanager
+    def _reading(self) -> Iterator[_Connection]:
+        if not self.path.is_file():
+            raise BadInput(
+                f"{self.path}: no such store; give the folder that an audit wrote its results into"
+            )
+        con = self._connect(read_only=True)
+        try:
+            yield con
+        except duckdb.Error as error:
+            raise BadInput(f"{self.path}: the store is damaged: {_first_line(error)}") from error
+        finally:
+            con.close()
+
+    def _connect(self, read_only: bool) -> _Connection:
+        seconds = self.wait_seconds if read_only else self.write_wait_seconds
+        began, told = time.monotonic(), False
+        while True:
+            try:
+                con = _open(self.path, read_only)
+                break
+            except duckdb.Error as error:
+                if is_full(error):
+                    raise AuditError(no_space(self.path)) from error
+                if not _is_busy(error):
+                    raise BadInput(f"{self.path}: not a readable store: {_first_line(error)}") from error
+                waited = time.monotonic() - began
+                if waited > seconds:
+                    raise AuditError(
+                        f"{self.path}: {_holder(error)} kept the store open for {seconds:g} s; close it (a "
+                        "DuckDB shell, a notebook, another run) and run the same command again"
+                    ) from error
+                if waited > TELL_SECONDS and not told:
+                    told = True
+                    log.warning("%s: waiting for %s, which has the store open", self.path, _holder(error))
+                time.sleep(0.05)
+        try:
+            self._check_format(con)
+        except BaseException:
+            con.close()
+            raise
+        return con
+
+    def _check_format(self, con: _Connection) -> None:
+        try:
+            found = _one(con, "SELECT version, written_by FROM store_format")
+        except duckdb.Error:
+            found = None
+        if found is None:
+            raise BadInput(f"{self.path}: a DuckDB file, but not one that this program wrote")
+        version, program = found
+        if version != FORMAT:
+            age = "newer" if version > FORMAT else "older"
+            raise BadInput(
+                f"{self.path}: store format {version} ({age}), written by auditor {program}; auditor "
+                f"{__version__} reads format {FORMAT}: use {program}, or write to another folder"
+            )
+
+    def _known(self, con: _Connection, run_id: str | None) -> str:
+        """The run that is meant: the latest if none is named."""
+        known = [run.run_id for run in _runs(con)]
+        if not known:
+            raise BadInput(f"{self.path}: the store holds no run yet")
+        if run_id is None:
+            return known[0]
+        if run_id not in known:
+            raise BadInput(f"{self.path}: no run {run_id}; it holds {', '.join(known[:5])}")
+        return run_id
+
+
+def _open(path: Path, read_only: bool) -> _Connection:
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "lock_configuration": "true",
+        "threads": "1",
+    }
+    return duckdb.connect(str(path), read_only=read_only, config=settings)
+
+
+def _create(path: Path) -> None:
+    """Make an empty store beside `path` and move it there, so that a half-made one is never found."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    log = temporary.with_name(f"{temporary.name}.wal")  # a dead process of this number may have left one
+    temporary.unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
+    try:
+        with _open(temporary, read_only=False) as con:
+            con.execute((files("schemas") / "store.sql").read_text(encoding="utf-8"))
+            con.execute("INSERT INTO store_format VALUES (?, ?)", (FORMAT, __version__))
+        with suppress(FileExistsError):  # another run was first: use its file
+            os.link(temporary, path)
+    except (duckdb.Error, OSError) as error:
+        if is_full(error):
+            raise AuditError(no_space(path)) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+
+
+def _is_busy(error: duckdb.Error) -> bool:
+    """Another process has the file, or this one has it open in the other mode."""
+    text = str(error)
+    return "lock on file" in text or "different configuration" in text
+
+
+def _holder(error: duckdb.Error) -> str:
+    """Who has the file, as far as DuckDB knows."""
+    found = re.search(r"PID (\d+)", str(error))
+    return f"another process ({found[1]})" if found else "another process"
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0]
+
+
+# From a report to rows of tables
+
+
+def _batch() -> _Batch:
+    return defaultdict(list)
+
+
+def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
+    key: _Values = {"run_id": run_id, "kind": kind, "scenario": row.scenario, "model": row.model}
+    scalars = {name: getattr(row, name) for name in _ROW_SCALARS}
+    batch["results"].append(key | scalars | row.verdict.model_dump())
+    for measure, interval in row.intervals:
+        if interval is not None:
+            batch["intervals"].append(key | {"measure": measure} | _limits(interval))
+    for pos, (form, bound) in enumerate(row.bounds.items()):
+        values = bound.model_dump(exclude={"interval"})
+        batch["bounds"].append(key | {"pos": pos, "form": form} | values | _limits(bound.interval))
+    for pos, (modality, divergence) in enumerate(row.divergences.items()):
+        values = divergence.model_dump(exclude={"interval"})
+        batch["divergences"].append(
+            key | {"pos": pos, "modality": modality} | values | _limits(divergence.interval)
+        )
+    if row.label_free is not None:
+        batch["label_free"].append(key | row.label_free.model_dump())
+    for pos, (name, value) in enumerate(row.descriptors.items()):
+        batch["descriptors"].append(key | {"pos": pos, "name": name, "value": value})
+    _add_remarks(batch, key, row.missing, row.notes)
+
+
+def _add_remarks(batch: _Batch, key: _Values, missing: Mapping[str, str], notes: Sequence[str]) -> None:
+    for pos, (path, reason) in enumerate(missing.items()):
+        batch["missing"].append(key | {"pos": pos, "path": path, "reason": reason})
+    for pos, note in enumerate(notes):
+        batch["notes"].append(key | {"pos": pos, "note": note})
+
+
+def _add_outcome(batch: _Batch, report: Report, examples: Sequence[Example]) -> None:
+    """What belongs to the run and to no one result."""
+    key: _Values = {"run_id": report.run.run_id}
+    _add_remarks(batch, key | {"kind": "run", "scenario": None, "model": None}, report.missing, report.notes)
+    for pos, (reason, count) in enumerate(report.quarantine.items()):
+        batch["quarantine"].append(key | {"pos": pos, "reason": reason, "count": count})
+    position = 0
+    for name, rows in report.tables.items():
+        texts: list[str | None] = [_json(row) for row in rows]
+        for row in texts or [None]:
+            batch["tables"].append(key | {"name": name, "pos": position, "row": row})
+            position += 1
+    for pos, correlation in enumerate(report.correlations):
+        batch["correlations"].append(key | {"pos": pos} | correlation.model_dump())
+    for pos, example in enumerate(examples):
+        values = example.model_dump() | {"responses": _json(example.responses)}
+        batch["examples"].append(key | {"pos": pos} | values)
+
+
+def _put_run(con: _Connection, report: Report) -> None:
+    values = report.run.model_dump()
+    values.update({name: _json(values[name]) for name in _RUN_JSON})
+    code_version = report.run.versions.get("auditor", __version__)
+    head = values | report.verdict.model_dump()
+    head |= {"schema_version": report.schema_version, "code_version": code_version}
+    _delete(con, ("runs",), report.run.run_id)
+    _insert(con, {"runs": [head]})
+
+
+def _limits(interval: Interval | None) -> _Values:
+    low, high = (None, None) if interval is None else interval
+    return {"low": low, "high": high}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _insert(con: _Connection, batch: Mapping[str, list[_Values]]) -> None:
+    for table, rows in batch.items():
+        con.register("incoming", pa.Table.from_pylist(rows))
+        con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+        con.unregister("incoming")
+
+
+def _delete(con: _Connection, tables: Sequence[str], run_id: str) -> None:
+    for table in tables:
+        con.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+
+
+# From rows of tables to a report
+
+
+def _one(con: _Connection, sql: str, *values: object) -> tuple[Any, ...] | None:
+    return con.execute(sql, values).fetchone()
+
+
+def _dicts(con: _Connection, sql: str, values: Sequence[object] = ()) -> list[_Values]:
+    cursor = con.execute(sql, values)
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _select(con: _Connection, table: str, run_id: str, kind: str | None = None) -> list[_Values]:
+    """The rows of a run in a table, in their order."""
+    where, values = ("run_id = ? AND kind = ?", (run_id, kind)) if kind else ("run_id = ?", (run_id,))
+    order = "" if table in {"runs", "intervals", "label_free"} else " ORDER BY pos"
+    return _dicts(con, f"SELECT * FROM {table} WHERE {where}{order}", values)
+
+
+def _runs(con: _Connection) -> list[RunInfo]:
+    columns = ", ".join(RunInfo.__dataclass_fields__)
+    found = _dicts(con, f"SELECT {columns} FROM runs ORDER BY created DESC, rowid DESC")
+    return [RunInfo(**values) for values in found]
+
+
+def _load_rows(con: _Connection, run_id: str) -> dict[str, list[Row]]:
+    """The results of a run by kind."""
+    parts: dict[tuple[object, ...], dict[str, list[_Values]]] = defaultdict(lambda: defaultdict(list))
+    for table in _OF_RESULT:
+        for values in _select(con, table, run_id):
+            parts[_key(values)][table].append(values)
+    rows: dict[str, list[Row]] = {"scenario": [], "window": []}
+    for result in _select(con, "results", run_id):
+        rows[result["kind"]].append(_row(result, parts[_key(result)]))
+    return rows
+
+
+def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
+    def of(table: str) -> list[_Values]:
+        return parts.get(table, [])
+
+    values = {name: result[name] for name in _ROW_SCALARS}
+    label_free = [LabelFree(**_fields(LabelFree, v)) for v in of("label_free")]
+    return Row(
+        **values,
+        intervals=Intervals(**{v["measure"]: _interval(v) for v in of("intervals")}),
+        bounds={v["form"]: Bound(**_fields(Bound, v)) for v in of("bounds")},
+        divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in of("divergences")},
+        label_free=label_free[0] if label_free else None,
+        descriptors={v["name"]: v["value"] for v in of("descriptors")},
+        verdict=Verdict(status=result["status"], because=result["because"]),
+        missing={v["path"]: v["reason"] for v in of("missing")},
+        notes=[v["note"] for v in of("notes")],
+    )
+
+
+def _key(values: _Values) -> tuple[object, ...]:
+    return values["kind"], values["scenario"], values["model"]
+
+
+def _interval(values: _Values) -> Interval | None:
+    return None if values["low"] is None else (values["low"], values["high"])
+
+
+def _fields(model: Callable[..., object], values: _Values) -> _Values:
+    """The columns that are fields of a model; `low` and `high` are its interval, if it has one."""
+    names: Mapping[str, object] = model.model_fields  # type: ignore[attr-defined]
+    found = {name: values[name] for name in names if name in values}
+    return found | ({"interval": _interval(values)} if "interval" in names else {})

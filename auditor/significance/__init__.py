@@ -1,0 +1,20 @@
+"""Whether a difference is more than chance: two-sample tests, permutation, resampling, the jackknife. May
+import sketch and divergences."""
+
+from auditor.significance.two_sample import (
+    PERMUTATIONS,
+    DriftTest,
+    benjamini_hochberg,
+    drift_test,
+    holm,
+    rows_needed,
+)
+
+__all__ = [
+    "PERMUTATIONS",
+    "DriftTest",
+    "benjamini_hochberg",
+    "drift_test",
+    "holm",
+    "rows_needed",
+]

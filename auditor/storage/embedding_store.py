@@ -1,0 +1,183 @@
+"""Embedded contents: normalising them, writing them as shards, and reading them back by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from auditor.errors import AuditError
+from auditor.protocols import Array
+from auditor.storage.row_cache import Decoded, Failure, ShardIndex, by_shard
+from schemas.embedding import embeddings
+from schemas.record import Reason
+
+Float32 = NDArray[np.float32]
+CACHE_BYTES = 256 * 2**20
+
+
+class Normalised(NamedTuple):
+    """Unit rows, the length of each before that, and which rows have none."""
+
+    rows: Float32
+    """(n, d); a row that has no direction is zero here."""
+    norms: Float32
+    """(n,) NaN where a row is not finite."""
+    bad: NDArray[np.bool_]
+    """(n,) rows that are zero or not finite."""
+
+
+def normalise(vectors: Array) -> Normalised:
+    """L2-normalise (n, d) vectors, a row by itself: a bad row costs nobody else anything.
+
+    Lengths are taken in float64, so that finite float32 rows never overflow; rows come out in float32.
+    """
+    wide = np.asarray(vectors, dtype=np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    bad = ~(np.isfinite(norms) & (norms > 0))
+    unit = np.divide(wide, np.where(bad, 1.0, norms)[:, None])
+    unit[bad] = 0.0
+    longest = np.finfo(np.float32).max  # a finite row stays finite in its length too
+    norms = np.where(np.isfinite(norms), np.minimum(norms, longest), norms)
+    return Normalised(unit.astype(np.float32), norms.astype(np.float32), bad)
+
+
+def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> pa.Table:
+    """A shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a content with
+    a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its error."""
+    unit = normalise(vectors)
+    errors = [None if failure is None else str(failure) for failure in _without(unit, failures)]
+    null = np.array([e is not None for e in errors], dtype=bool)
+    dim = vectors.shape[1]
+    flat = pa.array(unit.rows.reshape(-1))
+    return pa.table(
+        [
+            pa.array(keys, pa.string()),
+            pa.FixedSizeListArray.from_arrays(flat, dim, mask=pa.array(null)),
+            pa.array(unit.norms, pa.float32(), mask=null),
+            pa.array(errors, pa.string()),
+        ],
+        schema=embeddings(dim),
+    )
+
+
+def _without(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failure | None]:
+    """Why each content has no vector: it failed, or its vector has no direction."""
+    found = list(failures)
+    for row in np.flatnonzero(unit.bad).tolist():
+        if found[row] is None:
+            what = "the vector is zero" if unit.norms[row] == 0 else "the vector is not finite"
+            found[row] = Failure(Reason.NON_FINITE_EMBEDDING, what)
+    return found
+
+
+class UnitVectors(Protocol):
+    """Directions of embedded contents by key."""
+
+    def errors(self) -> dict[str, Failure]:
+        """The contents that have no vector, and why."""
+        ...
+
+    def rows(self, keys: Sequence[str]) -> Float32:
+        """(n, d) unit rows, in the order of `keys` (which may repeat)."""
+        ...
+
+
+class Vectors(UnitVectors, Protocol):
+    """Embedded contents by key."""
+
+    def norms(self, keys: Sequence[str]) -> Float32:
+        """(n,) lengths before normalising."""
+        ...
+
+
+class Embeddings:
+    """Contents that were just embedded, in memory: the same vectors and errors as an `EmbeddingStore` of
+    them."""
+
+    def __init__(self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> None:
+        """`vectors` (n, d) as the encoder gave them."""
+        unit = normalise(vectors)
+        self._held = _Vectors(unit.rows, unit.norms)
+        self._at = {key: row for row, key in enumerate(keys)}
+        self._errors = {
+            key: Failure.parse(str(failure))
+            for key, failure in zip(keys, _without(unit, failures), strict=True)
+            if failure is not None
+        }
+
+    def errors(self) -> dict[str, Failure]:
+        return self._errors
+
+    def rows(self, keys: Sequence[str]) -> Float32:
+        return self._held.rows[self._places(keys)]
+
+    def norms(self, keys: Sequence[str]) -> Float32:
+        return self._held.norms[self._places(keys)]
+
+    def _places(self, keys: Sequence[str]) -> NDArray[np.intp]:
+        for key in keys:
+            if key in self._errors:
+                raise AuditError(f"{key} has no vector ({self._errors[key]})")
+        return np.array([self._at[key] for key in keys], dtype=np.intp)
+
+
+class _Vectors(NamedTuple):
+    rows: Float32
+    norms: Float32
+
+
+class EmbeddingStore:
+    """Reads a folder of shards of one encoder's embedded contents, as it is when the store is opened.
+
+    Memory: 24 bytes a key, and at most `cache_bytes` of decoded shards.
+    """
+
+    def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        self._index = ShardIndex(folder)
+        self._shards = Decoded(self._index, _decode, lambda v: v.rows.nbytes + v.norms.nbytes, cache_bytes)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the content has been through the encoder (it may have failed)."""
+        return key in self._index
+
+    def errors(self) -> dict[str, Failure]:
+        """The contents that have no vector, and why."""
+        return self._index.failures
+
+    def rows(self, keys: Sequence[str]) -> Float32:
+        """(n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a content
+        was never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
+        return self._gather(keys).rows
+
+    def norms(self, keys: Sequence[str]) -> Float32:
+        """(n,) lengths before normalising. Raises as `rows` does."""
+        return self._gather(keys).norms
+
+    def _gather(self, keys: Sequence[str]) -> _Vectors:
+        places = self._index.places(keys)
+        for key in keys:
+            if key in self._index.failures:
+                raise AuditError(f"{self._index.folder}: {key} has no vector ({self._index.failures[key]})")
+        dim = self._shards[0].rows.shape[1] if self._index.files else 0
+        rows, norms = np.empty((len(keys), dim), np.float32), np.empty(len(keys), np.float32)
+        for shard, at, inside in by_shard(places):
+            held = self._shards[shard]
+            rows[at], norms[at] = held.rows[inside], held.norms[inside]
+        return _Vectors(rows, norms)
+
+
+def _decode(table: pa.Table) -> _Vectors:
+    column = table["vector"].combine_chunks()
+    dim = column.type.list_size
+    rows = np.zeros((len(column), dim), np.float32)
+    # A null list takes no part in `flatten`, whatever stands in its place.
+    rows[column.is_valid().to_numpy(zero_copy_only=False)] = column.flatten().to_numpy().reshape(-1, dim)
+    return _Vectors(rows, table["norm"].to_numpy())

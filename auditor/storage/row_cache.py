@@ -1,0 +1,163 @@
+"""What is common to the caches of rows: an index from content key to (shard, row), and decoded shards.
+
+The index takes 24 bytes a key and decoded shards a fixed number of bytes, whatever the cache holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from auditor.errors import AuditError
+from auditor.storage.run_dir import write_whole
+from schemas.record import Reason
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+DETAIL_CHARS = 300
+
+
+class Failure(NamedTuple):
+    """Why a content has no vector, or a prompt no answer."""
+
+    reason: Reason
+    detail: str
+
+    def __str__(self) -> str:
+        """As it stands in a shard's `error` column, on one line."""
+        detail = " ".join(self.detail.split())[:DETAIL_CHARS]
+        return f"{self.reason.value}: {detail}" if detail else self.reason.value
+
+    @classmethod
+    def parse(cls, text: str) -> Failure:
+        """From an `error` column. An error without a reason's name is the model's (model_failed)."""
+        name, _, detail = text.partition(": ")
+        try:
+            return cls(Reason(name), detail)
+        except ValueError:
+            return cls(Reason.MODEL_FAILED, text)
+
+
+class ShardIndex:
+    """Where each key of a folder of shards is. A key that is in several shards (a failed one that was tried
+    again) is where it did not fail, else in the first by name.
+
+    A shard that cannot be read counts as not there, so that it is made again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: list[Path] = []
+        failures: dict[str, Failure] = {}
+        keys, places, bad = [_short([])], [np.zeros((0, 2), np.int32)], [np.zeros(0, bool)]
+        for file in sorted(folder.glob("*.parquet")):
+            try:
+                table = pq.read_table(file, columns=["key", "error"], use_threads=False)
+            except (pa.ArrowException, OSError) as error:
+                log.warning("%s cannot be read and will be made again (%s)", file, error)
+                continue
+            names, errors = table["key"].to_pylist(), table["error"].to_pylist()
+            failures.update(
+                (k, Failure.parse(e)) for k, e in zip(names, errors, strict=True) if e is not None
+            )
+            keys.append(_short(names))
+            shard = np.full(len(names), len(self.files), np.int32)
+            places.append(np.column_stack([shard, np.arange(len(names), dtype=np.int32)]))
+            bad.append(np.array([e is not None for e in errors], dtype=bool))
+            self.files.append(file)
+        every, failed = np.concatenate(keys), np.concatenate(bad)
+        order = np.lexsort((failed, every))  # stable: among equals, shards stay in order
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = every[order[1:]] != every[order[:-1]]
+        order = order[first]
+        self._keys, self._places = every[order], np.concatenate(places)[order]
+        left = failed[order][self._find(list(failures))[0]]
+        self.failures: dict[str, Failure] = {
+            key: failure for (key, failure), still in zip(failures.items(), left, strict=True) if still
+        }
+        """The keys that only ever failed, and why."""
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and bool(self._find([key])[1][0])
+
+    def places(self, keys: Sequence[str]) -> NDArray[np.int32]:
+        """(n, 2) shard and row of each key. Raises `AuditError` where one is not there."""
+        at, there = self._find(keys)
+        if not there.all():
+            missing = np.flatnonzero(~there)
+            raise AuditError(
+                f"{self.folder}: {len(missing)} of {len(keys)} contents were never made, the first is "
+                f"{keys[missing[0]]}; run the same command again"
+            )
+        return self._places[at]
+
+    def _find(self, keys: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Position of each key in the sorted keys, and whether it is the key's."""
+        wanted = _short(keys)
+        if len(self._keys) == 0:
+            return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
+        at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return at, self._keys[at] == wanted
+
+
+class Decoded(Generic[T]):
+    """The most recently used decoded shards of an index, at most `limit` bytes of them (but always one)."""
+
+    def __init__(
+        self, index: ShardIndex, decode: Callable[[pa.Table], T], size: Callable[[T], int], limit: int
+    ) -> None:
+        self._index, self._decode, self._size, self._limit = index, decode, size, limit
+        self._held: OrderedDict[int, T] = OrderedDict()
+        self.bytes = 0
+
+    def __getitem__(self, shard: int) -> T:
+        if shard in self._held:
+            self._held.move_to_end(shard)
+            return self._held[shard]
+        file = self._index.files[shard]
+        try:
+            value = self._decode(pq.read_table(file, use_threads=False))
+        except (pa.ArrowException, OSError) as error:
+            raise AuditError(f"{file}: cannot be read ({error}); delete it and run again") from error
+        self._held[shard] = value
+        self.bytes += self._size(value)
+        while self.bytes > self._limit and len(self._held) > 1:
+            self.bytes -= self._size(self._held.popitem(last=False)[1])
+        return value
+
+
+def by_shard(places: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int32]]]:
+    """(shard, positions in `places`, rows in the shard), a shard at a time: each is decoded once a call."""
+    order = np.argsort(places[:, 0], kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(places[order, 0])) + 1):
+        if len(group):
+            yield int(places[group[0], 0]), group, places[group, 1]
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a shard whole (never half a file)."""
+
+    def write(temporary: Path) -> None:
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+
+    write_whole(path, write)
+
+
+def _short(keys: Sequence[str]) -> NDArray[np.bytes_]:
+    """The first 16 bytes of hexadecimal keys: a collision among 10^9 keys has a chance of 10^-21."""
+    data = bytes.fromhex("".join(key[:32] for key in keys))
+    if len(data) != 16 * len(keys):
+        raise ValueError("content keys are hexadecimal, of at least 32 digits")
+    return np.frombuffer(data, dtype="S16")

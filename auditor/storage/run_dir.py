@@ -1,0 +1,237 @@
+"""Where a run keeps its rows: paths under OUT, files written whole or not at all, one driver at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+from auditor.errors import AuditError, BadInput
+from auditor.storage.disk import is_full, no_space
+
+FORMAT_VERSION = 1
+ORPHAN_SECONDS = 3600.0
+"""Age at which a temporary file is swept even if a process of that number lives (or is on another host)."""
+
+Kind = Literal["responses", "embeddings", "sketches", "critics", "measures", "neighbours"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # what a Path leaves of PROTOCOL://
+# With a host: ours; without: a record file's, which only the driver writes.
+_TEMPORARY = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)[.-][0-9a-f]{8}\.tmp")
+
+
+def safe_name(name: str) -> str:
+    """`name` as a file name: itself where that is harmless, else a readable part, `~` and its hash.
+
+    No two names share a file name: a plain name never holds `~`.
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-.")
+    return f"{readable}~{digest(name)[:16]}"
+
+
+def digest(identity: str) -> str:
+    """32 hex digits that stand for an identity in file names."""
+    return blake2b(identity.encode(), digest_size=16).hexdigest()
+
+
+def work_identity(identity: str, **settings: Any) -> str:
+    """Identity of cached work: who did it (an encoder's or generator's identity) and the settings of the work
+    that change its bits or its seed (threads, shard size, seed), as canonical JSON."""
+    try:
+        who = json.loads(identity)
+    except ValueError:
+        who = identity
+    return json.dumps({"by": who, **settings}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+class RunDir:
+    """The folder of one run, `OUT/run`. Everything in it can be made again; nothing is read from outside."""
+
+    def __init__(self, out: Path) -> None:
+        """Raises `BadInput` where `out` is the address of an object store: files are locked and renamed in
+        it, and object stores do neither."""
+        if _REMOTE.match(str(out)):
+            raise BadInput(
+                f"--out {out}: must be a folder, not a remote address: files are locked and renamed in it; "
+                "mount shared storage (NFS, EFS, Filestore, Lustre) and copy the reports from there"
+            )
+        self.root = Path(out).absolute() / "run"
+
+    def open(self) -> None:
+        """Create the folder. Raises `BadInput` where it cannot be written, or a newer program wrote it."""
+        stamp = self.root / "format.json"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not stamp.exists():
+                write_bytes(stamp, json.dumps({"format": FORMAT_VERSION}).encode())
+            found = json.loads(stamp.read_text(encoding="utf-8"))["format"]
+        except OSError as error:
+            raise BadInput(f"{self.root}: cannot be written ({error.strerror or error})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{stamp}: not readable; delete {self.root} and run again") from error
+        if found != FORMAT_VERSION:
+            raise BadInput(
+                f"{self.root}: has format {found}, this program reads format {FORMAT_VERSION}; "
+                "use the version that wrote it, or another --out"
+            )
+
+    def records(self, scenario: str) -> Path:
+        """Parquet file of a scenario's admitted records."""
+        return self._made(self.root / "records") / f"{safe_name(scenario)}.parquet"
+
+    def windows(self, scenario: str) -> Path:
+        """Empty folder for where each window's rows stand in the scenario's records."""
+        folder = self.root / "windows" / safe_name(scenario)
+        shutil.rmtree(folder, ignore_errors=True)
+        return self._made(folder)
+
+    def folder(self, kind: Kind, identity: str) -> Path:
+        """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""
+        folder = self._made(self.root / kind / digest(identity))
+        stamp = folder / "identity.json"
+        if not stamp.exists():
+            write_bytes(stamp, identity.encode())
+        elif stamp.read_bytes() != identity.encode():
+            raise AuditError(f"{stamp}: is not the identity its folder is named by; delete the folder")
+        return folder
+
+    def responses(self, identity: str) -> Path:
+        """Folder of shards of answers."""
+        return self.folder("responses", identity)
+
+    def embeddings(self, identity: str) -> Path:
+        """Folder of shards of embedded contents."""
+        return self.folder("embeddings", identity)
+
+    def sketches(self, identity: str) -> Path:
+        """Folder of sketches, a shard each."""
+        return self.folder("sketches", identity)
+
+    def critics(self, identity: str) -> Path:
+        """Folder of trained critics."""
+        return self.folder("critics", identity)
+
+    def neighbours(self, identity: str) -> Path:
+        """Folder of a search among ID rows."""
+        return self.folder("neighbours", identity)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process (and sweep what dead ones left). The kernel frees the lock with
+        the process that holds it, so a lock is never stale. Raises `AuditError` where another holds it."""
+        self.open()
+        path = self.root / "lock.json"
+        with open(path, "a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(path)
+                raise AuditError(
+                    f"{self.root.parent}: in use by {holder}; wait, or use another --out"
+                ) from None
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            file.flush()
+            sweep(self.root)
+            yield
+
+    @staticmethod
+    def _made(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _holder(lock: Path) -> str:
+    try:
+        held = json.loads(lock.read_text(encoding="utf-8"))
+        return f"process {held['pid']} on {held['host']}"
+    except (OSError, ValueError, KeyError, TypeError):  # the other one is writing it just now
+        return "another process"
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then give it its name: half a file is never seen.
+
+    Whoever writes the same content twice replaces it. The temporary name tells host and process, so that the
+    next driver can sweep it if the process dies. Raises `AuditError` where there is no space.
+    """
+    temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        write(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except Exception as error:
+        if is_full(error):
+            temporary.unlink(missing_ok=True)  # before it is told how much is free
+            raise AuditError(no_space(path)) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file whole."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_whole(path, write)
+
+
+def sweep(root: Path) -> int:
+    """Delete temporary files whose process is dead; returns how many.
+
+    Workers of a driver that died write on for some seconds: theirs are left alone until they are gone.
+    """
+    swept = 0
+    for file in root.rglob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(file.name)
+        if match is None:
+            continue
+        try:
+            dead = match["host"] in (None, _host()) and not _alive(int(match["pid"]))
+            if dead or time.time() - file.stat().st_mtime > ORPHAN_SECONDS:
+                file.unlink()
+                swept += 1
+        except FileNotFoundError:  # renamed by a worker that still lives
+            continue
+    return swept
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (
+        PermissionError,
+        OverflowError,
+    ):  # someone else's; or no process's number, left to its age
+        return True
+    return True
+
+
+def _host() -> str:
+    return blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,3 @@
+from jobs.cli import run_job
+
+run_job("doctor")

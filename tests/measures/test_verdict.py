@@ -1,0 +1,77 @@
+"""Verdicts: which status, and what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from auditor.measures.reducer import Share
+from auditor.measures.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, with_shares, worst
+from schemas.config import ThresholdsConfig
+from schemas.report import Divergence, Verdict
+
+AT = ThresholdsConfig(emid=0.2)
+
+
+@pytest.mark.parametrize(
+    ("n", "emid", "interval", "status"),
+    [
+        (400, 0.3, (0.25, 0.35), "fail"),
+        (400, 0.3, (0.15, 0.45), "warn"),
+        (400, 0.3, None, "warn"),
+        (400, 0.1, (0.0, 0.3), "pass"),
+        (400, None, None, "undecided"),
+        (49, 0.9, (0.8, 1.0), "undecided"),
+    ],
+)
+def test_a_threshold_on_emid(
+    n: int, emid: float | None, interval: tuple[float, float] | None, status: str
+) -> None:
+    verdict = scenario_verdict(n, emid, interval, None, AT)
+    assert verdict.status == status
+    assert f"n={n}" in verdict.because or emid is None
+
+
+def test_without_a_threshold_nothing_fails() -> None:
+    assert scenario_verdict(3, 9.0, (8.0, 10.0), 9.0, ThresholdsConfig()).status == "pass"
+
+
+def test_the_partial_bound_needs_no_references() -> None:
+    at = ThresholdsConfig(partial_bound=0.5)
+    assert scenario_verdict(400, None, None, 0.6, at).status == "fail"
+    assert scenario_verdict(400, None, None, 0.4, at).status == "pass"
+    assert scenario_verdict(400, None, None, None, at).status == "undecided"
+
+
+def test_a_window_fails_where_one_modality_moved() -> None:
+    at = ThresholdsConfig()
+    quiet, moved = (
+        Divergence(p_value=0.4, p_adjusted=0.8),
+        Divergence(p_value=0.001, p_adjusted=0.002, excess=0.1),
+    )
+    verdict = window_verdict(700, {"image": quiet, "text": moved}, at)
+    assert verdict.status == "fail"
+    assert verdict.because.startswith("text moved")
+    assert window_verdict(700, {"image": quiet}, at).status == "pass"
+    assert window_verdict(49, {"text": moved}, at).status == "undecided"
+    assert window_verdict(700, {"image": Divergence()}, at).status == "undecided"
+
+
+def test_the_worst_decides_and_the_exit_codes_are_the_public_ones() -> None:
+    made = {s: Verdict(status=s, because=s) for s in ("pass", "warn", "undecided", "fail")}  # type: ignore[arg-type]
+    assert worst(list(made.values())).status == "fail"
+    assert worst([made["pass"], made["undecided"], made["warn"]]).status == "undecided"
+    told = overall({"a": made["pass"], "b": made["fail"], "c": made["fail"]})
+    assert told.status == "fail"
+    assert told.because == "2 fail, 1 pass. First: b: fail"
+    assert overall({}).status == "undecided"
+    assert EXIT_CODES == {"pass": 0, "warn": 0, "fail": 1, "undecided": 4}
+
+
+def test_a_feed_that_lost_its_images_is_told_of_where_nothing_else_moved():
+    passing = Verdict(status="pass", because="no modality moved")
+    lost = [Share("image", 1.0, 0.4, 1e-9), Share("text", 1.0, 1.0, 1.0)]
+    told = with_shares(passing, lost, ThresholdsConfig())
+    assert told.status == "warn" and told.because.startswith("40% of the rows have an image (100% in")
+    assert with_shares(passing, lost[1:], ThresholdsConfig()) is passing
+    failing = Verdict(status="fail", because="text moved")
+    assert with_shares(failing, lost, ThresholdsConfig()) is failing

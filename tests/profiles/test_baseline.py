@@ -1,0 +1,164 @@
+"""The baseline folder: what was saved is what is read, and what is none is refused with the way out."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from auditor.errors import BadInput
+from auditor.estimators import CLUB
+from auditor.profiles.baseline import Manifest, coverage, load, save
+from auditor.profiles.rows import Rows
+from auditor.profiles.sketching import sketch_rows
+from schemas.config import BaselineConfig
+
+
+def rows_of(n, seed=0):
+    z = np.random.default_rng(seed).normal(size=(5, n, 4)).astype(np.float32)
+    names = ("image", "text", "response", "reference")
+    has = {name: np.ones(n, bool) for name in names}
+    has["reference"] = np.arange(n) % 2 == 0
+    z[4][~has["reference"]] = 0
+    ids = tuple(f"r{i}" for i in range(n))
+    return Rows(ids, ids, z[0], z[1], z[2], z[3], z[4], has)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    rows = rows_of(60)
+    critic = CLUB(hidden=4, steps=5).fit(rows.x, rows.response)
+    critic.save(tmp_path / "c.safetensors")
+    sketches = sketch_rows(rows, np.ones((60, 4), np.float32), [critic], 50)
+    manifest = Manifest(
+        created="2026-03-01T00:00:00+00:00",
+        versions={"shift-auditor": "0"},
+        config=BaselineConfig(records="id.jsonl", row_sample=50),
+        config_hash="c",
+        rows="r",
+        encoders={"text": "t", "image": "i"},
+        model="m",
+        n=60,
+        coverage=coverage(sketches),
+        descriptors={"query_chars": 3.5, "answered": None},
+        quarantine={"missing_id": 1},
+        chars_per_token=4.5,
+        pairs=90,
+    )
+    return manifest, sketches, [[tmp_path / "c.safetensors"] * 5]
+
+
+def test_what_was_saved_is_read(tmp_path, parts):
+    manifest, sketches, critics = parts
+    folder = tmp_path / "b"
+    saved = save(folder, manifest, sketches, critics)
+    found = load(folder)
+    assert found.manifest == saved.manifest and found.manifest.config == manifest.config
+    before, after = sketches.to_arrays(), found.sketches.to_arrays()
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+    assert [[CLUB.load(path).digest for path in of] for of in found.critics] == [
+        [CLUB.load(path).digest for path in of] for of in critics
+    ]
+    assert found.manifest.coverage["all"] == {
+        "rows": 60,
+        "image": 60,
+        "text": 60,
+        "response": 60,
+        "reference": 30,
+        "labelled": 30,
+    }
+    assert found.manifest.coverage["sample"]["rows"] == 50
+    assert {"response", "reference"} <= set(found.sketches.sample.rows)
+
+
+def test_another_baseline_takes_the_place_of_the_old_one(tmp_path, parts):
+    manifest, sketches, critics = parts
+    folder = tmp_path / "b"
+    first = save(folder, manifest, sketches, critics)
+    other = sketch_rows(rows_of(60, seed=1), np.ones((60, 4), np.float32), [CLUB.load(critics[0][0])], 50)
+    second = save(folder, manifest, other, [])
+    assert load(folder).manifest == second.manifest and first.manifest.identity != second.manifest.identity
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_the_identity_does_not_depend_on_when_it_was_made(tmp_path, parts):
+    manifest, sketches, critics = parts
+    first = save(tmp_path / "a", manifest, sketches, critics)
+    later = save(tmp_path / "b", manifest.model_copy(update={"created": "later"}), sketches, critics)
+    assert first.manifest.identity == later.manifest.identity
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(BadInput, match=r"is no baseline .* auditor baseline build --records FILE --out"):
+        load(tmp_path)
+
+
+def test_a_newer_version_is_named(tmp_path, parts):
+    save(tmp_path / "b", *parts)
+    path = tmp_path / "b" / "baseline.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
+    with pytest.raises(BadInput, match="has format 7, this program reads format 1; use the version"):
+        load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tree: "no json", "not readable"),
+        (lambda tree: "[]", "not readable"),
+        (lambda tree: json.dumps({k: v for k, v in tree.items() if k != "n"}), "not a baseline of format 1"),
+        (lambda tree: json.dumps(tree | {"digests": {}}), "list of files is not whole"),
+        (
+            lambda tree: json.dumps(tree | {"sketches": "../x", "critics": [], "digests": {"../x": "0"}}),
+            "missing or damaged",
+        ),
+    ],
+)
+def test_a_damaged_description_is_refused(tmp_path, parts, change, message):
+    save(tmp_path / "b", *parts)
+    path = tmp_path / "b" / "baseline.json"
+    path.write_text(change(json.loads(path.read_text())))
+    with pytest.raises(BadInput, match=f"{message}.*build it again"):
+        load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("pattern", ["sketches-*.npz", "critic-*.safetensors"])
+def test_a_damaged_file_is_refused(tmp_path, parts, pattern):
+    save(tmp_path / "b", *parts)
+    file = min((tmp_path / "b").glob(pattern))
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(BadInput, match=r"missing or damaged; build it again"):
+        load(tmp_path / "b")
+
+
+class Ran:
+    """What a hostile pickle does when it is loaded."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return type(self.mark).touch, (self.mark,)
+
+
+def test_a_pickle_in_a_baseline_of_strangers_is_not_loaded(tmp_path, parts):
+    """Its digests are right, since whoever made the folder wrote them too."""
+    save(tmp_path / "b", *parts)
+    path, mark = tmp_path / "b" / "baseline.json", tmp_path / "ran"
+    tree = json.loads(path.read_text())
+    with np.load(tmp_path / "b" / tree["sketches"]) as file:
+        arrays = dict(file)
+    name = next(iter(arrays))
+    arrays[name] = np.array([Ran(mark)], dtype=object)
+    np.savez(tmp_path / "b" / "sketches-other.npz", **arrays)
+    tree["digests"].pop(tree["sketches"])
+    digest = hashlib.sha256((tmp_path / "b" / "sketches-other.npz").read_bytes()).hexdigest()
+    tree |= {"sketches": "sketches-other.npz", "digests": {**tree["digests"], "sketches-other.npz": digest}}
+    path.write_text(json.dumps(tree))
+    with pytest.raises(BadInput, match="not readable"):
+        load(tmp_path / "b")
+    assert not mark.exists()
+    with np.load(tmp_path / "b" / "sketches-other.npz", allow_pickle=True) as file:
+        file[name]
+    assert mark.exists()  # it would have run

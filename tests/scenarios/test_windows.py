@@ -1,0 +1,76 @@
+"""Windows: one, by time in UTC, by rows."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from auditor.errors import BadInput
+from auditor.records import Quarantine, admit, read_many
+from auditor.scenarios.windows import by_rows, by_time, gaps, one_window, timed, window_length
+from schemas.record import Record
+
+
+def at(text):
+    return Record(text, text, query="q", timestamp=datetime.fromisoformat(text).astimezone(UTC))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("30m", timedelta(minutes=30)), ("6h", timedelta(hours=6)), ("1d", timedelta(1)), ("2w", timedelta(14))],
+)
+def test_lengths(text, expected):
+    assert window_length(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "1", "d", "0d", "1.5h", "-1d", "1 day", "1y", "999999d"])
+def test_what_is_no_length_is_refused(text):
+    with pytest.raises(BadInput, match=r"window: .* is no length of time; .* e\.g\. 1d"):
+        window_length(text)
+
+
+@pytest.mark.parametrize(
+    ("length", "moment", "start"),
+    [
+        ("1d", "2026-03-02T23:59:59.999999+00:00", "2026-03-02T00:00:00+00:00"),
+        ("1d", "2026-03-03T00:30:00+01:00", "2026-03-02T00:00:00+00:00"),  # still the 2nd in UTC
+        ("6h", "2026-03-02T17:59:00+00:00", "2026-03-02T12:00:00+00:00"),
+        ("30m", "2026-03-02T17:30:00+00:00", "2026-03-02T17:30:00+00:00"),
+        ("1d", "1969-12-31T01:00:00+00:00", "1969-12-31T00:00:00+00:00"),
+    ],
+)
+def test_time_is_floored_in_utc(length, moment, start):
+    window = by_time(window_length(length))(at(moment))
+    assert window.name == start == window.start.isoformat()
+    assert window.start <= at(moment).timestamp < window.end == window.start + window_length(length)
+
+
+def test_rows_in_their_order_and_a_short_last_window():
+    split = by_rows(3, 7)
+    names = [split(Record(str(i), str(i), query="q")).name for i in range(7)]
+    assert names == ["rows 0-2"] * 3 + ["rows 3-5"] * 3 + ["rows 6-6"]
+
+
+def test_one_window_needs_no_timestamp():
+    split = one_window()
+    assert split(Record("a", "a", query="q")) == split(at("2026-03-02T00:00:00+00:00"))
+
+
+def test_rows_without_a_timestamp_are_set_aside_where_they_stood(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"record_id": str(i), "query": "q", "timestamp": "2026-03-02T00:00:00"} for i in range(4)]
+    del rows[2]["timestamp"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    quarantine = Quarantine()
+    kept = list(quarantine.sift(admit(timed(read_many(path)), None)))
+    assert [r.record_id for r in kept] == ["0", "1", "3"]
+    (aside,) = quarantine
+    assert (aside.reason, aside.row, aside.record_id) == ("bad_timestamp", 3, "2")
+    assert aside.source.endswith("rows.jsonl") and "no timestamp" in aside.detail
+
+
+def test_empty_windows_between_are_counted():
+    split = by_time(window_length("1d"))
+    days = [split(at(f"2026-03-0{day}T05:00:00+00:00")) for day in (5, 1, 2)]
+    assert gaps(days) == 2 and gaps(days[1:]) == 0 and gaps([]) == 0
+    assert gaps([one_window()(at("2026-03-01T00:00:00+00:00"))]) == 0
