@@ -25,9 +25,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from auditor.bounds import emid_bound
-from auditor.significance import permutation, rjsd
 from auditor.divergences.spectrum import entropy_of_rows
 from auditor.estimators import CLUB, ClubSums
+from auditor.significance import permutation, rjsd
 from auditor.sketch import Float, Sketch
 from auditor.sketch.blocks import HASH_BLOCKS
 
