@@ -49,11 +49,3 @@ def placed(size: PoolSize, wait_seconds: float, progress: Progress | None = None
         yield replace(size, group=group)
     finally:
         remove_placement_group(group)
-
-
-def memory_utilization(gpus: float, whole: float) -> float:
-    """vLLM's `gpu_memory_utilization` (a share of the whole GPU's memory) of a replica with `gpus` of a GPU,
-    where one that has the GPU for itself takes `whole` of it. Raises ValueError for no share at all."""
-    if gpus <= 0 or not 0 < whole <= 1:
-        raise ValueError(f"no share of memory for {gpus:g} GPUs at a utilization of {whole:g}")
-    return whole * min(gpus, 1.0)

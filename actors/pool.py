@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -28,6 +28,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.cluster import PoolSize, Pulse, free_room, worker_env
 from auditor.errors import AuditError, ClusterLost
+from auditor.pipeline.executor import POISON_ROWS, Identified, ShardResult, Worker
 from auditor.pipeline.progress import Progress, Silent, Tally
 from auditor.pipeline.suspects import Fault, Search, WorkerAtFault, search
 from auditor.storage.row_cache import Failure
@@ -41,45 +42,10 @@ S = TypeVar("S")
 IN_FLIGHT = 2
 """Shards given to a worker: one to work at and one at hand, so that it never waits for the driver."""
 TICK_SECONDS = 5.0
-POISON_ROWS = 20
-"""Rows that a stage may condemn before its model is taken to be at fault."""
 LONGEST_PAUSE = 30.0
 """Seconds, at most, before a worker is started again where starting failed."""
 SHORTEST_PROBE = 30.0
 """Seconds that a part of a shard has at least, before it is taken to hang."""
-
-
-class ShardResult(NamedTuple):
-    """What a worker says about a shard that it has written."""
-
-    shard: str
-    rows: int
-    errors: int
-    seconds: float
-
-
-class Worker(Protocol[T]):
-    """What is constructed in a worker's process, from settings, and makes one shard after another."""
-
-    def run(self, shard: Shard[T]) -> ShardResult:
-        """Write the shard, whole, and return what was done. Making it again replaces it by the same."""
-        ...
-
-
-class Isolating(Worker[T], Protocol):
-    """A worker whose bad rows can be found: it knows how to leave out the `condemned` of a shard in `run`,
-    and how to try some rows."""
-
-    def probe(self, shard: Shard[T]) -> None:
-        """Do what `run` does with these rows, and write nothing. An empty shard: with a blank alone."""
-        ...
-
-
-class Identified(Protocol):
-    """A worker that works with something (an encoder, a generator) that has an identity."""
-
-    @property
-    def identity(self) -> str: ...
 
 
 class _Started(NamedTuple):

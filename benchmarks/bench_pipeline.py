@@ -27,7 +27,8 @@ from _shared import machine, options
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect, worker_env
-from actors.pool import ShardResult, run_shards
+from actors.pool import run_shards
+from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker, encoder
 from auditor.protocols import Array, Modality
 from auditor.storage.work_units import ContentItem, Shard, cut_lazily, text_item

@@ -50,7 +50,7 @@ def write(path: Path, rows: int, first: int) -> None:
 
 
 def build_baseline(folder: Path) -> None:
-    from jobs.baseline import build
+    from auditor.pipeline.baseline import build
     from jobs.run.bars import Bars
     from schemas.config import BaselineConfig
 
@@ -66,7 +66,7 @@ def build_baseline(folder: Path) -> None:
 
 def drift_once(folder: Path, rows: int) -> None:
     """In a process of its own: prints what it took as JSON."""
-    from jobs.drift import drift
+    from auditor.pipeline.drift import drift
     from jobs.run.bars import Bars
     from schemas.config import DriftConfig
 

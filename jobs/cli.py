@@ -99,11 +99,11 @@ def audit(
         raise BadInput("no --config; try: auditor audit --config examples/lab.yaml --out out")
     settings = load_config(AuditConfig, config, set_ or ())
     if dry_run:
-        from jobs.plan import audit_plan
+        from auditor.pipeline.plan import audit_plan
 
         Console().print(audit_plan(settings))
         return
-    from jobs.audit import audit as job
+    from auditor.pipeline.audit import audit as job
 
     _finish(_observed("audit", out, log_format, metrics, lambda bars: job(settings, out, bars)), out, json)
 
@@ -125,7 +125,7 @@ def baseline_build(
 
     Example: auditor baseline build --records id.jsonl --media-root images --out baseline
     """
-    from jobs.baseline import build
+    from auditor.pipeline.baseline import build
     from jobs.run.settings import load_config
 
     names = {"image": image_encoder, "text": text_encoder}
@@ -160,7 +160,7 @@ def drift(
 
     Example: auditor drift --baseline baseline --traffic 'traffic/*.jsonl' --window 1d --out out-drift
     """
-    from jobs.drift import drift as job
+    from auditor.pipeline.drift import drift as job
     from jobs.run.settings import load_config
 
     settings = load_config(
@@ -338,7 +338,8 @@ def _observed(
         bars = Bars(listeners=(LoggedProgress(), measured), quiet=log_format is LogFormat.JSON)
         event("begin", f"{name} begins", job=name, version=__version__)
         try:
-            result = _in(out, lambda: job(bars))
+            with bars.shown():
+                result = _in(out, lambda: job(bars))
         except BaseException as error:
             code = error.exit_code if isinstance(error, AuditError) else 3
             kind = type(error.__cause__ if isinstance(error, _Unforeseen) else error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -397,6 +398,12 @@ class WorkersConfig(_Model):
         "auto", description="Worker processes (auto: what the cluster has free)."
     )
     gpu: int | Literal["auto"] = Field("auto", description="GPUs to use (auto: what the cluster has free).")
+    executor: Literal["auto", "serial", "ray"] = Field(
+        "auto",
+        description="serial: in this process. ray: on the cluster at `address`, else a local Ray, where a "
+        "row that ends its worker is found and set aside. auto: ray where there is an address, a GPU, a "
+        "model that answers here, or a lot to do; what was taken is said.",
+    )
     address: str | None = Field(
         None, description="Ray cluster to join (default: RAY_ADDRESS, else a local one)."
     )
@@ -549,3 +556,28 @@ class DriftConfig(_Model):
 def resolve(path: str, base: Path) -> str:
     """A relative path in a config file is relative to that file's folder."""
     return path if "://" in path or Path(path).is_absolute() else str(base / path)
+
+
+_NO_NUMBER: Any = {
+    "workers": True,
+    "report": True,
+    "thresholds": True,
+    "comparison": {"margin"},
+    "models": {
+        "__all__": {
+            "replicas": True,
+            "gpus": True,
+            "endpoint": EndpointConfig.asking(),
+            "vllm": VllmConfig.running(),
+        }
+    },
+    "encoders": {"image": {"gpus"}, "text": {"gpus"}},
+    "index": {"gpus"},
+}
+"""What changes no number: where, how fast and how loudly the work runs, and what is made of the numbers."""
+
+
+def config_hash(config: BaseModel) -> str:
+    """Digest of all that changes a number."""
+    text = config.model_dump_json(exclude=_NO_NUMBER)
+    return blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,5 +1,5 @@
-"""What tests of several packages share: a server of chat completions that does as it is told, and a node of a
-cluster that sees another root than this one."""
+"""What tests of several packages share: the command line run in this process, a small local Ray, the place of
+a job, a server of chat completions that does as it is told, a node that sees another root."""
 
 from __future__ import annotations
 
@@ -150,6 +150,21 @@ class ChatServer:
         return Handler
 
 
+@contextmanager
+def at(
+    run: Any, name: str, workers: Any, shards: Any, progress: Any = None, media: Any = None
+) -> Iterator[Any]:
+    """A `Workplace` in the folder of `run`, on the executor of this name."""
+    from auditor.pipeline.choice import find
+    from auditor.pipeline.progress import Silent, Stopwatch
+    from auditor.pipeline.workplace import Workplace
+    from auditor.records import MediaPolicy
+
+    watch = Stopwatch(progress or Silent())
+    with find(name)(workers, shards.threads, watch) as executor:
+        yield Workplace(run, executor, shards, watch, media or MediaPolicy())
+
+
 @pytest.fixture
 def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A `ChatServer`; with `.reply(...)` and `.chat(...)` to say what it sends."""
@@ -200,5 +215,41 @@ def node_apart() -> Callable[[Path], object]:
             os.killpg(apart.pid, signal.SIGTERM)
             apart.wait(60)
             nodes.shutdown()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., int]:
+    """`run(monkeypatch, *words)`: the exit code of `auditor WORDS`."""
+
+    from jobs.cli import main
+
+    def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["auditor", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        code = stopped.value.code
+        assert isinstance(code, int)
+        return code
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def quiet_ray() -> Callable[[int], None]:
+    """`quiet_ray(cpus)`: a local Ray that tells nothing; who starts it shuts it down."""
+
+    import ray
+
+    def start(cpus: int) -> None:
+        ray.init(
+            address="local",  # whatever else runs on the machine
+            num_cpus=cpus,
+            object_store_memory=150 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=40,
+        )
 
     return start

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,41 @@ class Silent:
 
     def waiting(self, what: str) -> None:
         pass
+
+
+T = TypeVar("T")
+
+
+def each(progress: Progress, stage: str, items: Sequence[T]) -> Iterator[T]:
+    """The items one by one, a step of `progress` each; nothing is told where there are none."""
+    began = time.monotonic()
+    for done, item in enumerate(items):
+        progress.update(Tally(stage, len(items), done, 0, time.monotonic() - began))
+        yield item
+    if items:
+        progress.update(Tally(stage, len(items), len(items), 0, time.monotonic() - began))
+
+
+class Stopwatch:
+    """A `Progress` that passes on what it hears and keeps how long each stage took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.seconds: dict[str, float] = {}
+        """Stage -> wall seconds, in the order in which stages began."""
+
+    def update(self, tally: Tally) -> None:
+        self.seconds[tally.stage] = tally.seconds
+        self._progress.update(tally)
+
+    def waiting(self, what: str) -> None:
+        self._progress.waiting(what)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count what is done in the block, which tells nobody how far it is, as a stage."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began

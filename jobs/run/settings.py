@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
-from schemas.config import EndpointConfig, VllmConfig, resolve
+from schemas.config import resolve
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -135,28 +134,3 @@ def _keys(model: type[BaseModel]) -> Iterator[str]:
             stack.extend(getattr(kind, "__args__", ()))
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from _keys(kind)
-
-
-_NO_NUMBER: Any = {
-    "workers": True,
-    "report": True,
-    "thresholds": True,
-    "comparison": {"margin"},
-    "models": {
-        "__all__": {
-            "replicas": True,
-            "gpus": True,
-            "endpoint": EndpointConfig.asking(),
-            "vllm": VllmConfig.running(),
-        }
-    },
-    "encoders": {"image": {"gpus"}, "text": {"gpus"}},
-    "index": {"gpus"},
-}
-"""What changes no number: where, how fast and how loudly the work runs, and what is made of the numbers."""
-
-
-def config_hash(config: BaseModel) -> str:
-    """Digest of all that changes a number."""
-    text = config.model_dump_json(exclude=_NO_NUMBER)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

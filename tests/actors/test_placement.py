@@ -18,9 +18,11 @@ from ray.cluster_utils import Cluster as Nodes
 
 from actors import placement
 from actors.cluster import Cluster, connect
-from actors.placement import memory_utilization, placed
-from actors.pool import ShardResult, identify, run_shards
+from actors.placement import placed
+from actors.pool import identify, run_shards
 from auditor.errors import AuditError, BadInput
+from auditor.pipeline.answer import memory_utilization
+from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.progress import Silent
 from auditor.storage.work_units import cut, text_item
 from schemas.config import WorkersConfig

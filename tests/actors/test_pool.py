@@ -14,9 +14,10 @@ import pytest
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect
-from actors.pool import ShardResult, _Pool, identify, run_shards
+from actors.pool import _Pool, identify, run_shards
 from auditor.errors import AuditError, BadInput
 from auditor.estimators.club import CLUB
+from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
 from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker

@@ -13,12 +13,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
-from actors.cluster import PoolSize
 from auditor.encoders.pretrained import lab_directory
 from auditor.errors import BadInput
 from auditor.generators import generator_names, make_generator
 from auditor.generators.vllm_weights import INDEX, published_names
-from jobs.pipeline import engine_settings
+from auditor.pipeline.answer import engine_settings
 from schemas.config import ModelConfig, VllmConfig
 
 
@@ -63,9 +62,9 @@ def test_config_refuses(given: dict[str, Any], word: str) -> None:
 def test_a_replica_has_the_gpus_that_its_engine_spreads_over() -> None:
     model = ModelConfig(name="m", generator="vllm", vllm=VllmConfig(tensor_parallel=2))
     assert model.gpus_each == 2.0 and ModelConfig(name="m", generator="vllm", gpus=0.5).gpus_each == 0.5
-    shared = engine_settings(ModelConfig(name="m", generator="vllm", gpus=0.5), PoolSize(2, 1, 0.5))
+    shared = engine_settings(ModelConfig(name="m", generator="vllm", gpus=0.5), 0.5)
     assert shared["gpu_memory_utilization"] == pytest.approx(0.45)  # two of them fit on one GPU
-    assert engine_settings(model, PoolSize(1, 1, 2.0))["gpu_memory_utilization"] == 0.9
+    assert engine_settings(model, 2.0)["gpu_memory_utilization"] == 0.9
 
 
 def _names(directory: Path) -> set[str]:

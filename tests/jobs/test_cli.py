@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import jobs.audit
+import auditor.pipeline.audit
 
 CONFIG = "data: {id: nowhere.jsonl, scenarios: {}}\nmodels: [m]\n"
 
@@ -51,7 +51,7 @@ def test_what_nothing_foresaw_is_told_whole_in_one_place(
     def broken(*arguments: object) -> None:
         raise RuntimeError("the text of somebody's record")
 
-    monkeypatch.setattr(jobs.audit, "audit", broken)
+    monkeypatch.setattr(auditor.pipeline.audit, "audit", broken)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out" / "run").mkdir(parents=True)
     assert run(monkeypatch, *command) == 3

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.test_audit import numbers
+from tests.pipeline.test_audit import numbers
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")

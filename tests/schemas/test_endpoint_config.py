@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from auditor.errors import BadInput
-from jobs.run.settings import config_hash, load_config
-from schemas.config import AuditConfig, EndpointConfig
+from jobs.run.settings import load_config
+from schemas.config import AuditConfig, EndpointConfig, config_hash
 
 SECRET = "sk-abcdef0123456789"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.pool import ShardResult
 from auditor.encoders.isolation import BLANK_TEXT, blank_png, failure_of
 from auditor.errors import RowError
+from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.embeddings import check_identity, condemned_of, shard_path
 from auditor.protocols import Generator
 from auditor.records.media import MediaPolicy, load_image

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.pool import ShardResult
+from auditor.pipeline.executor import ShardResult
 from auditor.profiles.training_pairs import Pairs
 from auditor.storage.work_units import Shard
 from schemas.config import CriticConfig

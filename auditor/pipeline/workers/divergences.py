@@ -8,9 +8,9 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from actors.pool import ShardResult
 from auditor.measures.divergence_files import write_measured
 from auditor.measures.reducer import Measured, divergence
+from auditor.pipeline.executor import ShardResult
 from auditor.profiles.folding import read_sums
 from auditor.profiles.sketching import SketchSet
 from auditor.storage.work_units import Shard

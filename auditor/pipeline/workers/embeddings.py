@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.pool import ShardResult
 from auditor.encoders.isolation import encode_rows, failure_of
 from auditor.errors import AuditError, RowError
+from auditor.pipeline.executor import ShardResult
 from auditor.protocols import Encoder, Modality
 from auditor.records.media import MediaPolicy, load_image
 from auditor.storage.embedding_store import embedding_table

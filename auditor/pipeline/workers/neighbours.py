@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.pool import ShardResult
 from auditor.neighbours.files import Found, read_vectors, write_found
 from auditor.neighbours.index import Index, Kind
+from auditor.pipeline.executor import ShardResult
 from auditor.storage.work_units import Shard
 
 

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.pool import ShardResult
 from auditor.estimators.crossfit import FoldedClub
+from auditor.pipeline.executor import ShardResult
 from auditor.profiles.sketching import RowItem, sketch_shard, write_sketches
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.work_units import Shard

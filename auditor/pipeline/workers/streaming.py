@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.pool import ShardResult
 from auditor.encoders.isolation import Content, Encoded, encode_rows, failure_of
 from auditor.errors import RowError
 from auditor.estimators.crossfit import FoldedClub
 from auditor.lab.truth import known_scores
+from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, record_answers, smallest
 from auditor.profiles.folding import LASTING, Streamed, failed_rows, write_streamed

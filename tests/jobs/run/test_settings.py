@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import BadInput
-from jobs.run.settings import config_hash, load_config
-from schemas.config import AuditConfig
+from jobs.run.settings import load_config
+from schemas.config import AuditConfig, config_hash
 
 GOOD = """
 data:

@@ -125,7 +125,7 @@ def streamed(records, tmp_path, critics, split=None, unit=UNIT, **given):
 
 
 def two_passes(path, tmp_path, critics, positions, unit=UNIT):
-    """The rows embedded into folders first, then sketched, as `jobs.pipeline` does."""
+    """The rows embedded into folders first, then sketched, as `auditor.pipeline.workplace` does."""
     every = [each for batch in read_run_records(path) for each in batch]
     rows = [every[i] for i in positions]
     given = answers(rows, "m", None)

@@ -13,22 +13,21 @@ import ray
 from numpy.typing import NDArray
 from ray import cloudpickle
 
+import auditor.pipeline.partition
 import auditor.pipeline.workers.neighbours
-import jobs.partition
-from actors.cluster import connect
 from auditor.errors import AuditError
 from auditor.neighbours.partition import partition
-from auditor.pipeline.progress import Silent
-from auditor.records import MediaPolicy, Quarantine, RecordWriter
+from auditor.pipeline.embed import Embedded
+from auditor.pipeline.partition import partitioned
+from auditor.records import Quarantine, RecordWriter
 from auditor.scenarios import Scenario
 from auditor.storage.embedding_store import embedding_table
 from auditor.storage.row_cache import Failure, write_table
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import text_key
-from jobs.partition import partitioned
-from jobs.pipeline import Embedded, Workplace
 from schemas.config import IndexConfig, Partitioning, ShardConfig, WorkersConfig
 from schemas.record import Reason, Record
+from tests.conftest import at as place
 
 N_ID, N_POOL, D = 12_500, 90, 12
 LOST = 7
@@ -82,8 +81,7 @@ class World:
 
     def partitioned(self, index: IndexConfig, workers: int = 2, **of: object) -> dict[str, Scenario]:
         """The three levels by name."""
-        with connect(WorkersConfig(cpu=workers, **of)) as cluster:
-            at = Workplace(self.run, cluster, ShardConfig(), Silent(), MediaPolicy())
+        with place(self.run, "ray", WorkersConfig(cpu=workers, **of), ShardConfig()) as at:
             found = partitioned(at, self.scenarios, None, self.texts, index, seed=3)
         assert [s.name for s in found] == ["id", "pool-easy", "pool-normal", "pool-hard"]
         return {s.name.removeprefix("pool-"): s for s in found[1:]}
@@ -122,7 +120,7 @@ def test_by_the_nearest_record_whatever_the_shards(
     workers: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs.partition, "QUERY_ROWS", 32)
+    monkeypatch.setattr(auditor.pipeline.partition, "QUERY_ROWS", 32)
     world = World(tmp_path, vectors, "nearest")
     found = world.partitioned(IndexConfig(neighbour=k, shard_rows=shard_rows), workers)
     farthest, _ = by_hand(vectors, k)
@@ -151,8 +149,7 @@ def test_an_index_of_cells_tells_its_recall(tmp_path: Path, vectors: dict[str, A
 def test_without_a_row_to_compare_a_pool_stays_whole(tmp_path: Path, how: Partitioning) -> None:
     """The ID records have queries, but no vector came of them."""
     world = World(tmp_path, {"id": np.full((3, D), np.nan, np.float32), "pool": unit(np.ones((9, D)))}, how)
-    with connect(WorkersConfig(cpu=1)) as cluster:
-        at = Workplace(world.run, cluster, ShardConfig(), Silent(), MediaPolicy())
+    with place(world.run, "serial", WorkersConfig(cpu=1), ShardConfig()) as at:
         found = partitioned(at, world.scenarios, None, world.texts, IndexConfig(), seed=0)
     assert found == world.scenarios
 
@@ -178,13 +175,13 @@ def test_a_dead_worker_is_replaced_and_done_work_is_kept(
 ) -> None:
     cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["Dying"]))
     world, index = World(tmp_path, vectors, "nearest"), IndexConfig(shard_rows=4000)
-    monkeypatch.setattr(jobs.partition, "SearchWorker", Doomed)
+    monkeypatch.setattr(auditor.pipeline.partition, "SearchWorker", Doomed)
     with pytest.raises(AuditError, match=r"nearest records of pool: shard .* failed 2 times"):
         world.partitioned(index, retries=1)
-    monkeypatch.setattr(jobs.partition, "SearchWorker", Dying)
+    monkeypatch.setattr(auditor.pipeline.partition, "SearchWorker", Dying)
     found = world.partitioned(index)
     assert list(world.run.root.glob("neighbours/*/died.once"))
     farthest, _ = by_hand(vectors, 1)
     assert ids(found["hard"]) == set(farthest[:44])
-    monkeypatch.setattr(jobs.partition, "SearchWorker", Doomed)  # nothing is searched again
+    monkeypatch.setattr(auditor.pipeline.partition, "SearchWorker", Doomed)  # nothing is searched again
     assert [s.notes for s in world.partitioned(index).values()] == [s.notes for s in found.values()]

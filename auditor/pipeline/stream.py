@@ -1,8 +1,8 @@
 """Records to sums in one go: windows of records embedded and sketched by critics that exist, nothing kept.
 
 Where a critic is to be trained on the pool of all rows (audit, baseline) every row must be embedded before
-any CLUB sum can be taken, so embeddings are kept there for a second pass (`jobs.pipeline.train` and
-`sketch_files`). Where it may be trained on a sample, the sample is embedded first (`pool_of`).
+any CLUB sum can be taken, so embeddings are kept there for a second pass (`pipeline.critics` and
+`pipeline.profile`). Where it may be trained on a sample, the sample is embedded first (`pool_of`).
 The driver holds no row: windows are positions on disk, shards are made as workers ask for them, and their
 files are folded as they come.
 """
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from actors.placement import placed
-from actors.pool import ShardResult, run_shards
-from actors.reach import check_images
+from actors.pool import ShardResult
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
+from auditor.pipeline.embed import Chosen, Embedded, chosen
+from auditor.pipeline.executor import Stage
 from auditor.pipeline.workers.streaming import (
     StreamEncoder,
     StreamModel,
@@ -29,6 +29,7 @@ from auditor.pipeline.workers.streaming import (
     UnitRow,
     sums_file,
 )
+from auditor.pipeline.workplace import Workplace
 from auditor.profiles.answer_sample import hash_limit
 from auditor.profiles.folding import Fold
 from auditor.records import records_from_table
@@ -37,7 +38,6 @@ from auditor.scenarios.row_ranges import Part, Survey, first_rows, survey
 from auditor.scenarios.windows import one_window
 from auditor.storage.run_dir import RunDir, digest, work_identity
 from auditor.storage.work_units import Shard
-from jobs.pipeline import Chosen, Embedded, Workplace, chosen
 from schemas.config import CriticConfig, EncodersConfig
 from schemas.record import Image
 
@@ -150,31 +150,25 @@ def stream(
 
     # The limit is meant for a shard of contents; here one has as many as its records have.
     longer = max(1, -(-CONTENTS * at.shards.stream // at.shards.embed))
-    check_images(at.cluster, at.media, _some_images(parts))
-    with placed(at.pool(gpus=encoders.gpus), at.stall, at.progress) as size:
-        run_shards(
+    at.executor.check_images(at.media, _some_images(parts))
+    settings = StreamSettings(
+        folder,
+        kept(encoders.text),
+        kept(encoders.image) if encoders.image else None,
+        tuple(map(tuple, critics)),
+        sample,
+        tuple(models),
+        answers,
+        with_texts,
+        at.media,
+    )
+    with at.executor.staff(Stage("embed and sketch", encoders.gpus, longer=longer)) as staff:
+        staff.run(
             StreamWorker,
-            StreamSettings(
-                folder,
-                kept(encoders.text),
-                kept(encoders.image) if encoders.image else None,
-                tuple(map(tuple, critics)),
-                sample,
-                tuple(models),
-                answers,
-                with_texts,
-                at.media,
-            ),
+            settings,
             (shard for window in windows for shard in window.shards()),
-            size,
-            stage="embed and sketch",
-            stall_seconds=at.stall * longer,
-            hang_seconds=at.hang,
-            poison_rows=at.poison_rows,
-            retries=at.retries,
-            on_done=came,
-            progress=at.progress,
             total=sum(window.left() for window in windows),
+            on_done=came,
         )
     return {
         (window.part.window.name, model.name): fold.files()

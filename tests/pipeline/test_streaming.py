@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import jobs.audit
-import jobs.baseline
-import jobs.drift
-from actors.cluster import Cluster
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
+from auditor.pipeline.audit import audit
+from auditor.pipeline.baseline import build
+from auditor.pipeline.drift import drift
+from auditor.pipeline.stream import pool_of, used_encoders
 from auditor.profiles.baseline import load
 from auditor.records import RecordWriter
 from auditor.scenarios import Scenario, sampled
 from auditor.scenarios.row_ranges import Survey
 from auditor.storage.run_dir import RunDir
-from jobs import measures, pipeline, streaming
-from jobs.audit import audit
-from jobs.baseline import build
-from jobs.drift import drift
 from jobs.run.bars import Bars
 from jobs.run.settings import load_config
-from jobs.streaming import pool_of, used_encoders
 from schemas.config import AuditConfig, BaselineConfig, CriticConfig, DriftConfig, EncodersConfig
 from schemas.record import Record
 
@@ -51,33 +44,11 @@ models:
   - {name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16}
   - {name: terse, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 1, batch: 16}
 critic: {hidden: 16, steps: 20, batch: 64, seeds: 2, sample_rows: 90}
+workers: {executor: serial, cpu: 1}
 shards: {generate: 32, embed: 32, sketch: 12, stream: 12}
 """
 CRITIC = {"seeds": 1, "steps": 20, "hidden": 8, "batch": 64, "cross_fit": 0, "sample_rows": 60}
 TEXT = {"image": None, "text": {"name": "lab", "layer": 0}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_this_process() -> Iterator[None]:
-    """No cluster: shards are made here, as they are drawn."""
-
-    def run_shards(make: Any, settings: Any, shards: Any, size: Any, **given: Any) -> None:
-        worker, on_done = None, given.get("on_done", lambda result: None)
-        for shard in shards:
-            if shard.name not in given.get("done", ()):
-                worker = worker or make(settings)
-                on_done(worker.run(shard))
-
-    @contextmanager
-    def connect(workers: Any, **_: Any) -> Iterator[Cluster]:
-        yield Cluster("", False, ({"CPU": 1.0},), {}, workers)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (pipeline, streaming, measures):
-            patch.setattr(module, "run_shards", run_shards)
-        for module in (jobs.audit, jobs.baseline, jobs.drift):
-            patch.setattr(module, "connect", connect)
-        yield
 
 
 def report(out: Path) -> dict[str, Any]:
@@ -111,6 +82,7 @@ models:
   - {name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16,
      temperature: 1, samples: 4}
 critic: {hidden: 16, steps: 20, batch: 64, seeds: 1, sample_rows: 60}
+workers: {executor: serial}
 bounds: {symbols: 4, entropy_reference: 1.0}
 shards: {generate: 32, embed: 32, sketch: 12}
 """

@@ -1,19 +1,17 @@
 """Divergences of many pairs: in order, the same bits from workers and from the driver, and not twice."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import ray
 
-from actors.cluster import connect
+from auditor.pipeline import measure
+from auditor.pipeline.measure import Asked, divergences
 from auditor.pipeline.progress import Silent
 from auditor.profiles.sketching import write_sketches
 from auditor.storage.run_dir import RunDir
-from jobs import measures
-from jobs.measures import Asked, divergences
-from jobs.pipeline import Workplace
 from schemas.config import ShardConfig, WorkersConfig
+from tests.conftest import at as place
 from tests.pipeline.workers.test_divergences import sums
 
 
@@ -44,13 +42,12 @@ def test_workers_and_driver_agree_to_the_bit(tmp_path, monkeypatch):
         for modality in ("text", "response")
     ]
     stages = Stages()
-    with connect(WorkersConfig()) as cluster:
-        at = Workplace(run, cluster, ShardConfig(), stages, SimpleNamespace())
+    with place(run, "ray", WorkersConfig(), ShardConfig(), stages) as at:
         here = divergences(at, asked, 0.9)
         assert stages.of == [] and list(here) == [one.key for one in asked]  # too little for workers
         assert here[2, "text"].divergence.p_value < 0.01
 
-        monkeypatch.setattr(measures, "WORTH_SECONDS", 0.0)
+        monkeypatch.setattr(measure, "WORTH_SECONDS", 0.0)
         assert divergences(at, asked, 0.9) == here and stages.of[-1] == ("divergences", 0)  # all were done
         for file in run.root.glob("measures/*/*.json"):
             if file.name != "identity.json":

@@ -19,9 +19,10 @@ import ray
 from PIL import Image as Pillow
 from ray import cloudpickle
 
-from actors.cluster import Cluster, connect
-from auditor.pipeline.progress import Silent
+from auditor.pipeline.embed import Chosen
+from auditor.pipeline.stream import Encoders, stream
 from auditor.pipeline.workers.streaming import StreamModel
+from auditor.pipeline.workplace import Workplace
 from auditor.profiles.folding import Streamed, folded
 from auditor.records import MediaPolicy, RecordWriter, read_run_records
 from auditor.scenarios.row_ranges import Part, survey
@@ -30,11 +31,10 @@ from auditor.storage.response_store import response_table
 from auditor.storage.row_cache import write_table
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import prompt_key
-from jobs.pipeline import Chosen, Workplace
-from jobs.streaming import Encoders, stream
 from schemas.config import ShardConfig, WorkersConfig
 from schemas.record import Image, Record
 from schemas.response import Answer
+from tests.conftest import at as place
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 N, UNIT = 90, 8
@@ -64,10 +64,9 @@ class Moody:
 
 
 @pytest.fixture(scope="module")
-def cluster(quiet_ray: Callable[[int], None]) -> Iterator[Cluster]:
+def cluster(quiet_ray: Callable[[int], None]) -> Iterator[None]:
     quiet_ray(2)
-    with connect(WorkersConfig(cpu=2, retries=2)) as found:
-        yield found
+    yield
     ray.shutdown()
 
 
@@ -90,8 +89,8 @@ def records(tmp_path: Path) -> Path:
 class Runs:
     """The same call again and again, with two workers, in one folder."""
 
-    def __init__(self, cluster: Cluster, root: Path, records: Path, words: Path) -> None:
-        self.words, self._cluster, self._records, self._root = words, cluster, records, root
+    def __init__(self, root: Path, records: Path, words: Path) -> None:
+        self.words, self._records, self._root = words, records, root
         self.model = StreamModel("m")
         self.words.write_text("")
 
@@ -101,9 +100,10 @@ class Runs:
         run = RunDir(self._root / out)
         with run.lock():
             media = MediaPolicy(self._root / "media")
-            at = Workplace(run, self._cluster, ShardConfig(stream=UNIT), Silent(), media)
-            (part,) = survey(self._records, one_window(), run.windows("w"), UNIT).parts
-            return self._fold(at, part)
+            workers, shards = WorkersConfig(cpu=2, retries=2), ShardConfig(stream=UNIT)
+            with place(run, "ray", workers, shards, media=media) as at:
+                (part,) = survey(self._records, one_window(), run.windows("w"), UNIT).parts
+                return self._fold(at, part)
 
     def _fold(self, at: Workplace, part: Part) -> Streamed:
         text, image = (
@@ -119,8 +119,8 @@ class Runs:
 
 
 @pytest.fixture
-def runs(cluster: Cluster, tmp_path: Path, records: Path) -> Runs:
-    return Runs(cluster, tmp_path, records, tmp_path / "words")
+def runs(cluster: None, tmp_path: Path, records: Path) -> Runs:
+    return Runs(tmp_path, records, tmp_path / "words")
 
 
 def same(a: Streamed, b: Streamed) -> None:

@@ -17,12 +17,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.placement import placed
-from actors.pool import run_shards
 from auditor.neighbours.files import read_found, read_ids, write_vectors
 from auditor.neighbours.index import choose_kind, merge, recall
 from auditor.neighbours.partition import Centroid, split
+from auditor.pipeline.embed import Embedded
+from auditor.pipeline.executor import Stage
 from auditor.pipeline.workers.neighbours import SearchItem, SearchSettings, SearchWorker
+from auditor.pipeline.workplace import Workplace
 from auditor.profiles.rows import RowKeys, embedded, row_keys, usable
 from auditor.records import Quarantine, RecordWriter
 from auditor.scenarios import Scenario
@@ -31,7 +32,6 @@ from auditor.sketch.blocks import hash64
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.run_dir import RunDir, write_bytes
 from auditor.storage.work_units import cut
-from jobs.pipeline import Embedded, Workplace
 from schemas.config import IndexConfig
 
 LEVELS = ("easy", "normal", "hard")
@@ -266,18 +266,12 @@ def _search(
         for r, (q, sample) in product(rows, zip(queries, samples, strict=True))
     ]
     shards = cut(items, 1, identity)
-    with placed(at.pool(gpus=config.gpus), at.stall, at.progress) as size:
-        run_shards(
+    with at.executor.staff(Stage(f"nearest records of {pool.name}", config.gpus)) as staff:
+        staff.run(
             SearchWorker,
             SearchSettings(folder, config.neighbour, kind, config.probe, seed),
             shards,
-            size,
-            stage=f"nearest records of {pool.name}",
-            stall_seconds=at.stall,
-            hang_seconds=at.hang,
-            retries=at.retries,
             done={path.stem for path in folder.glob("*.npz")},
-            progress=at.progress,
         )
     values: list[Float] = []
     sampled: list[Float] = [np.zeros((0, 1))]

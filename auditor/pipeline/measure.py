@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from actors.pool import run_shards
 from auditor.measures.divergence_files import FORMAT, read_measured
 from auditor.measures.reducer import Measured
+from auditor.pipeline.executor import HOUR, Stage
 from auditor.pipeline.workers.divergences import DivergenceItem, DivergenceWorker, MeasureSettings
+from auditor.pipeline.workplace import Workplace
 from auditor.storage.run_dir import digest
 from auditor.storage.work_units import Shard
-from jobs.pipeline import Workplace
 
 FLOPS = 2e10
 """Of one thread, in products and decompositions of these sizes: to tell minutes from moments, no more."""
@@ -54,21 +54,13 @@ def divergences(at: Workplace, asked: Sequence[Asked[K]], level: float) -> dict[
     done = {path.stem for path in folder.glob("*.json")}
     settings = MeasureSettings(folder, level, at.shards.threads)
     todo = [(one, shard) for one, shard in zip(asked, shards, strict=True) if shard.name not in done]
-    if sum(one.seconds for one, _ in todo) >= WORTH_SECONDS and at.pool().workers > 1:
-        run_shards(
-            DivergenceWorker,
-            settings,
-            [shard for _, shard in todo],
-            at.pool(),
-            stage="divergences",
-            stall_seconds=max(at.stall, 3600.0),  # one is one unit of work, however long it takes
-            retries=at.retries,
-            progress=at.progress,
-        )
-    else:
-        worker = DivergenceWorker(settings)
-        for _, shard in todo:
-            worker.run(shard)
+    with at.executor.staff(Stage("divergences", least_seconds=HOUR)) as staff:
+        if sum(one.seconds for one, _ in todo) >= WORTH_SECONDS and staff.count > 1:
+            staff.run(DivergenceWorker, settings, [shard for _, shard in todo])
+        else:
+            worker = DivergenceWorker(settings)
+            for _, shard in todo:
+                worker.run(shard)
     return {
         one.key: read_measured(folder / f"{shard.name}.json")
         for one, shard in zip(asked, shards, strict=True)

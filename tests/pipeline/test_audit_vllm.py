@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.test_audit import numbers
+from tests.pipeline.test_audit import numbers
 
 pytestmark = [
     pytest.mark.vllm,

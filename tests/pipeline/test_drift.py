@@ -8,10 +8,10 @@ import ray
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
 from auditor.measures.verdict import EXIT_CODES
+from auditor.pipeline.baseline import build
+from auditor.pipeline.drift import drift
 from auditor.report.store import Store
 from auditor.shifts import apply_shift
-from jobs.baseline import build
-from jobs.drift import drift
 from jobs.run.bars import Bars
 from schemas.config import BaselineConfig, DriftConfig
 from schemas.record import Image, Record

@@ -12,9 +12,9 @@ import ray
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from auditor.pipeline.baseline import build
+from auditor.pipeline.drift import drift
 from auditor.shifts.registry import shift_image
-from jobs.baseline import build
-from jobs.drift import drift
 from jobs.run.bars import Bars
 from schemas.config import BaselineConfig, DriftConfig
 

@@ -14,16 +14,14 @@ import pytest
 import ray
 from PIL import Image
 
-from actors.cluster import connect
-from auditor.pipeline.progress import Silent
-from auditor.records import MediaPolicy
+from auditor.pipeline.answer import answer
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import prompt_item, text_key
-from jobs.pipeline import Workplace, answer
 from jobs.run.settings import load_config
 from schemas.config import AuditConfig, ShardConfig
+from tests.conftest import at as place
 
 KEY = "sk-not-to-be-seen-anywhere"
 N = 24
@@ -207,8 +205,7 @@ def test_a_slow_endpoint_is_no_stall(cluster: None, config: Path, chat_server: A
     run = RunDir(tmp_path / "slow")
     run.open()
     prompts = [prompt_item((), f"question {i}") for i in range(30)]
-    with connect(settings.workers) as cluster:
-        at = Workplace(run, cluster, ShardConfig(generate=30), Silent(), MediaPolicy())
+    with place(run, "ray", settings.workers, ShardConfig(generate=30)) as at:
         answered = answer(at, settings.models[0], lambda: prompts, seed=0).open()
     assert len(answered) == 30 and answered.errors() == {}
     assert len(chat_server.asked) == 30

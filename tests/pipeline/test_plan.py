@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from jobs.plan import Cost, cost, survey
+from auditor.pipeline.plan import Cost, cost, survey
 from jobs.run.settings import load_config
 from schemas.config import AuditConfig
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.jobs.test_audit import numbers
+from tests.pipeline.test_audit import numbers
 
 
 def write_records(folder: Path) -> None:

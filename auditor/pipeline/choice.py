@@ -1,0 +1,77 @@
+"""Which executor a job runs on: the one that is asked for, or the one that fits the work."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+
+from auditor.errors import BadInput
+from auditor.pipeline.executor import Executor, Opening
+from auditor.pipeline.progress import Progress
+from auditor.pipeline.serial import gpus_here, serial
+from schemas.config import ModelConfig, WorkersConfig
+
+log = logging.getLogger(__name__)
+
+GROUP = "shift_auditor.executors"
+LARGE_ROWS = 20_000
+"""More rows than this are worth starting a cluster for, even on one machine."""
+
+
+@contextmanager
+def executor(
+    workers: WorkersConfig,
+    threads: int,
+    progress: Progress,
+    *,
+    rows: int,
+    models: tuple[ModelConfig, ...] = (),
+) -> Iterator[Executor]:
+    """The executor of a job with so many rows and these models. Raises `BadInput` where the one that is asked
+    for is not installed."""
+    chosen, why = choose(workers, rows, models)
+    log.info("executor: %s (%s)", chosen, why)
+    with find(chosen)(workers, threads, progress) as found:
+        progress.waiting(f"runs {found.description} ({why})")
+        yield found
+
+
+def choose(workers: WorkersConfig, rows: int, models: tuple[ModelConfig, ...] = ()) -> tuple[str, str]:
+    """The name of the executor, and why it is that one."""
+    if workers.executor != "auto":
+        return workers.executor, f"workers.executor: {workers.executor}"
+    if workers.address or os.environ.get("RAY_ADDRESS"):
+        return _ray("a cluster is named")
+    if here := [m.name for m in models if m.generator is not None and m.endpoint is None]:
+        return _ray(f"{here[0]} answers here, and is kept apart from this process")
+    if workers.gpu != 0 and gpus_here():
+        return _ray("this machine has GPUs")
+    if rows > LARGE_ROWS:
+        return _ray(f"{rows:,} rows are many")
+    return "serial", f"{rows:,} rows need no cluster"
+
+
+def _ray(why: str) -> tuple[str, str]:
+    if entry_points(group=GROUP, name="ray"):
+        return "ray", why
+    return "serial", f"{why}, but the Ray executor is not installed: pip install 'shift-auditor[ray]'"
+
+
+def find(name: str) -> Opening:
+    """How the executor of this name is opened. Raises `BadInput` where it is not installed."""
+    if name == "serial":
+        return serial
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            opening: Opening = point.load()
+            return opening
+        except ImportError as error:
+            raise BadInput(
+                f"workers.executor: {name} cannot be loaded ({error}); pip install 'shift-auditor[{name}]'"
+            ) from error
+    raise BadInput(
+        f"workers.executor: {name} is not installed; pip install 'shift-auditor[{name}]', or use serial"
+    )

@@ -1,0 +1,80 @@
+"""The step from contents to vectors: every distinct image and text is embedded once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from auditor.pipeline.executor import Staff, Stage
+from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker, encoder
+from auditor.pipeline.workplace import Workplace
+from auditor.profiles.rows import image_items
+from auditor.protocols import Encoder, Modality
+from auditor.scenarios import Scenario, records_of
+from auditor.storage.embedding_store import EmbeddingStore
+from auditor.storage.run_dir import work_identity
+from auditor.storage.work_units import ContentItem, Cut
+from schemas.config import EncoderConfig
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A folder of embedded contents and the encoder that made them."""
+
+    identity: str
+    folder: Path
+
+    def open(self) -> EmbeddingStore:
+        return EmbeddingStore(self.folder)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An encoder of the config, on the devices that the cluster has."""
+
+    make: Callable[[], Encoder]
+    identity: str
+    gpus: float
+    """Share of a GPU of one worker, where there are GPUs."""
+
+
+def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
+    """The encoder that workers will make."""
+    with at.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
+        return _chosen(at, staff, config, modality)
+
+
+def _chosen(at: Workplace, staff: Staff, config: EncoderConfig, modality: Modality) -> Chosen:
+    at.executor.check_weights(config.name)
+    make = partial(encoder, config.settings(), modality, staff.device, at.shards.threads, config.batch)
+    return Chosen(make, staff.identify(EmbedWorker, EmbedSettings(make)), config.gpus)
+
+
+def embed(
+    at: Workplace, config: EncoderConfig, modality: Modality, items: Callable[[], Iterable[ContentItem]]
+) -> Embedded:
+    """Embed every content that is not embedded yet. `items` is called more than once (see `Cut`)."""
+    with at.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
+        of = _chosen(at, staff, config, modality)
+        work = work_identity(of.identity, shard=at.shards.embed)
+        folder = at.run.embeddings(work)
+        store = EmbeddingStore(folder)
+        todo = Cut(items, at.shards.embed, work, done=store, failed=store.errors())
+        staff.run(
+            EmbedWorker,
+            EmbedSettings(of.make, folder, of.identity, at.media),
+            at.executor.within_reach(at.media, todo),
+            total=todo.count(),
+        )
+    return Embedded(of.identity, folder)
+
+
+def embed_images(
+    at: Workplace, config: EncoderConfig | None, scenarios: Sequence[Scenario]
+) -> Embedded | None:
+    """Embed the images of all records; None where no record has one, or no encoder is set."""
+    if config is None or next(image_items(records_of(scenarios)), None) is None:
+        return None
+    return embed(at, config, "image", lambda: image_items(records_of(scenarios)))
