@@ -11,13 +11,17 @@ from actors import reach
 from actors.cluster import Cluster, PoolSize, connect
 from actors.placement import placed
 from actors.pool import identify, run_shards
-from auditor.pipeline.executor import Identified, ShardResult, Stage, Worker
+from auditor.pipeline.executor import Identified, ShardResult, Staff, Stage, Worker
 from auditor.pipeline.progress import Progress, Tally
+from auditor.pipeline.serial import Hands
 from auditor.records import MediaPolicy
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import ContentItem, Item, PromptItem, Shard
 from schemas.config import WorkersConfig
 from schemas.record import Image
+
+WORTH_SECONDS = 30.0
+"""Less work than this is done in the driver: before workers have started and read, it is done."""
 
 T = TypeVar("T", bound=Item)
 C = TypeVar("C", ContentItem, PromptItem)
@@ -52,7 +56,10 @@ class RayExecutor:
         return len(self.cluster.free) == 1
 
     @contextmanager
-    def staff(self, stage: Stage) -> Iterator[Pool]:
+    def staff(self, stage: Stage) -> Iterator[Staff]:
+        if stage.work_seconds is not None and stage.work_seconds < WORTH_SECONDS:
+            yield Hands(stage, self.cluster.workers, 1, 0.0, self.progress)
+            return
         size = self.cluster.pool(self.threads, stage.gpus, stage.replicas)
         with placed(size, self.cluster.workers.stall_seconds, self.progress) as reserved:
             yield Pool(stage, reserved, self.cluster, self.progress)

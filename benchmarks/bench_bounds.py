@@ -24,18 +24,12 @@ from auditor.bounds import emid_bound
 from auditor.bounds.entropies import ON_CELLS, Known, choose
 from auditor.divergences import rjsd
 from auditor.divergences.joint import tensor_sketch
-from auditor.measures.reducer import (
-    FORMS,
-    Divergences,
-    answer_side,
-    answer_terms,
-    bounds,
-    divergence,
-    grouped,
-)
+from auditor.measures.answers import answer_side, answer_terms
+from auditor.measures.bounds import FORMS, bounds, grouped
+from auditor.measures.divergences import Divergences, divergence
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
+from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.rows import Rows
-from auditor.profiles.sketching import SketchSet, sketch_rows
 from auditor.sketch import Float, Sketch
 
 D, SYMBOLS, LEVEL = 32, 8, 0.9
@@ -91,7 +85,7 @@ def draw(
     return side(*of_p, 0.0, 0.3), side(*of_q, *((0.4, 1.0) if shifted else (0.0, 0.3)))
 
 
-def sketched(contents: dict[str, Float], ids: list[str]) -> SketchSet:
+def sketched(contents: dict[str, Float], ids: list[str]) -> Profile:
     """As an audit has them, without critics."""
     z = {name: rows.astype(np.float32) for name, rows in contents.items()}
     has = dict.fromkeys(SIDES, np.ones(len(ids), dtype=bool))

@@ -46,8 +46,8 @@ from auditor.neighbours.partition import Centroid, split
 from auditor.pipeline import capacity
 from auditor.pipeline.capacity import Costs, Load, Setup, ceilings, needs, sketch_bytes
 from auditor.profiles import sketching
+from auditor.profiles.profile import Profile, read_sketches, row_items, sketch_rows, write_sketches
 from auditor.profiles.rows import RowKeys, Rows, joined
-from auditor.profiles.sketching import SketchSet, read_sketches, row_items, sketch_rows, write_sketches
 from auditor.records import MediaPolicy, RecordWriter, admit, read_many, read_run_records
 from auditor.sketch import RowSample
 from auditor.sketch.blocks import HASH_BLOCKS
@@ -155,7 +155,7 @@ def run_rows(rows: int, seed: int, steps: int) -> Mapping[str, float]:
     clocks.around("second moments", sketching, "_sketch")
     clocks.around("CLUB sums", CLUB, "sums")
     clocks.around("row sample", RowSample, "from_rows")
-    sides: list[SketchSet | None] = [None, None]
+    sides: list[Profile | None] = [None, None]
     centroid, distances = Centroid(), [np.zeros(0)]
     in_bare: dict[str, float] = defaultdict(float)
     bared = total = done = 0.0
@@ -202,7 +202,7 @@ def run_rows(rows: int, seed: int, steps: int) -> Mapping[str, float]:
     bounds = {form: emid_bound(form, **terms) for form in ("scaled", "partial")}
     bounded = now() - began
     began = now()
-    sums = [s.club[name][0] for s in (p, q) for name in ("emi_model", "emi_reference")]
+    sums = [s.critic_sums[name][0] for s in (p, q) for name in ("emi_model", "emi_reference")]
     values = emi(*sums[:2]), emi(*sums[2:])
     intervals = paired_bootstrap(*sums, seed=seed)
     emid_done = now() - began

@@ -37,7 +37,7 @@ from auditor.estimators.sweep import (
     sweep,
     trials,
 )
-from auditor.profiles.sketching import having, read_sketches
+from auditor.profiles.profile import having, read_profile
 from auditor.report.numbers import number
 from auditor.report.provenance import versions
 from auditor.report.sweep import sweep_html
@@ -177,7 +177,7 @@ def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
     folder = _there(run_dir)
     xs, ys, ids, model = [], [], [], []
     for path in sorted(folder.glob("*.npz")):
-        sample = read_sketches(path).sample
+        sample = read_profile(path).sample
         if "x" not in sample.rows:
             continue
         for answer in ("response", "reference"):
@@ -204,9 +204,9 @@ def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
 
 
 def _there(run_dir: RunDir) -> Path:
-    """The folder of the newest sketches."""
+    """The folder of the newest profiles."""
     shards = sorted(
-        (run_dir.root / "sketches").glob("*/*.npz"), key=lambda path: (path.stat().st_mtime, str(path))
+        (run_dir.root / "profiles").glob("*/*.npz"), key=lambda path: (path.stat().st_mtime, str(path))
     )
     if not shards:
         out = run_dir.root.parent

@@ -103,13 +103,10 @@ class Verdict(_Model):
     because: str = Field(description="In one sentence: measure, value, interval, threshold and its source.")
 
 
-class Row(_Model):
-    """The measures of one scenario (or window) under one model."""
+class Measures(_Model):
+    """What is measured of some rows under one model, held against the reference data."""
 
-    scenario: str
-    model: str | None
-    family: str | None = Field(None, description="visual, text, joint, natural, mix, id or window.")
-    n: int
+    n: int = Field(description="Usable rows.")
     n_labelled: int = Field(0, description="Rows with a reference.")
     n_emi: int | None = Field(None, description="Rows that have a query, an answer and a reference.")
     mi_model: float | None = Field(None, description="I(X; model's response), nats.")
@@ -122,15 +119,23 @@ class Row(_Model):
     emid_spread: float | None = None
     intervals: Intervals = Field(default_factory=Intervals)
     bounds: dict[str, Bound] = Field(default_factory=dict)
-    divergences: dict[str, Divergence] = Field(default_factory=dict)
     delta: float | None = Field(None, description="RJSD of the model's responses to the references, here.")
     label_free: LabelFree | None = None
     accuracy: float | None = Field(None, description="Mean graded score, where the truth is known.")
     win_rate: float | None = None
     descriptors: dict[str, float | None] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict, description="Path of each null term, and why.")
+
+
+class Row(Measures):
+    """A row of the report: a scenario, or a window, under one model."""
+
+    scenario: str
+    model: str | None
+    family: str | None = Field(None, description="visual, text, joint, natural, mix, id or window.")
+    divergences: dict[str, Divergence] = Field(default_factory=dict)
     quarantined: int = 0
     verdict: Verdict
-    missing: dict[str, str] = Field(default_factory=dict, description="Path of each null term, and why.")
     notes: list[str] = Field(default_factory=list)
     start: str | None = Field(None, description="Start of a window (ISO 8601).")
     end: str | None = None
@@ -151,6 +156,10 @@ class Run(_Model):
     id_scenario: str | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
     complete: bool = Field(True, description="False where not every scenario was done.")
+    executor: str | None = Field(None, description="Where the work was done: serial or ray, and why.")
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="Wall seconds of each stage of the work, in their order."
+    )
 
 
 class Correlation(_Model):

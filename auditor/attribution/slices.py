@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from auditor.attribution import rjsd_shares
 from auditor.lab.truth import TRUTH_TAG
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
-from auditor.profiles.sketching import having
+from auditor.profiles.profile import having
 from auditor.sketch import Float, Floats, RowSample
 from schemas.report import Divergence
 

@@ -34,9 +34,9 @@ class EmiSums(NamedTuple):
     """What a model's EMI over one scenario is made of, a pair of sums a critic."""
 
     model: Sequence[ClubSums]
-    """of (x, ŷ); `SketchSet.club["emi_model"]`"""
+    """of (x, ŷ); `Profile.critic_sums["emi_model"]`"""
     reference: Sequence[ClubSums]
-    """of (x, y) over the same rows; `SketchSet.club["emi_reference"]`"""
+    """of (x, y) over the same rows; `Profile.critic_sums["emi_reference"]`"""
 
     @property
     def value(self) -> float:

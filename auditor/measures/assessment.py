@@ -1,124 +1,173 @@
-"""From sums to a report's row: rows Q held against rows P under one model, a scenario or a window alike."""
+"""Rows Q held against the reference data under one model: everything that profiles say, but for the verdict.
+
+A scenario of an audit and a window of traffic are assessed alike. What is found can be written down, so that
+a worker finds it and whoever asked reads it, to the bit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-from auditor.bounds.entropies import Known
+from auditor.bounds.entropies import (
+    EntropyShift,
+    Known,
+    QueryEntropies,
+    entropy_shift,
+    from_log_probabilities,
+    upper_entropy,
+)
 from auditor.estimators.crossfit import FoldedClub
-from auditor.measures import reducer
+from auditor.measures.answers import AnswerSide, answer_side, answer_terms
+from auditor.measures.bounds import bounds, ceiling, grouped
+from auditor.measures.conditional import conditionals
+from auditor.measures.divergences import Divergences, input_divergence
 from auditor.measures.label_free import label_free
+from auditor.measures.relevance import Relevance, model_information, relevance
+from auditor.measures.sampled_entropies import query_entropies
+from auditor.measures.shares import Share, shares
+from auditor.profiles.profile import Profile
 from auditor.profiles.rows import means
-from auditor.profiles.sketching import SketchSet
-from schemas.report import Bound, Interval, Intervals, LabelFree, Row
+from schemas.config import BoundsConfig
+from schemas.record import Quarantined
+from schemas.report import Interval, Intervals, Measures
+
+NO_ROW = "no usable row"
+TERMS = ("emi", "emid", "mi_model", "label_free")
+"""What is missing where there is no usable row, beside the divergences."""
 
 
 @dataclass(frozen=True)
-class Against:
-    """The in-distribution rows, and what all others are measured with."""
+class Settings:
+    """What assessments are made with, whichever rows they are of."""
 
-    p: SketchSet
-    answers: reducer.AnswerSide
-    """Of P."""
-    critics: Sequence[FoldedClub]
-    """Where there are none there is no EMI, and of label-free voices not the reweighted one."""
     level: float
     """Of intervals."""
+    bounds: BoundsConfig
+    no_critic: str | None = None
+    """Why there is no critic, where there is none."""
 
 
 @dataclass(frozen=True)
-class Assessed:
-    """All that sums say of rows Q under one model."""
+class Reference:
+    """The reference rows P under one model, and what is made of them alone."""
 
-    q: SketchSet
-    answers: reducer.AnswerTerms
-    relevance: reducer.Relevance | None
-    information: float | None
-    """I(X; the model's response), nats."""
-    divergences: reducer.Divergences = field(default_factory=reducer.Divergences)
-    bounds: Mapping[str, Bound] = field(default_factory=dict)
-    lacking: Mapping[str, str] = field(default_factory=dict)
-    """Why a bound or a term of it is missing, by path."""
-    label_free: LabelFree | None = None
-    silent: str | None = None
-    """Why there is no `label_free`."""
-    itself: bool = False
-    """Whether Q is P: then there is no EMID."""
+    p: Profile
+    answers: AnswerSide
+    critics: Sequence[FoldedClub]
+    """Where there are none there is no EMI, and of label-free estimates not the reweighted one."""
+    codebook: NDArray[np.float32] | None
+    """Of answers and correct answers."""
 
-    @property
-    def n(self) -> int:
-        """Usable rows."""
-        return self.q.sample.seen
+    @classmethod
+    def of(cls, p: Profile, critics: Sequence[FoldedClub], codebook: NDArray[np.float32] | None) -> Reference:
+        """Of a profile with usable rows."""
+        return cls(p, answer_side(p, codebook), critics, codebook)
+
+
+class Assessment(BaseModel):
+    """All that profiles say of rows Q under one model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    measures: Measures
+    shares: list[Share]
+    """Of the rows that have an image, and a text, beside those of P."""
+    conditional: list[dict[str, Any]]
+    """Rows of the table of conditional divergences, where they are asked for."""
+    set_aside: list[Quarantined]
 
 
 class Accuracy(NamedTuple):
-    """Mean graded score of the answers whose truth is known."""
+    """Mean graded score of the answers that could be graded."""
 
     value: float | None = None
     interval: Interval | None = None
 
 
-NOT_GRADED = Accuracy()
+def nothing(q: Profile, modalities: Sequence[str]) -> Assessment:
+    """Of rows of which none is usable, or that have no reference rows to be held against."""
+    lacking = (*TERMS, *(f"divergences.{m}" for m in modalities))
+    measures = Measures(n=0, missing=dict.fromkeys(lacking, NO_ROW))
+    return Assessment(measures=measures, shares=[], conditional=[], set_aside=list(q.set_aside))
 
 
-def first(against: Against, *, seed: int) -> Assessed:
-    """The in-distribution rows by themselves: nothing has moved, so there are no divergences and bounds."""
-    p = against.p
-    return Assessed(
-        p,
-        reducer.answer_terms(against.answers, against.answers, Known()),
-        reducer.relevance(p, p, seed=seed, level=against.level) if against.critics else None,
-        reducer.model_information(p),
-        itself=True,
+def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> Assessment:
+    """The reference rows by themselves: nothing has moved, so there are no divergences and bounds."""
+    p = reference.p
+    found = None
+    if reference.critics:
+        found = relevance(p, p, seed=seed, level=settings.level)
+    delta_q = answer_terms(reference.answers, reference.answers, Known()).delta_q
+    return Assessment(
+        measures=_measures(p, settings, found, itself=True).model_copy(update={"delta": delta_q}),
+        shares=[],
+        conditional=[],
+        set_aside=list(p.set_aside),
     )
 
 
 @dataclass(frozen=True)
-class New:
+class Current:
     """Rows Q, and what was found of them before."""
 
-    q: SketchSet
-    answers: reducer.AnswerSide
-    divergences: reducer.Divergences
-    d_x: float | None
-    """Divergence of the inputs (nats)."""
-    known: Known = field(default_factory=Known)
-    conditional: Mapping[str, float] | None = None
-    """Terms of Theorem 4.6; None: that bound is not wanted."""
+    q: Profile
+    divergences: Divergences = field(default_factory=Divergences)
+    temperature: float | None = None
+    """At which the model's answers were drawn; None where they were recorded."""
+    scenario: str = ""
 
 
-def assess(against: Against, new: New, *, seed: int) -> Assessed:
-    """Rows Q held against P: bounds, label-free risk, EMI and EMID."""
-    p, q, level = against.p, new.q, against.level
-    answers = reducer.answer_terms(against.answers, new.answers, new.known)
-    groups = reducer.grouped(p, q, new.divergences, level)
-    bounds, lacking = reducer.bounds(new.divergences.found, new.d_x, answers, groups, new.conditional)
-    free, silent = label_free(
-        p, q, against.critics, bound=reducer.ceiling(bounds, answers), seed=seed, level=level
+def assess(
+    reference: Reference, current: Current, settings: Settings, *, seed: int, seed_of_inputs: int
+) -> Assessment:
+    """Rows Q held against P: bounds, label-free risk, EMI and EMID. `seed_of_inputs` is the seed of the joint
+    divergence of the inputs, where that was not measured before."""
+    p, q, level = reference.p, current.q, settings.level
+    found = current.divergences
+    joint = found.found["joint"].value if "joint" in found.found else None
+    d_x = input_divergence(p, q, seed=seed_of_inputs) if joint is None else joint
+    of_conditional = conditionals(p, q, seed) if settings.bounds.conditional else None
+    answers = answer_terms(
+        reference.answers,
+        answer_side(q, reference.codebook),
+        _entropies(reference, current, settings, seed),
     )
-    return Assessed(
-        q,
+    every, lacking = bounds(
+        found.found,
+        d_x,
         answers,
-        reducer.relevance(p, q, seed=seed, level=level) if against.critics else None,
-        reducer.model_information(q),
-        new.divergences,
-        bounds,
-        lacking,
-        free,
-        silent,
+        grouped(p, q, found, level),
+        None if of_conditional is None else of_conditional.terms,
+    )
+    free, silent = label_free(p, q, reference.critics, bound=ceiling(every, answers), seed=seed, level=level)
+    relevant = relevance(p, q, seed=seed, level=level) if reference.critics else None
+    measures = _measures(q, settings, relevant)
+    missing = lacking | measures.missing
+    if answers.delta_q is None:
+        missing["delta"] = "no row has a response and a reference"
+    if silent is not None:
+        missing["label_free"] = silent
+    return Assessment(
+        measures=measures.model_copy(
+            update={"bounds": every, "label_free": free, "delta": answers.delta_q, "missing": missing}
+        ),
+        shares=shares(p, q),
+        conditional=[] if of_conditional is None else of_conditional.table(current.scenario),
+        set_aside=list(q.set_aside),
     )
 
 
 def accuracy(scores: NDArray[np.float64], level: float) -> Accuracy:
     """Mean of graded scores (n,) with its t interval; neither without any, no interval of one alone."""
     if not len(scores):
-        return NOT_GRADED
+        return Accuracy()
     mean = float(scores.mean())
     if len(scores) < 2:
         return Accuracy(mean)
@@ -126,31 +175,68 @@ def accuracy(scores: NDArray[np.float64], level: float) -> Accuracy:
     return Accuracy(mean, (max(0.0, mean - half), min(1.0, mean + half)))
 
 
-def row(
-    of: Assessed, facts: Mapping[str, int], about: Mapping[str, Any], graded: Accuracy = NOT_GRADED
-) -> Row:
-    """The report's row. `facts`: see `rows.descriptors`; `about`: fields of `Row` that are no measures."""
-    relevance, shift = of.relevance, None if of.itself else of.relevance
-    return Row(
-        **about,
-        n=of.n,
-        n_labelled=of.q.sketches["reference"].n,
-        n_emi=relevance.n if relevance else None,
-        mi_model=of.information,
-        mi_reference=relevance.mi_reference if relevance else None,
-        emi=relevance.emi if relevance else None,
-        emi_spread=relevance.emi_spread if relevance else None,
+def _measures(q: Profile, settings: Settings, relevant: Relevance | None, itself: bool = False) -> Measures:
+    """What needs no comparison but that of EMI; `itself`: Q is P, so there is no EMID."""
+    graded = accuracy(q.scores, settings.level)
+    information = model_information(q)
+    shift = None if itself else relevant
+    return Measures(
+        n=q.n,
+        n_labelled=q.sketches["reference"].n,
+        n_emi=relevant.n if relevant else None,
+        mi_model=information,
+        mi_reference=relevant.mi_reference if relevant else None,
+        emi=relevant.emi if relevant else None,
+        emi_spread=relevant.emi_spread if relevant else None,
         emid=shift.emid if shift else None,
         emid_spread=shift.emid_spread if shift else None,
         intervals=Intervals(
-            emi=relevance.emi_interval if relevance else None,
+            emi=relevant.emi_interval if relevant else None,
             emid=shift.emid_interval if shift else None,
             accuracy=graded.interval,
         ),
-        bounds=dict(of.bounds),
-        divergences=of.divergences.found,
-        delta=of.answers.delta_q,
-        label_free=of.label_free,
         accuracy=graded.value,
-        descriptors=means(facts) | of.q.norms.descriptors(),
+        descriptors=means(q.facts) | q.norms.descriptors(),
+        missing=_missing(settings, relevant, information, graded),
     )
+
+
+def _missing(
+    settings: Settings, relevant: Relevance | None, information: float | None, graded: Accuracy
+) -> dict[str, str]:
+    missing: dict[str, str] = {}
+    if relevant is None:
+        why = settings.no_critic or "no row has a query, an answer and a reference"
+        missing |= dict.fromkeys(("emi", "emid", "mi_reference"), why)
+    elif relevant.emi_interval is None:
+        missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
+    if information is None:
+        missing["mi_model"] = settings.no_critic or "no row has a query and a response"
+    if graded.value is None:
+        missing["accuracy"] = "the truth is not known"
+    return missing
+
+
+def _entropies(reference: Reference, current: Current, settings: Settings, seed: int) -> Known:
+    """Entropies as given, from the log-probabilities of sampled answers, and from the cells of several
+    answers a query; nothing where there are none of these."""
+    given = settings.bounds
+    known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
+    of_p, of_q = reference.p.answers, current.q.answers
+    if of_p is None or of_q is None:
+        return known
+
+    def shift(p: QueryEntropies, q: QueryEntropies) -> EntropyShift:
+        return entropy_shift(p, q, level=settings.level, seed=seed)
+
+    if current.temperature is not None:
+        p_logs, q_logs = of_p.log_probabilities(), of_q.log_probabilities()
+        logs = [
+            from_log_probabilities([v for _, v in each], [base for base, _ in each], current.temperature)
+            for each in (p_logs, q_logs, p_logs + q_logs)
+        ]
+        known = replace(known, text=upper_entropy(logs[2]), text_shift=shift(*logs[:2]))
+    if reference.codebook is not None and of_p.answer_counts.any() and of_q.answer_counts.any():
+        cells = [query_entropies(of, reference.codebook) for of in ([of_p], [of_q], [of_p, of_q])]
+        known = replace(known, cells=upper_entropy(cells[2]), cells_shift=shift(*cells[:2]))
+    return known

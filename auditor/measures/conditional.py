@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditor.divergences import ConditionalDivergence, conditional_divergence
-from auditor.measures.reducer import apart
-from auditor.profiles.sketching import SketchSet, having
+from auditor.measures.pairing import apart
+from auditor.profiles.profile import Profile, having
 
 TABLE = "Conditional divergences"
 NEIGHBOURS = 30
@@ -51,7 +51,7 @@ class Conditionals:
         ]
 
 
-def conditionals(p: SketchSet, q: SketchSet, seed: int) -> Conditionals:
+def conditionals(p: Profile, q: Profile, seed: int) -> Conditionals:
     """D̄(X_t|X_v), D̄(X_v|X_t) and E_P D^¼(Y|x) of sampled rows that have what is needed (Theorem 4.6); about
     a second each. Estimator, assumptions and limits: `auditor.divergences.conditional`.
 

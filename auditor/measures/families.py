@@ -1,52 +1,58 @@
-"""Measured divergences as tests: of each scenario and model by modality, adjusted over the scenarios."""
+"""Families of tests: which divergences are adjusted together for having been looked at together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 
-from auditor.measures import reducer
+from auditor.measures.divergences import Divergences, Measured, adjust
+from auditor.profiles.profile import GroupKey
 
 INPUTS = ("image", "text", "joint")
 MODALITIES = (*INPUTS, "response")
 
-Wanted = tuple[str, str | None, str]
-"""Scenario, model (None: an input divergence does not depend on it) and modality."""
+Family = Callable[[GroupKey, str], Hashable]
+"""The family that the test of a group and modality belongs to."""
 
 
-def wanted(scenario: str, model: str, modality: str) -> Wanted:
-    """What is measured once a scenario, and what once a model."""
-    return scenario, None if modality in INPUTS else model, modality
+def over_scenarios(key: GroupKey, modality: str) -> Hashable:
+    """One family a modality and model. (Every model has the same input divergences: its own family is the
+    same one again.)"""
+    return modality, key.model
 
 
-def adjusted(
-    measured: Mapping[Wanted, reducer.Measured], of: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], reducer.Divergences]:
-    """The divergences `of` each (scenario, model), Holm-adjusted over the scenarios: one family a modality,
-    and for responses a model."""
-    found = {key: _by_modality(measured, *key) for key in of}
-    families: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for key, divergences in found.items():
-        for modality in divergences.found:
-            # Every model has the same input divergences: its own family is the same one again.
-            families.setdefault((modality, key[1]), []).append(key)
-    for (modality, _), keys in families.items():
-        values = reducer.adjust([found[key].found[modality] for key in keys])
-        for key, value in zip(keys, values, strict=True):
-            if value is not None:
-                found[key].found[modality] = value
-    return found
+def over_modalities(key: GroupKey, modality: str) -> Hashable:
+    """One family a window: its modalities."""
+    return key
 
 
-def _by_modality(
-    measured: Mapping[Wanted, reducer.Measured], scenario: str, model: str
-) -> reducer.Divergences:
-    of = reducer.Divergences()
-    for modality in MODALITIES:
-        value, reason, of.left[modality] = measured[wanted(scenario, model, modality)]
+def by_modality(measured: Mapping[str, Measured]) -> Divergences:
+    """Of one group, before any adjustment: what was found, and why it or a part of it is missing."""
+    of = Divergences()
+    for modality, (value, reason, left) in measured.items():
+        of.left[modality] = left
         if value is None:
             of.missing[f"divergences.{modality}"] = reason or "not computed"
-        else:
-            of.found[modality] = value
-            if reason is not None:
-                of.missing[f"divergences.{modality}.corrected"] = reason
+            continue
+        of.found[modality] = value
+        if reason is not None:
+            of.missing[f"divergences.{modality}.corrected"] = reason
+        if value.p_value is None:
+            of.missing[f"divergences.{modality}.p_value"] = reason or "could not be tested"
     return of
+
+
+def adjusted(found: Mapping[GroupKey, Divergences], family: Family) -> dict[GroupKey, Divergences]:
+    """The divergences of each group with Holm's adjustment over every family."""
+    members: dict[Hashable, list[tuple[GroupKey, str]]] = {}
+    for key, of in found.items():
+        for modality in of.found:
+            members.setdefault(family(key, modality), []).append((key, modality))
+    values = {key: dict(of.found) for key, of in found.items()}
+    for tests in members.values():
+        for (key, modality), value in zip(
+            tests, adjust([found[key].found[modality] for key, modality in tests]), strict=True
+        ):
+            if value is not None:
+                values[key][modality] = value
+    return {key: replace(of, found=values[key]) for key, of in found.items()}

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.estimators.crossfit import FoldedClub
-from auditor.measures.reducer import apart
-from auditor.profiles.sketching import SketchSet, having
+from auditor.measures.pairing import apart
+from auditor.profiles.profile import Profile, having
 from auditor.risk import Ceiling, choose_voice, identified_interval, measure_overlap, reweighted_emid
 from auditor.risk.inputs import Inputs
 from auditor.sketch import RowSample
@@ -31,7 +31,7 @@ class Unlabelled(NamedTuple):
     """Image and text rows of P and Q, of each modality that all of these rows have."""
 
 
-def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
+def unlabelled(p: Profile, q: Profile) -> Unlabelled | str:
     """The rows that label-free risk is made of, or why there are none."""
     for side, sample in (("in-distribution", p.sample), ("new", q.sample)):
         if "x" not in sample.rows or "response" not in sample.rows:
@@ -63,8 +63,8 @@ def unlabelled(p: SketchSet, q: SketchSet) -> Unlabelled | str:
 
 
 def label_free(
-    p: SketchSet,
-    q: SketchSet,
+    p: Profile,
+    q: Profile,
     critics: Sequence[FoldedClub],
     *,
     bound: Ceiling | None,

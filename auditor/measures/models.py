@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 
 from auditor.emi.comparison import Difference, EmiSums, compare_over, non_inferiority
 from auditor.errors import BadInput
-from auditor.profiles.sketching import SketchSet
+from auditor.profiles.profile import Profile
 from schemas.report import ComparedRow, Report, Verdict
 
 TABLE = "Models compared"
@@ -20,7 +20,7 @@ NOTHING = "no scenario has rows with a query, an answer and a reference of two m
 
 
 def compare_models(
-    sets: Mapping[tuple[str, str], SketchSet],
+    sets: Mapping[tuple[str, str], Profile],
     scenarios: Sequence[str],
     models: Sequence[str],
     current: str,
@@ -43,7 +43,7 @@ def compare_models(
 
 
 def _compared(
-    sets: Mapping[tuple[str, str], SketchSet],
+    sets: Mapping[tuple[str, str], Profile],
     scenarios: Sequence[str],
     new: str,
     current: str,
@@ -89,11 +89,11 @@ def _compared(
     ]
 
 
-def _sums(rows: SketchSet | None) -> EmiSums | None:
+def _sums(rows: Profile | None) -> EmiSums | None:
     """None where no row has a query, an answer and a reference."""
     if rows is None:
         return None
-    sums = EmiSums(rows.club["emi_model"], rows.club["emi_reference"])
+    sums = EmiSums(rows.critic_sums["emi_model"], rows.critic_sums["emi_reference"])
     return sums if sums.model and _n(sums) else None
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
 from auditor.encoders.texts import TextEncoder
+from auditor.protocols import Encoder
 from auditor.scenarios import Scenario, records_of
 from schemas.config import EncoderConfig
 from schemas.record import Record
@@ -21,13 +22,22 @@ def queries(records: Iterable[Record]) -> list[str]:
     return [r.query for r in islice(records, MOST_RECORDS) if r.query]
 
 
-def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> float | None:
-    """Characters per token of the texts; None where that tells nothing of this encoder."""
-    found = make_encoder(config.settings(), "text", batch=config.batch)
-    if not isinstance(found, TextEncoder) or found.multilingual or not texts:
-        return None
-    ratio = chars_per_token(found, texts)
-    return ratio if ratio == ratio else None
+class QueryCoverage:
+    """How well a text encoder knows texts. The encoder is loaded once, when it is first asked."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self._config = config
+        self._encoder: Encoder | None = None
+
+    def chars_per_token(self, texts: Sequence[str]) -> float | None:
+        """Characters per token of the texts; None where that tells nothing of this encoder."""
+        if self._encoder is None:
+            self._encoder = make_encoder(self._config.settings(), "text", batch=self._config.batch)
+        found = self._encoder
+        if not isinstance(found, TextEncoder) or found.multilingual or not texts:
+            return None
+        ratio = chars_per_token(found, texts)
+        return ratio if ratio == ratio else None
 
 
 def unknown_queries(config: EncoderConfig, scenarios: Sequence[Scenario]) -> dict[str, list[str]]:

@@ -9,23 +9,17 @@ from numpy.typing import NDArray
 
 from auditor.bounds.entropies import QueryEntropies, from_sampled_cells
 from auditor.neighbours.codebook import nearest_cell
-from auditor.storage.embedding_store import UnitVectors
-
-_QUERIES_AT_ONCE = 512
+from auditor.profiles.answer_sample import AnswerSample
 
 
-def query_entropies(
-    samples: Sequence[tuple[str, tuple[str, ...]]], texts: UnitVectors, codebook: NDArray[np.float32]
-) -> QueryEntropies:
-    """H of the quantised answer (nats) of each query: (base id, keys of its answers) pairs, embedded in
-    `texts`; codebook (K, d). Answers that could not be embedded are left out."""
-    failed = texts.errors()
+def query_entropies(samples: Sequence[AnswerSample], codebook: NDArray[np.float32]) -> QueryEntropies:
+    """H of the quantised answer (nats) of each query of all `samples`; codebook (K, d). Answers that could
+    not be embedded are in none of them."""
     cells: list[list[int]] = []
-    for start in range(0, len(samples), _QUERIES_AT_ONCE):
-        kept = [[k for k in keys if k not in failed] for _, keys in samples[start : start + _QUERIES_AT_ONCE]]
-        flat = [key for keys in kept for key in keys]
-        found = nearest_cell(texts.rows(flat), codebook).tolist() if flat else []
-        for keys in kept:
-            cells.append(found[: len(keys)])
-            found = found[len(keys) :]
-    return from_sampled_cells(cells, len(codebook), [base for base, _ in samples])
+    bases: list[str] = []
+    for sample in samples:
+        of_answer = nearest_cell(sample.vectors, codebook) if len(sample.vectors) else np.zeros(0, np.int64)
+        for base_id, rows in sample.answer_rows():
+            bases.append(base_id)
+            cells.append(of_answer[rows].tolist())
+    return from_sampled_cells(cells, len(codebook), bases)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from auditor.measures.reducer import Share, article
+from auditor.measures.divergences import article
+from auditor.measures.shares import Share
 from schemas.config import ThresholdsConfig
 from schemas.report import Divergence, Interval, Status, Verdict
 

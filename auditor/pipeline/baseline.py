@@ -1,40 +1,31 @@
-"""`auditor baseline build`: from in-distribution records to a baseline folder."""
+"""Building a baseline: from reference records to everything that is learned from them once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from auditor.errors import BadInput
-from auditor.measures.query_coverage import queries, queries_chars_per_token
+from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.pipeline.choice import executor
-from auditor.pipeline.critics import Plans, train
-from auditor.pipeline.embed import Embedded, embed, embed_images
-from auditor.pipeline.profile import plans_digest, sketch_files, sketches
+from auditor.pipeline.learn import learned
 from auditor.pipeline.progress import Progress, Stopwatch
-from auditor.pipeline.stream import content, pool_of, stream, surveyed, used_encoders
-from auditor.pipeline.workers.streaming import StreamModel
-from auditor.pipeline.workplace import Workplace, workplace
+from auditor.pipeline.workers.profiles import ModelAnswers
+from auditor.pipeline.workplace import workplace
 from auditor.profiles.baseline import Baseline, Manifest, coverage, save
-from auditor.profiles.folding import Streamed, folded
-from auditor.profiles.rows import answers, input_texts, means
-from auditor.profiles.sketching import SketchSet
-from auditor.profiles.training_pairs import choose_pairs
-from auditor.profiles.usable_rows import told
-from auditor.records import Quarantine, read_many
+from auditor.profiles.profile import GroupKey
+from auditor.profiles.rows import means
+from auditor.records import read_many
 from auditor.records.sources import fingerprint
 from auditor.report.provenance import versions
 from auditor.scenarios import Scenario, Source, gather, media_policy, records_of
 from auditor.storage.run_dir import RunDir
-from auditor.storage.work_units import ContentItem, text_item
 from schemas.config import BaselineConfig, DataConfig, config_hash
 
 NAME = "baseline"
 LEAST_PAIRS = 20
 """Fewer pairs of query and answer train no critic: there is nothing to hold out."""
-COVERAGE_TEXTS = 2_000
-"""Queries that are looked at to tell whether the text encoder knows them."""
 
 
 def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
@@ -50,72 +41,38 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
         if scenario.n == 0:
             raise BadInput(f"{config.records}: no usable record; {scenario.quarantine().why_empty()}")
         model = responding(config.records, [scenario], config.model)
-        with executor(config.workers, config.shards.threads, watch, rows=scenario.n) as taken:
-            at = workplace(run, taken, config.shards, watch, media_policy(data))
-            whole = config.critic.train_on == "pool"
-            pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
-            images = embed_images(at, config.encoders.image, [pool])
-            texts = embed(at, config.encoders.text, "text", lambda: all_texts(pool, model))
-            usable, aside = told(pool, model or "", None, images.open() if images else None, texts.open())
-            facts, quarantine = usable.facts, Quarantine((*pool.quarantine(), *aside))
-            if not usable.keys:
-                raise BadInput(f"{config.records}: no usable record; {quarantine.why_empty()}")
-            plans: Plans = {(NAME, model or ""): usable.keys}
-            pairs = len(choose_pairs(plans, config.critic.max_rows, config.seed))
-            critics = (
-                train(at, config.critic, plans, images, texts, config.seed).paths
-                if pairs >= LEAST_PAIRS
-                else ()
+        with executor(config.workers, config.shards.threads, watch, rows=scenario.n) as on:
+            at = workplace(run, on, config.shards, watch, media_policy(data))
+            of = learned(
+                at,
+                [scenario],
+                [ModelAnswers(model or "")],
+                {model or "": None},
+                config.encoders,
+                config.critic,
+                row_sample=config.row_sample,
+                seed=config.seed,
+                least_pairs=LEAST_PAIRS,
             )
-            if whole:
-                rows = plans_digest(plans)
-                files = sketch_files(at, plans, images, texts, critics, config.row_sample)
-                sums: SketchSet | None = sketches(files[NAME, model or ""])
-            else:
-                kept, rows = _streamed(at, config, scenario, model, images, critics)
-                sums, facts, quarantine = kept.sketches, dict(kept.facts), scenario.quarantine()
-                for row in kept.aside:
-                    quarantine.add(row)
-        assert sums is not None  # some row is usable, or we had stopped
+        profile = of.profiles[GroupKey(NAME, model or "")]
+        known = QueryCoverage(config.encoders.text)
         manifest = Manifest(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
             config=config,
             config_hash=config_hash(config),
-            rows=rows,
-            encoders={"text": texts.identity} | ({"image": images.identity} if images else {}),
+            rows=of.content,
+            encoders=of.encoders,
             model=model,
-            n=sums.sample.seen,
-            coverage=coverage(sums),
-            descriptors=means(facts) | sums.norms.descriptors(),
-            quarantine=quarantine.counts(),
-            chars_per_token=queries_chars_per_token(config.encoders.text, queries(records_of([scenario]))),
-            pairs=pairs,
-            no_critic=None if critics else _no_critic(pairs),
+            n=profile.n,
+            coverage=coverage(profile),
+            descriptors=means(profile.facts) | profile.norms.descriptors(),
+            quarantine=of.quarantine.counts(),
+            chars_per_token=known.chars_per_token(queries(records_of([scenario]))),
+            pairs=of.trained.pairs,
+            no_critic=None if of.trained.paths else _no_critic(of.trained.pairs),
         )
-        return save(out, manifest, sums, critics)
-
-
-def _streamed(
-    at: Workplace,
-    config: BaselineConfig,
-    scenario: Scenario,
-    model: str | None,
-    images: Embedded | None,
-    critics: Sequence[Sequence[Path]],
-) -> tuple[Streamed, str]:
-    """What is kept of all records by critics that a sample has trained, and the digest of their content."""
-    (found,) = surveyed(at, [scenario])
-    files = stream(
-        at,
-        found.parts,
-        used_encoders(at, config.encoders, [found], images),
-        critics,
-        [StreamModel(model or "")],
-        sample=config.row_sample,
-        with_texts=found.texts,
-    )
-    return folded(files[NAME, model or ""]), content(found.parts)
+        return save(out, manifest, profile, of.trained.paths)
 
 
 def _no_critic(pairs: int) -> str:
@@ -123,9 +80,6 @@ def _no_critic(pairs: int) -> str:
         f"the baseline has {pairs} pairs of a query and an answer, fewer than the {LEAST_PAIRS} that a "
         "critic is trained on"
     )
-
-
-# Records in.
 
 
 def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> str | None:
@@ -148,12 +102,3 @@ def whose(path: str, found: Sequence[str], model: str | None) -> str | None:
     if len(found) > 1:
         raise BadInput(f"{path}: responses of several models ({', '.join(found)}); choose one with --model")
     return found[0] if found else None
-
-
-def all_texts(scenario: Scenario, model: str | None) -> Iterator[ContentItem]:
-    """Queries and references, then the responses (of several samples, the first)."""
-    yield from input_texts(records_of([scenario]))
-    for batch in scenario.batches():
-        for given in answers(batch, model or "", None):
-            if given and given[0].strip():
-                yield text_item(given[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,8 @@ from auditor.pipeline.embed import Embedded
 from auditor.pipeline.executor import HOUR, Stage
 from auditor.pipeline.workers.critics import CriticSettings, CriticWorker, critic_shards
 from auditor.pipeline.workplace import Workplace
-from auditor.profiles.rows import RowKeys
-from auditor.profiles.training_pairs import choose_pairs, embed_pairs, pairs_digest
+from auditor.profiles.training_pairs import Pair, embed_pairs, pairs_digest
 from schemas.config import CriticConfig
-
-Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
-"""(scenario, model) -> its usable rows, in their order."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +25,14 @@ class Trained:
 
 
 def train(
-    at: Workplace, config: CriticConfig, plans: Plans, images: Embedded | None, texts: Embedded, seed: int
+    at: Workplace,
+    config: CriticConfig,
+    pairs: Sequence[Pair],
+    images: Embedded | None,
+    texts: Embedded,
+    seed: int,
 ) -> Trained:
-    """Train the critics that are missing, one a seed (and fold), all on one pool of pairs.
-
-    Embeddings are kept for this second pass over the rows: the critic is trained on the whole pool, so no
-    CLUB sum can be taken before every row has been embedded.
-    """
-    pairs = choose_pairs(plans, config.max_rows, seed)
+    """Train the critics that are missing, one a seed (and fold), all on one pool of pairs."""
     encoders = [images.identity if images else None, texts.identity]
     identity = json.dumps(
         {
@@ -59,9 +55,3 @@ def train(
             staff.run(CriticWorker, CriticSettings(pool, folder, config), shards, done=done)
         pool.unlink()
     return Trained(paths, len(pairs))
-
-
-def how_trained(config: CriticConfig) -> str:
-    """For reports."""
-    folds = f", cross-fitted over {config.cross_fit} folds of base ids" if config.cross_fit else ""
-    return f"{config.seeds} seeds{folds}"

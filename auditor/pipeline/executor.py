@@ -72,6 +72,9 @@ class Stage:
     """How many times `workers.stall_seconds` a unit may take."""
     least_seconds: float = 0.0
     """That a unit may take in any case."""
+    work_seconds: float | None = None
+    """About what all of it takes on one thread, where that is known: a little is not worth starting
+    workers."""
     hangs: bool = True
     """Whether `workers.hang_seconds` counts: not where a unit has bounds of its own (an endpoint's)."""
 

@@ -1,74 +1,270 @@
-"""Divergences of many pairs of sets: a unit of work each, on workers where there is enough of it."""
+"""The steps from profiles to what a report says of them: divergences, assessments, slices.
+
+Every measure is a unit of work, named by the content that it is of, and kept: the same call again reads it,
+and a run with one more window measures that window alone.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
-from auditor.measures.divergence_files import FORMAT, read_measured
-from auditor.measures.reducer import Measured
-from auditor.pipeline.executor import HOUR, Stage
-from auditor.pipeline.workers.divergences import DivergenceItem, DivergenceWorker, MeasureSettings
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.attribution.what_moved import Moved, TagSource
+from auditor.estimators.crossfit import FoldedClub
+from auditor.measures.answers import answer_codebook
+from auditor.measures.assessment import Assessment, Settings
+from auditor.measures.divergences import FORMAT, Divergences, read_measured
+from auditor.measures.families import INPUTS, MODALITIES, Family, adjusted, by_modality
+from auditor.measures.judgement import Judgement
+from auditor.pipeline.executor import HOUR, Stage, Worker
+from auditor.pipeline.workers.measures import (
+    AssessmentItem,
+    AssessmentSettings,
+    AssessmentWorker,
+    DivergenceItem,
+    DivergenceSettings,
+    DivergenceWorker,
+    Files,
+    SlicesItem,
+    SlicesSettings,
+    SlicesWorker,
+)
 from auditor.pipeline.workplace import Workplace
+from auditor.profiles.profile import GroupKey, Profile
+from auditor.scenarios import Scenario
+from auditor.storage.npz import write_arrays
 from auditor.storage.run_dir import digest
-from auditor.storage.work_units import Shard
+from auditor.storage.work_units import Item, Shard
 
 FLOPS = 2e10
 """Of one thread, in products and decompositions of these sizes: to tell minutes from moments, no more."""
-WORTH_SECONDS = 30.0
-"""Less work than this is done in the driver: before workers have started and read, it is done."""
 DECOMPOSITIONS = 60
 """Of the null and of the jackknife."""
+ASSESSMENT_SECONDS, SLICES_SECONDS = 1.0, 0.5
 
-K = TypeVar("K")
+T = TypeVar("T", bound=Item)
 
 
 @dataclass(frozen=True)
-class Asked(Generic[K]):
-    """One divergence that is wanted, and how it is asked for again."""
+class Comparison:
+    """A group whose rows are held against reference rows."""
 
-    key: K
-    p: tuple[Path, ...]
-    q: tuple[Path, ...]
-    modality: str
-    seed: int
+    key: GroupKey
+    p: Files
+    q: Files
     rows: int
     """Sampled rows of both sides together, at most."""
-    dim: int
+    dims: Mapping[str, int]
+    """Modality -> dimension of its rows."""
+    temperature: float | None = None
+    """At which the model's answers were drawn; None where they were recorded."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What the measures of a job are made with."""
+
+    judgement: Judgement
+    settings: Settings
+    critics: tuple[Files, ...]
+    codebook: Path | None
 
     @property
-    def seconds(self) -> float:
-        """About what it takes on one thread."""
-        rank = min(self.rows, self.dim)
-        return (DECOMPOSITIONS * 10.0 * rank**3 + 2.0 * self.rows**2 * self.dim) / FLOPS
+    def identity(self) -> dict[str, Any]:
+        """All that a measure depends on beside its rows and its seed."""
+        return {
+            "format": FORMAT,
+            "level": self.settings.level,
+            "bounds": self.settings.bounds.model_dump(),
+            "no_critic": self.settings.no_critic,
+            "critics": [FoldedClub.load(paths).digest for paths in self.critics],
+            "codebook": self.codebook and self.codebook.stem,
+        }
 
 
-def divergences(at: Workplace, asked: Sequence[Asked[K]], level: float) -> dict[K, Measured]:
-    """Every divergence asked for, in that order: the same bits from workers or from the driver."""
-    identity = json.dumps({"format": FORMAT, "level": level, "threads": at.shards.threads}, sort_keys=True)
+def codebook_file(at: Workplace, p: Sequence[Profile], symbols: int, seed: int) -> Path | None:
+    """File of the codebook of the reference rows' answers and correct answers: one for the whole job, so that
+    cells mean the same everywhere. None where there is none of either."""
+    codebook = answer_codebook([each for each in p if each.n], symbols, seed)
+    if codebook is None:
+        return None
+    return _keep_codebook(at, codebook)
+
+
+def _keep_codebook(at: Workplace, codebook: NDArray[np.float32]) -> Path:
+    mark = digest(codebook.tobytes().hex())
+    path = at.run.folder("measures", "codebooks") / f"codebook-{mark}.npz"
+    if not path.exists():
+        write_arrays(path, {"codebook": codebook})
+    return path
+
+
+@dataclass(frozen=True)
+class MeasuredDivergences:
+    """The divergences of every comparison, before any adjustment."""
+
+    found: Mapping[GroupKey, Divergences]
+    files: Mapping[GroupKey, Files]
+    """One a modality, in the order of MODALITIES."""
+
+    def judged(self, family: Family) -> dict[GroupKey, Divergences]:
+        """With their p-values adjusted over each family of tests."""
+        return adjusted(self.found, family)
+
+
+def divergences(
+    at: Workplace, comparisons: Sequence[Comparison], measuring: Measuring
+) -> MeasuredDivergences:
+    """The divergences of every comparison. Those of the inputs are measured once, whatever the number of
+    models."""
+    identity = json.dumps(
+        {"format": FORMAT, "level": measuring.settings.level, "threads": at.shards.threads}, sort_keys=True
+    )
+    wanted: dict[tuple[str, str | None, str], tuple[Shard[DivergenceItem], float]] = {}
+    of_group: dict[GroupKey, list[tuple[str, str | None, str]]] = {}
+    for one in comparisons:
+        for modality in MODALITIES:
+            key = (one.key.scenario, None if modality in INPUTS else one.key.model, modality)
+            of_group.setdefault(one.key, []).append(key)
+            if key not in wanted:
+                seed = measuring.judgement.seed(one.key.scenario, modality)
+                name = digest(json.dumps([identity, _names(one.p), _names(one.q), modality, seed]))
+                item = DivergenceItem(name, one.p, one.q, modality, seed)
+                wanted[key] = Shard(name, (item,)), _seconds(one, modality)
     folder = at.run.folder("measures", identity)
-    shards = [_shard(identity, one) for one in asked]
-    done = {path.stem for path in folder.glob("*.json")}
-    settings = MeasureSettings(folder, level, at.shards.threads)
-    todo = [(one, shard) for one, shard in zip(asked, shards, strict=True) if shard.name not in done]
-    with at.executor.staff(Stage("divergences", least_seconds=HOUR)) as staff:
-        if sum(one.seconds for one, _ in todo) >= WORTH_SECONDS and staff.count > 1:
-            staff.run(DivergenceWorker, settings, [shard for _, shard in todo])
-        else:
-            worker = DivergenceWorker(settings)
-            for _, shard in todo:
-                worker.run(shard)
-    return {
-        one.key: read_measured(folder / f"{shard.name}.json")
-        for one, shard in zip(asked, shards, strict=True)
+    settings = DivergenceSettings(folder, measuring.settings.level, at.shards.threads)
+    found = _kept(at, "divergences", folder, DivergenceWorker, settings, list(wanted.values()), read_measured)
+    files = {key: folder / f"{shard.name}.json" for key, (shard, _) in wanted.items()}
+    measured = dict(zip(wanted, found, strict=True))
+    return MeasuredDivergences(
+        {group: by_modality({key[2]: measured[key] for key in keys}) for group, keys in of_group.items()},
+        {group: tuple(files[key] for key in keys) for group, keys in of_group.items()},
+    )
+
+
+def assessments(
+    at: Workplace,
+    comparisons: Sequence[Comparison],
+    references: Mapping[GroupKey, Files],
+    divergences: MeasuredDivergences,
+    measuring: Measuring,
+) -> dict[GroupKey, Assessment]:
+    """Every comparison, and every group of reference rows by itself, assessed."""
+    identity = json.dumps(measuring.identity | {"threads": at.shards.threads}, sort_keys=True)
+    seed = measuring.judgement.seed
+    items: dict[GroupKey, AssessmentItem] = {}
+    for key, files in references.items():
+        of = [identity, _names(files), seed(key.scenario, "emi")]
+        items[key] = AssessmentItem(
+            digest(json.dumps(of)), key.scenario, files, None, (), seed(key.scenario, "emi"), 0, None
+        )
+    for one in comparisons:
+        seeds = seed(one.key.scenario, "emi"), seed(one.key.scenario, "joint")
+        measured = divergences.files[one.key]
+        of = [
+            identity,
+            _names(one.p),
+            _names(one.q),
+            _names(measured),
+            seeds,
+            one.temperature,
+            one.key.scenario,
+        ]
+        items[one.key] = AssessmentItem(
+            digest(json.dumps(of)), one.key.scenario, one.p, one.q, measured, *seeds, one.temperature
+        )
+    folder = at.run.folder("measures", identity)
+    settings = AssessmentSettings(
+        folder, measuring.critics, measuring.codebook, measuring.settings, at.shards.threads
+    )
+    shards = [(Shard(item.key, (item,)), ASSESSMENT_SECONDS) for item in items.values()]
+    found = _kept(at, "measures", folder, AssessmentWorker, settings, shards, _read_assessment)
+    return dict(zip(items, found, strict=True))
+
+
+def where(
+    at: Workplace,
+    moved: Sequence[Moved],
+    comparisons: Sequence[Comparison],
+    tags_p: TagSource | None,
+    tags_q: Mapping[str, TagSource],
+    measuring: Measuring,
+) -> list[dict[str, Any]]:
+    """Rows of the table of slices: of every divergence that is more than chance. `tags_q`: by scenario."""
+    of_key = {one.key: one for one in comparisons}
+    identity = json.dumps({"slices": FORMAT, "threads": at.shards.threads}, sort_keys=True)
+    folder = at.run.folder("measures", identity)
+    shards: list[tuple[Shard[SlicesItem], float]] = []
+    for key, model, modality in moved:
+        one, seed = of_key[key], measuring.judgement.seed(key.scenario, modality)
+        source = tags_q[key.scenario]
+        marks = [_mark(tags_p), _mark(source)]
+        of = [identity, _names(one.p), _names(one.q), key.scenario, model, modality, seed, marks]
+        name = digest(json.dumps(of))
+        item = SlicesItem(name, key.scenario, model, modality, one.p, one.q, tags_p, source, seed)
+        shards.append((Shard(name, (item,)), SLICES_SECONDS))
+    settings = SlicesSettings(folder, at.shards.threads)
+    found = _kept(at, "where the drift is", folder, SlicesWorker, settings, shards, _read_lines)
+    return [line for lines in found for line in lines]
+
+
+R = TypeVar("R")
+
+
+def _kept(
+    at: Workplace,
+    stage: str,
+    folder: Path,
+    worker: Callable[[Any], Worker[T]],
+    settings: Any,
+    shards: Sequence[tuple[Shard[T], float]],
+    read: Callable[[Path], R],
+) -> list[R]:
+    """What every shard says, in their order; those that are not there are made. With each goes about how many
+    seconds it takes."""
+    todo = {
+        shard.name: (shard, seconds)
+        for shard, seconds in shards
+        if not (folder / f"{shard.name}.json").exists()
     }
+    if todo:
+        seconds = sum(seconds for _, seconds in todo.values())
+        with at.executor.staff(Stage(stage, least_seconds=HOUR, work_seconds=seconds)) as staff:
+            staff.run(worker, settings, [shard for shard, _ in todo.values()])
+    return [read(folder / f"{shard.name}.json") for shard, _ in shards]
 
 
-def _shard(identity: str, one: Asked[K]) -> Shard[DivergenceItem]:
-    """Named by the files' names, which are of their content."""
-    names = [[f"{path.parent.name}/{path.name}" for path in side] for side in (one.p, one.q)]
-    name = digest(json.dumps([identity, names, one.modality, one.seed]))
-    return Shard(name, (DivergenceItem(name, one.p, one.q, one.modality, one.seed),))
+def _names(files: Files) -> list[str]:
+    """What stands for files whose names are of their content."""
+    return [f"{path.parent.name}/{path.name}" for path in files]
+
+
+def _mark(source: TagSource | None) -> Any:
+    """What stands for the tags of a source."""
+    if source is None:
+        return None
+    path = source.path if isinstance(source, Scenario) else source.records
+    stat = path.stat()
+    return [path.name, stat.st_size, stat.st_mtime_ns]
+
+
+def _seconds(one: Comparison, modality: str) -> float:
+    """About what a divergence takes on one thread."""
+    dim = one.dims.get("x" if modality == "joint" else modality, 0)
+    rank = min(one.rows, dim)
+    return (DECOMPOSITIONS * 10.0 * rank**3 + 2.0 * one.rows**2 * dim) / FLOPS
+
+
+def _read_assessment(path: Path) -> Assessment:
+    return Assessment.model_validate(json.loads(path.read_bytes()))
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = json.loads(path.read_bytes())
+    return lines

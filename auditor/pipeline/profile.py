@@ -1,60 +1,257 @@
-"""The step from embedded rows to their profiles, where every embedding is kept."""
+"""The step from records to profiles, by critics that exist.
+
+Two strategies give the same profiles. Where the critic is trained on the pairs of all rows, every content is
+embedded first (`pipeline.embed`), and the kept vectors are looked up here. Where it is trained on a sample
+(`pool_of`), or comes from a baseline, contents are embedded here as their records come by, and nothing but
+the profiles is kept.
+The driver holds no row: groups are positions on disk, shards are made as workers ask for them, and their
+files are folded as they come.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from actors.pool import ShardResult
+from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
-from auditor.pipeline.critics import Plans
-from auditor.pipeline.embed import Embedded
+from auditor.pipeline.embed import Chosen, Embedded, chosen
 from auditor.pipeline.executor import Stage
-from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker
+from auditor.pipeline.workers.profiles import (
+    Encoding,
+    Kept,
+    ModelAnswers,
+    ProfileSettings,
+    ProfileWorker,
+    Unit,
+    UnitRow,
+    profile_file,
+)
 from auditor.pipeline.workplace import Workplace
-from auditor.profiles.sketching import SketchSet, merged, read_sketches, row_items
-from auditor.storage.run_dir import digest
-from auditor.storage.work_units import cut
+from auditor.profiles.answer_sample import hash_limit
+from auditor.profiles.folding import Fold
+from auditor.profiles.profile import FORMAT, GroupKey
+from auditor.records import records_from_table
+from auditor.scenarios import Scenario, sampled
+from auditor.scenarios.row_ranges import Part, Survey, first_rows, survey
+from auditor.scenarios.windows import one_window
+from auditor.storage.run_dir import RunDir, digest, work_identity
+from auditor.storage.work_units import Shard
+from schemas.config import CriticConfig, EncodersConfig
+from schemas.record import Image
+
+FIRST_ROWS = 64
+"""Rows that are looked at for an image named by a path."""
+CONTENTS = 4
+"""Of a record: an image, a query, a response and a reference."""
 
 
-def sketch_files(
+@dataclass(frozen=True)
+class Encoders:
+    """What contents are embedded by."""
+
+    text: Chosen
+    image: Chosen | None
+    """None: images are left out."""
+
+    @property
+    def gpus(self) -> float:
+        """Of one worker, which holds both."""
+        return min(1.0, self.text.gpus + (self.image.gpus if self.image else 0.0))
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """By modality."""
+        return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
+
+
+@dataclass(frozen=True)
+class KeptVectors:
+    """What contents were embedded to before."""
+
+    text: Embedded
+    image: Embedded | None
+    """None: images are left out."""
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """Of the encoders, by modality."""
+        return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
+
+
+def surveyed(at: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
+    """Each scenario as one window of its name."""
+    return [survey(s.path, one_window(s.name), at.run.windows(s.name), at.shards.stream) for s in scenarios]
+
+
+def pool_of(run: RunDir, scenarios: Sequence[Scenario], config: CriticConfig, seed: int) -> list[Scenario]:
+    """The seeded sample of records that a critic is trained on, from each scenario by its size."""
+    every = sum(s.n for s in scenarios)
+    return [
+        sampled(s, run, max(1, round(config.sample_rows * s.n / every)), seed) if s.n else s
+        for s in scenarios
+    ]
+
+
+def used_encoders(
+    at: Workplace, config: EncodersConfig, found: Sequence[Survey], images: Embedded | None
+) -> Encoders:
+    """What all records are embedded by, given what their sample was. Raises `BadInput` where a modality has
+    no record in the sample: its critic does not know it."""
+    of_images = config.image if any(s.images for s in found) else None
+    if of_images is not None and images is None:
+        raise BadInput(
+            "critic.sample_rows: some records have images, none of the sampled ones has; raise it, or set "
+            "critic.train_on: pool"
+        )
+    return Encoders(
+        chosen(at, config.text, "text"),
+        None if of_images is None else chosen(at, of_images, "image"),
+    )
+
+
+def content(parts: Sequence[Part]) -> str:
+    """Digest of every row of every part: what data the numbers are of."""
+    return digest(json.dumps([[part.window.name, part.digests] for part in parts]))
+
+
+def profile(
     at: Workplace,
-    plans: Plans,
-    images: Embedded | None,
-    texts: Embedded,
+    parts: Sequence[Part],
+    vectors: Encoders | KeptVectors,
     critics: Sequence[Sequence[Path]],
+    models: Sequence[ModelAnswers],
+    *,
     sample: int,
-) -> dict[tuple[str, str], tuple[Path, ...]]:
-    """Sketch the rows of every plan that has any, through one pool; each plan's files, in their order."""
+    answers: int = 0,
+    with_texts: bool = True,
+    keep: bool = False,
+) -> dict[GroupKey, tuple[Path, ...]]:
+    """Profile the rows of every part under every model; the files whose fold, in their order, is the profile
+    (`auditor.profiles.profile.folded`).
+
+    `sample`: rows of each group's row sample. `answers`: records of each group whose sampled answers are kept
+    for entropies. `keep`: what is embedded here is written, too.
+
+    Units with rows that failed in an earlier run (not for a reason in `LASTING`) are made again where one of
+    these rows can be done now.
+    """
+    encoders = vectors if isinstance(vectors, Encoders) else None
     identity = json.dumps(
         {
-            "encoders": [images.identity if images else None, texts.identity],
+            "format": FORMAT,
+            "records": {"texts": with_texts, "shard": at.shards.stream},
+            "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
+            "encoders": vectors.identities,
+            "vectors": "encoded" if encoders else "kept",
             "critics": [FoldedClub.load(paths).digest for paths in critics],
             "sample": sample,
-            "shard": at.shards.sketch,
+            "answers": answers,
             "threads": at.shards.threads,
+            "keep": keep,
         },
         sort_keys=True,
     )
-    folder = at.run.sketches(identity)
-    cuts = {key: cut(row_items(rows), at.shards.sketch, identity) for key, rows in plans.items()}
-    every = list({shard.name: shard for shards in cuts.values() for shard in shards}.values())
-    settings = SketchSettings(
-        folder, texts.folder, images.folder if images else None, tuple(map(tuple, critics)), sample
+    folder = at.run.profiles(identity)
+    windows = [_Window(part, identity, folder, len(models), answers) for part in parts]
+    of_shard = {name: window for window in windows for name in window.names}
+
+    def source(of: Chosen | Embedded) -> Encoding | Kept:
+        if isinstance(of, Embedded):
+            return Kept(of.folder)
+        place = at.run.embeddings(work_identity(of.identity, records=at.shards.stream)) if keep else None
+        return Encoding(of.make, of.identity, place)
+
+    def came(result: ShardResult) -> None:
+        of_shard[result.shard].came(result.shard)
+
+    stage = Stage("profile rows")
+    if encoders:
+        at.executor.check_images(at.media, _some_images(parts))
+        # The limit is meant for a shard of contents; here one has as many as its records have.
+        longer = max(1, -(-CONTENTS * at.shards.stream // at.shards.embed))
+        stage = Stage("embed and profile", encoders.gpus, longer=longer)
+    settings = ProfileSettings(
+        folder,
+        source(vectors.text),
+        source(vectors.image) if vectors.image else None,
+        tuple(map(tuple, critics)),
+        sample,
+        tuple(models),
+        answers,
+        with_texts,
+        at.media,
     )
-    with at.executor.staff(Stage("sketch rows")) as staff:
-        staff.run(SketchWorker, settings, every, done={path.stem for path in folder.glob("*.npz")})
+    with at.executor.staff(stage) as staff:
+        staff.run(
+            ProfileWorker,
+            settings,
+            (shard for window in windows for shard in window.shards()),
+            total=sum(window.left() for window in windows),
+            on_done=came,
+        )
     return {
-        key: tuple(folder / f"{shard.name}.npz" for shard in shards) for key, shards in cuts.items() if shards
+        GroupKey(window.part.window.name, model.name): fold.files()
+        for window in windows
+        for model, fold in zip(models, window.folds, strict=True)
     }
 
 
-def sketches(files: Iterable[Path]) -> SketchSet:
-    """One plan's files, merged in their order."""
-    return merged(map(read_sketches, files))
+def _some_images(parts: Sequence[Part]) -> list[Image]:
+    """At most one of the first part's first rows, and one of the last part's, that is named by a path."""
+    found: list[Image] = []
+    for part in (*parts[:1], *parts[1:][-1:]):
+        records = (record for table in first_rows(part) for record in records_from_table(table))
+        first = islice(records, FIRST_ROWS)
+        named = (image for record in first for image in record.images if image.path is not None)
+        found += islice(named, 1)
+    return found
 
 
-def plans_digest(plans: Plans) -> str:
-    """Digest of every row of every plan: what data the numbers are of."""
-    names = {f"{s}\0{m}": [item.key for item in row_items(rows)] for (s, m), rows in plans.items()}
-    return digest(json.dumps(names, sort_keys=True))
+class _Window:
+    """A group's shards, and the folds of what was made of them, one a model."""
+
+    def __init__(self, part: Part, identity: str, folder: Path, models: int, answers: int) -> None:
+        self.part = part
+        self.limit = hash_limit(answers, part.n)
+        # Without a sample of answers a window that grows keeps its units.
+        of = [identity, part.window.name, *([self.limit] if answers else [])]
+        self.names = [digest(json.dumps([*of, mark])) for mark in part.digests]
+        self.folds = [
+            Fold(folder, [profile_file(folder, name, model).stem for name in self.names])
+            for model in range(models)
+        ]
+
+    def came(self, name: str) -> None:
+        at = self.names.index(name)
+        for fold in self.folds:
+            fold.came(at)
+
+    def left(self) -> int:
+        """Rows of the units that are yet to be made, or to be tried again."""
+        units = list(self.part.units())
+        return sum(units[k][1] - units[k][0] for k in self._todo())
+
+    def shards(self) -> Iterator[Shard[UnitRow]]:
+        part, units = self.part, list(self.part.units())
+        for fold in self.folds:
+            fold.advance()
+        for k, again in self._todo().items():
+            start, stop = units[k]
+            mark, window = part.digests[k], part.window.name
+            unit = Unit(part.records, mark, window, part.positions, start, stop, again, self.limit)
+            yield unit.shard(self.names[k])
+
+    def _todo(self) -> dict[int, tuple[int, ...]]:
+        """Units that some model lacks (no rows: all are to be made), or has with failed rows (those)."""
+        missing = {k for fold in self.folds for k in fold.missing()}
+        again: dict[int, set[int]] = {k: set() for k in missing}
+        for fold in self.folds:
+            for k, rows in fold.again().items():
+                if k not in missing:
+                    again.setdefault(k, set()).update(rows)
+        return {k: tuple(sorted(again[k])) for k in sorted(again)}

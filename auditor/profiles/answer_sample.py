@@ -24,7 +24,6 @@ from auditor.sketch import as_rows
 from auditor.sketch.blocks import hash64
 from auditor.storage.embedding_store import Float32, UnitVectors
 from auditor.storage.response_store import ResponseStore
-from auditor.storage.row_cache import Failure
 from auditor.storage.work_units import text_key
 from schemas.record import Record
 
@@ -160,11 +159,10 @@ class AnswerSample:
         """Base id and log-probabilities of each record that has any, in the order of the window."""
         return [(base, tuple(of.tolist())) for base, of in self._each(self.logs, self.log_counts)]
 
-    def samples(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Base id and keys of the answers of each record that has several, in the order of the window."""
-        return [
-            (base, tuple(self.keys[of].tolist())) for base, of in self._each(self.answers, self.answer_counts)
-        ]
+    def answer_rows(self) -> Iterable[tuple[str, Int]]:
+        """Base id and rows of `vectors` of each record that has several answers, in the order of the
+        window."""
+        return self._each(self.answers, self.answer_counts)
 
     def _each(self, values: NDArray[Any], counts: Int) -> Iterable[tuple[str, NDArray[Any]]]:
         ends = np.cumsum(counts)
@@ -207,7 +205,9 @@ class AnswerSample:
 
 def hash_limit(k: int, n: int) -> int:
     """Hashes below which the k smallest of n records lie, but for once in 10^9 windows (which then have some
-    fewer, at random still). The answers to other records need not be embedded: of a large window, to most."""
+    fewer, at random still). The answers to other records need not be embedded: of a large window, to most. It
+    changes only where n doubles, so that a window that grows keeps its units until then."""
+    n = 1 << n.bit_length() - 1 if n else 0
     return 2**64 if n <= k else min(2**64, int(2**64 * (k + 6 * sqrt(k)) / n))
 
 
@@ -223,28 +223,3 @@ def _inside(counts: Int, keep: NDArray[np.intp]) -> Int:
     ends = np.cumsum(counts)
     ranges = [np.arange(ends[i] - counts[i], ends[i], dtype=np.int64) for i in keep]
     return np.concatenate([np.zeros(0, np.int64), *ranges])
-
-
-class AnswerVectors:
-    """The vectors of all answers of several samples, by key, each once."""
-
-    def __init__(self) -> None:
-        self.kept = self.seen = 0
-        """Records in the samples, and that they were drawn from."""
-        self._held: dict[str, Float32] = {}
-
-    def add(self, sample: AnswerSample) -> None:
-        self.kept += len(sample)
-        self.seen += sample.seen
-        names = sample.keys.tolist()
-        new = [i for i, key in enumerate(names) if key not in self._held]
-        vectors = sample.vectors[new]  # a copy: the rest of the sample can go
-        self._held.update((names[i], vectors[at]) for at, i in enumerate(new))
-
-    def errors(self) -> dict[str, Failure]:
-        """None: answers without a vector are not kept."""
-        return {}
-
-    def rows(self, keys: Sequence[str]) -> Float32:
-        """(n, d) unit rows, in the order of `keys` (which may repeat)."""
-        return np.stack([self._held[key] for key in keys]) if keys else np.zeros((0, 0), np.float32)

@@ -1,7 +1,7 @@
 """A baseline: all that is learned once from the in-distribution records, in a folder.
 
     baseline.json                what made it, and which files belong to it
-    sketches-DIGEST.npz          sums, and the row sample with references and answers embedded
+    profile-DIGEST.npz           the profile of its rows: sums, and the row sample with references and answers
     critic-I-DIGEST.safetensors  MI critics
 
 Files are named by their content and `baseline.json` is written last: a reader sees the old baseline whole or
@@ -20,13 +20,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.errors import AuditError, BadInput
-from auditor.profiles.sketching import CONTENTS, SketchSet, having, read_sketches, write_sketches
+from auditor.profiles.profile import CONTENTS, Profile, having, read_profile, write_profile
 from auditor.storage.run_dir import digest, write_bytes
 from schemas.config import BaselineConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _NAME = "baseline.json"
-_OURS = ("sketches-*.npz", "critic-*.safetensors")
+_OURS = ("sketches-*.npz", "profile-*.npz", "critic-*.safetensors")
 
 
 class Manifest(BaseModel):
@@ -54,7 +54,7 @@ class Manifest(BaseModel):
     )
     pairs: int = Field(description="Pairs that the critics were trained on.")
     no_critic: str | None = Field(None, description="Why there is no critic.")
-    sketches: str = ""
+    profile: str = ""
     critics: tuple[str, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict, description="File -> SHA-256 (hex).")
 
@@ -72,7 +72,12 @@ class Baseline:
 
     folder: Path
     manifest: Manifest
-    sketches: SketchSet
+    profile: Profile
+
+    @property
+    def profile_file(self) -> Path:
+        """Where the profile lies; the name is of its content."""
+        return self.folder / self.manifest.profile
 
     @property
     def critics(self) -> tuple[tuple[Path, ...], ...]:
@@ -82,29 +87,27 @@ class Baseline:
         return tuple(tuple(paths[i : i + size]) for i in range(0, len(paths), size))
 
 
-def coverage(sketches: SketchSet) -> dict[str, dict[str, int]]:
+def coverage(profile: Profile) -> dict[str, dict[str, int]]:
     """How many rows have each content, of all and in the row sample (`Manifest.coverage`)."""
-    labelled = having(sketches.sample, "response", "reference")
-    sampled = {name: int(having(sketches.sample, name).sum()) for name in CONTENTS}
-    every = {name: sketches.sketches[name].n for name in CONTENTS}
-    sums = sketches.club["emi_model"]
+    labelled = having(profile.sample, "response", "reference")
+    sampled = {name: int(having(profile.sample, name).sum()) for name in CONTENTS}
+    every = {name: profile.sketches[name].n for name in CONTENTS}
+    sums = profile.critic_sums.get("emi_model", ())
     whole = {"labelled": round(float(sums[0].n.sum()))} if sums else {}
     return {
-        "all": {"rows": sketches.sample.seen, **every, **whole},
-        "sample": {"rows": len(sketches.sample), **sampled, "labelled": int(labelled.sum())},
+        "all": {"rows": profile.sample.seen, **every, **whole},
+        "sample": {"rows": len(profile.sample), **sampled, "labelled": int(labelled.sum())},
     }
 
 
-def save(
-    folder: Path, manifest: Manifest, sketches: SketchSet, critics: Sequence[Sequence[Path]]
-) -> Baseline:
+def save(folder: Path, manifest: Manifest, profile: Profile, critics: Sequence[Sequence[Path]]) -> Baseline:
     """Write a baseline into `folder`, in place of the one that is there; `critics` are copied."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "sketches-new.npz"
-        write_sketches(draft, sketches)
+        draft = folder / "profile-new.npz"
+        write_profile(draft, profile)
         mark = _sha256(draft)
-        name = f"sketches-{mark[:16]}.npz"
+        name = f"profile-{mark[:16]}.npz"
         draft.replace(folder / name)
         digests, names = {name: mark}, []
         for i, path in enumerate(path for of_seed in critics for path in of_seed):
@@ -113,7 +116,7 @@ def save(
             names.append(f"critic-{i}-{mark[:16]}.safetensors")
             write_bytes(folder / names[-1], data)
             digests[names[-1]] = mark
-        full = manifest.model_copy(update={"sketches": name, "critics": tuple(names), "digests": digests})
+        full = manifest.model_copy(update={"profile": name, "critics": tuple(names), "digests": digests})
         write_bytes(folder / _NAME, (full.model_dump_json(indent=1) + "\n").encode())
         for pattern in _OURS:
             for file in folder.glob(pattern):
@@ -121,7 +124,7 @@ def save(
                     file.unlink()
     except OSError as error:
         raise AuditError(f"{folder}: the baseline cannot be written ({error.strerror or error})") from error
-    return Baseline(folder, full, sketches)
+    return Baseline(folder, full, profile)
 
 
 def load(folder: Path) -> Baseline:
@@ -145,16 +148,16 @@ def load(folder: Path) -> Baseline:
         manifest = Manifest.model_validate(tree)
     except ValidationError as error:
         raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {again}") from error
-    if {manifest.sketches, *manifest.critics} != set(manifest.digests):
+    if {manifest.profile, *manifest.critics} != set(manifest.digests):
         raise BadInput(f"{path}: its list of files is not whole; {again}")
     for name, mark in manifest.digests.items():
         file = folder / name
         if Path(name).name != name or not file.is_file() or _sha256(file) != mark:
             raise BadInput(f"{file}: missing or damaged; {again}")
     try:
-        return Baseline(folder, manifest, read_sketches(folder / manifest.sketches))
+        return Baseline(folder, manifest, read_profile(folder / manifest.profile))
     except AuditError as error:
-        raise BadInput(f"{folder / manifest.sketches}: not readable; {again}") from error
+        raise BadInput(f"{error}; {again}") from error
 
 
 def _sha256(path: Path) -> str:

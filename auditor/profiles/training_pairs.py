@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auditor.errors import AuditError
 from auditor.estimators.crossfit import block_folds
+from auditor.profiles.profile import GroupKey
 from auditor.profiles.rows import RowKeys, embedded
 from auditor.sketch.blocks import hash_blocks
 from auditor.storage.embedding_store import EmbeddingStore
@@ -58,7 +59,7 @@ class Pairs:
         return Pairs(self.x[kept], self.y[kept], self.groups[kept], self.blocks[kept])
 
 
-def choose_pairs(plans: Mapping[tuple[str, str], Sequence[RowKeys]], max_rows: int, seed: int) -> list[Pair]:
+def choose_pairs(plans: Mapping[GroupKey, Sequence[RowKeys]], max_rows: int, seed: int) -> list[Pair]:
     """The pool of (scenario, model) -> rows, as the authors do it: every subset in one pool, the critic
     trained once. Every row gives both of its pairs, so answers and references weigh the same: EMI is a
     difference between the two, and a critic that has seen more of one would favour it. Beyond `max_rows` a

@@ -1,25 +1,11 @@
-"""The rows of a scenario under a model: which of them are usable, and what they say without any embedding."""
+"""The rows of scenarios that can be used: whose contents have vectors, and what was set aside."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from auditor.lab.truth import known_scores
-from auditor.profiles.rows import (
-    RowKeys,
-    answers,
-    descriptors,
-    log_probabilities,
-    row_keys,
-    sampled_keys,
-    unanswered,
-    usable,
-)
+from auditor.profiles.profile import GroupKey
+from auditor.profiles.rows import RowKeys, answers, row_keys, usable
 from auditor.records import Quarantine
 from auditor.scenarios import Scenario
 from auditor.storage.embedding_store import Vectors
@@ -27,77 +13,31 @@ from auditor.storage.response_store import ResponseStore
 from schemas.record import Quarantined
 
 
-@dataclass(frozen=True)
-class Told:
-    """What the rows of one scenario and model say without any embedding."""
-
-    keys: list[RowKeys]
-    facts: dict[str, int]
-    scores: NDArray[np.float64]
-    """Graded scores of the answers whose truth is known."""
-    log_probabilities: list[tuple[str, tuple[float, ...]]]
-    """Base id and log-probabilities of the sampled answers, where they were sampled."""
-    samples: list[tuple[str, tuple[str, ...]]]
-    """Base id and keys of the answers, where a record has several."""
-
-
-def told(
-    scenario: Scenario,
-    model: str,
-    store: ResponseStore | None,
-    images: Vectors | None,
-    texts: Vectors,
-    *,
-    sampled: bool = False,
-) -> tuple[Told, list[Quarantined]]:
-    """The usable rows of `scenario` under `model`, and all that is set aside: rows by their inputs (without a
-    model), and single answers. `store`: the model's answers, None where the records have them; `sampled`:
-    they were, so that their log-probabilities say something."""
-    keys: list[RowKeys] = []
-    facts = Counter[str]()
-    scores: list[float] = []
-    logs: list[tuple[str, tuple[float, ...]]] = []
-    samples: list[tuple[str, tuple[str, ...]]] = []
-    aside: list[Quarantined] = []
-    for batch in scenario.batches():
-        given = answers(batch, model, store)
-        if store is not None:
-            aside += unanswered(batch, store, scenario.name, model)
-        kept, unusable = usable(row_keys(batch, given), images, texts, scenario.name, model)
-        keys += kept
-        aside += unusable
-        facts.update(descriptors(batch, given))
-        scores += known_scores(batch, given)
-        samples += sampled_keys(batch, given)
-        if store is not None and sampled:
-            logs += log_probabilities(batch, store)
-    return Told(keys, facts, np.array(scores), logs, samples), aside
-
-
-def all_told(
+def usable_rows(
     scenarios: Sequence[Scenario],
     stores: Mapping[str, ResponseStore | None],
     images: Vectors | None,
     texts: Vectors,
-    sampled: Container[str],
-) -> tuple[Quarantine, dict[tuple[str, str], Told]]:
-    """Of every scenario and model, and everything set aside since the records were read: a row whose inputs
-    are not usable once, whatever the number of models. `sampled`: models whose answers were."""
+) -> tuple[dict[GroupKey, list[RowKeys]], Quarantine]:
+    """The usable rows of every scenario and model, in their order, and all that was set aside so far.
+    `stores` hold the answers of each model, None where the records have them. O(rows) memory: these are the
+    rows that critics are trained on."""
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
-    found: dict[tuple[str, str], Told] = {}
+    found: dict[GroupKey, list[RowKeys]] = {}
     for scenario in scenarios:
-        inputs_told = False
-        for model, store in stores.items():
-            found[scenario.name, model], aside = told(
-                scenario, model, store, images, texts, sampled=model in sampled
-            )
-            add_aside(quarantine, aside, model if inputs_told else None)
-            inputs_told = True
-    return quarantine, found
+        for number, (model, store) in enumerate(stores.items()):
+            rows = found[GroupKey(scenario.name, model)] = []
+            for batch in scenario.batches():
+                given = answers(batch, model, store)
+                kept, aside = usable(row_keys(batch, given), images, texts, scenario.name, model)
+                rows += kept
+                add_set_aside(quarantine, aside, model if number else None)
+    return found, quarantine
 
 
-def add_aside(quarantine: Quarantine, aside: Iterable[Quarantined], only: str | None) -> None:
-    """Add rows that were set aside: all, or those of `only` one model where the others are there already."""
-    for row in aside:
+def add_set_aside(quarantine: Quarantine, rows: Iterable[Quarantined], only: str | None) -> None:
+    """Add rows that were set aside: all, or those of `only` one model where the others are there already (a
+    row whose inputs are not usable is counted once, whatever the number of models)."""
+    for row in rows:
         if only is None or row.model == only:
             quarantine.add(row)

@@ -1,75 +1,66 @@
-"""From an audit's sums to its report: a row for every scenario and model, tables, notes and the verdict."""
+"""From what an audit, or a comparison of traffic with a baseline, has measured to its report: rows, tables,
+notes and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from auditor.bounds.entropies import (
-    EntropyShift,
-    Known,
-    QueryEntropies,
-    entropy_shift,
-    from_log_probabilities,
-    upper_entropy,
-)
+from auditor.encoders.coverage import KNOWN
 from auditor.encoders.precision import precision_notes
-from auditor.estimators.crossfit import FoldedClub
-from auditor.measures import assessment as assessed
-from auditor.measures import reducer
+from auditor.measures.assessment import NO_ROW, Assessment, nothing
 from auditor.measures.conditional import TABLE as CONDITIONAL
-from auditor.measures.conditional import Conditionals, conditionals
 from auditor.measures.correlations import correlations
+from auditor.measures.divergences import Divergences, check_comparable
+from auditor.measures.families import MODALITIES
+from auditor.measures.judgement import Judgement
 from auditor.measures.models import NOTHING, TABLE, compare_models
 from auditor.measures.query_coverage import unknown_queries
-from auditor.measures.sampled_entropies import query_entropies
-from auditor.measures.verdict import overall, scenario_verdict
-from auditor.profiles.answer_sample import AnswerVectors
-from auditor.profiles.sketching import SketchSet
-from auditor.profiles.usable_rows import Told
+from auditor.measures.verdict import overall
+from auditor.profiles.baseline import Baseline
+from auditor.profiles.profile import GroupKey, Profile
 from auditor.records import Quarantine
 from auditor.report import provenance
 from auditor.scenarios import Scenario
-from auditor.storage.embedding_store import UnitVectors
-from schemas.config import AuditConfig, CriticConfig
+from auditor.scenarios.row_ranges import Part
+from auditor.scenarios.windows import gaps
+from schemas.config import AuditConfig, CriticConfig, DriftConfig, config_hash
 from schemas.report import WHERE, Report, Row, Verdict
 
 
 @dataclass(frozen=True)
 class Audited:
-    """What an audit has measured: all that its report is made of. By (scenario, model)."""
+    """What an audit has measured: all that its report is made of."""
 
     config: AuditConfig
     scenarios: Sequence[Scenario]
     """The in-distribution one first."""
-    told: Mapping[tuple[str, str], Told]
-    sets: Mapping[tuple[str, str], SketchSet]
-    """Those that have usable rows."""
-    found: Mapping[tuple[str, str], reducer.Divergences]
-    """From the in-distribution rows (see `tested`)."""
+    profiles: Mapping[GroupKey, Profile]
+    divergences: Mapping[GroupKey, Divergences]
+    """From the in-distribution rows, adjusted."""
+    assessments: Mapping[GroupKey, Assessment]
+    judgement: Judgement
     quarantine: Quarantine
-    texts: UnitVectors
-    """Hold the sampled answers: of all records, or of a sample of them (`AnswerVectors`)."""
-    critics: Sequence[FoldedClub]
+    where: list[dict[str, Any]]
+    """Rows of the table `WHERE`."""
 
     @property
     def models(self) -> list[str]:
         return [m.name for m in self.config.models]
 
 
-def report(of: Audited, made: provenance.Made, where: list[dict[str, Any]]) -> Report:
-    """The whole report; `where`: rows of the table `WHERE`."""
+def audit_report(of: Audited, made: provenance.Made) -> Report:
+    """The whole report of an audit."""
     config, scenarios, models = of.config, of.scenarios, of.models
+    first = scenarios[0].name
+    for key in of.divergences:
+        check_comparable(of.profiles[GroupKey(first, key.model)], of.profiles[key])
     notes = unknown_queries(config.encoders.text, scenarios)
     notes |= {s.name: [*s.notes, *notes.get(s.name, [])] for s in scenarios if s.notes}
-    shared = _shared(of)
-    rows = [_row(of, shared, s, m, notes.get(s.name, [])) for m in models for s in scenarios]
+    rows = [_row(of, s, m, notes.get(s.name, [])) for m in models for s in scenarios]
     compared = compare_models(
-        of.sets,
+        {key: profile for key, profile in of.profiles.items() if profile.n},
         [s.name for s in scenarios],
         models,
         config.current,
@@ -81,22 +72,25 @@ def report(of: Audited, made: provenance.Made, where: list[dict[str, Any]]) -> R
     if len(models) > 1 and not compared:
         missing["comparison"] = NOTHING
     naive = sum(s.naive_timestamps for s in scenarios)
-    given = [line for s, each in shared.conditional.items() for line in each.table(s)]
+    conditional: dict[str, list[dict[str, Any]]] = {}
+    for key, each in of.assessments.items():  # of inputs and references: of any model
+        if each.conditional:
+            conditional.setdefault(key.scenario, each.conditional)
+    given = [line for lines in conditional.values() for line in lines]
+    scores = {(k.scenario, k.model): p.scores for k, p in of.profiles.items() if len(p.scores)}
     return Report(
-        run=provenance.run(config, scenarios[0].name, made),
+        run=provenance.run(config, first, made),
         scenarios=rows,
         tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
-        | ({WHERE: where} if where else {})
+        | ({WHERE: of.where} if of.where else {})
         | ({CONDITIONAL: given} if given else {}),
-        correlations=correlations(
-            rows, {(s, m): t.scores for (s, m), t in of.told.items() if len(t.scores)}, config.seed
-        ),
+        correlations=correlations(rows, scores, config.seed),
         quarantine=of.quarantine.counts(),
         missing=missing,
         verdict=overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"}),
         notes=[
             _level(config.critic),
-            *_sampled_notes(of.texts, config.row_sample),
+            *_sampled_notes(list(of.profiles.values()), config.row_sample),
             *_label_free_notes(rows),
             *precision_notes(config.encoders, made.encoders),
             *dict.fromkeys(note for each in notes.values() for note in each),
@@ -105,114 +99,200 @@ def report(of: Audited, made: provenance.Made, where: list[dict[str, Any]]) -> R
     )
 
 
-# Rows.
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all rows of a report are measured with, made once."""
-
-    codebook: NDArray[np.float32] | None
-    conditional: Mapping[str, Conditionals]
-    """Of each scenario, where they are asked for."""
-    sides: dict[int, reducer.AnswerSide] = field(default_factory=dict)
-
-    def side(self, rows: SketchSet) -> reducer.AnswerSide:
-        """Of a set that lives as long as the report is made: P's is needed again and again."""
-        if id(rows) not in self.sides:
-            self.sides[id(rows)] = reducer.answer_side(rows, self.codebook)
-        return self.sides[id(rows)]
-
-
-def _shared(of: Audited) -> Shared:
-    config, first = of.config, of.scenarios[0].name
-    answers_of_p = [of.sets[first, m] for m in of.models if (first, m) in of.sets]
-    conditional: dict[str, Conditionals] = {}
-    for s in of.scenarios[1:] if config.bounds.conditional else ():
-        for m in [m for m in of.models if (s.name, m) in of.found][:1]:  # inputs and references: of any model
-            conditional[s.name] = conditionals(of.sets[first, m], of.sets[s.name, m], config.seed)
-    codebook = reducer.answer_codebook(answers_of_p, config.bounds.symbols, config.seed)
-    return Shared(codebook, conditional)
-
-
-def _row(of: Audited, shared: Shared, scenario: Scenario, model: str, notes: list[str]) -> Row:
-    config, key, first = of.config, (scenario.name, model), (of.scenarios[0].name, model)
-    about: dict[str, Any] = {
-        "scenario": scenario.name,
-        "model": model,
-        "family": scenario.family,
-        "quarantined": sum(r.scenario == scenario.name and r.model in ("", model) for r in of.quarantine),
-    }
-    if key not in of.sets or first not in of.sets:
-        verdict = Verdict(status="undecided", because="no usable row")
-        return Row(**about, n=0, verdict=verdict, missing={"emi": "no usable row"})
-    graded = assessed.accuracy(of.told[key].scores, config.interval_level)
-    against = assessed.Against(of.sets[first], shared.side(of.sets[first]), of.critics, config.interval_level)
-    if key == first:
-        it = assessed.first(against, seed=config.seed)
+def _row(of: Audited, scenario: Scenario, model: str, notes: list[str]) -> Row:
+    key, reference = GroupKey(scenario.name, model), scenario is of.scenarios[0]
+    found = of.divergences.get(key, Divergences())
+    assessed = of.assessments.get(key) or nothing(of.profiles[key], () if reference else MODALITIES)
+    if not assessed.measures.n:
+        verdict = Verdict(status="undecided", because=NO_ROW)
+    elif reference:
         verdict = Verdict(
             status="pass", because="the in-distribution records, which the others are compared with"
         )
     else:
-        it = assessed.assess(against, _new(of, shared, scenario.name, model), seed=config.seed)
-        emid, interval = (it.relevance.emid, it.relevance.emid_interval) if it.relevance else (None, None)
-        partial = it.bounds["partial"].value if "partial" in it.bounds else None
-        verdict = scenario_verdict(it.n, emid, interval, partial, config.thresholds)
-    about |= {"verdict": verdict, "missing": _missing(it, graded), "notes": notes}
-    return assessed.row(it, of.told[key].facts, about, graded)
-
-
-def _new(of: Audited, shared: Shared, scenario: str, model: str) -> assessed.New:
-    first, key = (of.scenarios[0].name, model), (scenario, model)
-    p, q, divergences = of.sets[first], of.sets[key], of.found[key]
-    joint = divergences.found["joint"].value if "joint" in divergences.found else None
-    conditional = shared.conditional.get(scenario)
-    return assessed.New(
-        q,
-        shared.side(q),
-        divergences,
-        reducer.input_divergence(p, q, seed=of.config.seed) if joint is None else joint,
-        _entropies(of, shared, scenario, model),
-        None if conditional is None else conditional.terms,
+        verdict = of.judgement.rule(assessed.measures, found.found, assessed.shares)
+    aside = sum(r.scenario == scenario.name and r.model in ("", model) for r in of.quarantine)
+    return row(
+        assessed,
+        found,
+        verdict,
+        scenario=scenario.name,
+        model=model,
+        family=scenario.family,
+        quarantined=aside,
+        notes=notes,
     )
 
 
-def _missing(it: assessed.Assessed, graded: assessed.Accuracy) -> dict[str, str]:
-    missing = it.divergences.missing | dict(it.lacking)
-    if it.relevance is None:
-        missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"
-    elif it.relevance.emi_interval is None:
-        missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
-    if it.silent is not None:
-        missing["label_free"] = it.silent
-    if graded.value is None:
-        missing["accuracy"] = "the truth is not known"
-    return missing
+def row(
+    assessed: Assessment,
+    found: Divergences,
+    verdict: Verdict,
+    *,
+    scenario: str,
+    model: str | None,
+    family: str,
+    quarantined: int,
+    notes: Sequence[str] = (),
+    start: str | None = None,
+    end: str | None = None,
+) -> Row:
+    """A row of the report, of a scenario or a window."""
+    measures = dict(assessed.measures)
+    measures["missing"] = found.missing | assessed.measures.missing
+    return Row(
+        **measures,
+        scenario=scenario,
+        model=model,
+        family=family,
+        divergences=found.found,
+        quarantined=quarantined,
+        verdict=verdict,
+        notes=list(notes),
+        start=start,
+        end=end,
+    )
 
 
-def _entropies(of: Audited, shared: Shared, scenario: str, model: str) -> Known:
-    """Entropies as given, from the log-probabilities of sampled answers, and from the cells of several
-    answers a query; nothing where there are none of these."""
-    config, p, q = of.config, of.told[of.scenarios[0].name, model], of.told[scenario, model]
-    settings = next(m for m in config.models if m.name == model)
-    known = Known(given_reference=config.bounds.entropy_reference, given_model=config.bounds.entropy_model)
+# Traffic.
 
-    def shift(of_p: QueryEntropies, of_q: QueryEntropies) -> EntropyShift:
-        return entropy_shift(of_p, of_q, level=config.interval_level, seed=config.seed)
+ENOUGH_WINDOWS = 10
+"""Windows against one baseline are not independent tests: below this many windows' rows in the baseline, some
+baselines alarm more often than the nominal rate."""
 
-    if settings.generator is not None:
-        logs = [
-            from_log_probabilities([v for _, v in each], [base for base, _ in each], settings.temperature)
-            for each in (p.log_probabilities, q.log_probabilities, p.log_probabilities + q.log_probabilities)
-        ]
-        known = replace(known, text=upper_entropy(logs[2]), text_shift=shift(*logs[:2]))
-    if shared.codebook is not None and p.samples and q.samples:
-        cells = [
-            query_entropies(each, of.texts, shared.codebook)
-            for each in (p.samples, q.samples, p.samples + q.samples)
-        ]
-        known = replace(known, cells=upper_entropy(cells[2]), cells_shift=shift(*cells[:2]))
-    return known
+
+@dataclass(frozen=True)
+class Drifted:
+    """What a comparison of traffic with a baseline has measured: all that its report is made of."""
+
+    config: DriftConfig
+    baseline: Baseline
+    traffic: Scenario
+    model: str | None
+    """Whose responses; None where there are none."""
+    parts: Sequence[Part]
+    divergences: Mapping[GroupKey, Divergences]
+    """From the baseline, adjusted."""
+    assessments: Mapping[GroupKey, Assessment]
+    judgement: Judgement
+    where: list[dict[str, Any]]
+    """Rows of the table `WHERE`."""
+    chars_per_token: Mapping[str, float | None]
+    """Of each window's queries, where the text encoder tells how well it knows them."""
+    encoders: Mapping[str, str]
+    """Modality -> identity."""
+
+
+def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
+    """The whole report of a drift. `content`: digest of every row."""
+    config, manifest, model = of.config, of.baseline.manifest, of.model
+    quarantine = of.traffic.quarantine()
+    for assessed in of.assessments.values():
+        for aside in assessed.set_aside:
+            quarantine.add(aside)
+    rows = [_window(of, part) for part in of.parts]
+    if not (config.window or config.window_rows):  # the one window's are all that there are
+        rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
+    made = provenance.Made(
+        config_hash(config),
+        f"{manifest.identity}{content}",
+        dict(of.encoders),
+        {model: "recorded responses"} if model is not None else {},
+        f"CLUB, {provenance.how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
+        if manifest.critics
+        else None,
+        executor=executor,
+        seconds=seconds,
+        beside={"baseline_config": manifest.config.model_dump(mode="json")},
+    )
+    return Report(
+        run=provenance.run(config, "baseline", made),
+        windows=rows,
+        tables={
+            **({WHERE: of.where} if of.where else {}),
+            "baseline": [{"rows": manifest.n, "model": manifest.model, **manifest.descriptors}],
+        },
+        quarantine=quarantine.counts(),
+        verdict=overall({row.scenario: row.verdict for row in rows}),
+        notes=_drift_notes(of, rows),
+    )
+
+
+def _window(of: Drifted, part: Part) -> Row:
+    window, key = part.window, GroupKey(part.window.name, of.model or "")
+    found, assessed = of.divergences[key], of.assessments[key]
+    start, end = window.start, window.end
+    if start is None and part.times is not None:
+        start, end = part.times
+    verdict = Verdict(status="undecided", because=NO_ROW)
+    notes: list[str] = []
+    if assessed.measures.n:
+        verdict = of.judgement.rule(assessed.measures, found.found, assessed.shares)
+        notes = _window_notes(of, window.name, assessed.measures.n, found)
+    return row(
+        assessed,
+        found,
+        verdict,
+        scenario=window.name,
+        model=of.model,
+        family="window",
+        quarantined=len(assessed.set_aside),
+        notes=notes,
+        start=start.isoformat() if start else None,
+        end=end.isoformat() if end else None,
+    )
+
+
+def _window_notes(of: Drifted, name: str, n: int, found: Divergences) -> list[str]:
+    manifest = of.baseline.manifest
+    notes = _short_baseline(manifest.n, n)
+    if any(d.paired for d in found.found.values()):
+        notes.append("rows share base ids with the baseline: they are compared within pairs")
+    here = of.chars_per_token.get(name)
+    if here is not None and manifest.chars_per_token:
+        ratio = here / manifest.chars_per_token
+        if ratio < KNOWN:
+            notes.append(
+                f"text encoder {manifest.config.encoders.text.name} does not know these queries: "
+                f"{ratio:.2f} of the baseline's characters per token (below {KNOWN})"
+            )
+    return notes
+
+
+def _short_baseline(n: int, window: int) -> list[str]:
+    """A note where the baseline holds too few windows for p-values that hold for it alone."""
+    if n >= ENOUGH_WINDOWS * window:
+        return []
+    return [
+        f"the baseline has {n} rows, fewer than {ENOUGH_WINDOWS} times the window's {window}: p-values are "
+        "right on average over baselines, less so for this one (changes no verdict)"
+    ]
+
+
+def _drift_notes(of: Drifted, rows: Sequence[Row]) -> list[str]:
+    manifest, model = of.baseline.manifest, of.model
+    notes = _short_baseline(manifest.n, max(row.n for row in rows))
+    notes += precision_notes(manifest.config.encoders, dict(of.encoders))
+    if len(rows) > 1:
+        p = of.config.thresholds.p_value
+        notes.append(
+            f"{len(rows)} windows are tested at {p:g} each: about {len(rows) * p:.2g} would fail by chance"
+        )
+    if empty := gaps([part.window for part in of.parts]):
+        notes.append(f"{empty} windows between the first and the last have no row")
+    if None not in (model, manifest.model) and model != manifest.model:
+        notes.append(
+            f"the responses are of {model}, the baseline's of {manifest.model}: "
+            "the response divergence compares two models"
+        )
+    if any(row.emid is not None for row in rows) and not manifest.config.critic.cross_fit:
+        notes.append(
+            "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too, "
+            "and the ranges of reweighted label-free estimates are too narrow"
+        )
+    if naive := of.traffic.naive_timestamps:
+        notes.append(f"{naive} timestamps had no zone and were taken as UTC")
+    return notes
 
 
 # Notes.
@@ -227,13 +307,14 @@ def _label_free_notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _sampled_notes(answers: UnitVectors, most: int) -> list[str]:
-    if not isinstance(answers, AnswerVectors) or not answers.seen:
+def _sampled_notes(profiles: Sequence[Profile], most: int) -> list[str]:
+    samples = [profile.answers for profile in profiles if profile.answers is not None]
+    kept, seen = sum(len(s) for s in samples), sum(s.seen for s in samples)
+    if kept == seen:
         return []
     return [
-        f"entropies of sampled answers are of {answers.kept:,} of the {answers.seen:,} records that have any:"
-        f" a streaming audit (critic.train_on: sample) keeps those of at most {most:,} (row_sample) a "
-        "scenario and model"
+        f"entropies of sampled answers are of {kept:,} of the {seen:,} records that have any: at most "
+        f"{most:,} (row_sample) a scenario and model are kept"
     ]
 
 

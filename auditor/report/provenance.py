@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from auditor import __version__
-from schemas.config import AuditConfig, DriftConfig
+from schemas.config import AuditConfig, CriticConfig, DriftConfig
 from schemas.report import Run
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-cpu", "pyarrow", "numpy")
@@ -41,6 +41,10 @@ class Made:
     """Name -> identity."""
     critic: str | None
     """How it was trained, in words."""
+    executor: str | None = None
+    """Where the work was done, in words."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds of each stage, in their order."""
     beside: Mapping[str, Any] = field(default_factory=dict)
     """Of the report's config, beside the job's own."""
 
@@ -62,4 +66,12 @@ def run(config: AuditConfig | DriftConfig, id_scenario: str, made: Made) -> Run:
         critic=made.critic,
         id_scenario=id_scenario,
         thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
+        executor=made.executor,
+        seconds={stage: round(seconds, 3) for stage, seconds in made.seconds.items()},
     )
+
+
+def how_trained(config: CriticConfig) -> str:
+    """How critics were trained, in words."""
+    folds = f", cross-fitted over {config.cross_fit} folds of base ids" if config.cross_fit else ""
+    return f"{config.seeds} seeds{folds}"

@@ -43,7 +43,7 @@ from schemas.report import (
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Version of the tables in `schemas/store.sql`."""
 
 WAIT_SECONDS = 15.0
@@ -71,7 +71,7 @@ _OF_RESULT = (
     "notes",
 )
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
-_RUN_JSON = ("config", "versions", "encoders", "models", "thresholds")
+_RUN_JSON = ("config", "versions", "encoders", "models", "thresholds", "seconds")
 _ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict"})
 
 
@@ -407,7 +407,7 @@ def _add_outcome(batch: _Batch, report: Report, examples: Sequence[Example]) -> 
 def _put_run(con: _Connection, report: Report) -> None:
     values = report.run.model_dump()
     values.update({name: _json(values[name]) for name in _RUN_JSON})
-    code_version = report.run.versions.get("auditor", __version__)
+    code_version = report.run.versions.get("shift-auditor", __version__)
     head = values | report.verdict.model_dump()
     head |= {"schema_version": report.schema_version, "code_version": code_version}
     _delete(con, ("runs",), report.run.run_id)

@@ -33,6 +33,12 @@ class RowSample:
     """modality -> (m, d)"""
 
     @classmethod
+    def empty(cls) -> RowSample:
+        """Of no rows."""
+        none = np.zeros(0, np.str_)
+        return cls(0, 0, np.zeros(0, np.uint64), none, none, {})
+
+    @classmethod
     def from_rows(
         cls, ids: Sequence[str], base_ids: Sequence[str], rows: Mapping[str, ArrayLike], k: int
     ) -> RowSample:

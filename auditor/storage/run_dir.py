@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 ORPHAN_SECONDS = 3600.0
 """Age at which a temporary file is swept even if a process of that number lives (or is on another host)."""
 
-Kind = Literal["responses", "embeddings", "sketches", "critics", "measures", "neighbours"]
+Kind = Literal["responses", "embeddings", "profiles", "critics", "measures", "neighbours"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # what a Path leaves of PROTOCOL://
@@ -116,9 +116,9 @@ class RunDir:
         """Folder of shards of embedded contents."""
         return self.folder("embeddings", identity)
 
-    def sketches(self, identity: str) -> Path:
-        """Folder of sketches, a shard each."""
-        return self.folder("sketches", identity)
+    def profiles(self, identity: str) -> Path:
+        """Folder of profiles, a file a unit of work."""
+        return self.folder("profiles", identity)
 
     def critics(self, identity: str) -> Path:
         """Folder of trained critics."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect
@@ -20,9 +21,8 @@ from auditor.estimators.club import CLUB
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
-from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker
+from auditor.profiles.profile import merged, read_sketches, row_items
 from auditor.profiles.rows import RowKeys
-from auditor.profiles.sketching import merged, read_sketches, row_items
 from auditor.records.media import MediaPolicy
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.response_store import ResponseStore

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from auditor.attribution.what_moved import what_moved
-from auditor.measures.reducer import Divergences
+from auditor.measures.divergences import Divergences
+from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.rows import Rows
-from auditor.profiles.sketching import SketchSet, sketch_rows
 from auditor.records import RecordWriter
 from auditor.scenarios import Scenario
 from auditor.storage.embedding_store import normalise
@@ -19,7 +19,7 @@ from schemas.report import Divergence
 N, D = 60, 8
 
 
-def sums(name: str, seed: int, odd: int) -> SketchSet:
+def sums(name: str, seed: int, odd: int) -> Profile:
     """The first `odd` texts are of another law."""
     rng = np.random.default_rng(seed)
     text = rng.normal(size=(N, D)) + 1

@@ -25,8 +25,8 @@ from auditor.estimators.sweep import (
     sweep,
     trials,
 )
+from auditor.profiles.profile import sketch_rows, write_sketches
 from auditor.profiles.rows import Rows
-from auditor.profiles.sketching import sketch_rows, write_sketches
 from auditor.sketch.blocks import hash_blocks
 from auditor.storage.run_dir import RunDir
 from schemas.config import CriticConfig
@@ -180,7 +180,7 @@ def audited(out: Path, n: int = 60, response: bool = True) -> None:
     rng = np.random.default_rng(0)
     run = RunDir(out)
     run.open()
-    folder = run.sketches("test")
+    folder = run.profiles("test")
     for shard in range(2):
         x = unit(rng.normal(size=(n, 6)))
         there = np.ones(n, dtype=bool)

@@ -12,7 +12,7 @@ import ray
 
 from auditor.emi.comparison import EmiSums, compare_over
 from auditor.measures.models import TABLE
-from auditor.profiles.sketching import read_sketches
+from auditor.profiles.profile import read_sketches
 
 COLOURS = ("red", "green", "blue", "grey", "white", "black", "pink")
 CONFIG = """

@@ -11,8 +11,8 @@ from auditor.estimators.crossfit import FoldedClub
 from auditor.measures import assessment as assessed
 from auditor.measures import reducer
 from auditor.measures.assessment import Against, New
+from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.rows import Rows, joined
-from auditor.profiles.sketching import SketchSet, sketch_rows
 from auditor.storage.embedding_store import normalise
 from schemas.report import Verdict
 
@@ -45,16 +45,16 @@ def critic() -> CLUB:
     return CLUB(hidden=16, steps=60, batch=64).fit(pool.x, pool.reference)
 
 
-def sums(of: Rows, *critics: CLUB) -> SketchSet:
+def sums(of: Rows, *critics: CLUB) -> Profile:
     return sketch_rows(of, np.ones((N, 4), np.float32), critics, 500)
 
 
-def against(p: SketchSet, *critics: CLUB) -> Against:
+def against(p: Profile, *critics: CLUB) -> Against:
     codebook = reducer.answer_codebook([p], 8, 0)
     return Against(p, reducer.answer_side(p, codebook), [FoldedClub((c,)) for c in critics], LEVEL)
 
 
-def new(of: Against, q: SketchSet) -> New:
+def new(of: Against, q: Profile) -> New:
     codebook = reducer.answer_codebook([of.p], 8, 0)
     return New(
         q,

@@ -5,8 +5,8 @@ import pytest
 
 from auditor.estimators import CLUB
 from auditor.measures.conditional import TERMS, conditionals
+from auditor.profiles.profile import sketch_rows
 from auditor.profiles.rows import Rows
-from auditor.profiles.sketching import sketch_rows
 
 D = 8
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from auditor.measures.divergences import Measured
 from auditor.measures.families import INPUTS, MODALITIES, adjusted, wanted
-from auditor.measures.reducer import Measured
 from schemas.report import Divergence
 
 KEYS = [(scenario, model) for scenario in ("a", "b") for model in ("m", "k")]

@@ -8,8 +8,8 @@ import pytest
 from auditor.estimators import CLUB
 from auditor.estimators.crossfit import FoldedClub
 from auditor.measures.label_free import label_free, unlabelled
+from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.rows import Rows
-from auditor.profiles.sketching import SketchSet, sketch_rows
 from auditor.risk import Ceiling
 
 D = 8
@@ -28,7 +28,7 @@ def unit(z: np.ndarray) -> np.ndarray:
 
 def world(
     n: int, seed: int, critic: CLUB, *, prefix: str = "", shift: float = 0.0, labelled: bool = True
-) -> SketchSet:
+) -> Profile:
     """n rows whose references and answers follow the inputs; `shift` moves every image the same way."""
     rng = np.random.default_rng(seed)
     image = unit(rng.normal(size=(n, D)) + shift * np.ones(D))

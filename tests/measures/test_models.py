@@ -11,8 +11,8 @@ from auditor.emi.comparison import Comparison, EmiSums, compare_over, non_inferi
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
 from auditor.measures.models import TABLE, compare_models, find, judge, pairs
+from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.rows import Rows, joined
-from auditor.profiles.sketching import SketchSet, sketch_rows
 from auditor.storage.embedding_store import normalise
 from schemas.report import ComparedRow, Report, Run, Verdict
 
@@ -50,7 +50,7 @@ NOISE = {"old": 0.3, "new": 1.5, "copy": 0.3}
 
 
 @pytest.fixture(scope="module")
-def sets() -> dict[tuple[str, str], SketchSet]:
+def sets() -> dict[tuple[str, str], Profile]:
     """`new` is worse than `old`, `copy` is `old`; nobody labelled `bare`, and `new` did not answer it."""
     pool = rows(9, 0.3, n=400)
     critic = CLUB(hidden=16, steps=80, batch=128).fit(pool.x, pool.reference)
@@ -64,7 +64,7 @@ def sets() -> dict[tuple[str, str], SketchSet]:
     }
 
 
-def directly(sets: dict[tuple[str, str], SketchSet], new: str, current: str) -> Comparison:
+def directly(sets: dict[tuple[str, str], Profile], new: str, current: str) -> Comparison:
     def of(scenario: str, model: str) -> EmiSums:
         club = sets[scenario, model].club
         return EmiSums(club["emi_model"], club["emi_reference"])
@@ -72,7 +72,7 @@ def directly(sets: dict[tuple[str, str], SketchSet], new: str, current: str) -> 
     return compare_over({s: (of(s, new), of(s, current)) for s in ("id", "far")}, level=0.9, seed=3)
 
 
-def compared(sets: dict[tuple[str, str], SketchSet], margin: float | None = None) -> list[ComparedRow]:
+def compared(sets: dict[tuple[str, str], Profile], margin: float | None = None) -> list[ComparedRow]:
     return compare_models(sets, SCENARIOS, MODELS, "old", margin=margin, level=0.9, seed=3)
 
 
@@ -93,7 +93,7 @@ def report(rows: list[ComparedRow], missing: dict[str, str] | None = None) -> Re
     )
 
 
-def test_the_table_is_what_compare_over_finds(sets: dict[tuple[str, str], SketchSet]) -> None:
+def test_the_table_is_what_compare_over_finds(sets: dict[tuple[str, str], Profile]) -> None:
     by_key = {(row.new, row.scenario): row for row in compared(sets, margin=0.05)}
     assert list(by_key) == [(new, s) for new in ("new", "copy") for s in (None, *SCENARIOS)]
     for new in ("new", "copy"):
@@ -109,14 +109,14 @@ def test_the_table_is_what_compare_over_finds(sets: dict[tuple[str, str], Sketch
     assert by_key["new", None].status == "fail" and by_key["copy", None].status == "pass"
 
 
-def test_a_copy_makes_no_difference(sets: dict[tuple[str, str], SketchSet]) -> None:
+def test_a_copy_makes_no_difference(sets: dict[tuple[str, str], Profile]) -> None:
     _, copy = pairs(report(compared(sets)))
     for row in (copy.mean, *copy.measured):
         assert (row.value, row.corrected, row.low, row.high, row.p_value) == (0, 0, 0, 0, 1)
     assert (copy.better, copy.worse) == (0, 0)
 
 
-def test_what_is_left_out_says_why(sets: dict[tuple[str, str], SketchSet]) -> None:
+def test_what_is_left_out_says_why(sets: dict[tuple[str, str], Profile]) -> None:
     pair = pairs(report(compared(sets)))[0]
     bare = pair.scenarios[-1]
     assert bare.scenario == "bare" and bare.value is None and bare.blocks == 0
@@ -127,7 +127,7 @@ def test_what_is_left_out_says_why(sets: dict[tuple[str, str], SketchSet]) -> No
     assert judge(bare, 0.1, 0.95).status == "undecided" and "no row with" in judge(bare, 0.1, 0.95).because
 
 
-def test_no_table_where_nothing_can_be_compared(sets: dict[tuple[str, str], SketchSet]) -> None:
+def test_no_table_where_nothing_can_be_compared(sets: dict[tuple[str, str], Profile]) -> None:
     assert compare_models(sets, ["bare"], MODELS, "old", margin=None, level=0.9, seed=0) == []
     assert compare_models(sets, SCENARIOS, ["old"], "old", margin=None, level=0.9, seed=0) == []
     only = compare_models(
@@ -143,7 +143,7 @@ def test_no_table_where_nothing_can_be_compared(sets: dict[tuple[str, str], Sket
     assert lost.mean.value is None and lost.mean.reason is not None and lost.measured == []
 
 
-def test_a_report_gives_the_difference_back(sets: dict[tuple[str, str], SketchSet]) -> None:
+def test_a_report_gives_the_difference_back(sets: dict[tuple[str, str], Profile]) -> None:
     found = report(compared(sets))
     expected = directly(sets, "new", "old")
     for scenario, difference in {None: expected.mean, "far": expected.scenarios["far"]}.items():
@@ -173,7 +173,7 @@ def test_a_report_gives_the_difference_back(sets: dict[tuple[str, str], SketchSe
     ],
 )
 def test_what_a_report_does_not_hold(
-    sets: dict[tuple[str, str], SketchSet], new: str, current: str | None, scenario: str | None, said: str
+    sets: dict[tuple[str, str], Profile], new: str, current: str | None, scenario: str | None, said: str
 ) -> None:
     with pytest.raises(BadInput, match=said):
         find(report(compared(sets)), new, current, scenario)

@@ -12,8 +12,8 @@ from auditor.bounds.entropies import Known
 from auditor.divergences import rjsd, rjsd_joint
 from auditor.estimators import CLUB
 from auditor.measures import reducer
+from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.rows import Rows, joined
-from auditor.profiles.sketching import SketchSet, sketch_rows
 from auditor.significance.jackknife import Left, jackknife
 from auditor.sketch.blocks import group_shares, hash_blocks
 from auditor.storage.embedding_store import normalise
@@ -51,7 +51,7 @@ def critic() -> CLUB:
     return CLUB(hidden=16, steps=60, batch=128).fit(pool.x, pool.reference)
 
 
-def sketched(r: Rows, critic: CLUB, sample: int = 500) -> SketchSet:
+def sketched(r: Rows, critic: CLUB, sample: int = 500) -> Profile:
     return sketch_rows(r, np.ones((len(r), 4), np.float32), [critic], sample)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.measures.reducer import Share
+from auditor.measures.shares import Share
 from auditor.measures.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, with_shares, worst
 from schemas.config import ThresholdsConfig
 from schemas.report import Divergence, Verdict

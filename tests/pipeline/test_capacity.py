@@ -10,8 +10,8 @@ import pytest
 
 from auditor.estimators import CLUB
 from auditor.pipeline.capacity import Costs, Load, Setup, ceilings, embedding_bytes, needs, sketch_bytes
+from auditor.profiles.profile import sketch_rows, write_sketches
 from auditor.profiles.rows import Rows
-from auditor.profiles.sketching import sketch_rows, write_sketches
 from auditor.storage.embedding_store import embedding_table
 from auditor.storage.row_cache import write_table
 

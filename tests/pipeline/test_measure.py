@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 import ray
+from tests.pipeline.workers.test_divergences import sums
 
 from auditor.pipeline import measure
 from auditor.pipeline.measure import Asked, divergences
 from auditor.pipeline.progress import Silent
-from auditor.profiles.sketching import write_sketches
+from auditor.profiles.profile import write_sketches
 from auditor.storage.run_dir import RunDir
 from schemas.config import ShardConfig, WorkersConfig
 from tests.conftest import at as place
-from tests.pipeline.workers.test_divergences import sums
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +33,7 @@ class Stages(Silent):
 def test_workers_and_driver_agree_to_the_bit(tmp_path, monkeypatch):
     run = RunDir(tmp_path)
     run.open()
-    folder = run.sketches("test")
+    folder = run.profiles("test")
     for i in range(3):
         write_sketches(folder / f"{i}.npz", sums(i, 0.1 * i))
     asked = [

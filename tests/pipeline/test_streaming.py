@@ -20,7 +20,7 @@ from auditor.lab.world import lab_items
 from auditor.pipeline.audit import audit
 from auditor.pipeline.baseline import build
 from auditor.pipeline.drift import drift
-from auditor.pipeline.stream import pool_of, used_encoders
+from auditor.pipeline.profile import pool_of, used_encoders
 from auditor.profiles.baseline import load
 from auditor.records import RecordWriter
 from auditor.scenarios import Scenario, sampled

@@ -20,8 +20,8 @@ from PIL import Image as Pillow
 from ray import cloudpickle
 
 from auditor.pipeline.embed import Chosen
-from auditor.pipeline.stream import Encoders, stream
-from auditor.pipeline.workers.streaming import StreamModel
+from auditor.pipeline.profile import Encoders, stream
+from auditor.pipeline.workers.profiles import ModelAnswers
 from auditor.pipeline.workplace import Workplace
 from auditor.profiles.folding import Streamed, folded
 from auditor.records import MediaPolicy, RecordWriter, read_run_records
@@ -91,7 +91,7 @@ class Runs:
 
     def __init__(self, root: Path, records: Path, words: Path) -> None:
         self.words, self._records, self._root = words, records, root
-        self.model = StreamModel("m")
+        self.model = ModelAnswers("m")
         self.words.write_text("")
 
     def __call__(self, out: str, *bad: str) -> Streamed:
@@ -177,12 +177,12 @@ def answered(folder: Path, records: Path, failed: set[int], only: set[int] | Non
 def test_answers_that_were_missing_and_have_come_since(runs: Runs, records: Path, tmp_path: Path) -> None:
     """The answers' own stage asks again for those that failed; then their rows are whole."""
     clean_folder = answered(tmp_path / "all" / "of-m", records, set())
-    runs.model = StreamModel("m", clean_folder, drawn=True)
+    runs.model = ModelAnswers("m", clean_folder, drawn=True)
     clean = runs("clean")
     assert clean.answers is not None and len(clean.answers.log_probabilities()) == 50
 
     folder = answered(tmp_path / "of-m", records, {12, 80})
-    runs.model = StreamModel("m", folder, drawn=True)
+    runs.model = ModelAnswers("m", folder, drawn=True)
     failed = runs("out")
     assert failed.again == (12, 80) and failed.n == N and failed.facts["answered"] == N - 2
     same(runs("out"), failed)

@@ -9,8 +9,8 @@ import pytest
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
 from auditor.profiles.baseline import Manifest, coverage, load, save
+from auditor.profiles.profile import sketch_rows
 from auditor.profiles.rows import Rows
-from auditor.profiles.sketching import sketch_rows
 from schemas.config import BaselineConfig
 
 

@@ -11,7 +11,7 @@ import pytest
 from auditor.estimators import CLUB
 from auditor.estimators.crossfit import FoldedClub
 from auditor.measures import reducer
-from auditor.profiles.sketching import SketchSet, sketch_rows
+from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.usable_rows import Told
 from auditor.records import Quarantine, RecordWriter
 from auditor.report.build import Audited, report
@@ -29,7 +29,7 @@ NOISE = {"id": 0.2, "far": 1.5}
 MADE = Made("hash", "content", {"text": "{}"}, {"m": "recorded responses"}, "CLUB")
 
 
-def sums(seed: int, noise: float, critic: CLUB) -> SketchSet:
+def sums(seed: int, noise: float, critic: CLUB) -> Profile:
     return sketch_rows(rows(seed, noise=noise, n=N), np.ones((N, 4), np.float32), [critic], 500)
 
 

@@ -12,17 +12,17 @@ from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
 from auditor.estimators.crossfit import FoldedClub
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
-from auditor.pipeline.workers.streaming import (
-    StreamEncoder,
-    StreamModel,
-    StreamSettings,
-    StreamWorker,
+from auditor.pipeline.workers.profiles import (
+    Encoding,
+    ModelAnswers,
+    ProfileSettings,
+    ProfileWorker,
     Unit,
-    sums_file,
+    profile_file,
 )
 from auditor.profiles.folding import Fold, folded, read_streamed
+from auditor.profiles.profile import merged, sketch_shard
 from auditor.profiles.rows import answers, descriptors, image_items, input_texts, row_keys, usable
-from auditor.profiles.sketching import merged, sketch_shard
 from auditor.records import RecordWriter, read_run_records
 from auditor.scenarios.row_ranges import survey
 from auditor.scenarios.windows import by_time, one_window
@@ -96,11 +96,11 @@ def critics(tmp_path_factory):
 
 
 def settings(folder, critics, **given):
-    text = StreamEncoder(text_encoder, text_encoder().identity)
-    image = StreamEncoder(image_encoder, image_encoder().identity)
+    text = Encoding(text_encoder, text_encoder().identity)
+    image = Encoding(image_encoder, image_encoder().identity)
     folder.mkdir(exist_ok=True)
-    fields = {"text": text, "image": image, "critics": critics, "sample": 50, "models": (StreamModel("m"),)}
-    return StreamSettings(folder, **fields | given)
+    fields = {"text": text, "image": image, "critics": critics, "sample": 50, "models": (ModelAnswers("m"),)}
+    return ProfileSettings(folder, **fields | given)
 
 
 def shards_of(part, names=None):
@@ -114,13 +114,13 @@ def streamed(records, tmp_path, critics, split=None, unit=UNIT, **given):
     places = tmp_path / "positions"
     places.mkdir()
     found = survey(records, split or one_window(), places, unit)
-    worker = StreamWorker(settings(tmp_path / "sums", critics, **given))
+    worker = ProfileWorker(settings(tmp_path / "sums", critics, **given))
     out = {}
     for part in found.parts:
         shards = list(shards_of(part))
         results = [worker.run(shard) for shard in shards]
         assert sum(r.rows for r in results) == part.n
-        out[part.window.name] = folded(sums_file(tmp_path / "sums", shard.name, 0) for shard in shards)
+        out[part.window.name] = folded(profile_file(tmp_path / "sums", shard.name, 0) for shard in shards)
     return out
 
 
@@ -203,7 +203,7 @@ def test_records_that_changed_under_a_worker_make_no_sums(tmp_path, critics):
     (tmp_path / "positions").mkdir()
     part = survey(path, one_window(), tmp_path / "positions", UNIT).parts[0]
     written(path, (record(i, query="another") for i in range(N)))
-    worker = StreamWorker(settings(tmp_path / "sums", critics))
+    worker = ProfileWorker(settings(tmp_path / "sums", critics))
     with pytest.raises(AuditError, match="rows changed while they were read"):
         worker.run(next(shards_of(part)))
     assert list((tmp_path / "sums").iterdir()) == []
@@ -218,8 +218,8 @@ def test_embeddings_are_kept_only_where_told_to(tmp_path, critics):
     for name in ("t", "i", "sums"):
         (kept / name).mkdir(parents=True)
     given = {
-        "text": StreamEncoder(text_encoder, text_encoder().identity, kept / "t"),
-        "image": StreamEncoder(image_encoder, image_encoder().identity, kept / "i"),
+        "text": Encoding(text_encoder, text_encoder().identity, kept / "t"),
+        "image": Encoding(image_encoder, image_encoder().identity, kept / "i"),
     }
     streamed(path, kept, critics, **given)
     texts, images = EmbeddingStore(kept / "t"), EmbeddingStore(kept / "i")
@@ -241,9 +241,9 @@ def test_a_unit_without_a_usable_row_and_one_without_images(tmp_path, critics):
 
 
 def test_another_encoder_than_the_run_is_refused(tmp_path, critics):
-    other = StreamEncoder(text_encoder, "another")
+    other = Encoding(text_encoder, "another")
     with pytest.raises(AuditError, match="another encoder"):
-        StreamWorker(settings(tmp_path / "sums", critics, text=other))
+        ProfileWorker(settings(tmp_path / "sums", critics, text=other))
 
 
 def test_a_condemned_row_is_set_aside_and_costs_the_others_nothing(tmp_path, critics):
@@ -252,10 +252,10 @@ def test_a_condemned_row_is_set_aside_and_costs_the_others_nothing(tmp_path, cri
     (tmp_path / "positions").mkdir()
     part = survey(path, one_window(), tmp_path / "positions", N).parts[0]
     (shard,) = shards_of(part)
-    worker = StreamWorker(settings(tmp_path / "sums", critics))
+    worker = ProfileWorker(settings(tmp_path / "sums", critics))
     condemned = replace(shard, condemned=((shard.items[7].key, "model_failed: it ended its worker, twice"),))
     result = worker.run(condemned)
-    got = read_streamed(sums_file(tmp_path / "sums", shard.name, 0))
+    got = read_streamed(profile_file(tmp_path / "sums", shard.name, 0))
     sums, _, _ = two_passes(path, tmp_path, critics, [i for i in range(N) if i != 7], unit=N)
     assert (result.rows, result.errors, got.facts["n"]) == (N, 1, N)
     (aside,) = got.aside
@@ -269,7 +269,7 @@ def test_probing_touches_the_rows_asked_for_and_writes_nothing(tmp_path, critics
     path = written(tmp_path / "r.parquet", map(record, range(N)))
     (tmp_path / "positions").mkdir()
     shard = next(shards_of(survey(path, one_window(), tmp_path / "positions", N).parts[0]))
-    worker = StreamWorker(settings(tmp_path / "sums", critics))
+    worker = ProfileWorker(settings(tmp_path / "sums", critics))
     seen, encode = [], Bytes.encode
 
     def watched(self, contents):
@@ -358,9 +358,9 @@ def moody(tmp_path, critics):
     (shard,) = shards_of(part)
     words = tmp_path / "words"
     words.write_text("")
-    text = StreamEncoder(lambda: Moody(words), text_encoder().identity)
-    worker = StreamWorker(settings(tmp_path / "sums", critics, text=text, answers=40))
-    return worker, shard, words, sums_file(tmp_path / "sums", shard.name, 0)
+    text = Encoding(lambda: Moody(words), text_encoder().identity)
+    worker = ProfileWorker(settings(tmp_path / "sums", critics, text=text, answers=40))
+    return worker, shard, words, profile_file(tmp_path / "sums", shard.name, 0)
 
 
 def tried_again(shard, rows):

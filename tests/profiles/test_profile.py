@@ -3,8 +3,7 @@ import pytest
 
 from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
-from auditor.profiles.rows import RowKeys
-from auditor.profiles.sketching import (
+from auditor.profiles.profile import (
     CONTENTS,
     SKETCHED,
     merged,
@@ -13,6 +12,7 @@ from auditor.profiles.sketching import (
     sketch_shard,
     write_sketches,
 )
+from auditor.profiles.rows import RowKeys
 from auditor.sketch.blocks import hash_blocks
 from auditor.storage.embedding_store import EmbeddingStore, embedding_table
 from auditor.storage.row_cache import write_table
@@ -86,7 +86,7 @@ def test_sums_are_those_of_the_rows(world):
         np.testing.assert_allclose(got.sketches[name].S, z.T @ z, atol=1e-5)
     both = [r for r in rows if r.response and r.reference]
     for critic, model, reference in zip(
-        critics, got.club["emi_model"], got.club["emi_reference"], strict=True
+        critics, got.critic_sums["emi_model"], got.critic_sums["emi_reference"], strict=True
     ):
         zx = np.array([x[r.record_id] for r in both], np.float32)
         for sums, which in ((model, "response"), (reference, "reference")):
@@ -94,7 +94,7 @@ def test_sums_are_those_of_the_rows(world):
             assert sums.value() == pytest.approx(critic.estimate(zx, y), abs=1e-5)
             blocks = np.bincount(hash_blocks([r.base_id for r in both]), minlength=60)
             assert (sums.n == blocks).all()
-    assert got.club["model"][0].n.sum() == sum(r.response is not None for r in rows)
+    assert got.critic_sums["model"][0].n.sum() == sum(r.response is not None for r in rows)
 
 
 def test_norms_and_sample_travel_along(world):
@@ -135,7 +135,7 @@ def test_a_shard_without_images_or_answers(world):
     rows, stores, critics = world
     bare = [RowKeys(r.record_id, r.base_id, (), r.text, None, None) for r in rows[:3]]
     got = sketch_shard(bare, None, stores["texts"][2], critics, sample=5)
-    assert got.sketches["image"].n == 0 and got.sketches["x"].n == 3 and got.club["model"][0].n.sum() == 0
+    assert got.sketches["image"].n == 0 and got.sketches["x"].n == 3 and got.critic_sums["model"][0].n.sum() == 0
     assert got.norms.descriptors()["image_norm"] is None
 
 

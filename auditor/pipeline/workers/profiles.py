@@ -1,4 +1,4 @@
-"""Embedding and sketching in one go as Ray work: records in, sums out, no embedding kept.
+"""Records in, profiles out: the rows of a unit are embedded (or their kept vectors looked up) and summed.
 
 For critics that exist already. What travels to a worker is where its records lie, never a record.
 """
@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from auditor.encoders.isolation import Content, Encoded, encode_rows, failure_of
+from auditor.encoders.isolation import Content, encode_rows, failure_of
 from auditor.errors import RowError
 from auditor.estimators.crossfit import FoldedClub
 from auditor.lab.truth import known_scores
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, record_answers, smallest
-from auditor.profiles.folding import LASTING, Streamed, failed_rows, write_streamed
+from auditor.profiles.folding import LASTING
+from auditor.profiles.profile import Profile, failed_rows, write_profile
+from auditor.profiles.row_sums import sketch_shard
 from auditor.profiles.rows import (
     RowKeys,
     answers,
@@ -32,11 +34,10 @@ from auditor.profiles.rows import (
     unanswered,
     usable,
 )
-from auditor.profiles.sketching import sketch_shard
 from auditor.protocols import Array, Encoder
 from auditor.records import MediaPolicy, load_image, records_from_table
 from auditor.scenarios.row_ranges import read_unit
-from auditor.storage.embedding_store import Embeddings, embedding_table
+from auditor.storage.embedding_store import Embeddings, EmbeddingStore, Vectors, embedding_table
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.row_cache import Failure, write_table
 from auditor.storage.work_units import ContentItem, Shard, text_item, text_key
@@ -84,8 +85,16 @@ class UnitRow:
 
 
 @dataclass(frozen=True)
-class StreamEncoder:
-    """An encoder of a worker's."""
+class Kept:
+    """Vectors that were embedded before."""
+
+    folder: Path
+    """Of embedding shards."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoder of a worker's: contents are embedded as they come."""
 
     make: Callable[[], Encoder]
     identity: str
@@ -95,7 +104,7 @@ class StreamEncoder:
 
 
 @dataclass(frozen=True)
-class StreamModel:
+class ModelAnswers:
     """A model whose responses are sketched."""
 
     name: str
@@ -107,24 +116,25 @@ class StreamModel:
     its entropy."""
 
 
-def sums_file(folder: Path, shard: str, model: int) -> Path:
+def profile_file(folder: Path, shard: str, model: int) -> Path:
     """File of what is kept of a shard's rows under the model of this number."""
     return folder / f"{shard}-{model}.npz"
 
 
 @dataclass(frozen=True)
-class StreamSettings:
-    """What a `StreamWorker` is made from; pickled to its process."""
+class ProfileSettings:
+    """What a `ProfileWorker` is made from; pickled to its process."""
 
     folder: Path
-    """Where the sums go (see `sums_file`)."""
-    text: StreamEncoder
-    image: StreamEncoder | None
+    """Where the profiles go (see `profile_file`)."""
+    text: Encoding | Kept
+    image: Encoding | Kept | None
+    """None: images are left out."""
     critics: tuple[tuple[Path, ...], ...]
     """The files of each critic, one or one a fold."""
     sample: int
     """Rows that travel with a window's sketch."""
-    models: tuple[StreamModel, ...]
+    models: tuple[ModelAnswers, ...]
     """Whose responses; the rows of each are sketched by themselves."""
     answers: int = 0
     """Records whose sampled answers travel with it, too; 0: nobody asks for entropies."""
@@ -133,50 +143,56 @@ class StreamSettings:
     media: MediaPolicy = field(default_factory=MediaPolicy)
 
 
-class StreamWorker:
+class ProfileWorker:
     """A worker of the pool."""
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: ProfileSettings) -> None:
         self._settings = settings
-        self._text = settings.text.make()
-        check_identity(self._text.identity, settings.text.identity)
-        self._image = None if settings.image is None else settings.image.make()
-        if self._image is not None and settings.image is not None:
-            check_identity(self._image.identity, settings.image.identity)
+        self._text = _source(settings.text)
+        self._image = None if settings.image is None else _source(settings.image)
         self._critics = [FoldedClub.load(paths) for paths in settings.critics]
         self._responses = [
             None if model.responses is None else ResponseStore(model.responses) for model in settings.models
         ]
 
     def run(self, shard: Shard[UnitRow]) -> ShardResult:
-        began, settings, unit = time.monotonic(), self._settings, shard.items[0].unit
+        began, unit = time.monotonic(), shard.items[0].unit
         if unit.again and not self._recovered(shard):
             return ShardResult(shard.name, len(shard), len(unit.again), time.monotonic() - began)
         rows = self._rows(shard)
-        encoded = encode_rows(self._text, list(rows.texts.values()))
-        if settings.text.keep is not None:
-            table = embedding_table(list(rows.texts), encoded.vectors, encoded.failures)
-            write_table(settings.text.keep / f"{shard.name}.parquet", table)
-        pictures = rows.pictures
-        if pictures is not None and settings.image is not None and settings.image.keep is not None:
-            table = embedding_table(pictures.keys, pictures.vectors(), pictures.failures)
-            write_table(settings.image.keep / f"{shard.name}.parquet", table)
+        texts, images = self._vectors(rows, shard.name)
         aside: set[str | None] = set()
-        for model, streamed in enumerate(self._streamed(rows, encoded)):
-            path = sums_file(settings.folder, shard.name, model)
+        for model, profile in enumerate(self._profiles(rows, texts, images)):
+            path = profile_file(self._settings.folder, shard.name, model)
             # Where more has failed than in an earlier run, what that one has is not given up for it.
-            if not (unit.again and path.exists() and len(failed_rows(path)) < len(streamed.again)):
-                write_streamed(path, streamed)
-            aside.update(row.record_id for row in streamed.aside)
+            if not (unit.again and path.exists() and len(failed_rows(path)) < len(profile.again)):
+                write_profile(path, profile)
+            aside.update(row.record_id for row in profile.set_aside)
         return ShardResult(shard.name, len(shard), len(aside), time.monotonic() - began)
 
     def probe(self, shard: Shard[UnitRow]) -> None:
         if shard.items:
             self._failed(shard)
             return
-        encode_rows(self._text, [BLANK])
-        if self._image is not None:
-            encode_rows(self._image, [BLANK])
+        for source in (self._text, self._image):
+            if isinstance(source, _Encoder):
+                encode_rows(source.encoder, [BLANK])
+
+    def _vectors(self, rows: _Rows, name: str | None = None) -> tuple[Vectors, Vectors | None]:
+        """Of all texts and images of the rows; written down under `name`, where embeddings are kept."""
+        pictures = rows.pictures
+        if isinstance(self._image, _Encoder) and pictures is not None:
+            images: Vectors | None = self._image.done(
+                pictures.keys, pictures.vectors(), pictures.failures, name
+            )
+        else:
+            images = self._image if isinstance(self._image, EmbeddingStore) else None
+        if isinstance(self._text, EmbeddingStore):
+            return self._text, images
+        encoded = encode_rows(self._text.encoder, list(rows.texts.values()))
+        # None of the whole has a text: then rows have no text vectors, instead of zeros for vectors.
+        vectors = encoded.vectors if self._settings.with_texts else np.zeros((0, 0), np.float32)
+        return self._text.done(list(rows.texts), vectors, encoded.failures, name), images
 
     def _recovered(self, shard: Shard[UnitRow]) -> bool:
         """Whether any of the rows that failed in an earlier run can be done now. They alone are tried: rows
@@ -188,14 +204,15 @@ class StreamWorker:
     def _failed(self, shard: Shard[UnitRow]) -> set[int]:
         """Do these rows, keep nothing, and tell which failed for a reason that may go."""
         rows = self._rows(shard)
-        encoded = encode_rows(self._text, list(rows.texts.values()))
-        return {row for streamed in self._streamed(rows, encoded) for row in streamed.again}
+        return {row for profile in self._profiles(rows, *self._vectors(rows)) for row in profile.again}
 
     def _rows(self, shard: Shard[UnitRow]) -> _Rows:
         """The shard's rows (all of its unit, or a part of it), their images embedded."""
         unit, condemned = shard.items[0].unit, condemned_of(shard)
         wanted = {item.row: condemned.get(item.key) for item in shard.items}
-        pictures = None if self._image is None else _Pictures(self._image, self._settings.media)
+        pictures = None
+        if isinstance(self._image, _Encoder):
+            pictures = _Pictures(self._image.encoder, self._settings.media)
         rows, at = _Rows(unit.window, pictures, [_Answered() for _ in self._settings.models]), unit.start
         for table in read_unit(unit.records, unit.positions, unit.start, unit.stop, unit.digest):
             batch = list(enumerate(records_from_table(table), start=at))
@@ -240,19 +257,12 @@ class StreamWorker:
                     for row in unanswered(records, store, rows.window, model.name)
                 ]
 
-    def _streamed(self, rows: _Rows, encoded: Encoded) -> Iterator[Streamed]:
+    def _profiles(self, rows: _Rows, texts: Vectors, images: Vectors | None) -> Iterator[Profile]:
         """What is kept of the rows, model by model."""
-        settings, pictures = self._settings, rows.pictures
-        # None of the whole has a text: then rows have no text vectors, instead of zeros for vectors.
-        vectors = encoded.vectors if settings.with_texts else np.zeros((0, 0), np.float32)
-        texts = Embeddings(list(rows.texts), vectors, encoded.failures)
-        images = None
-        if pictures is not None:
-            images = Embeddings(pictures.keys, pictures.vectors(), pictures.failures)
+        settings = self._settings
         for of, model in zip(rows.of_models, settings.models, strict=True):
             kept, aside = usable(of.keys, images, texts, rows.window, model.name)
             placed = [replace(row, row=rows.at[row.row]) for row in aside]
-            sketches = sketch_shard(kept, images, texts, self._critics, settings.sample) if kept else None
             every = sorted([*rows.condemned, *of.aside, *placed], key=lambda row: row.row)
             again = {row.row for row in every if row.reason not in LASTING}
             given = None
@@ -260,7 +270,41 @@ class StreamWorker:
                 given = AnswerSample.from_records(of.answers, of.answered, texts, settings.answers)
                 lost = {key for key, failure in texts.errors().items() if failure.reason not in LASTING}
                 again |= {r.row for r in of.answers if not lost.isdisjoint(map(text_key, r.texts))}
-            yield Streamed(sketches, of.facts, tuple(every), np.array(of.scores), given, tuple(sorted(again)))
+            sums = Profile()
+            if kept:
+                sums = sketch_shard(kept, images, texts, self._critics, settings.sample)
+            yield replace(
+                sums,
+                answers=given,
+                facts=of.facts,
+                scores=np.array(of.scores),
+                set_aside=tuple(every),
+                again=tuple(sorted(again)),
+            )
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """An encoder that is there."""
+
+    encoder: Encoder
+    keep: Path | None
+
+    def done(
+        self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None], name: str | None
+    ) -> Embeddings:
+        """Contents that it has encoded; written down under `name`, where embeddings are kept."""
+        if self.keep is not None and name is not None:
+            write_table(self.keep / f"{name}.parquet", embedding_table(keys, vectors, failures))
+        return Embeddings(keys, vectors, failures)
+
+
+def _source(of: Encoding | Kept) -> _Encoder | EmbeddingStore:
+    if isinstance(of, Kept):
+        return EmbeddingStore(of.folder)
+    encoder = of.make()
+    check_identity(encoder.identity, of.identity)
+    return _Encoder(encoder, of.keep)
 
 
 @dataclass

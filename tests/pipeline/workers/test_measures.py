@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+from auditor.pipeline.workers.divergences import DivergenceItem, DivergenceWorker, MeasureSettings
 
 from auditor.errors import AuditError
-from auditor.measures.divergence_files import read_measured, write_measured
-from auditor.measures.reducer import Measured, divergence
-from auditor.pipeline.workers.divergences import DivergenceItem, DivergenceWorker, MeasureSettings
+from auditor.measures.divergences import Measured, divergence, read_measured, write_measured
 from auditor.profiles.folding import Streamed, write_streamed
+from auditor.profiles.profile import sketch_rows, write_sketches
 from auditor.profiles.rows import Rows, joined
-from auditor.profiles.sketching import sketch_rows, write_sketches
 from auditor.storage.work_units import Shard
 
 N, D = 300, 5

@@ -1,0 +1,156 @@
+"""Every bound on EMID over the terms that are known, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.bounds import bound_terms, emid_bound, missing_terms
+from auditor.bounds.entropies import ON_CELLS, choose
+from auditor.measures.answers import AnswerTerms, Grouped
+from auditor.measures.divergences import Divergences
+from auditor.measures.pairing import aligned
+from auditor.profiles.profile import Profile
+from auditor.risk import Ceiling
+from auditor.significance.jackknife import Left, Shares, moments, profile_interval
+from auditor.sketch.blocks import group_shares, record_groups
+from schemas.report import Bound, Divergence, Interval
+
+FORMS = (
+    "scaled",
+    "partial",
+    "theorem_4_5",
+    "theorem_4_5_split",
+    "joint",
+    "measured",
+    "sound",
+    "sound_label_free",
+)
+
+
+def bounds(
+    divergences: Mapping[str, Divergence],
+    d_x: float | None,
+    answers: AnswerTerms,
+    groups: Groups | None = None,
+    conditional: Mapping[str, float] | None = None,
+) -> tuple[dict[str, Bound], dict[str, str]]:
+    """Every form, over the terms that are there; why a term is missing. With `groups` also intervals, from
+    the jackknife of all estimates in a form together; Ĥ and (B) are held fixed. With `conditional` (terms
+    of Theorem 4.6, see `auditor.measures.conditional`) that bound, too, without an interval."""
+    inputs = {
+        "d_v": divergences["image"].value if "image" in divergences else None,
+        "d_t": divergences["text"].value if "text" in divergences else None,
+        "d_x": d_x,
+        **(conditional or {}),
+    }
+    found, missing, silent = {}, {}, []
+    for form in FORMS if conditional is None else (*FORMS, "theorem_4_6"):
+        entropies = choose(form, answers.known)
+        if entropies.reason is not None:
+            found[form] = Bound(value=None, terms=[], complete=False, entropy_source=entropies.source)
+            missing[f"bounds.{form}.value"] = entropies.reason
+            continue
+        on_cells = form in ON_CELLS
+        of_answers = {
+            "delta_p": answers.p.cells if on_cells else answers.p.delta,
+            "delta_q": answers.q.cells if on_cells else answers.q.delta,
+            "h_model_p": answers.p.varying,
+            "h_model_q": answers.q.varying,
+        }
+        given: dict[str, float | None] = {
+            **inputs,
+            **{name: None if of is None else of.value for name, of in of_answers.items()},
+            **entropies.terms,
+        }
+        absent = missing_terms(form, given)
+        named = dict.fromkeys((*bound_terms(form), *entropies.terms))
+        terms = {name: value for name in named if (value := given.get(name)) is not None}
+        try:
+            value = emid_bound(form, **terms, incomplete=bool(absent))  # type: ignore[arg-type]
+        except ValueError:
+            found[form] = Bound(value=None, terms=[], complete=False)
+            missing[f"bounds.{form}.value"] = f"none of its terms is known ({', '.join(absent)})"
+            continue
+        interval = None
+        if groups is not None and form != "theorem_4_6":
+            varying = {name: left for name, left in groups.terms(of_answers).items() if name in terms}
+            known = {name: left for name, left in varying.items() if left is not None}
+            if len(known) < len(varying):
+                silent.append(form)
+            else:
+                interval = groups.interval(form, terms, known)
+        found[form] = Bound(
+            value=value,
+            terms=list(terms),
+            complete=not absent,
+            entropy=entropies.entropy,
+            entropy_source=entropies.source,
+            interval=interval,
+        )
+        if absent:
+            missing[f"bounds.{form}"] = f"incomplete: without {', '.join(absent)}"
+    if silent:
+        missing["bounds.interval"] = f"too few rows for an interval of {', '.join(silent)}"
+    return found, missing
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What intervals of bounds are made of: groups of records, and the inputs' divergences without each."""
+
+    shares: Shares
+    inputs: Mapping[str, Left | None]
+    """d_v, d_t, d_x; None where rows are too few"""
+    level: float
+
+    def terms(self, of_answers: Mapping[str, Grouped | None]) -> dict[str, Left | None]:
+        """Every estimate in a bound; those of the answers vary with the rows of their own side."""
+        found = dict(self.inputs)
+        for name, of in of_answers.items():
+            if of is None or of.without is None:
+                found[name] = None
+                continue
+            sides = ("both", name[-1])
+            found[name] = Left(
+                of.value, {(s, g): of.without.get(g, of.value) for s, g in self.shares if s in sides}
+            )
+        return found
+
+    def interval(self, form: str, terms: Mapping[str, float], varying: Mapping[str, Left]) -> Interval | None:
+        """Of the bound over `terms`, of which those of `varying` are estimates; the others are held fixed."""
+        names = list(varying)
+
+        def bound(values: NDArray[np.float64]) -> float:
+            kept = {**terms, **dict(zip(names, values.tolist(), strict=True))}
+            return emid_bound(form, **kept, incomplete=True)
+
+        try:
+            return profile_interval(bound, moments(list(varying.values()), self.shares), self.level)
+        except ValueError:  # rows of too few records
+            return None
+
+
+def grouped(p: Profile, q: Profile, divergences: Divergences, level: float) -> Groups:
+    """The groups of sampled rows, and of `divergences` those of the inputs (image, text, joint)."""
+    sides = aligned(p.sample, q.sample)
+    groups_p = record_groups(p.sample.base_ids[sides.at_p])
+    groups_q = record_groups(q.sample.base_ids[sides.at_q])
+    v, t = (divergences.left.get(name) for name in ("image", "text"))
+    both = "image" in divergences.found and "text" in divergences.found
+    return Groups(
+        group_shares(groups_p, groups_q, sides.paired),
+        {"d_v": v, "d_t": t, "d_x": divergences.left.get("joint") if both else v or t},
+        level,
+    )
+
+
+def ceiling(found: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:
+    """`sound_label_free` as the report has it; None where a term of it is missing."""
+    bound = found.get("sound_label_free")
+    if bound is None or bound.value is None or not bound.complete or answers.known.symbols is None:
+        return None
+    return Ceiling(bound.value, answers.known.symbols)

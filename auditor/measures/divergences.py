@@ -1,0 +1,171 @@
+"""Divergences of Q from P, modality by modality, with their tests: in memory, and as files that a worker
+leaves for whoever asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.divergences import joint_rows, rjsd, rjsd_joint
+from auditor.errors import AuditError
+from auditor.measures.pairing import Sides, aligned
+from auditor.profiles.profile import Profile
+from auditor.significance import drift_test, holm
+from auditor.significance.jackknife import Left
+from auditor.storage.run_dir import write_bytes
+from schemas.report import Divergence
+
+
+class Measured(NamedTuple):
+    """A divergence, and why it or a part of it is missing."""
+
+    divergence: Divergence | None
+    reason: str | None
+    left: Left | None = None
+    """RJSD of the row samples with each group of hash blocks left out, where rows suffice."""
+
+
+def divergence(p: Profile, q: Profile, modality: str, *, seed: int, level: float) -> Measured:
+    """Distance of Q from P in one modality (image, text, joint or response), and why a part of it is missing.
+
+    `value` is of all rows (from the sketches); null, excess, corrected and p-value are of the row samples.
+    """
+    names = ("image", "text") if modality == "joint" else (modality,)
+    for name in names:
+        if name not in p.sample.rows or name not in q.sample.rows:
+            return Measured(None, f"no row has {article(name)}")
+        if min(p.sketches[name].n, q.sketches[name].n) == 0:
+            return Measured(None, f"no row has {article(name)}")
+    sides = aligned(p.sample, q.sample)
+    rows_p, rows_q, blocks_p, blocks_q = sides.rows(*names)
+    if min(len(rows_p[0]), len(rows_q[0])) == 0:
+        return Measured(None, f"no row has {' and '.join(map(article, names))}")
+    one_p: NDArray[np.floating[Any]] = rows_p[0]
+    one_q: NDArray[np.floating[Any]] = rows_q[0]
+    if modality == "joint":
+        one_p, one_q = joint_rows(*rows_p, *rows_q, seed=seed)
+    test = drift_test(
+        one_p, one_q, seed=seed, paired=sides.paired, level=level, blocks_p=blocks_p, blocks_q=blocks_q
+    )
+    value = test.value
+    if modality != "joint" and (len(one_p), len(one_q)) != (p.sketches[modality].n, q.sketches[modality].n):
+        value = rjsd(p.sketches[modality], q.sketches[modality])
+    return Measured(
+        Divergence(
+            value=value,
+            excess=test.excess,
+            null_mean=test.null_mean,
+            null_std=test.null_std,
+            corrected=test.corrected,
+            interval=test.interval,
+            mmd2=test.mmd2,
+            p_value=test.p_value,
+            n_id=len(one_p),
+            n=len(one_q),
+            paired=sides.paired,
+        ),
+        test.reason,
+        test.left,
+    )
+
+
+@dataclass(frozen=True)
+class Divergences:
+    """By modality: what was found, why it or a part of it is missing, and RJSD without each group of rows."""
+
+    found: dict[str, Divergence] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    left: dict[str, Left | None] = field(default_factory=dict)
+
+    def __or__(self, other: Divergences) -> Divergences:
+        """Of both's modalities."""
+        return Divergences(self.found | other.found, self.missing | other.missing, self.left | other.left)
+
+
+def article(name: str) -> str:
+    return f"an {name}" if name == "image" else f"a {name}"
+
+
+def input_divergence(p: Profile, q: Profile, *, seed: int) -> float | None:
+    """D_X (nats): of image and text together, over sampled rows that have both, or of the only one there."""
+    present = [
+        name
+        for name in ("image", "text")
+        if name in p.sample.rows and name in q.sample.rows and min(p.sketches[name].n, q.sketches[name].n)
+    ]
+    if len(present) < 2:
+        return rjsd(p.sketches[present[0]], q.sketches[present[0]]) if present else None
+    everything = np.arange(len(p.sample)), np.arange(len(q.sample))
+    rows_p, rows_q, _, _ = Sides(p.sample, q.sample, *everything, paired=False).rows(*present)
+    if min(len(rows_p[0]), len(rows_q[0])) == 0:
+        return None
+    return rjsd_joint(*rows_p, *rows_q, seed=seed)
+
+
+def check_comparable(p: Profile, q: Profile) -> None:
+    """Raises `AuditError` where two sets were made by encoders of other dimensions."""
+    for name, sketch in p.sketches.items():
+        other = q.sketches[name]
+        if sketch.dim and other.dim and sketch.dim != other.dim:
+            raise AuditError(
+                f"{name}: rows of {other.dim} numbers cannot be compared with rows of {sketch.dim}"
+            )
+
+
+def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:
+    """Holm's adjustment over one family of tests; those without a p-value stay as they are."""
+    tested = [d for d in divergences if d is not None and d.p_value is not None]
+    adjusted = iter(holm([d.p_value for d in tested if d.p_value is not None]))
+    return [
+        d.model_copy(update={"p_adjusted": next(adjusted)}) if d is not None and d.p_value is not None else d
+        for d in divergences
+    ]
+
+
+# As files.
+
+FORMAT = 2
+"""Of the file, and of how its intervals are made: another one is measured anew."""
+
+
+def write_measured(path: Path, measured: Measured) -> None:
+    """Write whole (JSON; floats come back as they were)."""
+    left = measured.left
+    tree = {
+        "divergence": None if measured.divergence is None else measured.divergence.model_dump(),
+        "reason": measured.reason,
+        "left": None
+        if left is None
+        else {
+            "value": left.value,
+            "without": [[*key, value] for key, value in left.without.items()],
+            "quadratic": left.quadratic,
+        },
+    }
+    write_bytes(path, json.dumps(tree).encode())
+
+
+def read_measured(path: Path) -> Measured:
+    """What `write_measured` wrote. Raises `AuditError` where the file is none."""
+    try:
+        tree = json.loads(path.read_bytes())
+        found, left = tree["divergence"], tree["left"]
+        return Measured(
+            None if found is None else Divergence.model_validate(found),
+            tree["reason"],
+            None
+            if left is None
+            else Left(
+                left["value"],
+                {(side, group): value for side, group, value in left["without"]},
+                left["quadratic"],
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error

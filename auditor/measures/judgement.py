@@ -1,0 +1,53 @@
+"""What differs between the jobs in how rows are judged: the seeds, the families of tests, the verdict's
+rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from auditor.measures.families import Family, over_modalities, over_scenarios
+from auditor.measures.shares import Share
+from auditor.measures.verdict import scenario_verdict, window_verdict, with_shares
+from schemas.config import ThresholdsConfig
+from schemas.report import Divergence, Measures, Verdict
+
+Rule = Callable[[Measures, Mapping[str, Divergence], Sequence[Share]], Verdict]
+"""The verdict of rows from their measures, their adjusted divergences and their shares."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How the rows of a job are judged."""
+
+    seed: Callable[[str, str], int]
+    """The seed of a measure: of rows (by their scenario or window) and of what is measured."""
+    family: Family
+    rule: Rule
+
+
+def of_scenarios(thresholds: ThresholdsConfig, seed: int) -> Judgement:
+    """Of an audit: one seed for all, Holm's adjustment over the scenarios, the rule of EMID."""
+
+    def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
+        partial = measures.bounds["partial"].value if "partial" in measures.bounds else None
+        return scenario_verdict(measures.n, measures.emid, measures.intervals.emid, partial, thresholds)
+
+    return Judgement(lambda scenario, what: seed, over_scenarios, rule)
+
+
+def of_windows(thresholds: ThresholdsConfig, seed: int) -> Judgement:
+    """Of traffic: a seed of its own for each window and measure, whatever other windows there are; Holm's
+    adjustment over the modalities, the rule of p-values."""
+
+    def seed_of(window: str, what: str) -> int:
+        text = json.dumps([seed, window, what])
+        return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+
+    def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
+        verdict = window_verdict(measures.n, divergences, thresholds)
+        return with_shares(verdict, shares, thresholds)
+
+    return Judgement(seed_of, over_modalities, rule)

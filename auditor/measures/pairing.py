@@ -1,0 +1,63 @@
+"""Rows of P and Q side by side: paired by base id where Q is a perturbed copy of P."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.profiles.profile import having
+from auditor.sketch import RowSample
+from auditor.sketch.blocks import hash_blocks
+
+LEAST_SHARED = 30
+"""Fewer shared base ids than this (or than half of a side) are not a pairing."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Sampled rows of P and Q, aligned where they are paired."""
+
+    p: RowSample
+    q: RowSample
+    at_p: NDArray[np.int64]
+    at_q: NDArray[np.int64]
+    paired: bool
+
+    def rows(
+        self, *names: str
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], NDArray[Any], NDArray[Any]]:
+        """Rows of P and Q that have every one of `names`, and the hash blocks of their base ids."""
+        has_p, has_q = having(self.p, *names)[self.at_p], having(self.q, *names)[self.at_q]
+        if self.paired:
+            has_p = has_q = has_p & has_q
+        at_p, at_q = self.at_p[has_p], self.at_q[has_q]
+        return (
+            [self.p.rows[name][at_p] for name in names],
+            [self.q.rows[name][at_q] for name in names],
+            hash_blocks(self.p.base_ids[at_p]),
+            hash_blocks(self.q.base_ids[at_q]),
+        )
+
+
+def aligned(p: RowSample, q: RowSample) -> Sides:
+    """Pair rows by base id where Q is a perturbed copy of P; else all rows of both."""
+    everything = np.arange(len(p)), np.arange(len(q))
+    ids_p, ids_q = p.base_ids, q.base_ids
+    if len(set(ids_p)) < len(ids_p) or len(set(ids_q)) < len(ids_q):
+        return Sides(p, q, *everything, paired=False)
+    _, at_p, at_q = np.intersect1d(ids_p, ids_q, assume_unique=True, return_indices=True)
+    if len(at_p) < max(LEAST_SHARED, min(len(p), len(q)) / 2):
+        return Sides(p, q, *everything, paired=False)
+    return Sides(p, q, at_p.astype(np.int64), at_q.astype(np.int64), paired=True)
+
+
+def apart(p: RowSample, q: RowSample) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,), (m,) rows of P and of Q that are of different records: all of them, but where Q is a perturbed
+    copy of P half of the records stand for P and the other half for Q, since a row beside its own copy says
+    nothing of what else is near."""
+    if not aligned(p, q).paired:
+        return np.ones(len(p), dtype=bool), np.ones(len(q), dtype=bool)
+    return hash_blocks(p.base_ids) % 2 == 0, hash_blocks(q.base_ids) % 2 == 1

@@ -1,0 +1,142 @@
+"""The steps that audit and baseline share: vectors, critics, profiles of reference records and others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from auditor.errors import BadInput
+from auditor.pipeline.critics import Trained, train
+from auditor.pipeline.embed import embed, embed_images
+from auditor.pipeline.partition import partitioned
+from auditor.pipeline.profile import KeptVectors, content, pool_of, profile, surveyed, used_encoders
+from auditor.pipeline.workers.measures import Files
+from auditor.pipeline.workers.profiles import ModelAnswers
+from auditor.pipeline.workplace import Workplace
+from auditor.profiles.profile import GroupKey, Profile, folded
+from auditor.profiles.rows import answer_items, answers, input_texts
+from auditor.profiles.training_pairs import choose_pairs
+from auditor.profiles.usable_rows import add_set_aside, usable_rows
+from auditor.records import Quarantine
+from auditor.scenarios import Scenario, records_of
+from auditor.storage.response_store import ResponseStore
+from auditor.storage.work_units import ContentItem
+from schemas.config import CriticConfig, EncodersConfig, IndexConfig
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What is known of records once they have been profiled."""
+
+    scenarios: list[Scenario]
+    """With the parts of natural pools in their place."""
+    files: Mapping[GroupKey, Files]
+    profiles: Mapping[GroupKey, Profile]
+    """Merged from `files`."""
+    quarantine: Quarantine
+    """Everything that was set aside since the records were read."""
+    content: str
+    """Digest of every record."""
+    encoders: dict[str, str]
+    """Modality -> identity; no image where no record has one."""
+    trained: Trained
+    sampled: int | None
+    """Records that the critic was trained on; None: all of them."""
+
+
+def learned(
+    at: Workplace,
+    scenarios: Sequence[Scenario],
+    models: Sequence[ModelAnswers],
+    stores: Mapping[str, ResponseStore | None],
+    encoders: EncodersConfig,
+    critic: CriticConfig,
+    *,
+    row_sample: int,
+    seed: int,
+    index: IndexConfig | None = None,
+    least_pairs: int = 0,
+) -> Learned:
+    """Embed, train and profile. The first scenario is the reference; `stores` hold each model's answers, None
+    where the records have them. Fewer than `least_pairs` pairs train no critic.
+
+    Where the critic is trained on the pairs of all rows, embeddings are kept and read again; where it is
+    trained on a sample of records, all of them stream by after that, and no embedding is kept.
+    """
+    whole = critic.train_on == "pool"
+    pool = list(scenarios) if whole else _sample(at, scenarios, critic, seed)
+    images = embed_images(at, encoders.image, pool)
+    texts = embed(at, encoders.text, "text", lambda: _texts(pool, stores))
+    if whole and index is not None:
+        scenarios = pool = partitioned(at, scenarios, images, texts, index, seed)
+    plans, aside = usable_rows(pool, stores, images.open() if images else None, texts.open())
+    _check_reference(pool[0].name, any(plans[GroupKey(pool[0].name, m)] for m in stores), aside)
+    pairs = choose_pairs(plans, critic.max_rows, seed)
+    trained = Trained((), len(pairs))
+    if len(pairs) >= least_pairs:
+        trained = train(at, critic, pairs, images, texts, seed)
+    del plans, pairs  # the only things here that grow with the rows
+    found = surveyed(at, scenarios)
+    parts = [part for of in found for part in of.parts]
+    files = profile(
+        at,
+        parts,
+        KeptVectors(texts, images) if whole else used_encoders(at, encoders, found, images),
+        trained.paths,
+        models,
+        sample=row_sample,
+        answers=row_sample,
+        with_texts=any(s.texts for s in found) or any(store is not None for store in stores.values()),
+    )
+    profiles = {key: folded(of) for key, of in files.items()}
+    quarantine = _set_aside(scenarios, profiles)
+    first = scenarios[0].name
+    _check_reference(first, any(p.n for key, p in profiles.items() if key.scenario == first), quarantine)
+    return Learned(
+        list(scenarios),
+        files,
+        profiles,
+        quarantine,
+        content(parts),
+        {"text": texts.identity} | ({"image": images.identity} if images else {}),
+        trained,
+        None if whole else sum(s.n for s in pool),
+    )
+
+
+def _sample(at: Workplace, scenarios: Sequence[Scenario], critic: CriticConfig, seed: int) -> list[Scenario]:
+    """The records that the critic is trained on, where these are a sample."""
+    if cut := [s.name for s in scenarios if s.partition]:
+        raise BadInput(
+            f"data.scenarios.{cut[0]}.partition needs every image embedded before it is known which rows are "
+            "in it; set critic.train_on: pool"
+        )
+    return pool_of(at.run, scenarios, critic, seed)
+
+
+def _texts(
+    scenarios: Sequence[Scenario], stores: Mapping[str, ResponseStore | None]
+) -> Iterator[ContentItem]:
+    """Queries and references, then each model's answers (see `answer_items`)."""
+    yield from input_texts(records_of(scenarios))
+    for model, store in stores.items():
+        for scenario in scenarios:
+            for batch in scenario.batches():
+                for given in answers(batch, model, store):
+                    yield from answer_items(given)
+
+
+def _set_aside(scenarios: Sequence[Scenario], profiles: Mapping[GroupKey, Profile]) -> Quarantine:
+    """Everything that was set aside: a row whose inputs are not usable once, whatever the number of
+    models."""
+    quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
+    told: set[str] = set()
+    for key, of in profiles.items():
+        add_set_aside(quarantine, of.set_aside, key.model if key.scenario in told else None)
+        told.add(key.scenario)
+    return quarantine
+
+
+def _check_reference(name: str, some: bool, quarantine: Quarantine) -> None:
+    if not some:
+        raise BadInput(f"nothing to audit: no usable row in {name}; {quarantine.why_empty()}")

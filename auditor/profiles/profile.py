@@ -1,0 +1,288 @@
+"""The profile: the one mergeable value that is kept of a group of rows under one model.
+
+A group is a scenario, a window of traffic or a baseline. Its profile holds sums (sketches, critics' sums,
+norms), the row sample, the sample of answers, plain facts, graded scores, and what was set aside. `merge` is
+addition: work over many workers, windows over time, baselines and resumed runs are all merges. Everything
+that a report says of the group is a function of its profile. One file format serves them all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auditor.errors import AuditError
+from auditor.estimators.club_sums import ClubSums
+from auditor.profiles.answer_sample import AnswerSample
+from auditor.sketch import Float, RowSample, Sketch
+from auditor.sketch.blocks import HASH_BLOCKS
+from auditor.sketch.merge_tree import tree_merge
+from auditor.storage.npz import opened, write_arrays
+from schemas.record import Quarantined, Reason
+
+FORMAT = 1
+"""Version of the file format of profiles."""
+CONTENTS = ("image", "text", "response", "reference")
+"""Contents of a row; the order of the columns `has` and `norm` of a row sample."""
+SKETCHED = ("image", "text", "x", "response", "reference")
+PAIRS = ("model", "emi_model", "emi_reference")
+"""Sums kept per critic: of (x, answer) over every answered row, and of (x, answer) and (x, reference) over
+the rows that have both, so that EMI compares the two over the same inputs."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class GroupKey(NamedTuple):
+    """Which rows a profile is of."""
+
+    scenario: str
+    """Name of the scenario or window."""
+    model: str
+    """Whose answers; empty: nobody's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Norms:
+    """Sums over the lengths that vectors had before they were normalised, a column a content."""
+
+    n: Float
+    """(4,)"""
+    sums: Float
+    """(4,) Σ‖v‖"""
+    squares: Float
+    """(4,) Σ‖v‖²"""
+
+    @classmethod
+    def empty(cls) -> Norms:
+        """The neutral element."""
+        return cls(*(np.zeros(len(CONTENTS)) for _ in range(3)))
+
+    def merge(self, other: Norms) -> Norms:
+        return Norms(self.n + other.n, self.sums + other.sums, self.squares + other.squares)
+
+    def descriptors(self) -> dict[str, float | None]:
+        """Mean and standard deviation of each content's norms; None where no row has it."""
+        out: dict[str, float | None] = {}
+        for i, name in enumerate(CONTENTS):
+            n = self.n[i]
+            mean = float(self.sums[i] / n) if n else None
+            out[f"{name}_norm"] = mean
+            out[f"{name}_norm_std"] = (
+                None if mean is None else float(np.sqrt(max(self.squares[i] / n - mean**2, 0.0)))
+            )
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Everything kept of a group of rows under one model. O(d²) memory, whatever the number of rows is."""
+
+    sketches: Mapping[str, Sketch] = field(default_factory=dict)
+    """SKETCHED -> the usable rows that have it; empty where no row is usable"""
+    critic_sums: Mapping[str, tuple[ClubSums, ...]] = field(default_factory=dict)
+    """PAIRS -> sums over the hash blocks, one a critic"""
+    norms: Norms = field(default_factory=Norms.empty)
+    sample: RowSample = field(default_factory=RowSample.empty)
+    """Its rows: SKETCHED -> (m, d), zeros where a row has none; `has` (m, 4) of 0 and 1; `norm` (m, 4)"""
+    answers: AnswerSample | None = None
+    """The sampled answers that entropies are taken from; None: none are kept."""
+    facts: Mapping[str, int] = field(default_factory=dict)
+    """Sums of plain facts (see `rows.descriptors`) over all rows, usable or not."""
+    scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Graded scores of the answers that could be graded (8 bytes each: a mean alone does not tell how well it
+    is known)."""
+    set_aside: tuple[Quarantined, ...] = ()
+    """Rows, and single answers, that were set aside."""
+    again: tuple[int, ...] = ()
+    """Rows, counted within the group, that failed for a reason that may have gone in the next run."""
+    units: int = 1
+    """Units of work that it is of."""
+
+    @classmethod
+    def empty(cls) -> Profile:
+        """The neutral element: of no rows."""
+        return cls(units=0)
+
+    @property
+    def n(self) -> int:
+        """Usable rows."""
+        return self.sample.seen
+
+    def merge(self, other: Profile) -> Profile:
+        """Of both groups of rows. ValueError where encoders' dimensions, critics or sample sizes differ."""
+        if not self.n or not other.n:
+            of = self if self.n else other
+            sketches, sums, norms, sample = of.sketches, of.critic_sums, of.norms, of.sample
+        else:
+            if {p: len(c) for p, c in self.critic_sums.items()} != {
+                p: len(c) for p, c in other.critic_sums.items()
+            }:
+                raise ValueError("cannot merge profiles made with different critics")
+            sketches = {name: sketch.merge(other.sketches[name]) for name, sketch in self.sketches.items()}
+            sums = {
+                pair: tuple(a.merge(b) for a, b in zip(of_pair, other.critic_sums[pair], strict=True))
+                for pair, of_pair in self.critic_sums.items()
+            }
+            norms, sample = self.norms.merge(other.norms), self.sample.merge(other.sample)
+        answers = other.answers if self.answers is None else self.answers
+        if self.answers is not None and other.answers is not None:
+            answers = self.answers.merge(other.answers)
+        return Profile(
+            sketches,
+            sums,
+            norms,
+            sample,
+            answers,
+            {n: self.facts.get(n, 0) + other.facts.get(n, 0) for n in {**self.facts, **other.facts}},
+            np.concatenate([self.scores, other.scores]),
+            (*self.set_aside, *other.set_aside),
+            (*self.again, *other.again),
+            self.units + other.units,
+        )
+
+    def to_arrays(self) -> Arrays:
+        """Plain arrays, for npz (never pickle); what is no array as JSON in `profile`."""
+        head = {
+            "format": FORMAT,
+            "facts": dict(self.facts),
+            "set_aside": [asdict(row) for row in self.set_aside],
+            "again": self.again,
+            "units": self.units,
+            "critics": len(next(iter(self.critic_sums.values()), ())),
+            "rows": self.n,
+        }
+        parts: list[tuple[str, Mapping[str, ArrayLike]]] = []
+        if self.n:
+            parts = [
+                *((f"sketch.{name}.", sketch.to_arrays()) for name, sketch in self.sketches.items()),
+                *(
+                    (f"critic.{pair}.{i}.", sums.to_arrays())
+                    for pair, critics in self.critic_sums.items()
+                    for i, sums in enumerate(critics)
+                ),
+                ("norms.", {"n": self.norms.n, "sums": self.norms.sums, "squares": self.norms.squares}),
+                ("sample.", self.sample.to_arrays()),
+            ]
+        if self.answers is not None:
+            parts.append(("answers.", self.answers.to_arrays()))
+        arrays: Arrays = {prefix + name: np.asarray(a) for prefix, of in parts for name, a in of.items()}
+        header = np.frombuffer(json.dumps(head).encode(), np.uint8)
+        return {"profile": header, "scores": self.scores, **arrays}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Profile:
+        """Inverse of `to_arrays`. ValueError, KeyError or TypeError, which name what is wrong, where arrays
+        are missing, do not fit together, or hold numbers that are not finite."""
+        head = _head(arrays["profile"])
+
+        def under(prefix: str) -> Arrays:
+            return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+
+        scores = np.asarray(arrays["scores"], dtype=np.float64)
+        if scores.ndim != 1 or not np.isfinite(scores).all():
+            raise ValueError("scores: not a list of finite numbers")
+        answers = under("answers.")
+        found = cls(
+            answers=AnswerSample.from_arrays(answers) if answers else None,
+            facts={str(name): _count(value, f"facts.{name}") for name, value in head["facts"].items()},
+            scores=scores,
+            set_aside=tuple(Quarantined(**r | {"reason": Reason(r["reason"])}) for r in head["set_aside"]),
+            again=tuple(_count(row, "again") for row in head["again"]),
+            units=_count(head["units"], "units"),
+        )
+        if not _count(head["rows"], "rows"):
+            return found
+        critics = range(_count(head["critics"], "critics"))
+        if len(critics) > len(arrays):
+            raise ValueError(f"critics: {len(critics)} are more than there are sums of")
+        whole = replace(
+            found,
+            sketches={name: Sketch.from_arrays(under(f"sketch.{name}.")) for name in SKETCHED},
+            critic_sums={
+                pair: tuple(ClubSums.from_arrays(under(f"critic.{pair}.{i}.")) for i in critics)
+                for pair in PAIRS
+            },
+            norms=Norms(**under("norms.")),
+            sample=RowSample.from_arrays(under("sample.")),
+        )
+        _check(whole, head["rows"])
+        return whole
+
+
+def _head(array: NDArray[Any]) -> dict[str, Any]:
+    head = json.loads(np.asarray(array, dtype=np.uint8).tobytes())
+    version = head.get("format") if isinstance(head, dict) else None
+    if version != FORMAT:
+        raise ValueError(f"it has format {version} of profiles, this program reads format {FORMAT}")
+    return dict(head)
+
+
+def _count(value: Any, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(f"{name}: {str(value)[:40]} is no count")
+    return value
+
+
+def _check(profile: Profile, rows: int) -> None:
+    """Raises ValueError where the parts do not fit together."""
+    sample, norms = profile.sample, profile.norms
+    if sample.seen != rows or len(sample) != min(sample.k, rows):
+        raise ValueError(f"sample: {len(sample)} of {sample.seen} rows do not fit {rows} usable rows")
+    for name in ("n", "sums", "squares"):
+        values = getattr(norms, name)
+        if values.shape != (len(CONTENTS),) or not np.isfinite(values).all():
+            raise ValueError(f"norms.{name}: not {len(CONTENTS)} finite numbers")
+    for name in ("has", "norm"):
+        if name not in sample.rows or sample.rows[name].shape != (len(sample), len(CONTENTS)):
+            raise ValueError(f"sample.rows.{name}: missing, or of another shape")
+    for name, sketch in profile.sketches.items():
+        if sketch.n > rows:
+            raise ValueError(f"sketch.{name}: {sketch.n} rows are more than the {rows} usable ones")
+        if name in sample.rows and sample.rows[name].shape[1] != sketch.dim:
+            raise ValueError(f"sketch.{name}: {sketch.dim} dimensions, the sample has others")
+    for pair, critics in profile.critic_sums.items():
+        for sums in critics:
+            if len(sums.n) != HASH_BLOCKS or sums.n.sum() > rows + 0.5:
+                raise ValueError(f"critic.{pair}: sums of other blocks, or of more than {rows} rows")
+
+
+def write_profile(path: Path, profile: Profile) -> None:
+    """Write whole (npz)."""
+    write_arrays(path, profile.to_arrays())
+
+
+def read_profile(path: Path) -> Profile:
+    """What `write_profile` wrote. Raises `AuditError`, with the file and what is wrong in it, where the file
+    is none, is damaged, or is of another format."""
+    with opened(path) as file:
+        return Profile.from_arrays(dict(file))
+
+
+def failed_rows(path: Path) -> tuple[int, ...]:
+    """`Profile.again` of a file, without the rest of it. Raises as `read_profile`."""
+    with opened(path) as file:
+        return tuple(_count(row, "again") for row in _head(file["profile"])["again"])
+
+
+def folded(paths: Iterable[Path]) -> Profile:
+    """The files' rows together, merged in this order (in another the last bits differ). Raises `AuditError`
+    where they cannot be read, or were not made alike."""
+    paths = list(paths)
+    try:
+        total = tree_merge((each.units, each) for each in map(read_profile, paths))
+    except ValueError as error:
+        raise AuditError(f"{paths[0].parent}: profiles do not fit together ({error}); delete it") from error
+    return Profile.empty() if total is None else total
+
+
+def having(sample: RowSample, *names: str) -> NDArray[np.bool_]:
+    """(m,) which sampled rows have every one of `names`: contents, or x, the query (an image or a text)."""
+    has = {name: sample.rows["has"][:, i] > 0 for i, name in enumerate(CONTENTS)}
+    has["x"] = has["image"] | has["text"]
+    return np.asarray(np.logical_and.reduce([has[name] for name in names]))

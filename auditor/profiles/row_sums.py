@@ -1,0 +1,88 @@
+"""From embedded rows to their profile: all sums of one unit of work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.estimators.club import CLUB
+from auditor.estimators.club_sums import ClubSums
+from auditor.estimators.crossfit import FoldedClub
+from auditor.profiles.profile import CONTENTS, SKETCHED, Norms, Profile
+from auditor.profiles.rows import RowKeys, Rows, embedded
+from auditor.sketch import RowSample, Sketch
+from auditor.sketch.blocks import HASH_BLOCKS, hash_blocks
+from auditor.storage.embedding_store import Vectors
+
+
+def sketch_rows(
+    rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[CLUB | FoldedClub], sample: int
+) -> Profile:
+    """Sketch of one shard of rows, O(n d²); `norms` (n, 4) as `content_norms` gives them."""
+    has = np.column_stack([rows.has[name] for name in CONTENTS])
+    vectors = {name: getattr(rows, name) for name in SKETCHED}
+    present = {**rows.has, "x": rows.has["image"] | rows.has["text"]}
+    labelled = present["x"] & rows.has["response"] & rows.has["reference"]
+    blocks = hash_blocks(rows.base_ids)
+
+    def sums(answer: NDArray[np.float32], of: NDArray[np.bool_]) -> tuple[ClubSums, ...]:
+        return tuple(critic.sums(rows.x[of], answer[of], blocks[of], HASH_BLOCKS) for critic in critics)
+
+    answered = present["x"] & rows.has["response"]
+    model = sums(rows.response, answered)
+    club = {
+        "model": model,
+        # Where every answered row is labelled these are the same sums, and a third of the work.
+        "emi_model": model if np.array_equal(answered, labelled) else sums(rows.response, labelled),
+        "emi_reference": sums(rows.reference, labelled),
+    }
+    wide = np.asarray(norms, dtype=np.float64)
+    return Profile(
+        {name: _sketch(vectors[name][present[name]]) for name in SKETCHED},
+        club,
+        Norms(has.sum(axis=0).astype(np.float64), wide.sum(axis=0), np.square(wide).sum(axis=0)),
+        RowSample.from_rows(
+            rows.ids,
+            rows.base_ids,
+            {
+                **{name: z for name, z in vectors.items() if z.shape[1]},
+                "has": has.astype(np.float32),
+                "norm": norms,
+            },
+            sample,
+        ),
+    )
+
+
+def sketch_shard(
+    keys: Sequence[RowKeys],
+    images: Vectors | None,
+    texts: Vectors,
+    critics: Sequence[CLUB | FoldedClub],
+    sample: int,
+) -> Profile:
+    """Look the rows' vectors up and sketch them. Every content must have a vector (see `rows.usable`)."""
+    return sketch_rows(embedded(keys, images, texts), content_norms(keys, images, texts), critics, sample)
+
+
+def content_norms(keys: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> NDArray[np.float32]:
+    """(n, 4) length of each content's vector before normalising (of several images their mean; 0: none)."""
+    out = np.zeros((len(keys), len(CONTENTS)), np.float32)
+    if images is not None:
+        counts = np.array([len(k.images) for k in keys], dtype=np.int64)
+        owner = np.repeat(np.arange(len(keys)), counts)
+        lengths = images.norms([key for k in keys for key in k.images])
+        sums = np.bincount(owner, weights=lengths, minlength=len(keys))
+        out[:, 0] = sums / np.maximum(counts, 1)
+    for column, name in enumerate(CONTENTS[1:], start=1):
+        found = [(row, key) for row, k in enumerate(keys) if (key := getattr(k, name)) is not None]
+        if found:
+            out[[row for row, _ in found], column] = texts.norms([key for _, key in found])
+    return out
+
+
+def _sketch(rows: NDArray[np.float32]) -> Sketch:
+    return Sketch.from_rows(rows) if rows.shape[1] else Sketch.empty(0)
