@@ -182,6 +182,15 @@ def _declared(point: EntryPoint) -> str:
     return f"the entry point {point.name} = {point.value} ({point.group}){package}"
 
 
+def settings_keyword(
+    kind: type[Settings] | None, given: Mapping[str, Any], where: str
+) -> dict[str, Settings]:
+    """What a registered function is called with for its settings: `settings=`, or nothing where it was
+    registered without a class of settings. Raises `BadInput` as `read_settings` does."""
+    settings = read_settings(kind or Settings, given, where)
+    return {} if kind is None else {"settings": settings}
+
+
 def read_settings(kind: type[S], given: Mapping[str, Any], where: str) -> S:
     """The settings of a registered thing from what a config gives.
 
@@ -195,7 +204,7 @@ def read_settings(kind: type[S], given: Mapping[str, Any], where: str) -> S:
             ".".join(map(str, item["loc"])) for item in error.errors() if item["type"] == "extra_forbidden"
         ]
         if unknown:
-            takes = ", ".join(sorted(kind.model_fields)) or "none"
+            takes = ", ".join(sorted(kind.model_fields)) or "none of its own"
             named = ", ".join(map(repr, sorted(unknown)))
             raise BadInput(f"{where}: unknown setting {named}; it takes: {takes}") from None
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
