@@ -197,6 +197,7 @@ def _answer(
     at: Workplace, size: PoolSize, model: ModelConfig, items: Callable[[], Iterable[PromptItem]], seed: int
 ) -> Answered:
     settings: dict[str, Any] = {
+        **model.options,
         "generator": model.generator,
         "model": model.path or model.name,
         "temperature": model.temperature,

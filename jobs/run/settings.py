@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
+from auditor.pipeline.names import check_names
 from schemas.config import EndpointConfig, VllmConfig, resolve
 
 T = TypeVar("T", bound=BaseModel)
@@ -36,11 +37,16 @@ def load_config(model: type[T], path: Path | None, overrides: Sequence[str] = ()
             raise BadInput(f"--set {item}: the value is not YAML ({_first_line(error)})") from error
         _set(tree, key.split("."), value, item)
     tree.update({key: value for key, value in values.items() if value is not None})
+    where = str(path) if path else "options"
     try:
-        return model.model_validate(tree)
+        config = model.model_validate(tree)
     except ValidationError as error:
-        where = str(path) if path else "options"
         raise BadInput(f"{where}: {_explain(model, error)}") from error
+    try:
+        check_names(config)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
+    return config
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
