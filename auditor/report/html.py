@@ -7,7 +7,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -30,8 +29,7 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
     """The report as a page. Every text in it is data of strangers: all is escaped, and the policy lets
     nothing run or load but the page's own style and script, by their hashes."""
     page, templates = page_of(report, examples), environment()
-    fragments = templates.overlay(keep_trailing_newline=True)
-    written = [(section, _write(section, page, fragments)) for section in sections()]
+    written = [(section, _written(section, page)) for section in sections()]
     css, js = asset("report.css"), asset("report.js")
     return templates.get_template("report.html.j2").render(
         report=report,
@@ -46,30 +44,33 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
     )
 
 
-def _write(section: NamedSection, page: Page, templates: Environment) -> Markup:
-    """The section with its heading; empty where it has nothing to show. Another package's section that fails
-    says so in its place, and the rest of the report is there."""
+def write_section(section: NamedSection, page: Page) -> Markup:
+    """The section with its heading; empty where it has nothing to show. Raises what its function and its
+    template raise."""
+    view = section.view(page)
+    if view is None:
+        return Markup()
+    template = environment().overlay(keep_trailing_newline=True).from_string(_MACROS + section.template)
+    names = {"report": page.report, "run": page.report.run, "names": page.names}
+    return _headed(section, Markup(template.render(view=view, page=page, **names)))
+
+
+def _written(section: NamedSection, page: Page) -> Markup:
+    """The section; another package's that fails says so in its place, and the rest of the page is there."""
     try:
-        view = section.view(page)
-        if view is None:
-            return Markup()
-        body = Markup(templates.from_string(_MACROS + section.template).render(_context(page, view)))
+        return write_section(section, page)
     except Exception as error:
         if SECTIONS.ours(section.name):
             raise
         log.warning("the report section %s cannot be made (%s)", section.name, one_line(error))
-        body = Markup('<p class="lead">This section could not be made: {}</p>\n').format(one_line(error))
+        return _headed(
+            section,
+            Markup('<p class="lead">This section could not be made: {}</p>\n').format(one_line(error)),
+        )
+
+
+def _headed(section: NamedSection, body: Markup) -> Markup:
     return Markup('<section id="{}"><h2>{}</h2>\n{}</section>\n').format(section.name, section.title, body)
-
-
-def _context(page: Page, view: object) -> dict[str, Any]:
-    return {
-        "view": view,
-        "page": page,
-        "report": page.report,
-        "run": page.report.run,
-        "names": page.names,
-    }
 
 
 def environment() -> Environment:
