@@ -58,8 +58,8 @@ def _check_encoder(config: EncoderConfig, modality: Modality) -> None:
     if os.sep in config.name and config.name not in ENCODERS[modality]:
         return  # a directory, which the machines that load it need to have, and this one does not
     found = find_encoder(config.name, modality, f"encoders.{modality}.name")
-    given = {key: value for key, value in config.settings().items() if key not in {"name", "precision"}}
-    settings_keyword(found.settings, given, f"encoders.{modality}")
+    common = config.model_dump(include={"pooling", "layer"}, exclude_none=True)
+    settings_keyword(found.settings, {**config.options, **common}, f"encoders.{modality}")
 
 
 def _check_model(model: ModelConfig, key: str) -> None:
