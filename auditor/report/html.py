@@ -6,6 +6,7 @@ import base64
 import hashlib
 import logging
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -73,6 +74,7 @@ def _headed(section: NamedSection, body: Markup) -> Markup:
     return Markup('<section id="{}"><h2>{}</h2>\n{}</section>\n').format(section.name, section.title, body)
 
 
+@cache
 def environment() -> Environment:
     """Of the templates of every page: all that is printed is escaped."""
     environment = Environment(
