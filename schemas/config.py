@@ -5,20 +5,45 @@ from __future__ import annotations
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Perturbation(_Model):
+class _Named(_Model):
+    """Of something that is found by its name in a registry: options are its own, and it validates them."""
+
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Settings that this one alone has (a package's own encoder, ...)."
+    )
+
+    @model_serializer(mode="wrap")
+    def _brief(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without empty options: what is dumped is hashed, and must not change where there are none."""
+        dumped = cast(dict[str, Any], handler(self))
+        if not self.options:
+            dumped.pop("options", None)
+        return dumped
+
+
+class Perturbation(_Named):
     """One synthetic perturbation and how strong it is."""
 
-    shift: str = Field(description="Name of a shift: blur, frost, keyboard.")
+    shift: str = Field(description="Name of a shift: blur, frost, keyboard, or another package's.")
     severity: int = Field(3, ge=1, le=5)
 
 
@@ -52,8 +77,10 @@ class ScenarioSpec(_Model):
         return {True: "mean", False: None}[value] if isinstance(value, bool) else value
 
 
-class DataConfig(_Model):
-    reader: Literal["records", "llavabench", "lab"] = "records"
+class DataConfig(_Named):
+    reader: str = Field(
+        "records", description="Name of a reader: records, llavabench, lab, or another package's."
+    )
     id: str | None = Field(None, description="records: file of the in-distribution records (P).")
     scenarios: dict[str, ScenarioSpec] = Field(
         default_factory=dict, description="Name -> where its records come from."
@@ -79,18 +106,8 @@ class DataConfig(_Model):
             return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
         return value
 
-    @model_validator(mode="after")
-    def _needs(self) -> DataConfig:
-        if self.reader == "records" and self.id is None:
-            raise ValueError("data.id is missing: the file of the in-distribution records")
-        if self.reader == "llavabench" and self.root is None:
-            raise ValueError(
-                "data.root is missing: the folder of the LLaVA-Bench files (--set data.root=PATH)"
-            )
-        return self
 
-
-class EncoderConfig(_Model):
+class EncoderConfig(_Named):
     name: str
     pooling: str | None = Field(None, description="Default: as published, or the encoder's own.")
     layer: int | None = Field(None, description="Hidden state that is pooled (0: the embedding layer).")
@@ -104,7 +121,8 @@ class EncoderConfig(_Model):
 
     def settings(self) -> dict[str, Any]:
         """What `make_encoder` is given to choose by."""
-        return self.model_dump(include={"name", "pooling", "layer", "precision"}, exclude_none=True)
+        own = self.model_dump(include={"name", "pooling", "layer", "precision"}, exclude_none=True)
+        return {**self.options, **own}
 
 
 def _named(value: object) -> object:
@@ -246,12 +264,13 @@ def _is_here(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-class ModelConfig(_Model):
+class ModelConfig(_Named):
     """A model under audit. Without a generator its recorded responses are used."""
 
     name: str
     generator: str | None = Field(
-        None, description="transformers, vllm, endpoint, or none for recorded responses."
+        None,
+        description="transformers, vllm, endpoint, or another package's; none for recorded responses.",
     )
     path: str | None = Field(
         None, description="Weights: a local directory or a hub name (default: the name)."

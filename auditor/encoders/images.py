@@ -8,18 +8,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from auditor.encoders.precision import Precision, computing, settle
 from auditor.encoders.pretrained import fixed_threads, weights_digest
 from auditor.errors import RowError
 from auditor.protocols import Array, Modality
 from auditor.records import decode
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 
 class ImageEncoder:
@@ -48,6 +50,8 @@ class ImageEncoder:
         """`prepare`: an RGB image -> (3, *size) float32; `forward`: (batch, 3, *size) -> (batch, dim);
         `settings`: what the identity says besides weights, batch, threads and type (name, pooling, layer,
         ...)."""
+        import torch
+
         self.dim = dim
         self._size = size
         self._prepare = prepare
@@ -83,6 +87,8 @@ class ImageEncoder:
         Contents are admitted ones; one that does not decode all the same is a row of NaN, its neighbours keep
         their bits, and the caller, who looks for rows that are not finite anyway, finds it.
         """
+        import torch
+
         images = cast(Sequence[bytes], contents)
         out = np.full((len(images), self.dim), np.nan, dtype=np.float32)
         with fixed_threads(self._threads), computing(self._dtype, self._device):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import open_clip
-import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
-from torch import Tensor, nn
 
 from auditor.encoders.images import ImageEncoder
 from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import hub_file
+from auditor.encoders.registry import encoder
 from auditor.errors import BadInput
+from auditor.registry import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 PATCH_MEAN = "patch-mean-last-hidden-pre-postnorm"
 """Patch tokens of a layer's output, before the final layer norm, the class token left out, averaged: with the
@@ -25,6 +26,29 @@ PROJECTED = "projected"
 POOLINGS = (PATCH_MEAN, PROJECTED)
 
 _FULL_NAME = "open_clip_model.safetensors"
+_SCHEME = "open_clip:"
+
+
+class OpenClipSettings(Settings):
+    """What of the model is taken."""
+
+    pooling: str = PATCH_MEAN
+    layer: int = -1
+
+
+@encoder("clip-vit-b32-openai", "image", settings=OpenClipSettings)
+def clip_vit_b32_openai(*, settings: OpenClipSettings, **options: Any) -> ImageEncoder:
+    """CLIP ViT-B/32 of OpenAI, the paper's image encoder."""
+    return from_tag("ViT-B-32-quickgelu", "openai", **settings.model_dump(), **options)
+
+
+@encoder(_SCHEME, "image", settings=OpenClipSettings, shown="open_clip:MODEL/TAG")
+def any_published(*, name: str, settings: OpenClipSettings, **options: Any) -> ImageEncoder:
+    """Whatever open_clip lists, by `open_clip:MODEL/TAG`."""
+    model, _, tag = name.removeprefix(_SCHEME).rpartition("/")
+    if not model:
+        raise BadInput(f"encoder {name}: write open_clip:MODEL/TAG, such as open_clip:ViT-B-32/openai")
+    return from_tag(model, tag, name=name, **settings.model_dump(), **options)
 
 
 def from_tag(model: str, tag: str, **options: Any) -> ImageEncoder:
@@ -33,6 +57,8 @@ def from_tag(model: str, tag: str, **options: Any) -> ImageEncoder:
     Raises:
         BadInput: open_clip knows no such pair, or the weights cannot be reached.
     """
+    import open_clip
+
     published = open_clip.get_pretrained_cfg(model, tag)
     if not published:
         tags = open_clip.list_pretrained_tags_by_model(model)
@@ -52,6 +78,8 @@ def from_tag(model: str, tag: str, **options: Any) -> ImageEncoder:
 
 def from_directory(directory: Path, **options: Any) -> ImageEncoder:
     """A model saved as open_clip saves it: `open_clip_config.json` beside its weights."""
+    import open_clip
+
     try:
         loaded = open_clip.create_model(f"local-dir:{directory}", require_pretrained=True)
     except (RuntimeError, ValueError, OSError, UnpicklingError, SafetensorError) as error:
@@ -70,6 +98,10 @@ def _encoder(
     batch: int,
     precision: Precision,
 ) -> ImageEncoder:
+    import open_clip
+    import torch
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     if pooling == PROJECTED and layer != -1:

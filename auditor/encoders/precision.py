@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from auditor.protocols import Array
 from schemas.config import EncodersConfig
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +30,13 @@ BOUND = 0.02
 """Longest difference of a unit row from its float32 one. An error of this length in every row, if it were
 noise, would be 4e-4 of the trace of a second moment."""
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 def fast_precision(device: str) -> torch.dtype:
     """bfloat16 where the device has units for it (GPUs of compute capability 8 and up, CPUs with AMX), else
     float32. Instructions alone do not make it fast: on a CPU with avx512_bf16 (and without AMX) a matrix
     product ran at 83 GFLOP/s a thread, in float32 at 138."""
+    import torch
+
     kind = torch.device(device)
     if kind.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(kind) >= (8, 0) else torch.float32
@@ -59,7 +61,9 @@ def settle(
 
     Falls back to float32, with a warning, where the error is beyond `BOUND` or is not finite.
     """
-    wanted = fast_precision(device) if precision == "auto" else _DTYPES[precision]
+    import torch
+
+    wanted: torch.dtype = fast_precision(device) if precision == "auto" else getattr(torch, precision)
     if wanted is torch.float32:
         return wanted
     error = largest_error(encode(torch.float32), encode(wanted))
@@ -85,6 +89,8 @@ def largest_error(exact: Array, approximate: Array) -> float:
 @contextmanager
 def computing(dtype: torch.dtype, device: str) -> Iterator[None]:
     """Inference in `dtype`."""
+    import torch
+
     kind = torch.device(device).type
     mixed = nullcontext() if dtype is torch.float32 else torch.autocast(kind, dtype=dtype)
     with torch.inference_mode(), mixed:

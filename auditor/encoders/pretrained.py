@@ -12,18 +12,16 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from torch import nn
-from transformers import PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
+from auditor.encoders.registry import MODEL_PATHS
 from auditor.errors import BadInput
-from auditor.lab.weights import weights_dir
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
 HUB_SECONDS = 5
 """How long a silent hub is waited for. The loaders of the libraries try five times more, for 23 s."""
@@ -34,6 +32,8 @@ HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 def weights_digest(model: nn.Module) -> str:
     """SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes.
     O(size)."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         flat = tensor.detach().cpu().contiguous()
@@ -64,6 +64,8 @@ def files_digest(paths: Sequence[Path]) -> str:
 @contextmanager
 def fixed_threads(threads: int) -> Iterator[None]:
     """Compute with exactly `threads` threads: the order of a sum, so its last bits, depends on them."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -73,14 +75,19 @@ def fixed_threads(threads: int) -> Iterator[None]:
 
 
 def model_directory(name: str) -> Path:
-    """The directory that holds the model `name`: itself where it is one, else fetched from the hub (or its
-    cache).
+    """The directory that holds the model `name`: itself where it is one, where its scheme leads (`lab:NAME`,
+    see `model_path`), else fetched from the hub (or its cache).
 
     Raises:
         BadInput: there is no such directory, and no hub answers within `HUB_SECONDS` or none knows the name.
     """
     if Path(name).is_dir():
         return Path(name)
+    if name in MODEL_PATHS:
+        return MODEL_PATHS.find(name).directory(name.partition(":")[2])
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         # Loaded from a directory afterwards, so that loading itself never asks the hub again.
         return Path(
@@ -94,6 +101,9 @@ def model_directory(name: str) -> Path:
 
 def hub_file(repository: str, name: str) -> Path:
     """One file of a repository of the hub (or its cache). Raises BadInput as `model_directory` does."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(hf_hub_download(repository, name, etag_timeout=HUB_SECONDS))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
@@ -130,6 +140,8 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     Raises:
         BadInput: `directory` holds no such model, or not all of its weights.
     """
+    from transformers.utils import logging as transformers_logging
+
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     told = transformers_logging.get_verbosity()
@@ -157,14 +169,6 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     if missing:
         model.pooler = None
     return model.eval()
-
-
-def lab_directory(name: str) -> Path:
-    """The directory of one of the lab's shipped models."""
-    try:
-        return weights_dir(name)
-    except (ValueError, FileNotFoundError) as error:
-        raise BadInput(str(error)) from None
 
 
 def missing_package(package: str, extra: str) -> BadInput:

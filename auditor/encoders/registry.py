@@ -1,22 +1,57 @@
-"""Encoders by name. A new one is a file beside this and a line in `_IMAGE` or `_TEXT`."""
+"""Encoders by name. A new one is a file beside this (or in a package of its own) with `@encoder(...)`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from auditor.encoders import efficientnet, openclip, transformers_image, transformers_text
 from auditor.encoders.precision import Precision
-from auditor.encoders.pretrained import lab_directory, model_directory
 from auditor.errors import BadInput
 from auditor.protocols import Encoder, Modality
-
-Loader = Callable[..., Encoder]
+from auditor.registry import Registry, Settings, settings_keyword
 
 IMAGE_BATCH = 16
 TEXT_BATCH = 16
+HUB = "hf:"
+"""Scheme of the names that the hub knows; what it names may be a directory, too."""
+
+F = TypeVar("F", bound=Callable[..., Encoder])
+P = TypeVar("P", bound=Callable[[str], Path])
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEncoder:
+    """What loads an encoder, and the class of its own settings (None: it has none)."""
+
+    load: Callable[..., Encoder]
+    settings: type[Settings] | None
+
+
+ENCODERS: Mapping[Modality, Registry[NamedEncoder]] = {
+    modality: Registry(
+        f"{modality} encoder", "auditor.encoders.encoder", "shift_auditor.encoders", "auditor.encoders"
+    )
+    for modality in get_args(Modality)
+}
+
+
+def encoder(
+    name: str, modality: Modality, *, settings: type[Settings] | None = None, shown: str | None = None
+) -> Callable[[F], F]:
+    """Register the function below, which loads an encoder of `modality`, under `name`.
+
+    It is called with `name` (as the config gives it), `device`, `threads`, `batch` and `precision`, and with
+    `settings` where a class of settings is given: those that the config has beside the name, validated. A
+    name that ends in a colon is a scheme, which messages list as `shown`.
+    """
+
+    def register(load: F) -> F:
+        ENCODERS[modality].add(name, NamedEncoder(load, settings), load, shown)
+        return load
+
+    return register
 
 
 def make_encoder(
@@ -27,15 +62,14 @@ def make_encoder(
     threads: int = 1,
     batch: int | None = None,
 ) -> Encoder:
-    """The encoder of a name, or of settings `{name, pooling, layer, precision}` (all but `name` optional).
+    """The encoder of a name, or of settings `{name, precision}` and the encoder's own (many have `pooling`
+    and `layer`); all but `name` are optional.
 
-    Beside the names of `encoder_names`, a local directory, `hf:NAME` (transformers) and, for images,
-    `open_clip:MODEL/TAG` are names.
+    Beside the names of `encoder_names`, a local directory is a name.
 
     Raises:
         BadInput: an unknown name or setting (the known ones are listed), a package that is not installed, or
-        a
-            model that cannot be reached.
+            a model that cannot be reached.
     """
     given = {"name": name_or_settings} if isinstance(name_or_settings, str) else dict(name_or_settings)
     name = given.pop("name", None)
@@ -44,77 +78,47 @@ def make_encoder(
     precision = given.pop("precision", "auto")
     if precision not in get_args(Precision):
         raise BadInput(f"encoder {name}: precision {precision!r} is none of {', '.join(get_args(Precision))}")
-    loader, defaults = _find(name, modality)
-    unknown = sorted(set(given) - set(defaults))
-    if unknown:
-        takes = ", ".join(sorted(defaults)) or "none"
-        raise BadInput(f"encoder {name}: unknown setting {', '.join(map(repr, unknown))}; it takes: {takes}")
+    found = find_encoder(name, modality, f"encoders.{modality}")
     default_batch = IMAGE_BATCH if modality == "image" else TEXT_BATCH
-    return loader(
-        **{**defaults, **given},
+    return found.load(
         name=name,
         device=device,
         threads=threads,
         batch=batch or default_batch,
         precision=precision,
+        **settings_keyword(found.settings, given, f"encoder {name}"),
     )
 
 
 def encoder_names(modality: Modality) -> list[str]:
-    """The names that need no address."""
-    return sorted(_IMAGE if modality == "image" else _TEXT)
+    """The names of encoders, schemes with what stands for their rest (`hf:NAME`)."""
+    return ENCODERS[modality].names()
 
 
-def _find(name: str, modality: Modality) -> tuple[Loader, dict[str, Any]]:
-    """The loader of `name`, and the defaults of the settings that it takes."""
-    named = _IMAGE if modality == "image" else _TEXT
-    if name in named:
-        return named[name]
-    scheme, _, rest = name.partition(":")
-    if modality == "image" and scheme == "open_clip" and "/" in rest:
-        model, _, tag = rest.rpartition("/")
-        return partial(openclip.from_tag, model, tag), _PATCHES
-    directory = rest if scheme == "hf" and rest else name
-    if directory == name and not Path(name).is_dir():
-        known = [*encoder_names(modality), "hf:NAME", "a directory"]
-        if modality == "image":
-            known.append("open_clip:MODEL/TAG")
-        raise BadInput(f"encoders.{modality}: unknown encoder {name!r}; known: {', '.join(known)}")
-    if modality == "text":
-        return _hub(transformers_text.load, directory, multilingual=False), _LAST_MEAN
-    if (Path(directory) / "open_clip_config.json").is_file():
-        return partial(openclip.from_directory, Path(directory)), _PATCHES
-    return _hub(transformers_image.load, directory), _PATCHES
+def find_encoder(name: str, modality: Modality, key: str) -> NamedEncoder:
+    """What loads the encoder of a name or directory. Raises `BadInput` for an unknown name, after `key`."""
+    known = ENCODERS[modality]
+    return known.find(HUB + name if name not in known and Path(name).is_dir() else name, key)
 
 
-def _hub(load: Loader, name: str, **fixed: Any) -> Loader:
-    return lambda **options: load(model_directory(name), **fixed, **options)
+@dataclass(frozen=True, slots=True)
+class ModelPath:
+    """Where the models of a scheme lie."""
+
+    directory: Callable[[str], Path]
 
 
-def _lab_image(**options: Any) -> Encoder:
-    return openclip.from_directory(lab_directory("clip"), **options)
+MODEL_PATHS: Registry[ModelPath] = Registry(
+    "model path", "auditor.encoders.model_path", "shift_auditor.models"
+)
 
 
-def _lab_text(**options: Any) -> Encoder:
-    return transformers_text.load(lab_directory("xlmr"), multilingual=True, **options)
+def model_path(scheme: str) -> Callable[[P], P]:
+    """Register the function below, which gives the directory of a model by its name: with the scheme `lab:`
+    it is asked for `mllm-weak` where a config names the model `lab:mllm-weak`. It raises `BadInput`."""
 
+    def register(directory: P) -> P:
+        MODEL_PATHS.add(scheme, ModelPath(directory), directory, f"{scheme}NAME")
+        return directory
 
-_PATCHES: dict[str, Any] = {"pooling": openclip.PATCH_MEAN, "layer": -1}
-_LAST_MEAN: dict[str, Any] = {"pooling": "mean", "layer": -1}
-
-_IMAGE: dict[str, tuple[Loader, dict[str, Any]]] = {
-    # The space that the contrastive training shapes; patch tokens are shaped by the supervised tower alone.
-    "lab": (_lab_image, {**_PATCHES, "pooling": openclip.PROJECTED}),
-    "clip-vit-b32-openai": (partial(openclip.from_tag, "ViT-B-32-quickgelu", "openai"), _PATCHES),
-    "efficientnet-lite0": (efficientnet.load, {}),
-}
-_TEXT: dict[str, tuple[Loader, dict[str, Any]]] = {
-    # The last layer, not the published layer 0: lab questions differ by word order ("left of", "above"),
-    # which an average of embeddings does not see.
-    "lab": (_lab_text, _LAST_MEAN),
-    "xlm-roberta-base": (
-        _hub(transformers_text.load, "FacebookAI/xlm-roberta-base", multilingual=True),
-        {"pooling": "mean-but-first", "layer": 0},
-    ),
-    "minilm": (transformers_text.load_minilm, _LAST_MEAN),
-}
+    return register

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from auditor.encoders.precision import Precision, computing, settle
 from auditor.encoders.pretrained import fixed_threads, tokenizer_digest, weights_digest
 from auditor.protocols import Array, Modality
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
 
 Pooling = Literal["mean", "mean-but-first", "first"]
 """Over the attended tokens: their mean, the mean of all but the first (as published), or the first alone."""
@@ -59,6 +61,8 @@ class TextEncoder:
     ) -> None:
         """`hidden`: token ids and attention mask, both (batch, length) -> hidden states (batch, length, dim);
         `settings`: what the identity says besides weights, pooling, lengths, batch, threads and type."""
+        import torch
+
         self.dim = dim
         self.multilingual = multilingual
         self._tokenizer = tokenizer
@@ -131,6 +135,8 @@ class TextEncoder:
             shortest = length
 
     def _vectors(self, tokens: list[list[int]], length: int) -> Array:
+        import torch
+
         ids = torch.full((self._batch, length), self._tokenizer.pad_token_id or 0)
         mask = torch.zeros((self._batch, length), dtype=torch.long)
         for i, row in enumerate(tokens):

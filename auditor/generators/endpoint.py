@@ -26,14 +26,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from pydantic import ValidationError
 
 from auditor.errors import AuditError, BadInput, RowError
 from auditor.generators import chat
 from auditor.generators.rates import prompt_tokens
+from auditor.generators.registry import generator
 from auditor.generators.sampling import Sampling
 from auditor.generators.server import NoAnswer, Passing, Server
 from auditor.records import http as web
+from auditor.registry import Settings
 from auditor.sketch.blocks import hash64
 from auditor.storage.row_cache import Failure
 from schemas.config import EndpointConfig
@@ -55,6 +56,12 @@ class _Manner:
 
     together: bool
     logprobs: bool
+
+
+class EndpointSettings(Settings):
+    """The section of a model's config that says where and how to ask."""
+
+    endpoint: EndpointConfig | None = None
 
 
 class EndpointGenerator:
@@ -81,31 +88,6 @@ class EndpointGenerator:
         self._over: AuditError | None = None
         engine = config.version if config.version is not None else web.run(self._engine())
         self._identity = self._describe(engine)
-
-    @classmethod
-    def of(cls, model: object, settings: Mapping[str, Any]) -> EndpointGenerator:
-        """From `{endpoint: {...}, temperature, samples, max_new_tokens}`. Raises `BadInput`."""
-        given = dict(settings)
-        section = given.pop("endpoint", None)
-        if section is None:
-            raise BadInput("generator endpoint: no endpoint given; write endpoint: {url: https://host/v1}")
-        try:
-            config = EndpointConfig.model_validate(section)
-            sampling = Sampling(**given)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(map(str, ("endpoint", *first["loc"])))
-            raise BadInput(f"generator endpoint: {where}: {first['msg']}") from None
-        except TypeError:
-            known = ["endpoint", "model", *Sampling.__dataclass_fields__]
-            unknown = ", ".join(repr(key) for key in given if key not in known)
-            raise BadInput(
-                f"generator endpoint: unknown setting {unknown}; it takes: {', '.join(known)}"
-            ) from None
-        name = config.model or model
-        if not isinstance(name, str):
-            raise BadInput("generator endpoint: no model given; the name that the server knows")
-        return cls(name, config, sampling)
 
     @property
     def identity(self) -> str:
@@ -314,3 +296,22 @@ def _answer_of(found: Sequence[chat.Choice]) -> Answer:
         tuple(logprobs) if len(logprobs) == len(good) else (),
         tuple(tokens) if len(tokens) == len(good) else (),
     )
+
+
+@generator("endpoint", settings=EndpointSettings)
+def endpoint(
+    *,
+    model: str | None,
+    sampling: Sampling,
+    batch: int,
+    device: str,
+    threads: int,
+    settings: EndpointSettings,
+) -> EndpointGenerator:
+    """An OpenAI-compatible server; it makes batches of its own, on devices of its own."""
+    if settings.endpoint is None:
+        raise BadInput("generator endpoint: no endpoint given; write endpoint: {url: https://host/v1}")
+    name = settings.endpoint.model or model
+    if not isinstance(name, str):
+        raise BadInput("generator endpoint: no model given; the name that the server knows")
+    return EndpointGenerator(name, settings.endpoint, sampling)

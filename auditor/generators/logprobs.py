@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from transformers import LogitsProcessor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
-class TokenLogProbs(LogitsProcessor):
-    """Watches generation and sums log p (nats) of the tokens chosen, up to and with the end token.
+class TokenLogProbs:
+    """Watches generation, as a logits processor of transformers, and sums log p (nats) of the tokens chosen,
+    up to and with the end token.
 
     Keeps one (rows, vocabulary) table at a time, where asking `generate` for its scores keeps one for every
     token.
@@ -16,6 +19,8 @@ class TokenLogProbs(LogitsProcessor):
 
     def __init__(self, temperature: float, stops: Tensor, rows: int) -> None:
         """`temperature` > 0 of the distribution that log p is under; `stops`: ids of end tokens."""
+        import torch
+
         self._temperature = temperature
         self._stops = stops
         self._table: Tensor | None = None
@@ -25,12 +30,16 @@ class TokenLogProbs(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Called before each token is chosen: settles the token before, keeps the table, changes nothing."""
+        import torch
+
         self.settle(input_ids)
         self._table = torch.log_softmax(scores.float() / self._temperature, dim=-1)
         return scores
 
     def settle(self, ids: Tensor) -> None:
         """Count the last column of `ids` (rows, length); call once more when generation is over."""
+        import torch
+
         if self._table is None:
             return
         token = ids[:, -1]

@@ -9,14 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    AutoConfig,
-    AutoProcessor,
-    AutoTokenizer,
-    GenerationConfig,
-)
-
 from auditor.encoders.pretrained import tokenizer_digest
 from auditor.errors import BadInput
 from schemas.response import Prompt
@@ -27,6 +19,13 @@ class ChatTemplate:
 
     def __init__(self, directory: Path, name: str) -> None:
         """Raises BadInput where `directory` holds no model that generates."""
+        from transformers import (
+            MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+            AutoConfig,
+            AutoProcessor,
+            AutoTokenizer,
+        )
+
         try:
             self.config: Any = AutoConfig.from_pretrained(directory, trust_remote_code=False)
             self.sees = type(self.config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -85,6 +84,8 @@ class ChatTemplate:
         }
 
     def _ends(self, directory: Path) -> list[int]:
+        from transformers import GenerationConfig
+
         try:
             own = GenerationConfig.from_pretrained(directory)
         except OSError:

@@ -6,27 +6,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import transformers
 from PIL import Image
-from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    GenerationConfig,
-    LogitsProcessorList,
-)
 
 from auditor.encoders.pretrained import fixed_threads, load_model, weights_digest
 from auditor.errors import AuditError, one_line
 from auditor.generators.logprobs import TokenLogProbs
+from auditor.generators.registry import generator, weights_of
 from auditor.generators.sampling import Drawn, Sampling, answer_of
 from auditor.generators.template import ChatTemplate
 from auditor.records import decode
 from schemas.response import Answer, Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import GenerationConfig
 
 STEP = 16
 """Prompts are padded (on the left) to a multiple of this many tokens."""
@@ -50,6 +46,8 @@ class TransformersGenerator:
         self, directory: Path, *, name: str, sampling: Sampling, batch: int, device: str, threads: int
     ) -> None:
         """Raises BadInput where `directory` holds no model that generates."""
+        from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
         self._chat = ChatTemplate(directory, name)
         self._sees = self._chat.sees
         kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
@@ -81,6 +79,8 @@ class TransformersGenerator:
         Raises:
             AuditError: the model fails whatever it is asked, or memory runs out.
         """
+        import torch
+
         answers = [Answer(error="not answered")] * len(prompts)
         groups: dict[tuple[int, int], list[tuple[int, str]]] = {}
         for index, prompt in enumerate(prompts):
@@ -105,6 +105,8 @@ class TransformersGenerator:
 
     def _chunk(self, rows: list[tuple[str, tuple[bytes, ...]]], length: int, seed: int) -> list[Answer]:
         """Answers to at most `batch` prompts of one padded length and one number of images."""
+        import torch
+
         images = len(rows[0][1])
         blank: Row = (self._chat.render(Prompt(images=(b"",) * images)), [BLANK] * images)
         batch = [blank] * self._batch
@@ -136,6 +138,9 @@ class TransformersGenerator:
         return [failed.get(place, answers[place]) for place in range(len(rows))]
 
     def _run(self, batch: list[Row], length: int, seed: int) -> list[Answer]:
+        import torch
+        from transformers import LogitsProcessorList
+
         inputs = self._inputs(batch, length)
         prompt_length = inputs["input_ids"].shape[1]
         samples = self._sampling.samples
@@ -155,6 +160,8 @@ class TransformersGenerator:
     def _inputs(self, batch: list[Row], length: int) -> dict[str, Tensor]:
         """What the model is called with; rows padded on the left to `length`, or further where images need
         it."""
+        import torch
+
         texts = [text for text, _ in batch]
         options = {
             "padding": True,
@@ -193,6 +200,8 @@ class TransformersGenerator:
         return len(self._processor(text=[text], images=[[BLANK]])["input_ids"][0]) - without + 1
 
     def _generation_config(self) -> GenerationConfig:
+        from transformers import GenerationConfig
+
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         base = {"eos_token_id": self._chat.ends or None, "pad_token_id": self._tokenizer.pad_token_id}
@@ -209,9 +218,14 @@ class TransformersGenerator:
         )
 
     def _stops(self) -> Tensor:
+        import torch
+
         return torch.tensor(self._chat.ends, dtype=torch.long, device=self._device)
 
     def _describe(self) -> str:
+        import torch
+        import transformers
+
         return json.dumps(
             {
                 "name": self._name,
@@ -228,3 +242,14 @@ class TransformersGenerator:
             },
             sort_keys=True,
         )
+
+
+@generator("transformers")
+def load(
+    *, model: str | None, sampling: Sampling, batch: int, device: str, threads: int
+) -> TransformersGenerator:
+    """A model that transformers loads, in this process."""
+    directory, name = weights_of(model, "transformers")
+    return TransformersGenerator(
+        directory, name=name, sampling=sampling, batch=batch, device=device, threads=threads
+    )

@@ -14,15 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from auditor.encoders.pretrained import files_digest, missing_package
 from auditor.errors import AuditError, BadInput, one_line
+from auditor.generators.registry import generator, weights_of
 from auditor.generators.sampling import Drawn, Sampling, answer_of
 from auditor.generators.template import ChatTemplate
 from auditor.generators.vllm_weights import published_names
 from auditor.records import decode
+from auditor.registry import Settings
 from auditor.sketch.blocks import hash64
 from schemas.config import VllmConfig
 from schemas.response import Answer, Prompt
@@ -33,6 +34,12 @@ VLLM_CPU_KVCACHE_SPACE (GiB) has precedence."""
 
 _SHORT_OF_MEMORY = ("Free memory on device", "Available memory on node", "No available memory")
 """Of vLLM's messages at a start, those that a predecessor may cause whose memory is not free yet."""
+
+
+class VllmSettings(Settings):
+    """The section of a model's config that says how the engine runs."""
+
+    vllm: VllmConfig = VllmConfig()
 
 
 class EngineFailed(RuntimeError):
@@ -66,6 +73,8 @@ class VllmGenerator:
         where there are fewer GPUs than `settings.tensor_parallel`."""
         if find_spec("vllm") is None:
             raise missing_package("vllm", "vllm")
+        import torch
+
         self._name = name
         self._directory = directory
         self._sampling = sampling
@@ -86,6 +95,8 @@ class VllmGenerator:
     @cached_property
     def identity(self) -> str:
         """Canonical JSON of everything that changes the output but the last bits."""
+        import torch
+
         return json.dumps(
             {
                 "name": self._name,
@@ -117,6 +128,8 @@ class VllmGenerator:
         """
         if not prompts:
             return []
+        import torch
+
         llm = self._engine()
         answers = [Answer(error="not answered")] * len(prompts)
         asked = []
@@ -200,6 +213,8 @@ class VllmGenerator:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # ranks of a CPU share its cores
+        import torch
+
         torch.set_num_threads(self._threads)  # vLLM keeps to what it finds
         from vllm import LLM
         from vllm.platforms import current_platform
@@ -259,6 +274,8 @@ class VllmGenerator:
             return self._settings.dtype
         if self._device == "cpu":
             return "float32"
+        import torch
+
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
@@ -277,3 +294,14 @@ def _reason(error: Exception) -> str:
 def _vllm_version() -> str:
     """Of whichever package brings vllm (vllm, vllm-cpu); importing it takes many seconds."""
     return version(packages_distributions()["vllm"][0])
+
+
+@generator("vllm", settings=VllmSettings)
+def load(
+    *, model: str | None, sampling: Sampling, batch: int, device: str, threads: int, settings: VllmSettings
+) -> VllmGenerator:
+    """vLLM's engine, which makes batches of its own."""
+    directory, name = weights_of(model, "vllm")
+    return VllmGenerator(
+        directory, name=name, sampling=sampling, settings=settings.vllm, device=device, threads=threads
+    )

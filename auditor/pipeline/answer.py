@@ -41,6 +41,7 @@ def answer(
         stage = Stage(f"answers of {model.name}", model.gpus_each, model.replicas)
     with at.executor.staff(stage) as staff:
         settings: dict[str, Any] = {
+            **model.options,
             "generator": model.generator,
             "model": model.path or model.name,
             "temperature": model.temperature,

@@ -1,4 +1,7 @@
-"""Both reports of a run, made from the store alone."""
+"""Both reports of a run, made from the store alone.
+
+A new section of the page is one file with `@section("name", ...)` above the function that says what it shows.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from pathlib import Path
 
 from auditor.report.html import html
 from auditor.report.json import write_json, write_whole
+from auditor.report.page import Page
+from auditor.report.registry import section
 from auditor.report.store import Store
 from auditor.report.text import summary
 from schemas.report import Example, Report
 
-__all__ = ["summary", "write_reports"]
+__all__ = ["Page", "section", "summary", "write_reports"]
 
 
 def write_reports(source: Store | Report, out: Path, examples: Sequence[Example] | None = None) -> Report:

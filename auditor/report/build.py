@@ -77,7 +77,9 @@ def audit_report(of: Audited, made: provenance.Made) -> Report:
         if each.conditional:
             conditional.setdefault(key.scenario, each.conditional)
     given = [line for lines in conditional.values() for line in lines]
-    scores = {(k.scenario, k.model): p.scores for k, p in of.profiles.items() if len(p.scores)}
+    scores: dict[tuple[str, str | None], Any] = {
+        (k.scenario, k.model): p.scores for k, p in of.profiles.items() if len(p.scores)
+    }
     return Report(
         run=provenance.run(config, first, made),
         scenarios=rows,

@@ -4,68 +4,77 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import logging
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditor import __version__
-from auditor.measures.models import TABLE
-from auditor.report import numbers, views, words
-from auditor.report.legend import legend
-from auditor.report.plots.forest import forest
-from auditor.report.plots.profile import profile
-from auditor.report.plots.timeline import timeline
+from auditor.errors import one_line
+from auditor.report import numbers, words
+from auditor.report.page import Page, page_of
+from auditor.report.registry import SECTIONS, NamedSection, sections
 from auditor.report.svg import mark
-from schemas.report import WHERE, Example, Report
+from auditor.report.tiles import tiles
+from schemas.report import Example, Report
+
+log = logging.getLogger(__name__)
+
+_MACROS = '{% from "macros.html.j2" import pill, key, grid, folded with context %}\n'
 
 
 def html(report: Report, examples: Sequence[Example] = ()) -> str:
     """The report as a page. Every text in it is data of strangers: all is escaped, and the policy lets
     nothing run or load but the page's own style and script, by their hashes."""
-    rows = [*report.scenarios, *report.windows]
-    names = legend(rows)
-    thresholds = report.run.thresholds
+    page, templates = page_of(report, examples), environment()
+    written = [(section, _written(section, page)) for section in sections()]
     css, js = asset("report.css"), asset("report.js")
-    page: dict[str, Any] = {
-        "report": report,
-        "run": report.run,
-        "rows": rows,
-        "names": names,
-        "version": __version__,
-        "css": css,
-        "js": js,
-        "policy": policy(css, js),
-        "tiles": views.tiles(report),
-        "facts": views.facts(report),
-        "config": json.dumps(report.run.config, indent=2, ensure_ascii=False),
-        "table": views.table(rows, names),
-        "compared": views.compared(report, names),
-        "tables": {name: found for name, found in report.tables.items() if name not in (TABLE, WHERE)},
-        "timelines": [
-            (names.model_names[model], timeline(found, thresholds.get("p_value"), thresholds.get("emid")))
-            for model in names.models
-            if (found := [row for row in report.windows if row.model == model])
-        ],
-        "scatters": views.scatters(report, names),
-        "profile": profile(report.scenarios, names),
-        "forest": forest(report.scenarios, thresholds.get("emid"), names),
-        "where": views.where(report, names),
-        "heat": views.heat(rows, names, thresholds.get("p_value", 0.01)),
-        "bounds": views.bounds(rows, names),
-        "label_free": [row for row in rows if row.label_free is not None],
-        "descriptors": views.descriptors(rows, names),
-        "missing": views.missing(report, names),
-        "incomplete": views.incomplete(rows, names),
-        "notes": views.notes(report, names),
-        "examples": views.examples(examples),
-    }
-    return environment().get_template("report.html.j2").render(page)
+    return templates.get_template("report.html.j2").render(
+        report=report,
+        run=report.run,
+        version=__version__,
+        css=css,
+        js=js,
+        policy=policy(css, js),
+        tiles=tiles(report),
+        sections=[section for section, text in written if text],
+        body=Markup("\n").join(text for _, text in written),
+    )
 
 
+def write_section(section: NamedSection, page: Page) -> Markup:
+    """The section with its heading; empty where it has nothing to show. Raises what its function and its
+    template raise."""
+    view = section.view(page)
+    if view is None:
+        return Markup()
+    template = environment().overlay(keep_trailing_newline=True).from_string(_MACROS + section.template)
+    names = {"report": page.report, "run": page.report.run, "names": page.names}
+    return _headed(section, Markup(template.render(view=view, page=page, **names)))
+
+
+def _written(section: NamedSection, page: Page) -> Markup:
+    """The section; another package's that fails says so in its place, and the rest of the page is there."""
+    try:
+        return write_section(section, page)
+    except Exception as error:
+        if SECTIONS.ours(section.name):
+            raise
+        log.warning("the report section %s cannot be made (%s)", section.name, one_line(error))
+        return _headed(
+            section,
+            Markup('<p class="lead">This section could not be made: {}</p>\n').format(one_line(error)),
+        )
+
+
+def _headed(section: NamedSection, body: Markup) -> Markup:
+    return Markup('<section id="{}"><h2>{}</h2>\n{}</section>\n').format(section.name, section.title, body)
+
+
+@cache
 def environment() -> Environment:
     """Of the templates of every page: all that is printed is escaped."""
     environment = Environment(
@@ -91,8 +100,6 @@ def environment() -> Environment:
         "SIGN": words.STATUS_SIGN,
         "ORDER": words.STATUS_ORDER,
         "MODALITY": words.MODALITY,
-        "GLOSSARY": words.GLOSSARY,
-        "COMPARED": views.COMPARED,
         "plural": numbers.plural,
         "mark": lambda shape: mark(shape, 0, 0, "dot"),
     }

@@ -12,7 +12,7 @@ from auditor.estimators.sweep import Summary
 from auditor.report.html import asset, environment, policy
 from auditor.report.numbers import number, plural
 from auditor.report.plots.sensitivity import Point, common_axis, sensitivity
-from auditor.report.views import Tile
+from auditor.report.tiles import Tile
 
 LABEL = {"lr": "learning rate", "batch": "batch size", "hidden": "hidden units"}
 

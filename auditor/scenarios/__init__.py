@@ -1,8 +1,16 @@
 """Groups of records: scenarios with their sources, windows of traffic, ranges of rows. May import records,
-shifts and storage."""
+shifts and storage.
 
+A new source is one file with `@reader("name")` above the function that lists its scenarios.
+"""
+
+from auditor.scenarios.files import file_source
+from auditor.scenarios.perturbed import perturbed_source
+from auditor.scenarios.registry import reader, sources
 from auditor.scenarios.scenario import (
+    ID,
     MOST_ADMITTING,
+    Rows,
     Scenario,
     Source,
     check_recorded,
@@ -10,16 +18,20 @@ from auditor.scenarios.scenario import (
     media_policy,
     records_of,
     sampled,
-    sources,
 )
 
 __all__ = [
+    "ID",
     "MOST_ADMITTING",
+    "Rows",
     "Scenario",
     "Source",
     "check_recorded",
+    "file_source",
     "gather",
     "media_policy",
+    "perturbed_source",
+    "reader",
     "records_of",
     "sampled",
     "sources",

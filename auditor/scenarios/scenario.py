@@ -12,42 +12,35 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from auditor import __version__
-from auditor.errors import BadInput, RowError
-from auditor.lab.world import POOLS, lab_items
+from auditor.errors import BadInput
 from auditor.records import (
     Limits,
-    LlavaBench,
     MediaPolicy,
     Quarantine,
     RecordWriter,
     admit,
-    load_image,
-    read_many,
     read_run_columns,
     read_run_records,
     read_run_rows,
     read_run_tags,
     records_from_table,
 )
-from auditor.records.sources import fingerprint
-from auditor.shifts import apply_shift, find_shift
+from auditor.scenarios.registry import READERS
 from auditor.sketch.blocks import hash64
 from auditor.storage.run_dir import RunDir, digest, write_bytes
-from schemas.config import AuditConfig, DataConfig, Partitioning, ScenarioSpec
-from schemas.record import Image, Quarantined, Record
+from schemas.config import DataConfig, Partitioning
+from schemas.record import Quarantined, Record
 
 Rows = Iterable[Record | Quarantined]
 ID = "id"
 MOST_ADMITTING = 16
 """Threads that verify images: each may hold one of the largest size that is allowed."""
-_LANGUAGES = ("Arabic", "Chinese", "German", "Greek", "Hindi", "Korean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +105,13 @@ def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None
 def media_policy(data: DataConfig) -> MediaPolicy:
     """What may be opened for images."""
     root = data.media_root
-    if root is None and data.reader == "llavabench":
-        root = data.root
+    if root is None and (key := READERS.find(data.reader, "data.reader").media_root) is not None:
+        root = getattr(data, key)
     return MediaPolicy(root, data.max_image_bytes, data.max_image_pixels, data.url_allow, data.url_private)
 
 
 def limits(data: DataConfig) -> Limits:
     return Limits(text_chars=data.max_text_chars)
-
-
-def sources(config: AuditConfig, run: RunDir) -> list[Source]:
-    """The scenarios of the config, the in-distribution one first. Raises `BadInput` for what cannot be."""
-    named = {"records": _records, "llavabench": _llavabench, "lab": _lab}[config.data.reader]
-    found = list(named(config, run))
-    for source in found[1:]:
-        if source.name == found[0].name:
-            raise BadInput(
-                f"data.scenarios: {source.name!r} is the name of the in-distribution records; rename it"
-            )
-    return found
 
 
 def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
@@ -190,150 +171,3 @@ def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatc
 
 def _beside(path: Path, what: str) -> Path:
     return path.with_name(f"{path.stem}.{what}.{'json' if what == 'meta' else 'parquet'}")
-
-
-# Files of records.
-
-
-def _records(config: AuditConfig, run: RunDir) -> Iterator[Source]:
-    data = config.data
-    assert data.id is not None  # validated with the config
-    first = _file(ID, "id", data.id)
-    yield first
-    for name, spec in data.scenarios.items():
-        _refuse(name, spec, "language", "pool", "n")
-        if spec.path is not None:
-            if spec.shifts:
-                raise BadInput(f"data.scenarios.{name}: give path or shifts, not both")
-            yield _file(name, spec.family or "natural", spec.path, spec.partition)
-        elif spec.shifts:
-            yield _perturbed(name, spec, first, config, run)
-        else:
-            raise BadInput(f"data.scenarios.{name}: give a path, or shifts of the in-distribution records")
-
-
-def _file(name: str, family: str, path: str, partition: Partitioning | None = None) -> Source:
-    return Source(name, family, f"file {fingerprint(path)}", lambda: read_many(path), partition)
-
-
-def _refuse(name: str, spec: ScenarioSpec, *keys: str) -> None:
-    for key in keys:
-        if getattr(spec, key) is not None:
-            raise BadInput(f"data.scenarios.{name}.{key}: only the lab has it (data.reader: lab)")
-
-
-# Perturbed copies of the in-distribution records.
-
-
-def _perturbed(name: str, spec: ScenarioSpec, of: Source, config: AuditConfig, run: RunDir) -> Source:
-    """The admitted ID records, perturbed: their own fingerprint and seed make the copy's."""
-    steps = [(p.shift, p.severity) for p in spec.shifts]
-    families = {find_shift(shift, severity).family for shift, severity in steps}
-    family = spec.family or (str(families.pop()) if len(families) == 1 else "joint")
-
-    def rows() -> Rows:
-        scenario = gather(of, run, config.data)
-        yield from apply_shift(_with_bytes(scenario, media_policy(config.data)), steps, config.seed)
-
-    return Source(name, family, f"shift {steps} seed {config.seed} of {of.fingerprint}", rows, spec.partition)
-
-
-def _with_bytes(scenario: Scenario, policy: MediaPolicy) -> Iterator[Record]:
-    """The records with their images' bytes; one whose image went away since is left out."""
-    for batch in scenario.batches():
-        for record in batch:
-            try:
-                images = tuple(replace(i, data=load_image(i, policy), path=None) for i in record.images)
-            except RowError:
-                continue
-            yield replace(record, images=images)
-
-
-# The published LLaVA-Bench layout.
-
-
-def _llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
-    data = config.data
-    assert data.root is not None  # validated with the config
-    bench = LlavaBench(data.root)
-    known = bench.scenarios()
-    if data.scenarios:
-        for name, spec in data.scenarios.items():
-            if name not in known:
-                raise BadInput(
-                    f"data.scenarios: no scenario {name!r} under {data.root}; there is {known[0]}, ..."
-                )
-            if spec != ScenarioSpec(family=spec.family):
-                raise BadInput(f"data.scenarios.{name}: only `family` can be set for a published scenario")
-        chosen = [known[0], *(name for name in known[1:] if name in data.scenarios)]
-    else:  # those that have references: the shifted copies and the six languages of the COCO set
-        chosen = [name for name in known if name.startswith(known[0]) and not name.endswith("_English")]
-    for name in chosen:
-        given = data.scenarios.get(name)
-        family = (given.family if given else None) or _published_family(name, known[0])
-        files = f"{data.root}/responses/*.jsonl"
-        yield Source(name, family, f"llavabench {name} {fingerprint(files)}", partial(bench.records, name))
-
-
-def _published_family(name: str, first: str) -> str:
-    if name == first:
-        return "id"
-    if any(name.endswith(f"_{language}") for language in _LANGUAGES):
-        return "text" if name.startswith(first) else "joint"
-    visual = "frost" in name or "defocus" in name
-    text = "_sr_" in name or "Keyboard" in name
-    return "joint" if visual and text else "visual" if visual else "text" if text else "natural"
-
-
-# The lab.
-
-
-def _lab(config: AuditConfig, run: RunDir) -> Iterator[Source]:
-    data = config.data
-    first = _lab_source(ID, "id", ScenarioSpec(), config)
-    yield first
-    for name, spec in data.scenarios.items():
-        if spec.path is not None:
-            yield _file(name, spec.family or "natural", spec.path, spec.partition)
-        elif spec.shifts:
-            _refuse_both(name, spec)
-            yield _perturbed(name, spec, first, config, run)
-        elif spec.language or spec.pool:
-            yield _lab_source(name, spec.family or _lab_family(spec), spec, config)
-        else:
-            raise BadInput(f"data.scenarios.{name}: give a language, a pool, shifts or a path")
-
-
-def _refuse_both(name: str, spec: ScenarioSpec) -> None:
-    if spec.language or spec.pool:
-        raise BadInput(
-            f"data.scenarios.{name}: shifts perturb the in-distribution records; no language or pool"
-        )
-
-
-def _lab_family(spec: ScenarioSpec) -> str:
-    if spec.pool is None:
-        return "text"
-    return {"new-mix": "mix"}.get(spec.pool, "natural")
-
-
-def _lab_source(name: str, family: str, spec: ScenarioSpec, config: AuditConfig) -> Source:
-    n, language, pool = spec.n or config.data.n, spec.language or "en", spec.pool or "id"
-    if pool not in POOLS:
-        raise BadInput(f"data.scenarios.{name}.pool: {pool!r} is none of {', '.join(POOLS)}")
-
-    def rows() -> Rows:
-        try:
-            for item in lab_items(n, config.seed, language, pool=pool):
-                yield Record(
-                    item.record_id,
-                    item.base_id,
-                    images=(Image(data=item.image),),
-                    query=item.query,
-                    reference=item.reference,
-                    tags=tuple(item.tags),
-                )
-        except ValueError as error:
-            raise BadInput(f"data.scenarios.{name}: {error}") from error
-
-    return Source(name, family, f"lab {n} {config.seed} {language} {pool}", rows, spec.partition)

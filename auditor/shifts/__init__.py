@@ -1,9 +1,19 @@
 """Shifts: records in, perturbed copies out. `apply_shift(records, [("blur", 3), ("keyboard", 1)], seed=0)`.
 
-Languages, new mixes and natural pools are not made here: the lab has its own, other data comes with them.
+Languages, new mixes and natural pools are not made here: the lab has its own, other data comes with them. A
+new shift is one file with `@shift("name", "visual")` above its function.
 """
 
-from auditor.shifts.apply import apply_shift
-from auditor.shifts.registry import SHIFTS, NamedShift, find_shift, shift_image, shift_text
+from auditor.shifts.apply import Step, apply_shift
+from auditor.shifts.registry import SHIFTS, NamedShift, find_shift, shift, shift_image, shift_text
 
-__all__ = ["SHIFTS", "NamedShift", "apply_shift", "find_shift", "shift_image", "shift_text"]
+__all__ = [
+    "SHIFTS",
+    "NamedShift",
+    "Step",
+    "apply_shift",
+    "find_shift",
+    "shift",
+    "shift_image",
+    "shift_text",
+]

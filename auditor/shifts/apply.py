@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from auditor.records import MediaPolicy, load_image
-from auditor.shifts.registry import find_shift, shift_image, shift_text
+from auditor.shifts.registry import NamedShift, find_shift, image_through
 from schemas.record import Image, Record
+
+Step = tuple[str, int] | tuple[str, int, Mapping[str, Any]]
+"""Name and severity of a shift, and its options where it has some."""
 
 
 def apply_shift(
     records: Iterable[Record],
-    shifts: Sequence[tuple[str, int]],
+    shifts: Sequence[Step],
     seed: int,
     policy: MediaPolicy | None = None,
 ) -> Iterator[Record]:
-    """Each record through all `shifts`, pairs of (name, severity), in their order; several make a joint
-    shift.
+    """Each record through all `shifts`, pairs of (name, severity) or with a mapping of options as a third, in
+    their order; several make a joint shift.
 
     What is drawn for a record depends on the seed, the shift's name and the record's `base_id` only, so
     neither on the order of records nor on who does the work, and is the same at every severity. The copy
@@ -30,30 +34,31 @@ def apply_shift(
     may be opened (none by default: bytes only).
 
     Raises:
-        BadInput: an unknown shift or severity, before the first record is read.
+        BadInput: an unknown shift, severity or option, before the first record is read.
         RowError: an image that cannot be opened; records are admitted ones, so none should be.
     """
-    for name, severity in shifts:
-        find_shift(name, severity)
+    steps = [(find_shift(*step), step[1]) for step in shifts]
     allowed = policy or MediaPolicy()
-    return (_shifted(record, shifts, seed, allowed) for record in records)
+    return (_shifted(record, steps, seed, allowed) for record in records)
 
 
-def _shifted(record: Record, shifts: Sequence[tuple[str, int]], seed: int, policy: MediaPolicy) -> Record:
+def _shifted(
+    record: Record, steps: Sequence[tuple[NamedShift, int]], seed: int, policy: MediaPolicy
+) -> Record:
     query = record.query
     images: list[bytes] | None = None
-    for name, severity in shifts:
-        if find_shift(name, severity).family == "visual":
+    for shift, severity in steps:
+        if shift.family == "visual":
             images = [load_image(image, policy) for image in record.images] if images is None else images
             images = [
-                shift_image(data, name, severity, _rng(seed, name, record.base_id, i))
+                image_through(shift, data, severity, _rng(seed, shift.name, record.base_id, i))
                 for i, data in enumerate(images)
             ]
         elif query is not None:
-            query = shift_text(query, name, severity, _rng(seed, name, record.base_id, 0))
+            query = str(shift.function(query, severity, _rng(seed, shift.name, record.base_id, 0)))
     return replace(
         record,
-        record_id=record.record_id + "".join(f"~{name}-{severity}" for name, severity in shifts),
+        record_id=record.record_id + "".join(f"~{shift.name}-{severity}" for shift, severity in steps),
         images=record.images if images is None else tuple(Image(data=data) for data in images),
         query=query,
         responses={},

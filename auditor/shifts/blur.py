@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
+from auditor.shifts.registry import shift
+
 RADII = (3.0, 4.0, 6.0, 8.0, 10.0)
 """Pixels of the disk by severity, for a shorter side of `SIDE`."""
 SIDE = 224
@@ -14,6 +16,7 @@ _FINE = 8
 ImageNet-C gets from a small Gaussian blur of its kernel)."""
 
 
+@shift("blur", "visual")
 def blur(image: NDArray[np.float64], severity: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """(h, w, 3) in [0, 1], averaged over a disk; nothing is drawn. O(h w log(h w))."""
     radius = RADII[severity - 1] * min(image.shape[:2]) / SIDE

@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from auditor.shifts.registry import shift
+
 WEIGHTS = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 """By severity, ImageNet-C's: weight of the image, weight of the frost."""
 TINT = (0.82, 0.93, 1.0)
 _CRYSTALS = 60
 
 
+@shift("frost", "visual")
 def frost(image: NDArray[np.float64], severity: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """(h, w, 3) in [0, 1], under frost. The same `rng` draws the same frost at every severity."""
     keep, cover = WEIGHTS[severity - 1]

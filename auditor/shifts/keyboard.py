@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from auditor.shifts.registry import shift
+
 SHARES = (0.045, 0.07, 0.093, 0.12, 0.15)
 """Share of a text's characters that are replaced, by severity. The first and third are what the published
 KeyboardAug_1 and KeyboardAug_3 prompts show (0.0450 and 0.0928 of the characters, over the prompts of
@@ -30,6 +32,7 @@ NEIGHBOURS = _neighbours()
 """Keys that touch a key."""
 
 
+@shift("keyboard", "text")
 def keyboard(text: str, severity: int, rng: np.random.Generator) -> str:
     """`text` with a share of its characters mistyped, case kept; the same `rng` makes every error of a lower
     severity again at a higher one. Only characters on the keyboard can change, and at least one does where

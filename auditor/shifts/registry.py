@@ -1,56 +1,74 @@
-"""Shifts by name. A new one is a file beside this and a line in `SHIFTS`."""
+"""Shifts by name. A new one is a file beside this (or in a package of its own) with `@shift(...)`."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from auditor.errors import BadInput
-from auditor.protocols import Shift
 from auditor.records import decode
-from auditor.shifts.blur import blur
-from auditor.shifts.frost import frost
-from auditor.shifts.keyboard import keyboard
+from auditor.registry import Registry, Settings, settings_keyword
 
 Family = Literal["visual", "text"]
 SEVERITIES = range(1, 6)
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 @dataclass(frozen=True, slots=True)
 class NamedShift:
-    """A shift and what it perturbs."""
+    """A shift, what it perturbs, and the class of its own settings (None: it has none)."""
 
     name: str
     family: Family
-    function: Shift
+    function: Callable[..., Any]
+    settings: type[Settings] | None = None
 
 
-SHIFTS = {
-    shift.name: shift
-    for shift in (
-        NamedShift("blur", "visual", blur),
-        NamedShift("frost", "visual", frost),
-        NamedShift("keyboard", "text", keyboard),
-    )
-}
+SHIFTS: Registry[NamedShift] = Registry(
+    "shift", "auditor.shifts.shift", "shift_auditor.shifts", "auditor.shifts"
+)
 
 
-def find_shift(name: str, severity: int) -> NamedShift:
-    """The shift of a name. Raises BadInput for an unknown name (the known ones are listed) or severity."""
-    if name not in SHIFTS:
-        raise BadInput(f"unknown shift {name!r}; known: {', '.join(SHIFTS)}")
+def shift(name: str, family: Family, *, settings: type[Settings] | None = None) -> Callable[[F], F]:
+    """Register the function below, a `Shift` of images (`visual`) or texts, under `name`.
+
+    It is called with the content, a severity and a random generator, and with `settings` where a class of
+    settings is given: the options that the config has for it, validated.
+    """
+
+    def register(function: F) -> F:
+        SHIFTS.add(name, NamedShift(name, family, function, settings), function)
+        return function
+
+    return register
+
+
+def find_shift(name: str, severity: int, options: Mapping[str, Any] | None = None) -> NamedShift:
+    """The shift of a name, its settings bound to its function. Raises BadInput for an unknown name (the known
+    ones are listed), severity or option."""
+    found = SHIFTS.find(name)
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise BadInput(f"shift {name}: severity is {severity!r}, must be 1 to 5")
-    return SHIFTS[name]
+    settings = settings_keyword(found.settings, options or {}, f"shift {name}")
+    return replace(found, function=partial(found.function, **settings)) if settings else found
 
 
-def shift_image(data: bytes, name: str, severity: int, rng: np.random.Generator) -> bytes:
+def shift_image(
+    data: bytes, name: str, severity: int, rng: np.random.Generator, options: Mapping[str, Any] | None = None
+) -> bytes:
     """Encoded image in, PNG out, through a visual shift. Raises RowError where it does not decode."""
-    shift = find_shift(name, severity)
+    return image_through(find_shift(name, severity, options), data, severity, rng)
+
+
+def image_through(shift: NamedShift, data: bytes, severity: int, rng: np.random.Generator) -> bytes:
+    """`shift_image` with a shift that was found before."""
     pixels = np.asarray(decode(data), dtype=np.float64) / 255.0
     shifted = shift.function(pixels, severity, rng)
     out = io.BytesIO()
@@ -58,6 +76,8 @@ def shift_image(data: bytes, name: str, severity: int, rng: np.random.Generator)
     return out.getvalue()
 
 
-def shift_text(text: str, name: str, severity: int, rng: np.random.Generator) -> str:
+def shift_text(
+    text: str, name: str, severity: int, rng: np.random.Generator, options: Mapping[str, Any] | None = None
+) -> str:
     """A text through a text shift."""
-    return str(find_shift(name, severity).function(text, severity, rng))
+    return str(find_shift(name, severity, options).function(text, severity, rng))

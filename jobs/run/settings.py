@@ -35,11 +35,18 @@ def load_config(model: type[T], path: Path | None, overrides: Sequence[str] = ()
             raise BadInput(f"--set {item}: the value is not YAML ({_first_line(error)})") from error
         _set(tree, key.split("."), value, item)
     tree.update({key: value for key, value in values.items() if value is not None})
+    where = str(path) if path else "options"
     try:
-        return model.model_validate(tree)
+        config = model.model_validate(tree)
     except ValidationError as error:
-        where = str(path) if path else "options"
         raise BadInput(f"{where}: {_explain(model, error)}") from error
+    from auditor.pipeline.names import check_names  # registries: a config of the wrong form needs none
+
+    try:
+        check_names(config)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
+    return config
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
-from auditor.encoders.pretrained import lab_directory
 from auditor.errors import BadInput
 from auditor.generators import generator_names, make_generator
 from auditor.generators.vllm_weights import INDEX, published_names
+from auditor.lab.models import lab_directory
 from auditor.pipeline.answer import engine_settings
 from schemas.config import ModelConfig, VllmConfig
 

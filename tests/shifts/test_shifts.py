@@ -14,7 +14,8 @@ from scipy.ndimage import convolve
 
 from auditor.errors import BadInput, RowError
 from auditor.records import decode
-from auditor.shifts import SHIFTS, NamedShift, apply_shift, shift_image, shift_text
+from auditor.registry import Settings
+from auditor.shifts import apply_shift, shift, shift_image, shift_text
 from auditor.shifts.blur import RADII, blur, disk
 from auditor.shifts.frost import texture
 from auditor.shifts.keyboard import NEIGHBOURS, SHARES, keyboard
@@ -183,9 +184,19 @@ def test_paths_are_not_opened_without_a_policy() -> None:
         list(apply_shift([row], [("blur", 1)], seed=0))
 
 
-def test_a_new_shift_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        SHIFTS, "upper", NamedShift("upper", "text", lambda text, severity, rng: text.upper())
-    )
-    (out,) = apply_shift([record("r1")], [("upper", 1)], seed=0)
-    assert out.query == TEXT.upper()
+def test_a_new_shift_has_options_of_its_own() -> None:
+    class Ending(Settings):
+        mark: str = "!"
+
+    @shift("shout", "text", settings=Ending)
+    def shout(text: str, severity: int, rng: np.random.Generator, settings: Ending) -> str:
+        return text.upper() + severity * settings.mark
+
+    (out,) = apply_shift([record("r1")], [("shout", 2)], seed=0)
+    assert out.query == TEXT.upper() + "!!"
+    (out,) = apply_shift([record("r1")], [("shout", 1, {"mark": "?"})], seed=0)
+    assert out.query == TEXT.upper() + "?"
+    with pytest.raises(BadInput, match="shift shout: unknown setting 'marks'; it takes: mark"):
+        apply_shift([record("r1")], [("shout", 1, {"marks": "?"})], seed=0)
+    with pytest.raises(BadInput, match="shift blur: unknown setting 'radius'; it takes: none"):
+        apply_shift([record("r1")], [("blur", 1, {"radius": 3})], seed=0)

@@ -1,0 +1,70 @@
+"""The names in a config, held against the registries: before anything is read, loaded or started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from pydantic import BaseModel
+
+from auditor.encoders.registry import ENCODERS, find_encoder
+from auditor.errors import BadInput
+from auditor.generators.registry import GENERATORS
+from auditor.protocols import Modality
+from auditor.registry import settings_keyword
+from auditor.scenarios.registry import check_reader
+from auditor.shifts.registry import SHIFTS
+from schemas.config import DataConfig, EncoderConfig, EncodersConfig, ModelConfig, Perturbation
+
+MOST_PROBLEMS = 5
+
+
+def check_names(config: BaseModel) -> None:
+    """Raises `BadInput`, one line with the key of each, for names of encoders, generators, readers and shifts
+    that no registry knows, and for options that those do not have."""
+    problems = []
+    for check in _checks(config):
+        try:
+            check()
+        except BadInput as error:
+            problems.append(str(error))
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        raise BadInput("; ".join(problems[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else ""))
+
+
+def _checks(config: BaseModel) -> Iterator[Callable[[], object]]:
+    data, encoders = getattr(config, "data", None), getattr(config, "encoders", None)
+    if isinstance(data, DataConfig):
+        yield partial(check_reader, data)
+        for name, spec in data.scenarios.items():
+            for i, step in enumerate(spec.shifts):
+                yield partial(_check_shift, step, f"data.scenarios.{name}.shifts.{i}")
+    if isinstance(encoders, EncodersConfig):
+        if encoders.image is not None:
+            yield partial(_check_encoder, encoders.image, "image")
+        yield partial(_check_encoder, encoders.text, "text")
+    for i, model in enumerate(getattr(config, "models", ())):
+        if isinstance(model, ModelConfig):
+            yield partial(_check_model, model, f"models.{i}")
+
+
+def _check_shift(step: Perturbation, key: str) -> None:
+    settings_keyword(SHIFTS.find(step.shift, f"{key}.shift").settings, step.options, f"{key}.options")
+
+
+def _check_encoder(config: EncoderConfig, modality: Modality) -> None:
+    if os.sep in config.name and config.name not in ENCODERS[modality]:
+        return  # a directory, which the machines that load it need to have, and this one does not
+    found = find_encoder(config.name, modality, f"encoders.{modality}.name")
+    common = config.model_dump(include={"pooling", "layer"}, exclude_none=True)
+    settings_keyword(found.settings, {**config.options, **common}, f"encoders.{modality}")
+
+
+def _check_model(model: ModelConfig, key: str) -> None:
+    if model.generator is not None:
+        settings = GENERATORS.find(model.generator, f"{key}.generator").settings
+        settings_keyword(settings, model.options, f"{key}.options")
+    elif model.options:
+        raise BadInput(f"{key}.options: they are a generator's, and model {model.name} has none")

@@ -1,0 +1,123 @@
+"""The section of plots over scenarios, with what is said of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from auditor.report import words
+from auditor.report.legend import Legend
+from auditor.report.numbers import number
+from auditor.report.page import Page
+from auditor.report.plots.forest import Forest, forest
+from auditor.report.plots.profile import profile
+from auditor.report.plots.scatter import scatter
+from auditor.report.registry import section
+from schemas.report import Report, Row
+
+TEMPLATE = """\
+{% if view.forest %}
+<figure class="card"><figcaption><h3>Relevance lost, with {{ run.interval_level|percent }} intervals</h3>{{ key() }}</figcaption>
+{{ folded(view.forest) }}
+</figure>
+{% endif %}
+{% if view.profile %}
+<figure class="card"><figcaption><h3>EMI beside quality, by severity</h3><p>The strengths of one shift stand together, from the mildest to the most severe. Where EMI falls with quality, it can stand in for a judge.</p>{{ key(families=false) }}</figcaption>
+<div class="scroll plot wide">{{ view.profile }}</div></figure>
+{% endif %}
+<div class="pair">
+{% for plot in view.scatters %}
+<figure class="card"><figcaption><h3>{{ plot.title }}</h3>{{ key() }}</figcaption>
+<div class="scroll plot">{{ plot.drawing }}</div>
+{% if plot.said %}<p class="said">{{ plot.said[:1]|join }}</p>{% if plot.said|length > 1 %}<details><summary>{{ plural(plot.said|length - 1, "more correlation") }}</summary><ul>{% for s in plot.said[1:] %}<li>{{ s }}</li>{% endfor %}</ul></details>{% endif %}{% endif %}
+</figure>
+{% endfor %}
+</div>
+"""
+
+
+class Scatter(NamedTuple):
+    title: str
+    drawing: Markup
+    said: list[str]
+
+
+class Plots(NamedTuple):
+    forest: Forest | None
+    profile: Markup | None
+    scatters: list[Scatter]
+
+
+@section("plots", order=40, title="Plots", template=TEMPLATE)
+def plots(page: Page) -> Plots | None:
+    """The intervals of EMID, the strengths of each shift, and what is held against what."""
+    report, names = page.report, page.names
+    found = Plots(
+        forest(report.scenarios, report.run.thresholds.get("emid"), names),
+        profile(report.scenarios, names),
+        _scatters(report, names),
+    )
+    return found if any(found) else None
+
+
+def _scatters(report: Report, names: Legend) -> list[Scatter]:
+    rows = [row for row in report.scenarios if row.family != "id"]
+    bounded = [plot for form in ("scaled", "partial") if (plot := _bound_scatter(report, rows, form, names))]
+    found: list[Scatter] = bounded[:1]
+    for name in ("accuracy", "win_rate"):
+        label = words.MEASURE[name]
+        drawn = scatter(
+            report.scenarios,
+            attrgetter(name),
+            lambda row: row.emi,
+            label,
+            "EMI (nats)",
+            names,
+        )
+        if drawn is not None:
+            found.append(Scatter(f"EMI against {label.lower()}", drawn, _said(report, "EMI", label)))
+    return found + bounded[1:]
+
+
+def _bound_scatter(report: Report, rows: Sequence[Row], form: str, names: Legend) -> Scatter | None:
+    terms, bounded = _comparable(rows, form)
+    label = words.BOUND[form].split(" (")[0]
+    drawn = scatter(
+        bounded,
+        lambda row: row.bounds[form].value,
+        lambda row: row.emid,
+        f"{label} ({' + '.join(terms)})",
+        "EMID (nats)",
+        names,
+    )
+    if drawn is None:
+        return None
+    return Scatter(f"EMID against the {label.lower()}", drawn, _said(report, "EMID", label))
+
+
+def _comparable(rows: Sequence[Row], form: str) -> tuple[tuple[str, ...], list[Row]]:
+    """Rows whose bound has the same terms, the commonest: part of a bound is not held against a whole one."""
+    terms = {
+        id(row): tuple(bound.terms)
+        for row in rows
+        if (bound := row.bounds.get(form)) is not None and bound.value is not None
+    }
+    if not terms:
+        return (), []
+    common = Counter(terms.values()).most_common(1)[0][0]
+    return common, [row for row in rows if terms.get(id(row)) == common]
+
+
+def _said(report: Report, first: str, second: str) -> list[str]:
+    """The correlations of these two measures, as the report has them."""
+    return [
+        f"{c.kind.capitalize()} {number(c.value, 2)} over {c.model or 'all models'} (n={c.n}"
+        + (f"; ceiling {number(c.ceiling, 2)}" if c.ceiling is not None else "")
+        + ")"
+        for c in report.correlations
+        if {words.measure(c.x), words.measure(c.y)} == {first, second} and c.value is not None
+    ]

@@ -1,0 +1,27 @@
+"""The section of windows in their order."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from auditor.report.page import Page
+from auditor.report.plots.timeline import timeline
+from auditor.report.registry import section
+
+TEMPLATE = """\
+<p class="lead">Each column is a window. Bars show how far it is from the baseline beyond what chance gives (0: no shift). Hover for the numbers.</p>
+{% for model, drawing in view %}
+<figure class="card">{% if view|length > 1 %}<figcaption>{{ model }}</figcaption>{% endif %}<div class="scroll plot wide">{{ drawing }}</div></figure>
+{% endfor %}
+"""
+
+
+@section("time", order=10, title="Over time", template=TEMPLATE)
+def time(page: Page) -> list[tuple[str, Markup]] | None:
+    """A timeline a model: its name and its drawing."""
+    thresholds, names = page.report.run.thresholds, page.names
+    return [
+        (names.model_names[model], timeline(found, thresholds.get("p_value"), thresholds.get("emid")))
+        for model in names.models
+        if (found := [row for row in page.report.windows if row.model == model])
+    ] or None

@@ -1,0 +1,57 @@
+"""The few numbers to see first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from auditor.report import words
+from auditor.report.numbers import count, number, plural
+from schemas.report import Report, Row, Status
+
+
+class Tile(NamedTuple):
+    label: str
+    value: str
+    detail: str
+    status: str = ""
+
+
+def tiles(report: Report) -> list[Tile]:
+    """The few numbers to see first."""
+    rows = [*report.scenarios, *report.windows]
+    tally = Counter(row.verdict.status for row in rows)
+    noun = "window" if report.windows and not report.scenarios else "scenario"
+    done = len({row.scenario for row in rows})
+    models = len({row.model for row in rows if row.model})
+    found = [
+        Tile(noun.capitalize() + "s", f"{done:,}", plural(models, "model") if models else "no model named")
+    ]
+    order: tuple[Status, ...] = ("fail", "warn", "undecided", "pass")
+    kinds = [
+        Tile(words.STATUS[s], f"{tally[s]:,}", "of " + plural(len(rows), "result"), s)
+        for s in order
+        if tally[s]
+    ]
+    found += kinds
+    lost = max((row for row in rows if row.emid is not None), key=lambda row: row.emid or 0.0, default=None)
+    if lost is not None:
+        found.append(Tile("Most relevance lost", f"{number(lost.emid)} nats", _who(lost)))
+    moved = [
+        (divergence.excess, name, row)
+        for row in rows
+        for name, divergence in row.divergences.items()
+        if divergence.excess is not None and name != "joint"
+    ]
+    if moved:
+        excess, name, row = max(moved, key=lambda found_: found_[0])
+        found.append(
+            Tile("Moved most", words.MODALITY.get(name, name), f"excess {number(excess)}, {row.scenario}")
+        )
+    aside = sum(report.quarantine.values())
+    found.append(Tile("Rows set aside", count(aside), "quarantined" if aside else "every row was used"))
+    return found
+
+
+def _who(row: Row) -> str:
+    return row.scenario if row.model is None else f"{row.scenario}, {row.model}"

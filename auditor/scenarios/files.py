@@ -1,0 +1,42 @@
+"""The reader `records`: one file of records a scenario, or perturbed copies of the in-distribution ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from auditor.errors import BadInput
+from auditor.records import read_many
+from auditor.records.sources import fingerprint
+from auditor.scenarios.perturbed import perturbed_source
+from auditor.scenarios.registry import reader
+from auditor.scenarios.scenario import ID, Source
+from auditor.storage.run_dir import RunDir
+from schemas.config import AuditConfig, Partitioning, ScenarioSpec
+
+
+@reader("records", needs={"id": "the file of the in-distribution records"})
+def files(config: AuditConfig, run: RunDir) -> Iterator[Source]:
+    """`data.id`, and each of `data.scenarios` from its `path` or by its `shifts`."""
+    first = file_source(ID, "id", str(config.data.id))
+    yield first
+    for name, spec in config.data.scenarios.items():
+        _refuse(name, spec, "language", "pool", "n")
+        if spec.path is not None:
+            if spec.shifts:
+                raise BadInput(f"data.scenarios.{name}: give path or shifts, not both")
+            yield file_source(name, spec.family or "natural", spec.path, spec.partition)
+        elif spec.shifts:
+            yield perturbed_source(name, spec, first, config, run)
+        else:
+            raise BadInput(f"data.scenarios.{name}: give a path, or shifts of the in-distribution records")
+
+
+def file_source(name: str, family: str, path: str, partition: Partitioning | None = None) -> Source:
+    """The records of a JSONL or Parquet file, or of a glob. Raises `BadInput` where there is none."""
+    return Source(name, family, f"file {fingerprint(path)}", lambda: read_many(path), partition)
+
+
+def _refuse(name: str, spec: ScenarioSpec, *keys: str) -> None:
+    for key in keys:
+        if getattr(spec, key) is not None:
+            raise BadInput(f"data.scenarios.{name}.{key}: only the lab has it (data.reader: lab)")

@@ -1,0 +1,55 @@
+"""The reader `llavabench`: the published LLaVA-Bench layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from auditor.errors import BadInput
+from auditor.records import LlavaBench
+from auditor.records.sources import fingerprint
+from auditor.scenarios.registry import reader
+from auditor.scenarios.scenario import Source
+from auditor.storage.run_dir import RunDir
+from schemas.config import AuditConfig, ScenarioSpec
+
+_LANGUAGES = ("Arabic", "Chinese", "German", "Greek", "Hindi", "Korean")
+
+
+@reader(
+    "llavabench",
+    needs={"root": "the folder of the LLaVA-Bench files (--set data.root=PATH)"},
+    media_root="root",
+)
+def llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
+    """Published scenarios by their names; by default those that have references: the shifted copies and the
+    six languages of the COCO set."""
+    data = config.data
+    bench = LlavaBench(str(data.root))
+    known = bench.scenarios()
+    if data.scenarios:
+        for name, spec in data.scenarios.items():
+            if name not in known:
+                raise BadInput(
+                    f"data.scenarios: no scenario {name!r} under {data.root}; there is {known[0]}, ..."
+                )
+            if spec != ScenarioSpec(family=spec.family):
+                raise BadInput(f"data.scenarios.{name}: only `family` can be set for a published scenario")
+        chosen = [known[0], *(name for name in known[1:] if name in data.scenarios)]
+    else:
+        chosen = [name for name in known if name.startswith(known[0]) and not name.endswith("_English")]
+    for name in chosen:
+        given = data.scenarios.get(name)
+        family = (given.family if given else None) or _family(name, known[0])
+        files = f"{data.root}/responses/*.jsonl"
+        yield Source(name, family, f"llavabench {name} {fingerprint(files)}", partial(bench.records, name))
+
+
+def _family(name: str, first: str) -> str:
+    if name == first:
+        return "id"
+    if any(name.endswith(f"_{language}") for language in _LANGUAGES):
+        return "text" if name.startswith(first) else "joint"
+    visual = "frost" in name or "defocus" in name
+    text = "_sr_" in name or "Keyboard" in name
+    return "joint" if visual and text else "visual" if visual else "text" if text else "natural"
