@@ -50,6 +50,26 @@ class Generator(Protocol):
         ...
 
 
+@runtime_checkable
+class Grader(Protocol):
+    """Says how right an answer is."""
+
+    @property
+    def meaning(self) -> str:
+        """What a score says, in a few words for reports: "exact match with the reference"."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Everything that changes a score, as canonical JSON with the grader's name under `grader`. Part of
+        the key of what is kept of graded answers."""
+        ...
+
+    def grade(self, record: Record, answer: str, model: str) -> float | None:
+        """How right `model`'s answer to `record` is, from 0 to 1; None where this grader cannot tell."""
+        ...
+
+
 class Shift(Protocol):
     """A perturbation of contents of one modality: an image (h, w, 3) of floats in [0, 1], or a text."""
 

@@ -14,6 +14,7 @@ from actors.cluster import connect
 from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
+from auditor.graders import Choice, check_named, choose
 from auditor.measures.families import MODALITIES, Wanted, adjusted, wanted
 from auditor.measures.reducer import Measured, check_comparable
 from auditor.pipeline.workers.streaming import StreamModel
@@ -63,18 +64,21 @@ def audit(config: AuditConfig, out: Path, bars: Bars) -> Report:
     Raises `BadInput` where there is nothing to audit, `AuditError` where a stage failed for good; what is
     done is kept, and the same command goes on from there.
     """
+    check_named(config.grader)
     run = RunDir(out)
     with run.lock(), bars.shown():
         scenarios = _gathered(config, run, bars)
-        check_recorded([m.name for m in config.models if m.generator is None], scenarios)
+        recorded = [m.name for m in config.models if m.generator is None]
+        check_recorded(recorded, scenarios)
+        grader = choose(config.grader, [s.path for s in scenarios], recorded)
         with connect(config.workers, threads=config.shards.threads) as cluster:
             at = workplace(run, cluster, config.shards, bars, media_policy(config.data))
             answered = {m.name: _answered(at, config, m, scenarios) for m in config.models}
             stores = {name: a.open() if a else None for name, a in answered.items()}
             summed = (
-                _in_two_passes(at, config, scenarios, stores)
+                _in_two_passes(at, config, scenarios, stores, grader)
                 if config.critic.train_on == "pool"
-                else _in_one_pass(at, config, scenarios, answered, stores)
+                else _in_one_pass(at, config, scenarios, answered, stores, grader)
             )
             _something_left(summed.scenarios, summed.sets, summed.quarantine)
             measured = divergences(at, _asked(config, summed), config.interval_level)
@@ -104,6 +108,7 @@ class Summed:
     trained: Trained
     content: str
     """Digest of every row."""
+    grader: Choice
     sampled: int | None = None
     """Records that the critic was trained on; None: all of them."""
     answers: AnswerVectors | None = None
@@ -115,18 +120,21 @@ def _in_two_passes(
     config: AuditConfig,
     scenarios: Sequence[Scenario],
     stores: dict[str, ResponseStore | None],
+    grader: Choice,
 ) -> Summed:
     """The critic is trained on the pairs of all rows: they are embedded, kept, and read again."""
     images = embed_images(at, config.encoders.image, scenarios)
     texts = embed(at, config.encoders.text, "text", lambda: _texts(scenarios, stores))
     scenarios = partitioned(at, scenarios, images, texts, config.index, config.seed)
-    quarantine, told = _rows(config, scenarios, stores, images, texts)
+    quarantine, told = _rows(config, scenarios, stores, images, texts, grader)
     plans: Plans = {key: t.keys for key, t in told.items()}
     _something_left(scenarios, plans, quarantine)
     trained = train(at, config.critic, plans, images, texts, config.seed)
     files = sketch_files(at, plans, images, texts, trained.paths, config.row_sample)
     sets = {key: sketches(of) for key, of in files.items()}
-    return Summed(scenarios, told, files, sets, quarantine, images, texts, trained, plans_digest(plans))
+    return Summed(
+        scenarios, told, files, sets, quarantine, images, texts, trained, plans_digest(plans), grader
+    )
 
 
 def _in_one_pass(
@@ -135,6 +143,7 @@ def _in_one_pass(
     scenarios: Sequence[Scenario],
     answered: Mapping[str, Answered | None],
     stores: dict[str, ResponseStore | None],
+    grader: Choice,
 ) -> Summed:
     """The critic is trained on a sample of records; then all of them stream by, and no embedding is kept."""
     if cut := [s.name for s in scenarios if s.partition]:
@@ -145,7 +154,7 @@ def _in_one_pass(
     pool = pool_of(at.run, scenarios, config.critic, config.seed)
     images = embed_images(at, config.encoders.image, pool)
     texts = embed(at, config.encoders.text, "text", lambda: _texts(pool, stores))
-    aside, of_pool = _rows(config, pool, stores, images, texts)
+    aside, of_pool = _rows(config, pool, stores, images, texts, grader)
     _something_left(pool, {key: t.keys for key, t in of_pool.items()}, aside)
     plans: Plans = {key: t.keys for key, t in of_pool.items()}
     trained = train(at, config.critic, plans, images, texts, config.seed)
@@ -162,6 +171,7 @@ def _in_one_pass(
             for of in (answered[m.name],)
         ],
         sample=config.row_sample,
+        grader=grader,
         answers=config.row_sample,
         with_texts=any(s.texts for s in found) or any(of is not None for of in answered.values()),
     )
@@ -189,6 +199,7 @@ def _in_one_pass(
         texts,
         trained,
         content(parts),
+        grader,
         sum(s.n for s in pool),
         vectors,
     )
@@ -237,10 +248,12 @@ def _rows(
     stores: dict[str, ResponseStore | None],
     images: Embedded | None,
     texts: Embedded,
+    grader: Choice,
 ) -> tuple[Quarantine, dict[tuple[str, str], Told]]:
     """The usable rows of every scenario and model, and all that was set aside."""
     sampled = {m.name for m in config.models if m.generator is not None and m.temperature > 0}
-    return all_told(scenarios, stores, images.open() if images else None, texts.open(), sampled)
+    vectors = images.open() if images else None
+    return all_told(scenarios, stores, vectors, texts.open(), sampled, grader.make())
 
 
 def _something_left(
@@ -291,6 +304,7 @@ def _audited(config: AuditConfig, summed: Summed, measured: Mapping[Wanted, Meas
         summed.quarantine,
         summed.texts.open() if summed.answers is None else summed.answers,
         [FoldedClub.load(paths) for paths in summed.trained.paths],
+        summed.grader.missing(),
     )
 
 
@@ -303,6 +317,7 @@ def _made(config: AuditConfig, summed: Summed, answered: Mapping[str, Answered |
         {name: a.identity if a else "recorded responses" for name, a in answered.items()},
         f"CLUB, {how_trained(config.critic)}, one pool of {summed.trained.pairs:,} pairs "
         f"(every scenario, model{'' if sampled is None else f'; of {sampled:,} sampled records'})",
+        grader=summed.grader.graded(),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from actors.cluster import connect
 from auditor.errors import BadInput
+from auditor.graders import Choice, check_named, choose
 from auditor.measures.query_coverage import queries, queries_chars_per_token
 from auditor.pipeline.workers.streaming import StreamModel
 from auditor.profiles.baseline import Baseline, Manifest, coverage, save
@@ -51,6 +52,7 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
 
     Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
     """
+    check_named(config.grader)
     run = RunDir(out)
     data = DataConfig(id=config.records, media_root=config.media_root)
     with run.lock(), bars.shown():
@@ -59,14 +61,17 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
         if scenario.n == 0:
             raise BadInput(f"{config.records}: no usable record; {scenario.quarantine().why_empty()}")
         model = responding(config.records, [scenario], config.model)
+        grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
         with connect(config.workers, threads=config.shards.threads) as cluster:
             at = workplace(run, cluster, config.shards, bars, media_policy(data))
             whole = config.critic.train_on == "pool"
             pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
             images = embed_images(at, config.encoders.image, [pool])
             texts = embed(at, config.encoders.text, "text", lambda: all_texts(pool, model))
-            usable, aside = told(pool, model or "", None, images.open() if images else None, texts.open())
+            vectors = images.open() if images else None
+            usable, aside = told(pool, model or "", None, vectors, texts.open(), grader=grader.make())
             facts, quarantine = usable.facts, Quarantine((*pool.quarantine(), *aside))
+            scores = usable.scores
             if not usable.keys:
                 raise BadInput(f"{config.records}: no usable record; {quarantine.why_empty()}")
             plans: Plans = {(NAME, model or ""): usable.keys}
@@ -81,7 +86,8 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
                 files = sketch_files(at, plans, images, texts, critics, config.row_sample)
                 sums: SketchSet | None = sketches(files[NAME, model or ""])
             else:
-                kept, rows = _streamed(at, config, scenario, model, images, critics)
+                kept, rows = _streamed(at, config, scenario, model, images, critics, grader)
+                scores = kept.scores
                 sums, facts, quarantine = kept.sketches, dict(kept.facts), scenario.quarantine()
                 for row in kept.aside:
                     quarantine.add(row)
@@ -97,6 +103,8 @@ def build(config: BaselineConfig, out: Path, bars: Bars) -> Baseline:
             n=sums.sample.seen,
             coverage=coverage(sums),
             descriptors=means(facts) | sums.norms.descriptors(),
+            grader=grader.graded(),
+            accuracy=float(scores.mean()) if len(scores) else None,
             quarantine=quarantine.counts(),
             chars_per_token=queries_chars_per_token(config.encoders.text, queries(records_of([scenario]))),
             pairs=pairs,
@@ -112,6 +120,7 @@ def _streamed(
     model: str | None,
     images: Embedded | None,
     critics: Sequence[Sequence[Path]],
+    grader: Choice,
 ) -> tuple[Streamed, str]:
     """What is kept of all records by critics that a sample has trained, and the digest of their content."""
     (found,) = surveyed(at, [scenario])
@@ -122,6 +131,7 @@ def _streamed(
         critics,
         [StreamModel(model or "")],
         sample=config.row_sample,
+        grader=grader,
         with_texts=found.texts,
     )
     return folded(files[NAME, model or ""]), content(found.parts)

@@ -23,6 +23,7 @@ from auditor.encoders.coverage import KNOWN
 from auditor.encoders.precision import precision_notes
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
+from auditor.graders import Choice, check_named, choose
 from auditor.measures import assessment as assessed
 from auditor.measures import reducer
 from auditor.measures.assessment import Against, Assessed, New, assess
@@ -35,6 +36,7 @@ from auditor.profiles.rows import joined_dim
 from auditor.records import MediaPolicy, Quarantine, read_many, records_from_table
 from auditor.records.sources import fingerprint
 from auditor.report import provenance, write_reports
+from auditor.report.build import lost_scores
 from auditor.report.examples import example
 from auditor.report.provenance import Made
 from auditor.report.store import Store
@@ -66,6 +68,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
     Raises `BadInput` where there is nothing to compare, or the baseline or its encoders do not fit.
     """
     baseline = load(Path(config.baseline))
+    check_named(config.grader)
     length = window_length(config.window) if config.window else None
     run = RunDir(out)
     data = DataConfig(id=config.traffic, media_root=config.media_root)
@@ -90,6 +93,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
         found = survey(scenario.path, split, run.windows(TRAFFIC), shards.stream)
         parts = sorted(found.parts, key=lambda p: p.window.name) if length else list(found.parts)
         model = whose(config.traffic, found.models, config.model)
+        grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
         with connect(config.workers, threads=shards.threads) as cluster:
             at = workplace(run, cluster, shards, bars, media_policy(data))
             # A baseline without images has no use for theirs: its query vectors are of texts alone.
@@ -107,6 +111,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
                 critics,
                 [StreamModel(model or "")],
                 sample=config.row_sample,
+                grader=grader,
                 with_texts=found.texts,
                 keep=config.embeddings == "keep",
             )
@@ -120,6 +125,7 @@ def drift(config: DriftConfig, out: Path, bars: Bars) -> Report:
             scenario,
             model,
             no_critic,
+            grader,
             codebook,
             Against(
                 baseline.sketches,
@@ -210,6 +216,7 @@ class _Judge:
     traffic: Scenario
     model: str | None
     no_critic: str | None
+    grader: Choice
     codebook: NDArray[np.float32] | None
     """Of the baseline's answers and references."""
     against: Against
@@ -242,14 +249,15 @@ class _Judge:
         it = assess(self.against, new, seed=self.seed(window.name, "emi"))
         verdict = window_verdict(it.n, divergences.found, self.config.thresholds)
         shares = reducer.shares(self.against.p, rows)
+        graded = assessed.accuracy(kept.scores, self.config.interval_level)
         about |= {
             "verdict": with_shares(verdict, shares, self.config.thresholds),
-            "missing": self._missing(it),
+            "missing": self._missing(it, graded),
             "notes": self._notes(part, it.n, divergences.found),
         }
-        return assessed.row(it, kept.facts, about)
+        return assessed.row(it, kept.facts, about, graded)
 
-    def _missing(self, it: Assessed) -> dict[str, str]:
+    def _missing(self, it: Assessed, graded: assessed.Accuracy) -> dict[str, str]:
         missing = it.divergences.missing | dict(it.lacking)
         if it.answers.delta_q is None:
             missing["delta"] = "no row has a response and a reference"
@@ -263,7 +271,8 @@ class _Judge:
             missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
         if it.information is None:
             missing["mi_model"] = self.no_critic or "no row has a query and a response"
-        missing["accuracy"] = "the truth is not known"
+        if graded.value is None:
+            missing["accuracy"] = self.grader.missing()
         return missing
 
     def seed(self, *of: str) -> int:
@@ -355,6 +364,7 @@ def _report(
         if manifest.critics
         else None,
         {"baseline_config": manifest.config.model_dump(mode="json")},
+        judge.grader.graded(),
     )
     notes = _short_baseline(manifest.n, max(row.n for row in rows))
     notes += precision_notes(manifest.config.encoders, used.identities)
@@ -377,12 +387,16 @@ def _report(
         )
     if naive := judge.traffic.naive_timestamps:
         notes.append(f"{naive} timestamps had no zone and were taken as UTC")
+    notes += lost_scores([judge.traffic])
+    graded = {}
+    if manifest.grader is not None and manifest.accuracy is not None:
+        graded = {"accuracy": manifest.accuracy, "grader": manifest.grader.name}
     return Report(
         run=provenance.run(config, "baseline", made),
         windows=rows,
         tables={
             **({WHERE: where} if where else {}),
-            "baseline": [{"rows": manifest.n, "model": manifest.model, **manifest.descriptors}],
+            "baseline": [{"rows": manifest.n, "model": manifest.model, **graded, **manifest.descriptors}],
         },
         quarantine=quarantine.counts(),
         verdict=overall({row.scenario: row.verdict for row in rows}),

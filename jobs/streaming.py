@@ -20,6 +20,7 @@ from actors.pool import ShardResult, run_shards
 from actors.reach import check_images
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
+from auditor.graders import Choice
 from auditor.pipeline.workers.streaming import (
     StreamEncoder,
     StreamModel,
@@ -110,6 +111,7 @@ def stream(
     models: Sequence[StreamModel],
     *,
     sample: int,
+    grader: Choice,
     answers: int = 0,
     with_texts: bool = True,
     keep: bool = False,
@@ -131,6 +133,7 @@ def stream(
             "encoders": encoders.identities,
             "critics": [FoldedClub.load(paths).digest for paths in critics],
             "sample": sample,
+            "grader": grader.make().identity,
             "answers": answers,
             "threads": at.shards.threads,
             "keep": keep,
@@ -161,6 +164,7 @@ def stream(
                 tuple(map(tuple, critics)),
                 sample,
                 tuple(models),
+                grader.config,
                 answers,
                 with_texts,
                 at.media,

@@ -125,7 +125,7 @@ class Row(_Model):
     divergences: dict[str, Divergence] = Field(default_factory=dict)
     delta: float | None = Field(None, description="RJSD of the model's responses to the references, here.")
     label_free: LabelFree | None = None
-    accuracy: float | None = Field(None, description="Mean graded score, where the truth is known.")
+    accuracy: float | None = Field(None, description="Mean score of the graded answers, 0 to 1.")
     win_rate: float | None = None
     descriptors: dict[str, float | None] = Field(default_factory=dict)
     quarantined: int = 0
@@ -134,6 +134,14 @@ class Row(_Model):
     notes: list[str] = Field(default_factory=list)
     start: str | None = Field(None, description="Start of a window (ISO 8601).")
     end: str | None = None
+
+
+class Graded(_Model):
+    """What answers were graded by."""
+
+    name: str
+    identity: str = Field(description="Canonical JSON of all that changes a score.")
+    meaning: str = Field(description="What a score says, in words.")
 
 
 class Run(_Model):
@@ -148,6 +156,7 @@ class Run(_Model):
     encoders: dict[str, str] = Field(default_factory=dict, description="Identity of each encoder.")
     models: dict[str, str] = Field(default_factory=dict, description="Identity of each model.")
     critic: str | None = Field(None, description="Identity of the MI critic and how it was trained.")
+    grader: Graded | None = Field(None, description="What accuracy is the mean score of; null: nothing.")
     id_scenario: str | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
     complete: bool = Field(True, description="False where not every scenario was done.")

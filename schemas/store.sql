@@ -1,4 +1,4 @@
--- Tables of audit.duckdb, the results of every run (format 1).
+-- Tables of audit.duckdb, the results of every run (format 3).
 --
 -- Every table has its run_id; config hash, code version and seed of a run are in `runs`.
 -- A result is one scenario (kind = 'scenario') or window (kind = 'window') under one model:
@@ -27,6 +27,7 @@ CREATE TABLE runs (
     encoders JSON NOT NULL,
     models JSON NOT NULL,
     critic VARCHAR,
+    grader JSON,
     id_scenario VARCHAR,
     thresholds JSON NOT NULL,
     complete BOOLEAN NOT NULL,

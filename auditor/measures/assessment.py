@@ -58,7 +58,7 @@ class Assessed:
 
 
 class Accuracy(NamedTuple):
-    """Mean graded score of the answers whose truth is known."""
+    """Mean score of the graded answers."""
 
     value: float | None = None
     interval: Interval | None = None

@@ -44,8 +44,7 @@ class Streamed:
     aside: tuple[Quarantined, ...] = ()
     """Rows, and single answers, that were set aside."""
     scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    """Graded scores of the answers whose truth is known (8 bytes each: a mean alone does not tell how well it
-    is known)."""
+    """Scores of the graded answers (8 bytes each: a mean alone does not tell how well it is known)."""
     answers: AnswerSample | None = None
     """None: none are kept."""
     again: tuple[int, ...] = ()

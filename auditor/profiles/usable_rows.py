@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.lab.truth import known_scores
+from auditor.graders import scores as graded
 from auditor.profiles.rows import (
     RowKeys,
     answers,
@@ -20,6 +20,7 @@ from auditor.profiles.rows import (
     unanswered,
     usable,
 )
+from auditor.protocols import Grader
 from auditor.records import Quarantine
 from auditor.scenarios import Scenario
 from auditor.storage.embedding_store import Vectors
@@ -34,7 +35,7 @@ class Told:
     keys: list[RowKeys]
     facts: dict[str, int]
     scores: NDArray[np.float64]
-    """Graded scores of the answers whose truth is known."""
+    """Scores of the graded answers."""
     log_probabilities: list[tuple[str, tuple[float, ...]]]
     """Base id and log-probabilities of the sampled answers, where they were sampled."""
     samples: list[tuple[str, tuple[str, ...]]]
@@ -48,6 +49,7 @@ def told(
     images: Vectors | None,
     texts: Vectors,
     *,
+    grader: Grader,
     sampled: bool = False,
 ) -> tuple[Told, list[Quarantined]]:
     """The usable rows of `scenario` under `model`, and all that is set aside: rows by their inputs (without a
@@ -67,7 +69,7 @@ def told(
         keys += kept
         aside += unusable
         facts.update(descriptors(batch, given))
-        scores += known_scores(batch, given)
+        scores += graded(batch, given, grader, model)
         samples += sampled_keys(batch, given)
         if store is not None and sampled:
             logs += log_probabilities(batch, store)
@@ -80,6 +82,7 @@ def all_told(
     images: Vectors | None,
     texts: Vectors,
     sampled: Container[str],
+    grader: Grader,
 ) -> tuple[Quarantine, dict[tuple[str, str], Told]]:
     """Of every scenario and model, and everything set aside since the records were read: a row whose inputs
     are not usable once, whatever the number of models. `sampled`: models whose answers were."""
@@ -89,7 +92,7 @@ def all_told(
         inputs_told = False
         for model, store in stores.items():
             found[scenario.name, model], aside = told(
-                scenario, model, store, images, texts, sampled=model in sampled
+                scenario, model, store, images, texts, grader=grader, sampled=model in sampled
             )
             add_aside(quarantine, aside, model if inputs_told else None)
             inputs_told = True

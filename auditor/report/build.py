@@ -55,6 +55,8 @@ class Audited:
     texts: UnitVectors
     """Hold the sampled answers: of all records, or of a sample of them (`AnswerVectors`)."""
     critics: Sequence[FoldedClub]
+    ungraded: str
+    """Why rows without a graded answer have none, and the way out."""
 
     @property
     def models(self) -> list[str]:
@@ -101,6 +103,7 @@ def report(of: Audited, made: provenance.Made, where: list[dict[str, Any]]) -> R
             *precision_notes(config.encoders, made.encoders),
             *dict.fromkeys(note for each in notes.values() for note in each),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
+            *lost_scores(scenarios),
         ],
     )
 
@@ -158,7 +161,7 @@ def _row(of: Audited, shared: Shared, scenario: Scenario, model: str, notes: lis
         emid, interval = (it.relevance.emid, it.relevance.emid_interval) if it.relevance else (None, None)
         partial = it.bounds["partial"].value if "partial" in it.bounds else None
         verdict = scenario_verdict(it.n, emid, interval, partial, config.thresholds)
-    about |= {"verdict": verdict, "missing": _missing(it, graded), "notes": notes}
+    about |= {"verdict": verdict, "missing": _missing(it, graded, of.ungraded), "notes": notes}
     return assessed.row(it, of.told[key].facts, about, graded)
 
 
@@ -177,7 +180,7 @@ def _new(of: Audited, shared: Shared, scenario: str, model: str) -> assessed.New
     )
 
 
-def _missing(it: assessed.Assessed, graded: assessed.Accuracy) -> dict[str, str]:
+def _missing(it: assessed.Assessed, graded: assessed.Accuracy, ungraded: str) -> dict[str, str]:
     missing = it.divergences.missing | dict(it.lacking)
     if it.relevance is None:
         missing["emi"] = missing["emid"] = "no row has a query, an answer and a reference"
@@ -186,7 +189,7 @@ def _missing(it: assessed.Assessed, graded: assessed.Accuracy) -> dict[str, str]
     if it.silent is not None:
         missing["label_free"] = it.silent
     if graded.value is None:
-        missing["accuracy"] = "the truth is not known"
+        missing["accuracy"] = ungraded
     return missing
 
 
@@ -216,6 +219,14 @@ def _entropies(of: Audited, shared: Shared, scenario: str, model: str) -> Known:
 
 
 # Notes.
+
+
+def lost_scores(scenarios: Sequence[Scenario]) -> list[str]:
+    """A note on scores that could not be used, where there were any."""
+    lost = sum(scenario.lost_scores for scenario in scenarios)
+    if not lost:
+        return []
+    return [f"{lost} scores of records were left out: no number from 0 to 1, or of no one model"]
 
 
 def _label_free_notes(rows: Sequence[Row]) -> list[str]:

@@ -42,7 +42,8 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
         "tiles": views.tiles(report),
         "facts": views.facts(report),
         "config": json.dumps(report.run.config, indent=2, ensure_ascii=False),
-        "table": views.table(rows, names),
+        "table": views.table(rows, names, report.run.grader),
+        "glossary": words.glossary(report.run.grader),
         "compared": views.compared(report, names),
         "tables": {name: found for name, found in report.tables.items() if name not in (TABLE, WHERE)},
         "timelines": [
@@ -91,7 +92,6 @@ def environment() -> Environment:
         "SIGN": words.STATUS_SIGN,
         "ORDER": words.STATUS_ORDER,
         "MODALITY": words.MODALITY,
-        "GLOSSARY": words.GLOSSARY,
         "COMPARED": views.COMPARED,
         "plural": numbers.plural,
         "mark": lambda shape: mark(shape, 0, 0, "dot"),

@@ -43,7 +43,7 @@ from schemas.report import (
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Version of the tables in `schemas/store.sql`."""
 
 WAIT_SECONDS = 15.0
@@ -71,7 +71,7 @@ _OF_RESULT = (
     "notes",
 )
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
-_RUN_JSON = ("config", "versions", "encoders", "models", "thresholds")
+_RUN_JSON = ("config", "versions", "encoders", "models", "grader", "thresholds")
 _ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict"})
 
 

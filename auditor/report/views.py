@@ -18,7 +18,7 @@ from auditor.report.plots.differences import differences
 from auditor.report.plots.forest import Forest
 from auditor.report.plots.scatter import scatter
 from auditor.report.svg import Axis, drawing, el, line
-from schemas.report import WHERE, Bound, ComparedRow, Divergence, Example, Report, Row, Status
+from schemas.report import WHERE, Bound, ComparedRow, Divergence, Example, Graded, Report, Row, Status
 
 
 class Tile(NamedTuple):
@@ -83,6 +83,7 @@ def facts(report: Report) -> list[Fact]:
         Fact("Models", [_identity(k, v) for k, v in run.models.items()]),
         Fact("Encoders", [_identity(k, v) for k, v in run.encoders.items()]),
         Fact("Critic", [run.critic] if run.critic else []),
+        Fact("Accuracy", [_identity(run.grader.meaning, run.grader.identity)] if run.grader else []),
         Fact("In-distribution records", [run.id_scenario] if run.id_scenario else []),
         Fact(
             "Rows a result",
@@ -119,6 +120,8 @@ class TableRow(NamedTuple):
 
 class Table(NamedTuple):
     columns: list[str]
+    titles: dict[str, str]
+    """What hovering over a column's name says."""
     rows: list[TableRow]
     models: bool
     """Whether there is a model to name."""
@@ -126,7 +129,7 @@ class Table(NamedTuple):
     families: list[str | None]
 
 
-def table(rows: Sequence[Row], names: Legend) -> Table:
+def table(rows: Sequence[Row], names: Legend, graded: Graded | None) -> Table:
     """Columns that hold a value in some row; a column of dashes only would say nothing."""
     forms = [form for form in ("scaled", "partial") if any(form in row.bounds for row in rows)]
     candidates: list[tuple[str, list[Cell]]] = [
@@ -139,6 +142,7 @@ def table(rows: Sequence[Row], names: Legend) -> Table:
     kept = [(label, cells) for label, cells in candidates if any(cell.sort for cell in cells)]
     return Table(
         columns=[label for label, _ in kept],
+        titles={"Accuracy": words.accuracy(graded)},
         rows=[
             TableRow(row, names.name(row), names.models[row.model], [cells[i] for _, cells in kept])
             for i, row in enumerate(rows)

@@ -57,6 +57,7 @@ def _shifted(record: Record, shifts: Sequence[tuple[str, int]], seed: int, polic
         images=record.images if images is None else tuple(Image(data=data) for data in images),
         query=query,
         responses={},
+        scores={},
     )
 
 

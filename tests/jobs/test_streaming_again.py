@@ -20,6 +20,7 @@ from PIL import Image as Pillow
 from ray import cloudpickle
 
 from actors.cluster import Cluster, connect
+from auditor.graders import Choice
 from auditor.pipeline.progress import Silent
 from auditor.pipeline.workers.streaming import StreamModel
 from auditor.profiles.folding import Streamed, folded
@@ -32,7 +33,7 @@ from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import prompt_key
 from jobs.pipeline import Chosen, Workplace
 from jobs.streaming import Encoders, stream
-from schemas.config import ShardConfig, WorkersConfig
+from schemas.config import GraderConfig, ShardConfig, WorkersConfig
 from schemas.record import Image, Record
 from schemas.response import Answer
 
@@ -87,6 +88,9 @@ def records(tmp_path: Path) -> Path:
     return path
 
 
+EXACT = Choice(GraderConfig(name="exact"))
+
+
 class Runs:
     """The same call again and again, with two workers, in one folder."""
 
@@ -110,7 +114,9 @@ class Runs:
             Chosen(partial(Moody, modality, dim, self.words), f"moody {modality}", 0.0)
             for modality, dim in (("text", 8), ("image", 6))
         )
-        files = stream(at, [part], Encoders(text, image), [], [self.model], sample=50, answers=50)
+        files = stream(
+            at, [part], Encoders(text, image), [], [self.model], sample=50, grader=EXACT, answers=50
+        )
         return folded(files[part.window.name, "m"])
 
     @property

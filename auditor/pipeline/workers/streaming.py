@@ -18,7 +18,7 @@ from actors.pool import ShardResult
 from auditor.encoders.isolation import Content, Encoded, encode_rows, failure_of
 from auditor.errors import RowError
 from auditor.estimators.crossfit import FoldedClub
-from auditor.lab.truth import known_scores
+from auditor.graders import make_grader, scores
 from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, record_answers, smallest
 from auditor.profiles.folding import LASTING, Streamed, failed_rows, write_streamed
@@ -40,6 +40,7 @@ from auditor.storage.embedding_store import Embeddings, embedding_table
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.row_cache import Failure, write_table
 from auditor.storage.work_units import ContentItem, Shard, text_item, text_key
+from schemas.config import GraderConfig
 from schemas.record import Quarantined, Record
 
 READERS = 4
@@ -126,6 +127,8 @@ class StreamSettings:
     """Rows that travel with a window's sketch."""
     models: tuple[StreamModel, ...]
     """Whose responses; the rows of each are sketched by themselves."""
+    grader: GraderConfig
+    """By name, never `auto`."""
     answers: int = 0
     """Records whose sampled answers travel with it, too; 0: nobody asks for entropies."""
     with_texts: bool = True
@@ -143,6 +146,7 @@ class StreamWorker:
         self._image = None if settings.image is None else settings.image.make()
         if self._image is not None and settings.image is not None:
             check_identity(self._image.identity, settings.image.identity)
+        self._grader = make_grader(settings.grader)
         self._critics = [FoldedClub.load(paths) for paths in settings.critics]
         self._responses = [
             None if model.responses is None else ResponseStore(model.responses) for model in settings.models
@@ -220,7 +224,7 @@ class StreamWorker:
         for of, model, store in zip(rows.of_models, self._settings.models, self._responses, strict=True):
             given = answers(records, model.name, store)
             of.facts.update(descriptors(records, given))
-            of.scores += known_scores(records, given)
+            of.scores += scores(records, given, self._grader, model.name)
             if self._settings.answers:
                 at = [row for row, _ in there]
                 found = record_answers(at, records, given, store if model.drawn else None)

@@ -28,6 +28,7 @@ from auditor.scenarios.row_ranges import survey
 from auditor.scenarios.windows import by_time, one_window
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.work_units import cut, text_item
+from schemas.config import GraderConfig
 from schemas.record import Image, Record, Turn
 
 UNIT, N = 20, 130
@@ -100,6 +101,7 @@ def settings(folder, critics, **given):
     image = StreamEncoder(image_encoder, image_encoder().identity)
     folder.mkdir(exist_ok=True)
     fields = {"text": text, "image": image, "critics": critics, "sample": 50, "models": (StreamModel("m"),)}
+    fields["grader"] = GraderConfig(name="exact")
     return StreamSettings(folder, **fields | given)
 
 
