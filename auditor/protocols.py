@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.record import Record
 from schemas.response import Answer, Prompt
 
 Array = NDArray[np.floating[Any]]
@@ -46,6 +47,26 @@ class Generator(Protocol):
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
         """One `Answer` a prompt, in order; a prompt that fails has `Answer.error`, and never stops the
         rest. `seed` seeds sampling."""
+        ...
+
+
+@runtime_checkable
+class Grader(Protocol):
+    """Says how right an answer is."""
+
+    @property
+    def meaning(self) -> str:
+        """What a score says, in a few words for reports: "exact match with the reference"."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Everything that changes a score, as canonical JSON with the grader's name under `grader`. Part of
+        the key of what is kept of graded answers."""
+        ...
+
+    def grade(self, record: Record, answer: str, model: str) -> float | None:
+        """How right `model`'s answer to `record` is, from 0 to 1; None where this grader cannot tell."""
         ...
 
 

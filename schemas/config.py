@@ -480,6 +480,24 @@ class IndexConfig(_Model):
     gpus: float = Field(0.25, gt=0, le=1, description="Share of a GPU of one worker, where there are GPUs.")
 
 
+class GraderConfig(_Model):
+    """How answers are graded, which is what accuracy is the mean of. Beside its name, a grader's own
+    settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(
+        "auto",
+        description="auto: the records' own scores where there are any, else the lab's truth, else a match "
+        "with references where these are short; recorded, exact, normalised, contains, number, token_f1, "
+        "lab, none, or a package's.",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """What the grader itself is given."""
+        return dict(self.model_extra or {})
+
+
 class ReportConfig(_Model):
     examples: int = Field(4, ge=0, description="Example records shown a scenario (0: none).")
 
@@ -493,6 +511,7 @@ class AuditConfig(_Model):
     critic: CriticConfig = CriticConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     bounds: BoundsConfig = BoundsConfig()
+    grader: GraderConfig = GraderConfig()
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50, description="Rows a scenario that travel with its sketch.")
@@ -506,6 +525,11 @@ class AuditConfig(_Model):
     @classmethod
     def _short_form(cls, value: object) -> object:
         return [_named(v) for v in value] if isinstance(value, list | tuple) else value
+
+    @field_validator("grader", mode="before")
+    @classmethod
+    def _grader_by_name(cls, value: object) -> object:
+        return _named(value)
 
     @model_validator(mode="after")
     def _unique(self) -> AuditConfig:
@@ -538,10 +562,16 @@ class BaselineConfig(_Model):
     encoders: EncodersConfig = EncodersConfig()
     # Windows are never in the pool: a critic that knows the baseline's rows by heart would favour them.
     critic: CriticConfig = CriticConfig(early_stopping=True, cross_fit=5)
+    grader: GraderConfig = GraderConfig()
     row_sample: int = Field(10_000, ge=50)
     workers: WorkersConfig = WorkersConfig()
     shards: ShardConfig = ShardConfig()
     seed: int = 0
+
+    @field_validator("grader", mode="before")
+    @classmethod
+    def _grader_by_name(cls, value: object) -> object:
+        return _named(value)
 
 
 class DriftConfig(_Model):
@@ -554,6 +584,7 @@ class DriftConfig(_Model):
     window: str | None = Field(None, description="Length of a window, e.g. 1d, 6h, 30m.")
     window_rows: int | None = Field(None, ge=2, description="Rows of a window.")
     bounds: BoundsConfig = BoundsConfig()
+    grader: GraderConfig = GraderConfig()
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
     row_sample: int = Field(2_000, ge=50)
@@ -564,6 +595,11 @@ class DriftConfig(_Model):
     workers: WorkersConfig = WorkersConfig()
     report: ReportConfig = ReportConfig()
     seed: int = 0
+
+    @field_validator("grader", mode="before")
+    @classmethod
+    def _grader_by_name(cls, value: object) -> object:
+        return _named(value)
 
     @model_validator(mode="after")
     def _one_window(self) -> DriftConfig:

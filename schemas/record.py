@@ -31,13 +31,19 @@ class Turn:
     text: str
 
 
+TRUTH_TAG = "truth:"
+"""A tag that begins so tells a grader the right answer. It is never shown as a slice of the records: it would
+give the answers away, and it says nothing of what they have in common."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One query and what belongs to it. Only `record_id` and one of `images` / `query` are always there.
 
     `base_id` is the record that this one is a perturbed copy of (its own id by default): rows that share
     it are paired in tests and fall into the same hash block. `responses` maps a model's name to its answers
-    (several where several were sampled). `timestamp` is aware and in UTC.
+    (several where several were sampled), `scores` to the grade of its (first) answer, from 0 to 1, where the
+    records came with one. `timestamp` is aware and in UTC.
     """
 
     record_id: str
@@ -49,6 +55,7 @@ class Record:
     reference: str | None = None
     timestamp: datetime | None = None
     tags: tuple[str, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     def input_text(self) -> str | None:
         """The text that is embedded and given to a model: earlier turns, then the query."""
@@ -107,6 +114,7 @@ RECORDS = pa.schema(
         ("reference", pa.string()),
         ("timestamp", pa.timestamp("us", tz="UTC")),
         ("tags", pa.list_(pa.string())),
+        ("scores", pa.map_(pa.string(), pa.float64())),
     ]
 )
 """Records as they are kept in a run directory: admitted, so every image has its digest."""

@@ -121,7 +121,7 @@ class Measures(_Model):
     bounds: dict[str, Bound] = Field(default_factory=dict)
     delta: float | None = Field(None, description="RJSD of the model's responses to the references, here.")
     label_free: LabelFree | None = None
-    accuracy: float | None = Field(None, description="Mean graded score, where the truth is known.")
+    accuracy: float | None = Field(None, description="Mean score of the graded answers, 0 to 1.")
     win_rate: float | None = None
     descriptors: dict[str, float | None] = Field(default_factory=dict)
     missing: dict[str, str] = Field(default_factory=dict, description="Path of each null term, and why.")
@@ -141,6 +141,14 @@ class Row(Measures):
     end: str | None = None
 
 
+class Graded(_Model):
+    """What answers were graded by."""
+
+    name: str
+    identity: str = Field(description="Canonical JSON of all that changes a score.")
+    meaning: str = Field(description="What a score says, in words.")
+
+
 class Run(_Model):
     run_id: str
     job: Literal["audit", "drift"]
@@ -153,6 +161,7 @@ class Run(_Model):
     encoders: dict[str, str] = Field(default_factory=dict, description="Identity of each encoder.")
     models: dict[str, str] = Field(default_factory=dict, description="Identity of each model.")
     critic: str | None = Field(None, description="Identity of the MI critic and how it was trained.")
+    grader: Graded | None = Field(None, description="What accuracy is the mean score of; null: nothing.")
     id_scenario: str | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
     complete: bool = Field(True, description="False where not every scenario was done.")

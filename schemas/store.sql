@@ -27,6 +27,7 @@ CREATE TABLE runs (
     encoders JSON NOT NULL,
     models JSON NOT NULL,
     critic VARCHAR,
+    grader JSON,
     id_scenario VARCHAR,
     thresholds JSON NOT NULL,
     complete BOOLEAN NOT NULL,

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.attribution import rjsd_shares
-from auditor.lab.truth import TRUTH_TAG
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
 from auditor.profiles.profile import having
 from auditor.sketch import Float, Floats, RowSample
+from schemas.record import TRUTH_TAG
 from schemas.report import Divergence
 
 Kind = Literal["tag", "cluster", "record"]
@@ -46,7 +46,7 @@ class Side:
     """None where they are not known (a baseline keeps none)."""
 
     def each_tags(self) -> list[list[str]]:
-        """(n,) tags of each row, each tag once; the lab's answers are left out."""
+        """(n,) tags of each row, each tag once; those that tell a grader the right answer are left out."""
         known = self.tags or {}
         return [
             [tag for tag in dict.fromkeys(known.get(i, ())) if not tag.startswith(TRUTH_TAG)]

@@ -4,7 +4,7 @@ show."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from auditor.lab.lexicon import KINDS
 from auditor.lab.scene import COLOURS, SHAPES, TEXTURES
-from schemas.record import Record
+from schemas.record import TRUTH_TAG
 
 _NUMBER_WORDS: Final = {
     word: number
@@ -33,7 +33,6 @@ _SYNONYMS: Final = {
     "round": "circle",
 }
 _WORD: Final = re.compile(r"[a-z]+|\d+")
-TRUTH_TAG: Final = "truth:"
 _COUNT_REACH: Final = 2
 _DIGIT_REACH: Final = 3
 _SLOTS: Final = ("colour", "texture", "shape", "digit")
@@ -143,16 +142,3 @@ def truth_of(tags: Iterable[str] | Mapping[str, str]) -> Truth:
     if "question" not in parts or "truth" not in parts:
         raise ValueError("these tags hold no lab truth: need 'question:KIND' and 'truth:ANSWER'")
     return Truth(parts["question"], parts["truth"])
-
-
-def known_scores(records: Sequence[Record], given: Sequence[tuple[str, ...]]) -> list[float]:
-    """Graded scores of the (first) answers to each record; nothing for records whose truth is not in their
-    tags."""
-    found = []
-    for record, texts in zip(records, given, strict=True):
-        if texts and any(tag.startswith(TRUTH_TAG) for tag in record.tags):
-            try:
-                found.append(graded_score(texts[0], truth_of(record.tags)))
-            except ValueError:
-                continue
-    return found

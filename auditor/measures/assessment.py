@@ -52,6 +52,8 @@ class Settings:
     bounds: BoundsConfig
     no_critic: str | None = None
     """Why there is no critic, where there is none."""
+    ungraded: str = "no answer was graded"
+    """Why rows without a graded answer have none, and the way out."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Assessment(BaseModel):
 
 
 class Accuracy(NamedTuple):
-    """Mean graded score of the answers that could be graded."""
+    """Mean score of the graded answers."""
 
     value: float | None = None
     interval: Interval | None = None
@@ -213,7 +215,7 @@ def _missing(
     if information is None:
         missing["mi_model"] = settings.no_critic or "no row has a query and a response"
     if graded.value is None:
-        missing["accuracy"] = "the truth is not known"
+        missing["accuracy"] = settings.ungraded
     return missing
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
+from auditor.graders import Choice, check_named, choose
 from auditor.measures.assessment import Settings
 from auditor.measures.judgement import of_scenarios
 from auditor.pipeline import measure
@@ -37,10 +38,13 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
     Raises `BadInput` where there is nothing to audit, `AuditError` where a stage failed for good; what is
     done is kept, and the same call goes on from there.
     """
+    check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
         scenarios = _gathered(config, run, watch)
-        check_recorded([m.name for m in config.models if m.generator is None], scenarios)
+        recorded = [m.name for m in config.models if m.generator is None]
+        check_recorded(recorded, scenarios)
+        grader = choose(config.grader, [s.path for s in scenarios], recorded)
         rows = sum(s.n for s in scenarios)
         with executor(config.workers, config.shards.threads, watch, rows=rows, models=config.models) as on:
             at = workplace(run, on, config.shards, watch, media_policy(config.data))
@@ -53,6 +57,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
                 stores,
                 config.encoders,
                 config.critic,
+                grader=grader,
                 row_sample=config.row_sample,
                 seed=config.seed,
                 index=config.index,
@@ -61,7 +66,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
             comparisons = _comparisons(config, of)
             measuring = Measuring(
                 of_scenarios(config.thresholds, config.seed),
-                Settings(config.interval_level, config.bounds),
+                Settings(config.interval_level, config.bounds, ungraded=grader.missing()),
                 of.trained.paths,
                 measure.codebook_file(
                     at, [of.profiles[key] for key in references], config.bounds.symbols, config.seed
@@ -89,7 +94,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
                 of.quarantine,
                 where,
             )
-            report = audit_report(found, _made(config, of, answered, on.description, watch))
+            report = audit_report(found, _made(config, of, answered, grader, on.description, watch))
             shown = examples(of.scenarios, stores, config.report.examples, media_policy(config.data))
         Store(out).write_run(report, shown)
         write_reports(report, out, shown)
@@ -146,6 +151,7 @@ def _made(
     config: AuditConfig,
     of: Learned,
     answered: dict[str, Answered | None],
+    grader: Choice,
     executor_used: str,
     watch: Stopwatch,
 ) -> Made:
@@ -157,6 +163,7 @@ def _made(
         {name: a.identity if a else "recorded responses" for name, a in answered.items()},
         f"CLUB, {how_trained(config.critic)}, one pool of {of.trained.pairs:,} pairs "
         f"(every scenario, model{sampled})",
+        grader=grader.graded(),
         executor=executor_used,
         seconds=watch.seconds,
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from auditor.errors import BadInput
+from auditor.graders import check_named, choose
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.pipeline.choice import executor
 from auditor.pipeline.learn import learned
@@ -33,6 +34,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
 
     Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
     """
+    check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
     data = DataConfig(id=config.records, media_root=config.media_root)
     with run.lock():
@@ -41,6 +43,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
         if scenario.n == 0:
             raise BadInput(f"{config.records}: no usable record; {scenario.quarantine().why_empty()}")
         model = responding(config.records, [scenario], config.model)
+        grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
         with executor(config.workers, config.shards.threads, watch, rows=scenario.n) as on:
             at = workplace(run, on, config.shards, watch, media_policy(data))
             of = learned(
@@ -50,6 +53,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
                 {model or "": None},
                 config.encoders,
                 config.critic,
+                grader=grader,
                 row_sample=config.row_sample,
                 seed=config.seed,
                 least_pairs=LEAST_PAIRS,
@@ -67,6 +71,8 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
             n=profile.n,
             coverage=coverage(profile),
             descriptors=means(profile.facts) | profile.norms.descriptors(),
+            grader=grader.graded(),
+            accuracy=float(profile.scores.mean()) if len(profile.scores) else None,
             quarantine=of.quarantine.counts(),
             chars_per_token=known.chars_per_token(queries(records_of([scenario]))),
             pairs=of.trained.pairs,

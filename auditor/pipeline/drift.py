@@ -8,6 +8,7 @@ from pathlib import Path
 
 from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
+from auditor.graders import check_named, choose
 from auditor.measures.assessment import Settings
 from auditor.measures.judgement import of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
@@ -49,6 +50,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
     Raises `BadInput` where there is nothing to compare, or the baseline or its encoders do not fit.
     """
     baseline = load(Path(config.baseline))
+    check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
     data = DataConfig(id=config.traffic, media_root=config.media_root)
     shards = baseline.manifest.config.shards
@@ -56,6 +58,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
         scenario = _traffic(config, data, run)
         found, parts = _windows(config, scenario, run, shards.stream)
         model = whose(config.traffic, found.models, config.model)
+        grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
         with executor(config.workers, shards.threads, watch, rows=scenario.n) as on:
             at = workplace(run, on, shards, watch, media_policy(data))
             used = _encoders(at, baseline, found)
@@ -67,6 +70,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
                 critics,
                 [ModelAnswers(model or "")],
                 sample=config.row_sample,
+                grader=grader,
                 answers=config.row_sample,
                 with_texts=found.texts,
                 keep=config.embeddings == "keep",
@@ -74,7 +78,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
             comparisons = _comparisons(config, baseline, model, parts, files)
             measuring = Measuring(
                 of_windows(config.thresholds, config.seed),
-                Settings(config.interval_level, config.bounds, no_critic),
+                Settings(config.interval_level, config.bounds, no_critic, grader.missing()),
                 critics,
                 measure.codebook_file(at, [baseline.profile], config.bounds.symbols, config.seed),
             )
@@ -111,6 +115,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
                 if baseline.manifest.chars_per_token
                 else {},
                 used.identities,
+                grader.graded(),
             )
             report = drift_report(drifted, content(parts), on.description, watch.seconds)
             examples = list(_examples(config, parts, model, at.media))

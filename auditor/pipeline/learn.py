@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.errors import BadInput
+from auditor.graders import Choice
 from auditor.pipeline.critics import Trained, train
 from auditor.pipeline.embed import embed, embed_images
 from auditor.pipeline.partition import partitioned
@@ -52,6 +53,7 @@ def learned(
     encoders: EncodersConfig,
     critic: CriticConfig,
     *,
+    grader: Choice,
     row_sample: int,
     seed: int,
     index: IndexConfig | None = None,
@@ -85,6 +87,7 @@ def learned(
         trained.paths,
         models,
         sample=row_sample,
+        grader=grader,
         answers=row_sample,
         with_texts=any(s.texts for s in found) or any(store is not None for store in stores.values()),
     )

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from auditor.generators.rates import BYTES_A_TOKEN, prompt_tokens
+from auditor.graders import check_named
 from auditor.profiles.rows import image_items, input_texts, prompt
 from auditor.scenarios import gather, sources
 from auditor.storage.run_dir import RunDir
@@ -115,6 +116,7 @@ _DEFAULTS = EndpointConfig(url="http://localhost")
 
 def audit_plan(config: AuditConfig) -> Group:
     """For the terminal: what there is to do, and what the answers cost."""
+    check_named(config.grader)
     scopes = survey(config)
     generating = [model for model in config.models if model.generator is not None]
     tables = [_work(config, scopes, len(generating))]

@@ -19,6 +19,7 @@ from pathlib import Path
 from actors.pool import ShardResult
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
+from auditor.graders import Choice
 from auditor.pipeline.embed import Chosen, Embedded, chosen
 from auditor.pipeline.executor import Stage
 from auditor.pipeline.workers.profiles import (
@@ -127,6 +128,7 @@ def profile(
     models: Sequence[ModelAnswers],
     *,
     sample: int,
+    grader: Choice,
     answers: int = 0,
     with_texts: bool = True,
     keep: bool = False,
@@ -150,6 +152,7 @@ def profile(
             "vectors": "encoded" if encoders else "kept",
             "critics": [FoldedClub.load(paths).digest for paths in critics],
             "sample": sample,
+            "grader": grader.make().identity,
             "answers": answers,
             "threads": at.shards.threads,
             "keep": keep,
@@ -182,6 +185,7 @@ def profile(
         tuple(map(tuple, critics)),
         sample,
         tuple(models),
+        grader.config,
         answers,
         with_texts,
         at.media,

@@ -23,6 +23,7 @@ from auditor.errors import AuditError, BadInput
 from auditor.profiles.profile import CONTENTS, Profile, having, read_profile, write_profile
 from auditor.storage.run_dir import digest, write_bytes
 from schemas.config import BaselineConfig
+from schemas.report import Graded
 
 FORMAT_VERSION = 2
 _NAME = "baseline.json"
@@ -48,6 +49,8 @@ class Manifest(BaseModel):
         "a response and a reference."
     )
     descriptors: dict[str, float | None]
+    grader: Graded | None = Field(None, description="What answers were graded by; null: nothing.")
+    accuracy: float | None = Field(None, description="Mean score of the graded answers, 0 to 1.")
     quarantine: dict[str, int]
     chars_per_token: float | None = Field(
         description="Of the queries, by the text encoder; null where it cannot tell (a multilingual encoder)."

@@ -95,8 +95,7 @@ class Profile:
     facts: Mapping[str, int] = field(default_factory=dict)
     """Sums of plain facts (see `rows.descriptors`) over all rows, usable or not."""
     scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    """Graded scores of the answers that could be graded (8 bytes each: a mean alone does not tell how well it
-    is known)."""
+    """Scores of the graded answers (8 bytes each: a mean alone does not tell how well it is known)."""
     set_aside: tuple[Quarantined, ...] = ()
     """Rows, and single answers, that were set aside."""
     again: tuple[int, ...] = ()

@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from auditor.errors import RowError
@@ -25,19 +26,25 @@ FIELDS = (
     "reference",
     "timestamp",
     "tags",
+    "score",
+    "scores",
 )
 """The fields of the public format; all others are ignored."""
 
+_SCORES = ("score", "scores")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _ENCODED_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{48,}={0,2}\s*")
 
 
 class Parsed(NamedTuple):
-    """A record, and whether its timestamp came without a zone (and was taken as UTC)."""
+    """A record, and what was mended in it."""
 
     record: Record
     naive: bool
+    """Whether its timestamp came without a zone (and was taken as UTC)."""
+    lost_scores: int
+    """Scores that were left out (see `_scores`)."""
 
 
 class Unreadable:
@@ -69,25 +76,29 @@ def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
     """The record of one row. Raises `RowError`: unreadable_line for a field of the wrong type,
     bad_timestamp, image_corrupt (undecodable base64), image_missing (a null among `images`).
 
-    Blank texts are absent texts; lengths and emptiness are `screen`'s business.
+    Blank texts are absent texts; lengths and emptiness are `screen`'s business. A score never costs the row:
+    one that cannot be used is left out, and counted.
     """
     for name in FIELDS:
         value = fields.get(name)
-        if isinstance(value, Unreadable):
+        if isinstance(value, Unreadable) and name not in _SCORES:
             raise RowError(Reason.UNREADABLE_LINE, f"`{name}`: {value.detail}")
     timestamp, naive = _timestamp(fields.get("timestamp"))
+    responses = _responses(fields.get("responses"))
+    scores, lost_scores = _scores(fields, responses)
     record = Record(
         record_id=record_id,
         base_id=_text(fields, "base_id") or record_id,
         images=_images(fields),
         query=_text(fields, "query"),
         history=_history(fields.get("history")),
-        responses=_responses(fields.get("responses")),
+        responses=responses,
         reference=_text(fields, "reference"),
         timestamp=timestamp,
         tags=_tags(fields.get("tags")),
+        scores=scores,
     )
-    return Parsed(record, naive)
+    return Parsed(record, naive, lost_scores)
 
 
 def _wrong(name: str, value: object, wanted: str) -> RowError:
@@ -200,6 +211,50 @@ def _responses(value: object) -> dict[str, tuple[str, ...]]:
         texts = tuple(clean(text) if isinstance(text, str) else "" for text in answers)
         responses[clean(model)] = responses.get(clean(model), ()) + texts  # an Arrow map may repeat a key
     return responses
+
+
+def _scores(
+    fields: Mapping[str, Any], responses: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, float], int]:
+    """Model -> score of its answer, from `score` and `scores` (which goes before it), and how many were left
+    out: those that are no number from 0 to 1, or of no named model. A number alone is the score of the row's
+    one model; where the row has answers of several, or of none, nobody knows whose it is."""
+    scores: dict[str, float] = {}
+    lost = 0
+    for name in _SCORES:
+        pairs = _score_pairs(fields.get(name), responses)
+        if pairs is None:
+            lost += 1
+            continue
+        for model, value in pairs:
+            if value is None or value != value:  # NaN is how data frames write that there is none
+                continue
+            named = isinstance(model, str) and model.strip()
+            if named and isinstance(value, int | float | Decimal) and 0 <= value <= 1:
+                scores[clean(model)] = float(value)
+            else:
+                lost += 1
+    return scores, lost
+
+
+def _score_pairs(value: object, responses: Mapping[str, tuple[str, ...]]) -> list[tuple[Any, Any]] | None:
+    """The pairs of model and value that a field holds; None where they cannot be told."""
+    if isinstance(value, str):  # a JSON object, or a number, in a text column
+        try:
+            value = load_json(value)
+        except RowError:
+            return None
+    match value:
+        case None:
+            return []
+        case int() | float() | Decimal():
+            return [(model, value) for model in responses] if len(responses) == 1 or value != value else None
+        case dict():
+            return list(value.items())
+        case list() if all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):  # an Arrow map
+            return value
+        case _:
+            return None
 
 
 def _tags(value: object) -> tuple[str, ...]:

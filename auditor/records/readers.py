@@ -126,11 +126,12 @@ def _row(
         if isinstance(fields, RowError):
             raise fields
         record_id = parse_id(fields)
-        record, naive = parse_record(fields, record_id)
+        record, naive, lost_scores = parse_record(fields, record_id)
     except RowError as error:
         yield place.quarantined(error, record_id)
         return
     progress.naive_timestamps += naive
+    progress.lost_scores += lost_scores
     yield from screen(record, limits, place)
 
 

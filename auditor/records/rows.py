@@ -20,6 +20,8 @@ class Progress:
     """Rows seen, good and bad."""
     naive_timestamps: int = 0
     """Timestamps without a zone, taken as UTC."""
+    lost_scores: int = 0
+    """Scores that were no number from 0 to 1, or of no one model, and were left out."""
 
     def at(self, source: str, row: int) -> Place:
         """Moves on to the row at `source`, `row`, and returns that place."""

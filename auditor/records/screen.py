@@ -46,7 +46,13 @@ def screen(
             kept[model] = usable
         if not answers or len(usable) < len(answers):
             yield place.quarantined(_lost(answers, limits), record.record_id, scenario, model)
-    yield record if kept == record.responses else replace(record, responses=kept)
+    if kept == record.responses:
+        yield record
+        return
+    # A score is of a model's first answer: where that is set aside, it goes with it.
+    lost = {m for m, answers in record.responses.items() if m not in kept or kept[m][0] != answers[0]}
+    scores = {model: score for model, score in record.scores.items() if model not in lost}
+    yield replace(record, responses=kept, scores=scores)
 
 
 def _check(record: Record, limits: Limits) -> None:

@@ -40,6 +40,7 @@ _PUBLIC = pa.schema(
         ("reference", pa.string()),
         ("timestamp", pa.timestamp("us", tz="UTC")),
         ("tags", pa.list_(pa.string())),
+        ("scores", pa.map_(pa.string(), pa.float64())),
     ]
 )
 
@@ -89,6 +90,7 @@ def _write_parquet(path: Path, records: Iterable[Record]) -> int:
             rows = [_public(record) | {"timestamp": record.timestamp} for record in batch]
             for row in rows:
                 row["responses"] = _pairs(row["responses"])
+                row["scores"] = None if row["scores"] is None else list(row["scores"].items())
             writer.write_table(pa.Table.from_pylist(rows, schema=_PUBLIC))
             count += len(batch)
     return count
@@ -119,6 +121,7 @@ def _public(record: Record) -> dict[str, Any]:
         "reference": record.reference,
         "timestamp": record.timestamp.isoformat() if record.timestamp else None,
         "tags": list(record.tags) or None,
+        "scores": dict(record.scores) or None,
     }
 
 
@@ -247,6 +250,7 @@ def _row(record: Record) -> dict[str, Any]:
         "reference": record.reference,
         "timestamp": record.timestamp,
         "tags": list(record.tags),
+        "scores": list(record.scores.items()),
     }
 
 
@@ -261,4 +265,5 @@ def _record(row: dict[str, Any]) -> Record:
         reference=row["reference"],
         timestamp=row["timestamp"] and row["timestamp"].astimezone(UTC),
         tags=tuple(row["tags"]),
+        scores=dict(row["scores"]),
     )

@@ -26,7 +26,7 @@ from auditor.scenarios import Scenario
 from auditor.scenarios.row_ranges import Part
 from auditor.scenarios.windows import gaps
 from schemas.config import AuditConfig, CriticConfig, DriftConfig, config_hash
-from schemas.report import WHERE, Report, Row, Verdict
+from schemas.report import WHERE, Graded, Report, Row, Verdict
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def audit_report(of: Audited, made: provenance.Made) -> Report:
             *precision_notes(config.encoders, made.encoders),
             *dict.fromkeys(note for each in notes.values() for note in each),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
+            *_lost_scores(scenarios),
         ],
     )
 
@@ -183,6 +184,8 @@ class Drifted:
     """Of each window's queries, where the text encoder tells how well it knows them."""
     encoders: Mapping[str, str]
     """Modality -> identity."""
+    graded: Graded | None
+    """What answers were graded by."""
 
 
 def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
@@ -203,6 +206,7 @@ def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str,
         f"CLUB, {provenance.how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
         if manifest.critics
         else None,
+        grader=of.graded,
         executor=executor,
         seconds=seconds,
         beside={"baseline_config": manifest.config.model_dump(mode="json")},
@@ -294,10 +298,18 @@ def _drift_notes(of: Drifted, rows: Sequence[Row]) -> list[str]:
         )
     if naive := of.traffic.naive_timestamps:
         notes.append(f"{naive} timestamps had no zone and were taken as UTC")
-    return notes
+    return [*notes, *_lost_scores([of.traffic])]
 
 
 # Notes.
+
+
+def _lost_scores(scenarios: Sequence[Scenario]) -> list[str]:
+    """A note on scores that could not be used, where there were any."""
+    lost = sum(scenario.lost_scores for scenario in scenarios)
+    if not lost:
+        return []
+    return [f"{lost} scores of records were left out: no number from 0 to 1, or of no one model"]
 
 
 def _label_free_notes(rows: Sequence[Row]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from auditor import __version__
 from schemas.config import AuditConfig, CriticConfig, DriftConfig
-from schemas.report import Run
+from schemas.report import Graded, Run
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-cpu", "pyarrow", "numpy")
 
@@ -45,6 +45,8 @@ class Made:
     """Where the work was done, in words."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall seconds of each stage, in their order."""
+    grader: Graded | None = None
+    """What answers were graded by."""
     beside: Mapping[str, Any] = field(default_factory=dict)
     """Of the report's config, beside the job's own."""
 
@@ -64,6 +66,7 @@ def run(config: AuditConfig | DriftConfig, id_scenario: str, made: Made) -> Run:
         encoders=made.encoders,
         models=made.models,
         critic=made.critic,
+        grader=made.grader,
         id_scenario=id_scenario,
         thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
         executor=made.executor,

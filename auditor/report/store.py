@@ -71,7 +71,7 @@ _OF_RESULT = (
     "notes",
 )
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
-_RUN_JSON = ("config", "versions", "encoders", "models", "thresholds", "seconds")
+_RUN_JSON = ("config", "versions", "encoders", "models", "grader", "thresholds", "seconds")
 _ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict"})
 
 

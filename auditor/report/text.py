@@ -112,6 +112,8 @@ def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:
         found.append(
             "Not complete: the run stopped before every scenario was done; the same command goes on."
         )
+    if report.run.grader is not None and any(row.accuracy is not None for row in rows):
+        found.append(f"Accuracy: {_clean(report.run.grader.meaning)}.")
     if any(b.value is not None and not b.complete for row in rows for b in row.bounds.values()):
         found.append("* lacks a term of the bound.")
     missing = len(report.missing) + sum(len(row.missing) for row in rows)

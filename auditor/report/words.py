@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from auditor.measures.models import Pair
 from auditor.report.numbers import interval, number, plural, signed
 from schemas.record import Reason
+from schemas.report import Graded
 
 STATUS = {"pass": "Pass", "warn": "Warning", "fail": "Fail", "undecided": "Undecided"}
 STATUS_SIGN = {"pass": "✓", "warn": "!", "fail": "✕", "undecided": "?"}
@@ -131,6 +132,16 @@ GLOSSARY = (
         "says why.",
     ),
 )
+
+
+def accuracy(graded: Graded | None) -> str:
+    """What accuracy is, by the grader of the run."""
+    return "Mean score of the graded answers, 0 to 1" + (f": {graded.meaning}." if graded else ".")
+
+
+def glossary(graded: Graded | None) -> tuple[tuple[str, str], ...]:
+    """Words and what they mean, in the order of the page."""
+    return (*GLOSSARY[:3], ("Accuracy", accuracy(graded)), *GLOSSARY[3:])
 
 
 def compared(pair: Pair) -> str:

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from auditor.errors import AuditError
 from auditor.records import read_run_columns, read_run_rows
 from auditor.scenarios.windows import Splitter, Window
-from schemas.record import Record
+from schemas.record import TRUTH_TAG, Record
 
 BATCH = 4096
 _CONTENT = ("record_id", "base_id", "query", "history", "responses", "reference")
-_COLUMNS = (*_CONTENT, "images.list.element.digest", "timestamp")
+_COLUMNS = (*_CONTENT, "images.list.element.digest", "timestamp", "tags", "scores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
     for batch in read_run_columns(records, _COLUMNS, BATCH):
         moments = [m and m.astimezone(UTC) for m in batch["timestamp"].to_pylist()]
         for row, content in enumerate(contents(batch)):
-            record_id, base_id, query, history, responses, reference, digests = content
+            record_id, base_id, query, history, responses, reference, digests, _ = content
             window = split(Record(record_id, base_id, timestamp=moments[row]))
             part = growing.get(window)
             if part is None:
@@ -144,17 +144,22 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
 
 
 def contents(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[Any, ...]]:
-    """What makes each row what it is: _CONTENT as plain values, and the digests of its images."""
+    """What makes each row what it is: _CONTENT as plain values, the digests of its images, and what grades
+    may depend on (its scores, and the tags that tell the right answer)."""
     table = pa.table(rows) if isinstance(rows, pa.RecordBatch) else rows
     column = table["images"].combine_chunks()
     counts = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
     flat = iter(pc.struct_field(pc.list_flatten(column), "digest").to_pylist())
     images = [[next(flat) for _ in range(count)] for count in counts]
-    return zip(*(table[name].to_pylist() for name in _CONTENT), images, strict=True)
+    graded = [
+        [scores or [], [tag for tag in tags or () if tag.startswith(TRUTH_TAG)]]
+        for scores, tags in zip(table["scores"].to_pylist(), table["tags"].to_pylist(), strict=True)
+    ]
+    return zip(*(table[name].to_pylist() for name in _CONTENT), images, graded, strict=True)
 
 
 def _bytes(content: tuple[Any, ...]) -> bytes:
-    return json.dumps(content).encode()
+    return json.dumps(content if any(content[-1]) else content[:-1]).encode()
 
 
 def positions(path: Path, start: int, stop: int) -> NDArray[np.int64]:

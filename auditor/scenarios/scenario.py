@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +36,7 @@ from auditor.scenarios.registry import READERS
 from auditor.sketch.blocks import hash64
 from auditor.storage.run_dir import RunDir, digest, write_bytes
 from schemas.config import DataConfig, Partitioning
-from schemas.record import Quarantined, Record
+from schemas.record import RECORDS, Quarantined, Record
 
 Rows = Iterable[Record | Quarantined]
 ID = "id"
@@ -67,6 +68,8 @@ class Scenario:
     partition: Partitioning | None = None
     notes: tuple[str, ...] = ()
     """What the report says beside it."""
+    lost_scores: int = 0
+    """Scores of the records that could not be used."""
 
     def batches(self) -> Iterator[list[Record]]:
         """The records, in lists of bounded length."""
@@ -119,14 +122,15 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     path = run.records(source.name)
     print_ = digest(
         json.dumps(
-            [source.fingerprint, data.max_text_chars, asdict(media_policy(data)), __version__], default=str
+            [source.fingerprint, data.max_text_chars, asdict(media_policy(data)), __version__, RECORDS.names],
+            default=str,
         )
     )
     stamp = _beside(path, "meta")
     if stamp.exists() and path.exists():
         meta = json.loads(stamp.read_text(encoding="utf-8"))
         if meta["fingerprint"] == print_:
-            return Scenario(source.name, source.family, path, meta["n"], meta["naive"], source.partition)
+            return _scenario(source, path, meta)
     stamp.unlink(missing_ok=True)
     quarantine, rows = Quarantine(), source.rows()
     with ThreadPoolExecutor(_threads()) as threads, RecordWriter(path) as writer:
@@ -134,9 +138,26 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
             writer.write(record)
     quarantine.write(_beside(path, "quarantine"))
     progress = getattr(rows, "progress", None)
-    naive = progress.naive_timestamps if progress is not None else 0
-    write_bytes(stamp, json.dumps({"fingerprint": print_, "n": writer.count, "naive": naive}).encode())
-    return Scenario(source.name, source.family, path, writer.count, naive, source.partition)
+    meta = {
+        "fingerprint": print_,
+        "n": writer.count,
+        "naive": progress.naive_timestamps if progress is not None else 0,
+        "lost_scores": progress.lost_scores if progress is not None else 0,
+    }
+    write_bytes(stamp, json.dumps(meta).encode())
+    return _scenario(source, path, meta)
+
+
+def _scenario(source: Source, path: Path, meta: dict[str, Any]) -> Scenario:
+    return Scenario(
+        source.name,
+        source.family,
+        path,
+        meta["n"],
+        meta["naive"],
+        source.partition,
+        lost_scores=meta["lost_scores"],
+    )
 
 
 def _threads() -> int:

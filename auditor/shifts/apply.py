@@ -62,6 +62,7 @@ def _shifted(
         images=record.images if images is None else tuple(Image(data=data) for data in images),
         query=query,
         responses={},
+        scores={},
     )
 
 

@@ -70,7 +70,7 @@ comparison: {margin: 0.05}
 bounds: {symbols: 4}
 thresholds: {emid: 0.1}
 shards: {generate: 64, embed: 64, stream: 50}
-workers: {cpu: 1}
+workers: {executor: serial, cpu: 1}
 """
 STREAMED = """
 data:
@@ -89,7 +89,7 @@ bounds: {symbols: 4, conditional: true}
 thresholds: {partial_bound: 0.5}
 row_sample: 50
 shards: {generate: 64, embed: 64, stream: 40}
-workers: {cpu: 1}
+workers: {executor: serial, cpu: 1}
 seed: 3
 """
 BASELINE = (
@@ -98,8 +98,9 @@ BASELINE = (
     "row_sample=200",
     "shards.stream=64",
     "workers.cpu=1",
+    "workers.executor=serial",
 )
-DRIFT = ("row_sample=90", "bounds.symbols=4", "workers.cpu=1")
+DRIFT = ("row_sample=90", "bounds.symbols=4", "workers.cpu=1", "workers.executor=serial")
 NAMES = ("audit-pool", "audit-stream", "baseline", "drift")
 
 
@@ -231,7 +232,7 @@ def draw(truth: Mapping[str, str], rng: random.Random, *, shifted: bool) -> byte
 def reported(out: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     run = report["run"]
-    for name in ("created", "versions", "config", "config_hash", "run_id", "executor", "seconds"):
+    for name in ("created", "versions", "config", "config_hash", "run_id", "executor", "seconds", "grader"):
         del run[name]
     run["encoders"], run["models"] = identities(run["encoders"]), identities(run["models"])
     return report

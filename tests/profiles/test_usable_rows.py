@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from auditor.graders import make_grader
 from auditor.profiles.usable_rows import all_told, told
 from auditor.records import Quarantine, RecordWriter
 from auditor.scenarios import Scenario
 from auditor.storage.embedding_store import Embeddings
 from auditor.storage.row_cache import Failure
 from auditor.storage.work_units import text_key
+from schemas.config import GraderConfig
 from schemas.record import Quarantined, Reason, Record
 
+LAB = make_grader(GraderConfig(name="lab"))
 FAILED = Failure(Reason.MODEL_FAILED, "no vector")
 
 
@@ -55,18 +58,18 @@ def texts(failed: Sequence[str]) -> Embeddings:
 
 
 def test_what_the_records_of_one_model_say(tmp_path: Path) -> None:
-    of, aside = told(scenario(tmp_path, "a", records()), "m", None, None, texts([]))
+    of, aside = told(scenario(tmp_path, "a", records()), "m", None, None, texts([]), grader=LAB)
     assert not aside and [row.record_id for row in of.keys] == [f"r{i}" for i in range(6)]
     assert of.facts["n"] == of.facts["answered"] == 6 and of.facts["response_chars"] == 18
     assert len(of.scores) == 6  # graded, whatever the grade
     assert [base for base, _ in of.samples] == [f"r{i}" for i in range(6)] and len(of.samples[0][1]) == 5
-    other, _ = told(scenario(tmp_path, "b", records()), "k", None, None, texts([]))
+    other, _ = told(scenario(tmp_path, "b", records()), "k", None, None, texts([]), grader=LAB)
     assert other.samples == [] and other.keys[0].response == text_key("k0")
 
 
 def test_a_lost_query_is_set_aside_once_and_a_lost_answer_for_its_model(tmp_path: Path) -> None:
     of = [scenario(tmp_path, name, records()) for name in ("a", "b")]
-    quarantine, found = all_told(of, {"m": None, "k": None}, None, texts(["how many 1?", "k2"]), ())
+    quarantine, found = all_told(of, {"m": None, "k": None}, None, texts(["how many 1?", "k2"]), (), LAB)
     assert list(found) == [("a", "m"), ("a", "k"), ("b", "m"), ("b", "k")]
     each = [(row.scenario, row.record_id, row.model) for row in quarantine]
     assert each == [

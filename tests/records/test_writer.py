@@ -38,6 +38,7 @@ records = st.builds(
     reference=st.none() | texts,
     timestamp=st.none() | st.datetimes(timezones=st.just(UTC)),
     tags=st.lists(free, max_size=2).map(tuple),
+    scores=st.dictionaries(texts, st.floats(0, 1), max_size=2),
 )
 some = st.lists(records, max_size=4)
 free_files = settings(

@@ -60,7 +60,9 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Audited:
         for i, (scenario, model) in enumerate([("far", ""), ("far", "m"), ("far", "k"), ("none", "")])
     )
     store = EmbeddingStore(root)
-    return Audited(config(), scenarios, told, sets, found, aside, store, [FoldedClub((critic,))])
+    return Audited(
+        config(), scenarios, told, sets, found, aside, store, [FoldedClub((critic,))], "not graded"
+    )
 
 
 def test_a_row_for_every_scenario(audited: Audited) -> None:

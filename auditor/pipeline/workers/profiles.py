@@ -17,7 +17,7 @@ import numpy as np
 from auditor.encoders.isolation import Content, encode_rows, failure_of
 from auditor.errors import RowError
 from auditor.estimators.crossfit import FoldedClub
-from auditor.lab.truth import known_scores
+from auditor.graders import make_grader, scores
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, record_answers, smallest
@@ -41,6 +41,7 @@ from auditor.storage.embedding_store import Embeddings, EmbeddingStore, Vectors,
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.row_cache import Failure, write_table
 from auditor.storage.work_units import ContentItem, Shard, text_item, text_key
+from schemas.config import GraderConfig
 from schemas.record import Quarantined, Record
 
 READERS = 4
@@ -136,6 +137,8 @@ class ProfileSettings:
     """Rows that travel with a window's sketch."""
     models: tuple[ModelAnswers, ...]
     """Whose responses; the rows of each are sketched by themselves."""
+    grader: GraderConfig
+    """By name, never `auto`."""
     answers: int = 0
     """Records whose sampled answers travel with it, too; 0: nobody asks for entropies."""
     with_texts: bool = True
@@ -150,6 +153,7 @@ class ProfileWorker:
         self._settings = settings
         self._text = _source(settings.text)
         self._image = None if settings.image is None else _source(settings.image)
+        self._grader = make_grader(settings.grader)
         self._critics = [FoldedClub.load(paths) for paths in settings.critics]
         self._responses = [
             None if model.responses is None else ResponseStore(model.responses) for model in settings.models
@@ -237,7 +241,7 @@ class ProfileWorker:
         for of, model, store in zip(rows.of_models, self._settings.models, self._responses, strict=True):
             given = answers(records, model.name, store)
             of.facts.update(descriptors(records, given))
-            of.scores += known_scores(records, given)
+            of.scores += scores(records, given, self._grader, model.name)
             if self._settings.answers:
                 at = [row for row, _ in there]
                 found = record_answers(at, records, given, store if model.drawn else None)

@@ -16,4 +16,4 @@ TEMPLATE = """\
 @section("reading", order=120, title="How to read this", template=TEMPLATE)
 def reading(page: Page) -> tuple[tuple[str, str], ...]:
     """Words with their meanings."""
-    return tuple(words.GLOSSARY)
+    return words.glossary(page.report.run.grader)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from auditor.report import words
 from auditor.report.cells import Cell, TableRow, bound_cell, estimate_cell
 from auditor.report.numbers import interval
 from auditor.report.page import Page
@@ -20,7 +21,7 @@ TEMPLATE = """\
 {% if page.has_times %}<th scope="col">From</th><th scope="col">To</th>{% endif %}
 {% if view.families|length > 1 %}<th scope="col">Family</th>{% endif %}
 <th scope="col" class="num">Rows</th>
-{% for column in view.columns %}<th scope="col" class="num">{{ column }}</th>{% endfor %}
+{% for column in view.columns %}<th scope="col" class="num"{% if column in view.titles %} title="{{ view.titles[column] }}"{% endif %}>{{ column }}</th>{% endfor %}
 <th scope="col">Why</th>
 </tr></thead>
 <tbody>
@@ -44,6 +45,8 @@ TEMPLATE = """\
 
 class Results(NamedTuple):
     columns: list[str]
+    titles: dict[str, str]
+    """What hovering over a column's name says."""
     rows: list[TableRow]
     families: list[str | None]
     incomplete: bool
@@ -70,6 +73,7 @@ def results(page: Page) -> Results | None:
     kept = [(label, cells) for label, cells in candidates if any(cell.sort for cell in cells)]
     return Results(
         columns=[label for label, _ in kept],
+        titles={"Accuracy": words.accuracy(page.report.run.grader)},
         rows=[
             TableRow(row, names.name(row), names.models[row.model], [cells[i] for _, cells in kept])
             for i, row in enumerate(rows)

@@ -47,6 +47,7 @@ def _facts(report: Report) -> list[Fact]:
         Fact("Models", [_identity(k, v) for k, v in run.models.items()]),
         Fact("Encoders", [_identity(k, v) for k, v in run.encoders.items()]),
         Fact("Critic", [run.critic] if run.critic else []),
+        Fact("Accuracy", [_identity(run.grader.meaning, run.grader.identity)] if run.grader else []),
         Fact("In-distribution records", [run.id_scenario] if run.id_scenario else []),
         Fact(
             "Rows a result",

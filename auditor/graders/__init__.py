@@ -1,0 +1,26 @@
+"""This room grades answers: most files hold one grader each, `choice` says which of them grades a run, and
+`scores` applies it. It may import records and the rooms before it.
+
+    @grader("judge", JudgeSettings)
+    class Judge: ...        # a `auditor.protocols.Grader`, made from its settings
+
+A package of your own adds one through an entry point of the group `shift_auditor.graders`.
+"""
+
+from auditor.graders.choice import Choice, check_named, choose
+from auditor.graders.grading import scores
+from auditor.graders.identity import grader_identity
+from auditor.graders.registry import GRADERS, grader, make_grader
+from auditor.registry import Settings
+
+__all__ = [
+    "GRADERS",
+    "Choice",
+    "Settings",
+    "check_named",
+    "choose",
+    "grader",
+    "grader_identity",
+    "make_grader",
+    "scores",
+]

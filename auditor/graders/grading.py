@@ -1,0 +1,49 @@
+"""From records and their answers to scores: the one way in which graders are used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from auditor.errors import AuditError, one_line
+from auditor.protocols import Grader
+from schemas.record import Record
+
+
+def scores(
+    records: Sequence[Record], given: Sequence[tuple[str, ...]], grader: Grader, model: str
+) -> list[float]:
+    """Scores, from 0 to 1, of the (first) answers of `model` to each record; nothing for an answer that the
+    grader cannot grade, and for a record without one.
+
+    Raises:
+        AuditError: the grader fails, or gives what is no number from 0 to 1.
+    """
+    found = []
+    for record, texts in zip(records, given, strict=True):
+        if not texts:
+            continue
+        try:
+            score = grader.grade(record, texts[0], model)
+        except AuditError:
+            raise
+        except Exception as error:  # whatever somebody else's grader raises
+            raise _failed(grader, record, one_line(error)) from error
+        if score is None:
+            continue
+        if not isinstance(score, int | float) or not 0.0 <= score <= 1.0:
+            raise _failed(grader, record, f"{score!r:.80} is no number from 0 to 1")
+        found.append(float(score))
+    return found
+
+
+def grader_name(grader: Grader) -> str:
+    """The name in a grader's identity."""
+    return str(json.loads(grader.identity)["grader"])
+
+
+def _failed(grader: Grader, record: Record, why: str) -> AuditError:
+    return AuditError(
+        f"grader {grader_name(grader)} failed on record {record.record_id}: {why}; "
+        "mend it, or set `grader:` to another"
+    )

@@ -1,0 +1,21 @@
+"""Exact match of texts that were made alike first (as SQuAD's, Rajpurkar et al. 2016)."""
+
+from __future__ import annotations
+
+from auditor.graders.references import ReferenceGrader
+from auditor.graders.registry import grader
+from auditor.graders.text import words
+
+
+@grader("normalised")
+class Normalised(ReferenceGrader):
+    """Case, punctuation, articles, white space, the forms of Unicode (NFKC) and whether a number to twelve is
+    a word do not count."""
+
+    name = "normalised"
+    meaning = "match with the reference but for case, punctuation and articles"
+
+    def match(self, answer: str, reference: str) -> float:
+        """1 or 0; texts without any letter or digit are compared as they are."""
+        said, right = words(answer), words(reference)
+        return float(said == right if said or right else answer.strip() == reference.strip())

@@ -1,0 +1,34 @@
+"""What all graders share that hold an answer against the record's reference."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from auditor.graders.identity import grader_identity
+from auditor.registry import Settings
+from schemas.record import Record
+
+
+class ReferenceGrader(ABC):
+    """A grader by a rule on two texts; a record without a reference cannot be graded."""
+
+    name: ClassVar[str]
+    meaning: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def __init__(self, settings: Settings) -> None:
+        self._identity = grader_identity(self.name, settings, self.version)
+
+    @property
+    def identity(self) -> str:
+        """Name, version and settings, as canonical JSON."""
+        return self._identity
+
+    def grade(self, record: Record, answer: str, model: str) -> float | None:
+        """The score of one answer; None where the record has no reference, or one that cannot be used."""
+        return None if record.reference is None else self.match(answer, record.reference)
+
+    @abstractmethod
+    def match(self, answer: str, reference: str) -> float | None:
+        """How right an answer is by its reference, from 0 to 1; None for a reference that cannot be used."""

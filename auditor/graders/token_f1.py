@@ -1,0 +1,27 @@
+"""Token F1: how many words answer and reference share (SQuAD, Rajpurkar et al. 2016)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from auditor.graders.references import ReferenceGrader
+from auditor.graders.registry import grader
+from auditor.graders.text import words
+
+
+@grader("token_f1")
+class TokenF1(ReferenceGrader):
+    """For longer references: the harmonic mean of precision and recall over words, made alike as `normalised`
+    does, whatever their order."""
+
+    name = "token_f1"
+    meaning = "F1 of the words that the answer shares with the reference"
+
+    def match(self, answer: str, reference: str) -> float:
+        """2 |common| / (|answer| + |reference|), words counted as often as both have them; texts without any
+        letter or digit are compared as they are."""
+        said, right = words(answer), words(reference)
+        if not said and not right:
+            return float(answer.strip() == reference.strip())
+        common = (Counter(said) & Counter(right)).total()
+        return 2 * common / (len(said) + len(right))
