@@ -18,7 +18,7 @@ from pathlib import Path
 
 from actors.pool import ShardResult
 from auditor.errors import BadInput
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.pipeline.embed import Chosen, Embedded, chosen
 from auditor.pipeline.executor import Stage
 from auditor.pipeline.workers.profiles import (
@@ -148,7 +148,7 @@ def profile(
             "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
             "encoders": vectors.identities,
             "vectors": "encoded" if encoders else "kept",
-            "critics": [FoldedClub.load(paths).digest for paths in critics],
+            "critics": [CrossFitted.load(paths).digest for paths in critics],
             "sample": sample,
             "answers": answers,
             "threads": at.shards.threads,
