@@ -7,7 +7,6 @@ from pathlib import Path
 
 from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
-from auditor.estimators.registry import make_critic
 from auditor.measures.assessment import Settings
 from auditor.measures.judgement import of_scenarios
 from auditor.pipeline import measure
@@ -38,7 +37,6 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
     Raises `BadInput` where there is nothing to audit, `AuditError` where a stage failed for good; what is
     done is kept, and the same call goes on from there.
     """
-    make_critic(config.critic, seed=config.seed)  # says now what could not be trained later
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
         scenarios = _gathered(config, run, watch)

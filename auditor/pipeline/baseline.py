@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from auditor.errors import BadInput
-from auditor.estimators.registry import make_critic
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.pipeline.choice import executor
 from auditor.pipeline.learn import learned
@@ -34,7 +33,6 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
 
     Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
     """
-    make_critic(config.critic, seed=config.seed)  # says now what could not be trained later
     run, watch = RunDir(out), Stopwatch(progress)
     data = DataConfig(id=config.records, media_root=config.media_root)
     with run.lock():

@@ -1,14 +1,11 @@
-"""Contract test for critics that other packages add: call it from your own tests.
-
-def test_my_critic():
-    check_critic(lambda seed: MyCritic(seed=seed))
-"""
+"""The contract of a critic."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,17 +14,20 @@ import numpy as np
 from auditor.estimators.crossfit import CrossFitted
 from auditor.estimators.registry import CRITICS, load_critic, read_sums
 from auditor.protocols import Array, Critic, Sums
+from auditor.testing.contracts import require
 
 _ROWS, _D_X, _D_Y, _BLOCKS = 240, 5, 3, 12
 
 
 def check_critic(make: Callable[[int], Critic]) -> None:
-    """Raises `AssertionError`, with a sentence, where a critic breaks its contract (`protocols.Critic`).
+    """That critics of `make` can be used in an audit: registered (`@critic`); trained to the same bits in any
+    thread, without a global generator; saved and loaded unchanged; their sums merge in any order, come back
+    from their arrays, and tell pairs that depend on one another from pairs that do not.
 
-    `make`: a seed -> an untrained critic, with settings that train in seconds on 240 pairs. The critic is
-    registered (`@critic`), trains to the same bits in any thread without touching a global generator, is
-    saved and loaded unchanged, and leaves sums that merge in any order, come back from their arrays, and tell
-    pairs that depend on one another from pairs that do not.
+    `make`: a seed -> an untrained critic, with settings that train in seconds on 240 pairs.
+
+    Raises:
+        AssertionError: a contract is broken; the message says which.
     """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(_ROWS, _D_X)).astype(np.float32)
@@ -37,17 +37,20 @@ def check_critic(make: Callable[[int], Critic]) -> None:
     _check_untrained(make(0), x, y)
     critic = make(0)
     state = json.dumps(_global_state())
-    assert critic.fit(x, y, groups=groups) is critic, "`fit` returns the critic itself"
-    assert json.dumps(_global_state()) == state, (
-        "training draws from numpy's or torch's global generator, or seeds it: use one of your own"
+    require(critic.fit(x, y, groups=groups) is critic, "`fit` returns the critic itself")
+    require(
+        json.dumps(_global_state()) == state,
+        "training draws from numpy's or torch's global generator, or seeds it: use one of your own",
     )
-    assert critic.kind in CRITICS, f"the kind {critic.kind!r} is not registered: put @critic above the class"
+    require(
+        critic.kind in CRITICS, f"the kind {critic.kind!r} is not registered: put @critic above the class"
+    )
     _check_training(make, critic, x, y, groups)
     _check_sums(critic, x, y, blocks)
     _check_file(critic, x, y, blocks)
     value = critic.sums(x, y).value()
     apart = critic.sums(x, np.roll(y, _ROWS // 2, axis=0)).value()
-    assert value > apart, f"pairs that depend have {value:.3g} nats, the same rows paired anew {apart:.3g}"
+    require(value > apart, f"pairs that depend have {value:.3g} nats, the same rows paired anew {apart:.3g}")
 
 
 def _check_untrained(critic: Critic, x: Array, y: Array) -> None:
@@ -66,30 +69,30 @@ def _check_untrained(critic: Critic, x: Array, y: Array) -> None:
 def _check_training(
     make: Callable[[int], Critic], critic: Critic, x: Array, y: Array, groups: np.ndarray
 ) -> None:
-    assert len(critic.digest) == 64, "`digest` is a SHA-256 in hexadecimal"
+    require(len(critic.digest) == 64, "`digest` is a SHA-256 in hexadecimal")
     with ThreadPoolExecutor(2) as threads:
         each = list(threads.map(lambda seed: make(seed).fit(x, y, groups=groups).digest, (0, 1)))
     alone = [make(seed).fit(x, y, groups=groups).digest for seed in (0, 1)]
-    assert alone[0] == critic.digest, "two trainings with one seed differ"
-    assert each == alone, "trainings at the same time in two threads differ from those one after the other"
+    require(alone[0] == critic.digest, "two trainings with one seed differ")
+    require(each == alone, "trainings at the same time in two threads differ from those one after the other")
 
 
 def _check_sums(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
     whole = critic.sums(x, y, blocks, _BLOCKS)
     counts = np.bincount(blocks, minlength=_BLOCKS)
-    assert np.array_equal(whole.n, counts), "`n` of sums counts the rows of each block"
+    require(bool(np.array_equal(whole.n, counts)), "`n` of sums counts the rows of each block")
     value = whole.value()
-    assert np.isfinite(value), f"the value of {_ROWS} pairs is {value}"
+    require(bool(np.isfinite(value)), f"the value of {_ROWS} pairs is {value}")
     _same(critic.sums(x, y).value(), value, "the value depends on how rows are cut into blocks")
     _same(whole.reweighted(np.ones((1, _BLOCKS))).values()[0], value, "weights of 1 change the value")
     parts = [critic.sums(x[i::3], y[i::3], blocks[i::3], _BLOCKS) for i in range(3)]
     for order in ((0, 1, 2), (2, 1, 0)):
         merged = parts[order[0]].merge(parts[order[1]]).merge(parts[order[2]])
         _same(merged.value(), value, "merged sums of the parts differ from the sums of all rows")
-        assert np.allclose(merged.n, whole.n), "merging loses rows"
+        require(bool(np.allclose(merged.n, whole.n)), "merging loses rows")
     few = blocks != 0
     some = critic.sums(x[few], y[few], blocks[few], _BLOCKS)
-    assert np.isnan(some.values()[0]), "`values` of a block without rows is NaN"
+    require(bool(np.isnan(some.values()[0])), "`values` of a block without rows is NaN")
     _same(some.values()[1], whole.values()[1], "`values` of a block depend on other blocks")
     none = critic.sums(x[:0], y[:0], blocks[:0], _BLOCKS)
     _same(none.merge(whole).value(), value, "sums of no rows are not neutral")
@@ -105,11 +108,11 @@ def _check_file(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
         first, second = (Path(folder) / f"{name}.safetensors" for name in ("first", "second"))
         critic.save(first)
         critic.save(second)
-        assert first.read_bytes() == second.read_bytes(), "one critic saved twice gives two different files"
+        require(first.read_bytes() == second.read_bytes(), "one critic saved twice gives two different files")
         back = load_critic(first)
         folded = CrossFitted.load([first, second])
-    assert type(back) is type(critic), f"the file of a {critic.kind} critic is read as {back.kind}"
-    assert back.digest == critic.digest, "a loaded critic has another digest"
+    require(type(back) is type(critic), f"the file of a {critic.kind} critic is read as {back.kind}")
+    require(back.digest == critic.digest, "a loaded critic has another digest")
     sums = critic.sums(x, y, blocks, _BLOCKS)
     _equal(back.sums(x, y, blocks, _BLOCKS), sums, "a loaded critic's sums differ")
     _equal(read_sums(sums.to_arrays()), sums, "sums read back from their arrays differ")
@@ -119,18 +122,20 @@ def _check_file(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
 
 def _equal(a: Sums, b: Sums, what: str) -> None:
     mine, theirs = a.to_arrays(), b.to_arrays()
-    assert mine.keys() == theirs.keys(), what
-    assert all(np.array_equal(mine[name], theirs[name]) for name in mine), what
-    assert all(array.dtype != object for array in mine.values()), "`to_arrays` holds Python objects"
+    require(mine.keys() == theirs.keys(), what)
+    require(all(np.array_equal(mine[name], theirs[name]) for name in mine), what)
+    require(all(array.dtype != object for array in mine.values()), "`to_arrays` holds Python objects")
 
 
 def _same(a: float, b: float, what: str) -> None:
-    assert abs(a - b) <= 1e-6 * max(1.0, abs(b)), f"{what}: {a:.9g}, not {b:.9g}"
+    require(abs(a - b) <= 1e-6 * max(1.0, abs(b)), f"{what}: {a:.9g}, not {b:.9g}")
 
 
 def _global_state() -> list[str]:
     """Of numpy's and torch's global generators."""
-    import torch
+    found = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state()]
+    if find_spec("torch") is not None:
+        import torch
 
-    numpys = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state()]
-    return [*numpys, str(torch.get_rng_state().tolist())]
+        found.append(str(torch.get_rng_state().tolist()))
+    return found

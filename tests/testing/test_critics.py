@@ -13,7 +13,7 @@ import pytest
 from auditor.errors import BadInput
 from auditor.estimators import CLUB, ClubSums, Gaussian, critic, load_critic, make_critic
 from auditor.estimators.registry import CRITICS, describe
-from auditor.testing_critic import check_critic
+from auditor.testing import check_critic
 from schemas.config import CriticConfig
 
 
