@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from schemas.config import CriticConfig
 from schemas.record import Record
 from schemas.response import Answer, Prompt
 
 Array = NDArray[np.floating[Any]]
+Float = NDArray[np.float64]
 Modality = Literal["image", "text"]
 
 
@@ -87,4 +90,109 @@ class MIEstimator(Protocol):
 
     def estimate(self, x: Array, y: Array) -> float:
         """Mutual information of the pairs (nats). O(n), never n x n x d."""
+        ...
+
+
+class Resampled(Protocol):
+    """Sums under several weightings of their blocks."""
+
+    def values(self) -> Float:
+        """(r,) mutual information (nats) under each weighting; NaN where it leaves no rows."""
+        ...
+
+
+class Sums(Protocol):
+    """What a critic leaves of rows of pairs, by hash block: all that its estimate is made of, and small.
+
+    Sums of the parts of a set of rows merge into the sums of the set, in any order, up to rounding; in one
+    order to the bit. An estimator whose value is no function of sums keeps what it needs of a bounded sample
+    of rows, chosen by hash, and says so.
+    """
+
+    kind: ClassVar[str]
+    """The name of a critic that is registered with this class: it reads these sums back."""
+
+    @property
+    def n(self) -> Float:
+        """(blocks,) rows of each block, or their total weight."""
+        ...
+
+    def merge(self, other: Self) -> Self:
+        """Of both sets of rows. ValueError where the two do not fit."""
+        ...
+
+    def reweighted(self, weights: Float) -> Resampled:
+        """(r, blocks) weights of the blocks, not negative -> the estimate under each: a bootstrap of blocks
+        draws whole numbers."""
+        ...
+
+    def values(self) -> Float:
+        """(blocks,) mutual information (nats) of each block's rows by themselves; NaN where it has none."""
+        ...
+
+    def value(self) -> float:
+        """Mutual information (nats) of all rows together. ValueError where there are none."""
+        ...
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Plain arrays, for npz or Arrow (never pickle); `kind` is one of them."""
+        ...
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Self:
+        """Inverse of `to_arrays`. ValueError or KeyError where arrays are missing or do not fit."""
+        ...
+
+
+class Critic(Protocol):
+    """An MI estimator that an audit can use: trained on pairs once, then summed over rows anywhere.
+
+    A class in a file of `auditor.estimators`, or of another package, under `@critic("name")`;
+    `auditor.estimators.gaussian` is the example. Whether it keeps the contract `check_critic` tells.
+    """
+
+    kind: ClassVar[str]
+    """Its name in configs (`critic.estimator`); the decorator sets it."""
+
+    @classmethod
+    def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str) -> Self:
+        """An untrained critic. `options` are the settings of its own that it is registered with, read from
+        the config's `critic.options`."""
+        ...
+
+    def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Train on pairs x (n, d_x), y (n, d_y). `groups` (n,) labels rows that belong together (a base id):
+        where rows are held out, they are held out together.
+
+        The same bits for the same seed on a fixed number of threads, whatever else the process does: nothing
+        is drawn from a global generator. ValueError below two rows.
+        """
+        ...
+
+    def sums(self, x: ArrayLike, y: ArrayLike, blocks: ArrayLike | None = None, n_blocks: int = ...) -> Sums:
+        """Sums of pairs x (n, d_x), y (n, d_y): one block, or `n_blocks` where blocks (n,) are given. n may
+        be 0. ValueError where shapes do not fit, or before `fit`."""
+        ...
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file, whole; the same critic gives the same bytes."""
+        ...
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """A saved critic. ValueError where the file is none of this kind."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of all that changes its sums: equal for equal critics, however stored."""
+        ...
+
+
+@runtime_checkable
+class ConditionalGaussian(Protocol):
+    """A critic that is a conditional density q(y|x), Gaussian with a diagonal covariance."""
+
+    def moments(self, x: ArrayLike) -> tuple[Array, Array]:
+        """Mean and log-variance of q(y|x) for rows x (n, d_x): two (n, d_y) arrays."""
         ...

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.estimators import CLUB
-from auditor.estimators.crossfit import FoldedClub, block_folds, fit_folds
+from auditor.estimators.crossfit import CrossFitted, block_folds, fit_folds
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
 from auditor.risk import identified_interval, measure_overlap, reweighted_emid
 from auditor.risk.overlap import Overlap
@@ -125,7 +125,7 @@ def windows(k: int, seed: int) -> list[Window]:
     blocks = rng.integers(HASH_BLOCKS, size=LABELLED)
     x, y = np.concatenate([p.x, p.x]), np.concatenate([p.y, p.yhat])
     fold = block_folds(np.concatenate([blocks, blocks]))
-    folded = FoldedClub(
+    folded = CrossFitted(
         fit_folds(
             lambda s: CLUB(steps=400, hidden=64, batch=512, lr=3e-3, seed=s),
             x,

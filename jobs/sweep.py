@@ -247,11 +247,11 @@ def _json(config: SweepConfig, planned: Planned, result: Sweep) -> bytes:
 
 def _facts(config: SweepConfig, planned: Planned, result: Sweep) -> dict[str, str]:
     """What made the page."""
-    critic = config.critic.model_dump(exclude={"estimator", "seeds", "max_rows"})
+    critic = config.critic.model_dump(exclude={"seeds", "max_rows"})
     seconds = sum(row.seconds for row in result.rows)
     return {
         "Trained": f"{len(result.rows)} critics in {seconds:.0f} s of training",
-        "Base setting": ", ".join(f"{name} {value}" for name, value in critic.items()),
+        "Base setting": ", ".join(f"{name} {value}" for name, value in critic.items() if value != {}),
         "Pairs": f"{len(planned.pool):,} of {len(np.unique(planned.pool.groups)):,} base ids, "
         f"{config.sweep.holdout:.0%} of these held out",
         "Seed": str(config.seed),

@@ -331,7 +331,12 @@ class ModelConfig(_Named):
 
 
 class CriticConfig(_Model):
-    estimator: Literal["club"] = "club"
+    estimator: str = Field(
+        "club", description="club, infonce, nwj, mine, gaussian, or one that another package adds."
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Settings of the estimator beyond those here."
+    )
     hidden: int = Field(250, ge=1)
     activation: Literal["tanh", "relu"] = "tanh"
     steps: int = Field(1500, ge=1)

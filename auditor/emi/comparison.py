@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from auditor.emi import LEAST_BLOCKS, block_weights, emi
-from auditor.estimators.club_sums import ClubSums
+from auditor.protocols import Sums
 from auditor.significance import benjamini_hochberg, holm
 from auditor.sketch import Float
 from schemas.report import Status
@@ -33,9 +33,9 @@ _ADJUST = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
 class EmiSums(NamedTuple):
     """What a model's EMI over one scenario is made of, a pair of sums a critic."""
 
-    model: Sequence[ClubSums]
+    model: Sequence[Sums]
     """of (x, ŷ); `Profile.critic_sums["emi_model"]`"""
-    reference: Sequence[ClubSums]
+    reference: Sequence[Sums]
     """of (x, y) over the same rows; `Profile.critic_sums["emi_reference"]`"""
 
     @property
@@ -198,7 +198,7 @@ class _Draws:
         each = [self._values(m) - self._values(r) for m, r in zip(side.model, side.reference, strict=True)]
         return np.asarray(np.mean(each, axis=0))
 
-    def _values(self, sums: ClubSums) -> Float:
+    def _values(self, sums: Sums) -> Float:
         # The sides live as long as this object, so an id stands for one sum.
         if id(sums) not in self._found:
             self._found[id(sums)] = sums.reweighted(self._weights).values()

@@ -1,4 +1,4 @@
-"""EMI and EMID (Eq. 7 and 9 of the paper) from CLUB sums, with intervals by a bootstrap of hash blocks.
+"""EMI and EMID (Eq. 7 and 9 of the paper) from critics' sums, with intervals by a bootstrap of hash blocks.
 
 EMI = I(X; Ŷ) - I(X; Y) of one critic, EMID = EMI(P) - EMI(Q), in nats. The critic is held fixed: the
 intervals speak of the sample of records, not of the training (its spread over seeds is reported beside them).
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.estimators.club_sums import ClubSums
+from auditor.protocols import Sums
 from auditor.sketch import Float
 
 LEAST_BLOCKS = 10
@@ -46,21 +46,21 @@ class EmidIntervals:
     paired: bool
 
 
-def emi(sums_model: ClubSums, sums_reference: ClubSums) -> float:
+def emi(sums_model: Sums, sums_reference: Sums) -> float:
     """EMI = I(X; Ŷ) - I(X; Y) in nats (Eq. 7), of the sums of (x, ŷ) and of (x, y) over the same x."""
     return sums_model.value() - sums_reference.value()
 
 
-def emid(p_model: ClubSums, p_reference: ClubSums, q_model: ClubSums, q_reference: ClubSums) -> float:
+def emid(p_model: Sums, p_reference: Sums, q_model: Sums, q_reference: Sums) -> float:
     """EMID = EMI(P) - EMI(Q) in nats (Eq. 9): positive where relevance is lost on Q."""
     return emi(p_model, p_reference) - emi(q_model, q_reference)
 
 
 def paired_bootstrap(
-    p_model: ClubSums,
-    p_reference: ClubSums,
-    q_model: ClubSums,
-    q_reference: ClubSums,
+    p_model: Sums,
+    p_reference: Sums,
+    q_model: Sums,
+    q_reference: Sums,
     level: float = 0.9,
     draws: int = 1000,
     seed: int = 0,
@@ -70,7 +70,7 @@ def paired_bootstrap(
     """Intervals for EMI and EMID: blocks (the same hash blocks on all sides) are drawn with replacement.
 
     paired: P and Q share base ids, so a draw weighs a block alike in both; else P and Q are drawn apart. The
-    model's and the reference's sums of one side are always drawn together. CLUB is not linear in its sums:
+    model's and the reference's sums of one side are always drawn together. No estimate is linear in its sums:
     each draw's value is computed anew, O(draws · blocks · d). None where a side has rows in fewer than
     LEAST_BLOCKS blocks. ValueError where the sums differ in blocks, or level or draws make no sense.
     """

@@ -12,16 +12,18 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.estimators.club_sums import ClubSums
-from auditor.estimators.training import Batches, early_stopped, linear_weights, pairs
+from auditor.estimators.registry import TRAINED, critic
+from auditor.estimators.training import Batches, block_labels, early_stopped, held_out, linear_weights, pairs
 from auditor.sketch import as_rows
 from auditor.sketch.blocks import HASH_BLOCKS
 from auditor.storage.run_dir import write_whole
+from schemas.config import CriticConfig
 
 Activation = Literal["tanh", "relu"]
 Weights = dict[str, NDArray[np.float32]]
@@ -32,6 +34,7 @@ _KEYS = tuple(
 """As in the published state dict: (out, in) weights, (out,) biases."""
 
 
+@critic("club", sums=ClubSums, reads=(*TRAINED, "activation"))
 class CLUB:
     """Contrastive log-ratio upper bound of I(X; Y) in nats. Defaults are the paper's, with early stopping.
 
@@ -40,6 +43,8 @@ class CLUB:
     (see `training`); with `holdout=0` every batch is full, as in the paper. `steps` bounds the rows seen, as
     full batches. The same call gives the same bits on a fixed number of threads.
     """
+
+    kind: ClassVar[str]
 
     def __init__(
         self,
@@ -66,6 +71,20 @@ class CLUB:
         self.holdout = holdout
         self.patience = patience
         self._weights: Weights | None = None
+
+    @classmethod
+    def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
+        """An untrained critic of a config's `critic`."""
+        return cls(
+            hidden=config.hidden,
+            steps=config.steps,
+            lr=config.lr,
+            batch=config.batch,
+            activation=config.activation,
+            seed=seed,
+            holdout=held_out(config),
+            device=device,
+        )
 
     def fit(
         self,
@@ -143,7 +162,7 @@ class CLUB:
         Row weights (n,) enter every sum. fp32 forward pass in chunks, float64 sums: O(n d hidden).
         """
         xs, ys = pairs(x, y)
-        labels = None if blocks is None else _labels(blocks, len(xs), n_blocks)
+        labels = None if blocks is None else block_labels(blocks, len(xs), n_blocks)
         row_weights = None if weights is None else _row_weights(weights, len(xs))
         if ys.shape[1] != len(self._trained()["p_mu.2.bias"]):
             raise ValueError(f"y has {ys.shape[1]} columns, the critic {len(self._trained()['p_mu.2.bias'])}")
@@ -229,13 +248,6 @@ def _check(weights: Weights, source: str) -> None:
                 raise ValueError(f"{source}: {net}.{name} is {weights[f'{net}.{name}'].shape}, not {shape}")
     if not all(np.isfinite(w).all() for w in weights.values()):
         raise ValueError(f"{source}: some weights are not finite")
-
-
-def _labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
-    labels = np.asarray(blocks, dtype=np.int64)
-    if labels.shape != (n,) or (n and not (labels.min() >= 0 and labels.max() < n_blocks)):
-        raise ValueError(f"blocks must be {n} labels in 0..{n_blocks - 1}")
-    return labels
 
 
 def _row_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:

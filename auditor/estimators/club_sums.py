@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from auditor.sketch import Float
 class ClubSums:
     """The CLUB sums of each of `blocks` blocks of rows: (blocks,) and (blocks, d) float64 arrays."""
 
+    kind: ClassVar[str] = "club"
     n: Float
     """(blocks,) rows, or their total weight"""
     A: Float
@@ -93,9 +94,9 @@ class ClubSums:
             raise ValueError("CLUB of no rows is not defined")
         return value
 
-    def to_arrays(self) -> dict[str, Float]:
-        """Plain numeric arrays, for npz or Arrow (never pickle)."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Plain arrays, for npz or Arrow (never pickle)."""
+        return {"kind": np.array(self.kind), **{f.name: getattr(self, f.name) for f in fields(self)}}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> ClubSums:

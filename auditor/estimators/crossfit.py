@@ -6,12 +6,12 @@ evaluated by the critic of its own fold. Every row is used for both, and never a
 trainings instead of one.
 
 Where the folds are unions of hash blocks (`block_folds`) a block's sums come from one critic, and the merged
-CLUB sums carry the paired bootstrap of EMI as any others do. Their second term pairs a row with the answers
+sums carry the paired bootstrap of EMI as any others do. The second term of CLUB pairs a row with the answers
 of all folds: those of the other folds its critic has seen, if never beside this row. No harm was found: with
 answers independent of the queries (d = 8, hidden 64, 600 steps without early stopping; means of 10 worlds)
 the estimate was 18.4 in sample, 0.2 ± 0.3 from merged sums and 0.3 ± 0.3 within folds at n = 200, and 1.58,
 -0.02 ± 0.02 and 0.00 ± 0.02 at n = 1,000; where CLUB's closed form is 2.25 (n = 1,000, early stopping) 2.34,
-2.21 and 2.21.
+2.21 and 2.21. InfoNCE, NWJ and MINE pair rows of one fold only (`pair_sums`).
 """
 
 from __future__ import annotations
@@ -20,29 +20,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.estimators.club import CLUB
-from auditor.estimators.club_sums import ClubSums
+from auditor.estimators.registry import load_critic
 from auditor.estimators.training import pairs
-from auditor.sketch import Floats
+from auditor.protocols import Array, ConditionalGaussian, Critic, Sums
 from auditor.sketch.blocks import HASH_BLOCKS
 
 FOLDS = 5
 
 
-class GroupedEstimator(Protocol):
-    """An estimator of mutual information that can hold rows out by group."""
-
-    def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self: ...
-
-    def estimate(self, x: ArrayLike, y: ArrayLike) -> float: ...
-
-
-C = TypeVar("C", bound=GroupedEstimator)
+C = TypeVar("C", bound=Critic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +46,8 @@ class CrossFit(Generic[C]):
     """(n,) fold of each row: `critics[fold[i]]` evaluates row i."""
     by_fold: tuple[float, ...]
     """Estimate (nats) of each fold's rows, by themselves."""
-    sums: ClubSums | None
-    """CLUB: the merged sums over the hash blocks; their value is an estimate of all rows together."""
+    sums: Sums
+    """The merged sums over the hash blocks; their value is an estimate of all rows together."""
     seed: int
 
     @property
@@ -66,26 +57,37 @@ class CrossFit(Generic[C]):
 
 
 @dataclass(frozen=True, eq=False)
-class FoldedClub:
+class CrossFitted:
     """One critic, or one a fold: each row is evaluated by the one that saw no row of its hash block."""
 
-    critics: tuple[CLUB, ...]
+    critics: tuple[Critic, ...]
 
     def sums(
         self, x: ArrayLike, y: ArrayLike, blocks: NDArray[np.int64], n_blocks: int = HASH_BLOCKS
-    ) -> ClubSums:
-        """CLUB sums of pairs x (n, d_x), y (n, d_y) over the hash blocks (n,) of their base ids."""
+    ) -> Sums:
+        """Sums of pairs x (n, d_x), y (n, d_y) over the hash blocks (n,) of their base ids."""
         if len(self.critics) == 1:
             return self.critics[0].sums(x, y, blocks, n_blocks)
         return held_out_sums(self.critics, block_folds(blocks, len(self.critics)), x, y, blocks, n_blocks)
 
-    def moments(self, x: ArrayLike, blocks: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """(n, d_y) μ and log-variance of rows x (n, d_x) (see `CLUB.moments`), each by its own critic."""
+    @property
+    def gaussian(self) -> bool:
+        """Whether its critics are conditional densities, and have moments."""
+        return all(isinstance(critic, ConditionalGaussian) for critic in self.critics)
+
+    def moments(self, x: ArrayLike, blocks: NDArray[np.int64]) -> tuple[Array, Array]:
+        """(n, d_y) μ and log-variance of rows x (n, d_x) (see `CLUB.moments`), each by its own critic.
+
+        ValueError where the critics are no conditional densities (`gaussian`).
+        """
+        critics = [critic for critic in self.critics if isinstance(critic, ConditionalGaussian)]
+        if len(critics) < len(self.critics):
+            raise ValueError(f"a critic of the kind {self.critics[0].kind} has no moments: it is no density")
         rows = np.asarray(x)
-        if len(self.critics) == 1:
-            return self.critics[0].moments(rows)
-        fold = block_folds(blocks, len(self.critics))
-        found = [critic.moments(rows[fold == k]) for k, critic in enumerate(self.critics)]
+        if len(critics) == 1:
+            return critics[0].moments(rows)
+        fold = block_folds(blocks, len(critics))
+        found = [critic.moments(rows[fold == k]) for k, critic in enumerate(critics)]
         order = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
         mu, logvar = (np.concatenate(part)[order] for part in zip(*found, strict=True))
         return mu, logvar
@@ -97,8 +99,8 @@ class FoldedClub:
 
     @classmethod
     def load(cls, paths: Sequence[Path]) -> Self:
-        """Of saved critics, in the order of their folds."""
-        return cls(tuple(CLUB.load(path) for path in paths))
+        """Of saved critics of any kind, in the order of their folds."""
+        return cls(tuple(load_critic(path) for path in paths))
 
 
 def fold_labels(groups: ArrayLike, folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
@@ -136,9 +138,10 @@ def cross_fit(
     """Train a critic a fold of pairs x (n, d_x), y (n, d_y), and evaluate each row by the one that saw no row
     of its group. The same bits for one seed on a fixed number of threads.
 
-    make: the seed of a critic -> an untrained one (any estimator of this package: `lambda s: CLUB(seed=s)`);
-    groups (n,): base ids or labels of them, held together in folds and in early stopping. blocks (n,): hash
-    blocks that CLUB sums are kept by. fold (n,): instead of `fold_labels`, e.g. from `block_folds`.
+    make: the seed of a critic -> an untrained one (of any kind: `lambda s: CLUB(seed=s)`); groups (n,): base
+    ids or labels of them, held together in folds and in early stopping. blocks (n,): hash blocks that sums
+    are kept by (none: the folds); InfoNCE, NWJ and MINE need each to lie in one fold. fold (n,): instead of
+    `fold_labels`, e.g. from `block_folds`.
     ValueError where a group lies in two folds, or a fold is empty.
     """
     xs, ys = pairs(x, y)
@@ -147,10 +150,8 @@ def cross_fit(
         raise ValueError(f"{labels.size} group labels for {len(xs)} rows")
     at = fold_labels(labels, folds, seed) if fold is None else _checked(fold, labels)
     critics = fit_folds(make, xs, ys, labels, at, seed=seed)
-    by_fold = tuple(critic.estimate(xs[at == k], ys[at == k]) for k, critic in enumerate(critics))
-    clubs = [critic for critic in critics if isinstance(critic, CLUB)]
-    sums = held_out_sums(clubs, at, xs, ys, blocks, n_blocks) if clubs else None
-    return CrossFit(critics, at, by_fold, sums, seed)
+    by_fold = tuple(critic.sums(xs[at == k], ys[at == k]).value() for k, critic in enumerate(critics))
+    return CrossFit(critics, at, by_fold, held_out_sums(critics, at, xs, ys, blocks, n_blocks), seed)
 
 
 def fit_folds(
@@ -173,31 +174,31 @@ def fit_folds(
 
 
 def held_out_sums(
-    critics: Sequence[CLUB],
+    critics: Sequence[Critic],
     fold: NDArray[np.int64],
     x: ArrayLike,
     y: ArrayLike,
     blocks: ArrayLike | None = None,
     n_blocks: int = HASH_BLOCKS,
-) -> ClubSums:
-    """CLUB sums of pairs x (n, d_x), y (n, d_y), each row by the critic of its fold (n,), merged.
+) -> Sums:
+    """Sums of pairs x (n, d_x), y (n, d_y), each row by the critic of its fold (n,), merged. Without blocks
+    (n,) the folds are the blocks.
 
     The rows may be others than those that were cross-fitted (the references beside the answers), if their
     base ids are in the same folds.
     """
     xs, ys = pairs(x, y)
-    labels = None if blocks is None else np.asarray(blocks, dtype=np.int64)
-    if len(fold) != len(xs) or (labels is not None and len(labels) != len(xs)):
+    labels = np.asarray(fold if blocks is None else blocks, dtype=np.int64)
+    count = len(critics) if blocks is None else n_blocks
+    if len(fold) != len(xs) or len(labels) != len(xs):
         raise ValueError(f"{len(xs)} rows need as many folds and blocks")
     if len(fold) and not 0 <= fold.min() <= fold.max() < len(critics):
         raise ValueError(f"folds must lie in 0..{len(critics) - 1}")
-    total = ClubSums.empty(1 if labels is None else n_blocks, ys.shape[1])
+    total = critics[0].sums(xs[:0], ys[:0], labels[:0], count)
     for k, critic in enumerate(critics):
         own = fold == k
         if own.any():
-            total = total.merge(
-                critic.sums(xs[own], ys[own], None if labels is None else labels[own], n_blocks)
-            )
+            total = total.merge(critic.sums(xs[own], ys[own], labels[own], count))
     return total
 
 

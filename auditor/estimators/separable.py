@@ -1,18 +1,26 @@
 """What InfoNCE, NWJ and MINE share: a separable critic T(x, y) = f(x)·g(y) trained on a lower bound of MI.
 
-These bounds need every pair of a batch: they run on samples, for ablation tables. A separable critic costs
-two small forward passes and one matrix product a batch; a concatenated one took 5.9 s a step at batch 1,024.
+These bounds need pairs of rows: they run on samples (`pair_sums`). A separable critic costs two small
+forward passes and one matrix product a batch; a concatenated one took 5.9 s a step at batch 1,024. Training
+needs torch; what a trained critic says of rows is plain numpy.
 """
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.estimators.training import Batches, early_stopped, linear_weights, pairs
+from auditor.estimators.critic_files import digest_of, read_critic, write_critic
+from auditor.estimators.pair_sums import PairSums
+from auditor.estimators.training import Batches, block_labels, early_stopped, held_out, linear_weights, pairs
+from auditor.sketch import Floats
+from auditor.sketch.blocks import HASH_BLOCKS
+from schemas.config import CriticConfig
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +29,11 @@ _OUT = 64
 """Dimension of f(x) and g(y)."""
 _MOST_HELD_OUT = 2048
 """Held-out pairs that judge: their score matrix is square."""
+_CHUNK_ROWS = 4096
+_NAMES = tuple(
+    f"{net}.{layer}.{kind}" for net in ("f", "g") for layer in (0, 2) for kind in ("weight", "bias")
+)
+"""(out, in) weights, (out,) biases."""
 
 
 class SeparableEstimator(ABC):
@@ -29,6 +42,8 @@ class SeparableEstimator(ABC):
     The same call gives the same bits on a fixed number of threads.
     """
 
+    kind: ClassVar[str]
+    sums_type: ClassVar[type[PairSums]]
     clip: ClassVar[float | None] = None
     """Longest gradient that is stepped along, for bounds whose gradient is not bounded itself."""
 
@@ -54,15 +69,35 @@ class SeparableEstimator(ABC):
         self.patience = patience
         self._weights: list[NDArray[np.float32]] | None = None
 
+    @classmethod
+    def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
+        """An untrained critic of a config's `critic`."""
+        return cls(
+            hidden=config.hidden,
+            steps=config.steps,
+            lr=config.lr,
+            batch=config.batch,
+            seed=seed,
+            holdout=held_out(config),
+            device=device,
+        )
+
     @staticmethod
     @abstractmethod
     def bound(scores: torch.Tensor) -> torch.Tensor:
         """The bound (nats) from T of all (b, b) pairs of a batch, the true pairs on the diagonal."""
 
-    def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        watch: Callable[[Self], None] | None = None,
+    ) -> Self:
         """Maximise the bound on pairs x (n, d_x), y (n, d_y), with AdamW and early stopping.
 
-        `groups` (n,) labels rows that are held out together. ValueError below two rows.
+        `groups` (n,) labels rows that are held out together. `watch` sees the critic after each of the last
+        LAST_STEPS where no rows are held out. ValueError below two rows.
         """
         import torch
 
@@ -76,31 +111,99 @@ class SeparableEstimator(ABC):
         def loss(xb: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
             return -self.bound(_scores(parameters, xb[:_MOST_HELD_OUT], yb[:_MOST_HELD_OUT]))
 
+        def seen(weights: list[NDArray[np.float32]]) -> None:
+            self._weights = weights
+            assert watch is not None
+            watch(self)
+
         self._weights = early_stopped(
-            parameters, loss, data, self.steps, self.lr, self.patience, clip=self.clip
+            parameters,
+            loss,
+            data,
+            self.steps,
+            self.lr,
+            self.patience,
+            clip=self.clip,
+            watch=seen if watch is not None else None,
         )
         return self
 
+    def sums(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        blocks: ArrayLike | None = None,
+        n_blocks: int = HASH_BLOCKS,
+    ) -> PairSums:
+        """Sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given.
+
+        They keep the vectors of KEPT_ROWS rows at most. fp32 forward pass in chunks, O(n d hidden).
+        """
+        f0, _, f2, _, g0, *_ = self._trained()
+        xs, ys = pairs(x, y)
+        for name, z, layer in (("x", xs, f0), ("y", ys, g0)):
+            if z.shape[1] != layer.shape[1]:
+                raise ValueError(f"{name} has {z.shape[1]} columns, the critic takes {layer.shape[1]}")
+        k = 1 if blocks is None else n_blocks
+        labels = np.zeros(len(xs), dtype=np.int64) if blocks is None else block_labels(blocks, len(xs), k)
+        total, digest = self.sums_type.empty(k, len(f2), self.batch), self.digest
+        for start in range(0, len(xs), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            f, g = self._vectors(xs[part], ys[part])
+            total = total.merge(
+                self.sums_type.from_rows(
+                    xs[part], ys[part], f, g, labels[part], k, critic=digest, batch=self.batch
+                )
+            )
+        return total
+
+    def _vectors(self, x: Floats, y: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """f(x) and g(y) of n rows: two (n, 64) arrays."""
+        f0, a0, f2, a2, g0, b0, g2, b2 = self._trained()
+        f = np.maximum(x.astype(np.float32, copy=False) @ f0.T + a0, 0) @ f2.T + a2
+        g = np.maximum(y.astype(np.float32, copy=False) @ g0.T + b0, 0) @ g2.T + b2
+        return f, g
+
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
-        """The bound on pairs x (n, d_x), y (n, d_y), in nats: its mean over shuffled batches. O(n batch).
+        """The bound on pairs x (n, d_x), y (n, d_y), in nats; beyond KEPT_ROWS rows its pairs i ≠ j are those
+        of a sample. The order of the rows does not matter. O(n d hidden).
 
         InfoNCE cannot exceed the log of the batch size. ValueError below two rows, or before `fit`.
         """
-        import torch
+        sums = self.sums(x, y)
+        if sums.n.sum() < 2:
+            raise ValueError(f"two pairs at least are needed, not {int(sums.n.sum())}")
+        return sums.value()
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write safetensors, atomically: readers see all of it or none."""
+        arrays = dict(zip(_NAMES, self._trained(), strict=True))
+        write_critic(path, self.kind, arrays, {"batch": self.batch})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """A saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
+        arrays, settings = read_critic(path, cls.kind, _NAMES)
+        weights = [arrays[name].astype(np.float32) for name in _NAMES]
+        shapes = [w.shape for w in weights]
+        (h, *_), (k, *_) = shapes[1], shapes[3]
+        want = [s for d in (shapes[0][-1], shapes[4][-1]) for s in ((h, d), (h,), (k, h), (k,))]
+        batch = settings.get("batch")
+        if shapes != want or not (isinstance(batch, int) and batch >= 2):
+            raise ValueError(f"{path}: the layers of this {cls.kind} critic do not fit: {shapes}")
+        loaded = cls(hidden=h, batch=batch)
+        loaded._weights = weights
+        return loaded
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of weights and batch size: equal for equal critics, however they were stored."""
+        return digest_of(self.kind, dict(zip(_NAMES, self._trained(), strict=True)), {"batch": self.batch})
+
+    def _trained(self) -> list[NDArray[np.float32]]:
         if self._weights is None:
-            raise ValueError(f"this {type(self).__name__} critic is not trained: call fit")
-        xs, ys = pairs(x, y)
-        if len(xs) < 2:
-            raise ValueError(f"two pairs at least are needed, not {len(xs)}")
-        weights = [torch.from_numpy(w) for w in self._weights]
-        order = np.random.default_rng(self.seed).permutation(len(xs))
-        total = 0.0
-        with torch.no_grad():
-            for part in np.array_split(order, -(-len(xs) // self.batch)):
-                xb, yb = (torch.tensor(z[part], dtype=torch.float32) for z in (xs, ys))
-                total += len(part) * float(self.bound(_scores(weights, xb, yb).double()))
-        return total / len(xs)
+            raise ValueError(f"this {type(self).__name__} critic is not trained: call fit, or load")
+        return self._weights
 
 
 def off_diagonal(scores: torch.Tensor) -> torch.Tensor:

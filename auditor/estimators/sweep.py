@@ -19,8 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.estimators.club import CLUB
-from auditor.estimators.training import CHECK_EVERY, pairs
+from auditor.errors import BadInput
+from auditor.estimators.registry import make_critic
+from auditor.estimators.training import CHECK_EVERY, Stepwise, pairs
+from auditor.protocols import ConditionalGaussian
 from auditor.sketch import Floats
 from schemas.config import CriticConfig
 
@@ -35,8 +37,6 @@ GRID: Grid = {
 """Table 6."""
 HOLDOUT = 0.2
 """Share of the base ids that no training sees."""
-EARLY_STOPPING_HOLDOUT = 0.1
-"""Of the training base ids, where the config stops early."""
 PROBE_STEPS = 4
 _CHUNK = 4096
 
@@ -185,8 +185,9 @@ class Summary:
 def trials(defaults: CriticConfig, grid: Grid = GRID, *, seeds: int = 1, seed: int = 0) -> list[Trial]:
     """The defaults first, then every other value of every setting, each with `seeds` seeds from `seed` on.
 
-    ValueError for a value that the setting cannot have.
+    ValueError for a value that the setting cannot have; BadInput where the estimator has no such settings.
     """
+    untrained(defaults, seed)
     found = [Trial("default", 0.0, defaults, s) for s in range(seed, seed + seeds)]
     for setting, values in grid.items():
         for value in dict.fromkeys(values):
@@ -196,17 +197,18 @@ def trials(defaults: CriticConfig, grid: Grid = GRID, *, seeds: int = 1, seed: i
     return found
 
 
-def club(config: CriticConfig, seed: int) -> CLUB:
-    """An untrained critic of a config."""
-    return CLUB(
-        hidden=config.hidden,
-        steps=config.steps,
-        lr=config.lr,
-        batch=config.batch,
-        activation=config.activation,
-        seed=seed,
-        holdout=EARLY_STOPPING_HOLDOUT if config.early_stopping else 0.0,
-    )
+def untrained(config: CriticConfig, seed: int) -> Stepwise:
+    """An untrained critic of a config.
+
+    Raises:
+        BadInput: an unknown estimator, a setting that it does not read, or one that takes no steps.
+    """
+    made = make_critic(config, seed=seed)
+    if not isinstance(made, Stepwise):
+        raise BadInput(
+            f"critic.estimator: {config.estimator} is not trained in steps, so nothing can be swept"
+        )
+    return made
 
 
 def budget(
@@ -234,7 +236,7 @@ def budget(
 def _timed(pool: Pool, trial: Trial, steps: int) -> float:
     config = trial.config.model_copy(update={"steps": steps})
     began = time.perf_counter()
-    club(config, trial.seed).fit(pool.x, pool.y, groups=pool.groups)
+    untrained(config, trial.seed).fit(pool.x, pool.y, groups=pool.groups)
     return time.perf_counter() - began
 
 
@@ -244,27 +246,27 @@ def run_trial(pool: Pool, trial: Trial, *, holdout: float = HOLDOUT, seed: int =
     trained, held_out = pool.split(holdout, seed)
     began = time.perf_counter()
     last: list[float] = []
-    critic = club(trial.config, trial.seed).fit(
+    critic = untrained(trial.config, trial.seed).fit(
         trained.x,
         trained.y,
         groups=trained.groups,
-        watch=lambda now: last.append(now.estimate(held_out.x, held_out.y)),
+        watch=lambda now: last.append(now.sums(held_out.x, held_out.y).value()),
     )
     seconds = time.perf_counter() - began
     emi: float | None = None
     model = held_out.is_model
     if model is not None and model.any() and not model.all():
         answers, references = held_out.rows(model), held_out.rows(~model)
-        emi = critic.estimate(answers.x, answers.y) - critic.estimate(references.x, references.y)
+        emi = critic.sums(answers.x, answers.y).value() - critic.sums(references.x, references.y).value()
     return SweepRow(
         trial.key,
         trial.setting,
         trial.value,
         trial.seed,
-        log_likelihood(critic, held_out.x, held_out.y),
-        critic.estimate(held_out.x, held_out.y),
+        log_likelihood(critic, held_out.x, held_out.y) if isinstance(critic, ConditionalGaussian) else None,
+        critic.sums(held_out.x, held_out.y).value(),
         emi,
-        critic.estimate(trained.x, trained.y),
+        critic.sums(trained.x, trained.y).value(),
         float(np.var(last, ddof=1)) if len(last) > 1 else None,
         len(trained),
         len(held_out),
@@ -332,7 +334,7 @@ def summarise(rows: Sequence[SweepRow], defaults: CriticConfig, grid: Grid = GRI
     return found
 
 
-def log_likelihood(critic: CLUB, x: ArrayLike, y: ArrayLike) -> float:
+def log_likelihood(critic: ConditionalGaussian, x: ArrayLike, y: ArrayLike) -> float:
     """Mean log q(y|x) of pairs x (n, d_x), y (n, d_y) under a Gaussian critic, nats a row. O(n d hidden)."""
     xs, ys = pairs(x, y)
     total = 0.0

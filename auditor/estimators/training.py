@@ -8,12 +8,14 @@ loss stalls: the same likelihood, or a better one, for a fraction of the rows (`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auditor.protocols import Critic
 from auditor.sketch import Floats, as_rows
+from schemas.config import CriticConfig
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     Watch = Callable[[list[NDArray[np.float32]]], None]
 
+HELD_OUT = 0.1
+"""Share of the base ids that early stopping is judged on."""
 CHECK_EVERY = 50
 """Least number of steps between two looks at the held-out loss."""
 GROWTH = (16, 4, 1)
@@ -35,12 +39,43 @@ _LEAST_HELD_OUT = 8
 """With fewer rows than this to hold out, the training rows judge: better than a coin."""
 
 
+@runtime_checkable
+class Stepwise(Critic, Protocol):
+    """A critic that is trained in steps: the sweep moves its learning rate, batch and width."""
+
+    steps: int
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        watch: Callable[[Self], None] | None = None,
+    ) -> Self:
+        """As `Critic.fit`; `watch` sees the critic after each of the last LAST_STEPS where no rows are held
+        out."""
+        ...
+
+
 def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """x (n, d_x) and y (n, d_y), checked. ValueError where they are not as many, or a row is not finite."""
     xs, ys = as_rows(x, "x"), as_rows(y, "y")
     if len(xs) != len(ys):
         raise ValueError(f"{len(xs)} rows of x and {len(ys)} of y: pairs are needed")
     return xs, ys
+
+
+def held_out(config: CriticConfig) -> float:
+    """The share of base ids that a config holds out of training."""
+    return HELD_OUT if config.early_stopping else 0.0
+
+
+def block_labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
+    """(n,) blocks of n rows, checked. ValueError where they are not as many, or not in 0..n_blocks-1."""
+    labels = np.asarray(blocks, dtype=np.int64)
+    if labels.shape != (n,) or (n and not (labels.min() >= 0 and labels.max() < n_blocks)):
+        raise ValueError(f"blocks must be {n} labels in 0..{n_blocks - 1}")
+    return labels
 
 
 def linear_weights(

@@ -23,7 +23,7 @@ from auditor.bounds.entropies import (
     from_log_probabilities,
     upper_entropy,
 )
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import AnswerSide, answer_side, answer_terms
 from auditor.measures.bounds import bounds, ceiling, grouped
 from auditor.measures.conditional import conditionals
@@ -62,13 +62,15 @@ class Reference:
 
     p: Profile
     answers: AnswerSide
-    critics: Sequence[FoldedClub]
+    critics: Sequence[CrossFitted]
     """Where there are none there is no EMI, and of label-free estimates not the reweighted one."""
     codebook: NDArray[np.float32] | None
     """Of answers and correct answers."""
 
     @classmethod
-    def of(cls, p: Profile, critics: Sequence[FoldedClub], codebook: NDArray[np.float32] | None) -> Reference:
+    def of(
+        cls, p: Profile, critics: Sequence[CrossFitted], codebook: NDArray[np.float32] | None
+    ) -> Reference:
         """Of a profile with usable rows."""
         return cls(p, answer_side(p, codebook), critics, codebook)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.pairing import apart
 from auditor.profiles.profile import Profile, having
 from auditor.risk import Ceiling, choose_voice, identified_interval, measure_overlap, reweighted_emid
@@ -19,6 +19,10 @@ from auditor.sketch.blocks import hash_blocks
 from schemas.report import LabelFree
 
 Rows = NDArray[np.floating[Any]]
+NO_DENSITY = (
+    "The critics compare pairs of rows, so they give no reweighted estimate (those of critic.estimator club "
+    "and gaussian do)."
+)
 
 
 class Unlabelled(NamedTuple):
@@ -65,7 +69,7 @@ def unlabelled(p: Profile, q: Profile) -> Unlabelled | str:
 def label_free(
     p: Profile,
     q: Profile,
-    critics: Sequence[FoldedClub],
+    critics: Sequence[CrossFitted],
     *,
     bound: Ceiling | None,
     seed: int,
@@ -85,13 +89,15 @@ def label_free(
     except ValueError as error:
         return None, str(error)
     choice = choose_voice(covered, bound, parts)
+    able = [critic for critic in critics if critic.gaussian]
+    unable = choice.voice == "reweighted" and len(critics) > 0 and not able
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    if choice.voice == "reweighted" and critics:
+    if choice.voice == "reweighted" and able:
         found = [
             reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered, blocks=rows.blocks)
-            for critic in critics
+            for critic in able
         ]
         estimate, low, high = (
             float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")
@@ -101,7 +107,7 @@ def label_free(
         estimate, low, high = interval.estimate, interval.low, interval.high
     elif bound is not None and choice.voice == "sound":
         high = bound.value
-    voice = "identified" if choice.voice == "reweighted" and not critics else choice.voice
+    voice = "identified" if choice.voice == "reweighted" and not able else choice.voice
     return LabelFree(
         voice=voice,
         estimate=estimate,
@@ -112,7 +118,7 @@ def label_free(
         moved=covered.moved,
         effective=covered.effective,
         auc=covered.auc,
-        reason=choice.reason,
+        reason=f"{choice.reason} {NO_DENSITY}" if unable else choice.reason,
     ), None
 
 

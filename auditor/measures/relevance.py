@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.emi import emi, paired_bootstrap
-from auditor.estimators import ClubSums
 from auditor.measures.pairing import aligned
 from auditor.profiles.profile import Profile
+from auditor.protocols import Sums
 from schemas.report import Interval
 
 
@@ -36,7 +36,7 @@ def relevance(p: Profile, q: Profile, *, seed: int, level: float) -> Relevance |
     An interval is the mean over critics of the paired block bootstrap's: the critics are held fixed, and see
     the same draws. What training a critic anew would change is the spread, not the interval.
     """
-    quadruples: list[tuple[ClubSums, ClubSums, ClubSums, ClubSums]] = list(
+    quadruples: list[tuple[Sums, Sums, Sums, Sums]] = list(
         zip(
             p.critic_sums["emi_model"],
             p.critic_sums["emi_reference"],

@@ -161,7 +161,7 @@ def _made(
         of.content,
         of.encoders,
         {name: a.identity if a else "recorded responses" for name, a in answered.items()},
-        f"CLUB, {how_trained(config.critic)}, one pool of {of.trained.pairs:,} pairs "
+        f"{how_trained(config.critic)}, one pool of {of.trained.pairs:,} pairs "
         f"(every scenario, model{sampled})",
         grader=grader.graded(),
         executor=executor_used,

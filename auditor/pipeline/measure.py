@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.attribution.what_moved import Moved, TagSource
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import answer_codebook
 from auditor.measures.assessment import Assessment, Settings
 from auditor.measures.divergences import FORMAT, Divergences, read_measured
@@ -83,7 +83,7 @@ class Measuring:
             "level": self.settings.level,
             "bounds": self.settings.bounds.model_dump(),
             "no_critic": self.settings.no_critic,
-            "critics": [FoldedClub.load(paths).digest for paths in self.critics],
+            "critics": [CrossFitted.load(paths).digest for paths in self.critics],
             "codebook": self.codebook and self.codebook.stem,
         }
 

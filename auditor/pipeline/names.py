@@ -10,19 +10,20 @@ from pydantic import BaseModel
 
 from auditor.encoders.registry import ENCODERS, find_encoder
 from auditor.errors import BadInput
+from auditor.estimators.registry import make_critic
 from auditor.generators.registry import GENERATORS
 from auditor.protocols import Modality
 from auditor.registry import settings_keyword
 from auditor.scenarios.registry import check_reader
 from auditor.shifts.registry import SHIFTS
-from schemas.config import DataConfig, EncoderConfig, EncodersConfig, ModelConfig, Perturbation
+from schemas.config import CriticConfig, DataConfig, EncoderConfig, EncodersConfig, ModelConfig, Perturbation
 
 MOST_PROBLEMS = 5
 
 
 def check_names(config: BaseModel) -> None:
-    """Raises `BadInput`, one line with the key of each, for names of encoders, generators, readers and shifts
-    that no registry knows, and for options that those do not have."""
+    """Raises `BadInput`, one line with the key of each, for names of encoders, generators, readers, shifts
+    and critics that no registry knows, and for options that those do not have."""
     problems = []
     for check in _checks(config):
         try:
@@ -45,6 +46,8 @@ def _checks(config: BaseModel) -> Iterator[Callable[[], object]]:
         if encoders.image is not None:
             yield partial(_check_encoder, encoders.image, "image")
         yield partial(_check_encoder, encoders.text, "text")
+    if isinstance(critic := getattr(config, "critic", None), CriticConfig):
+        yield partial(make_critic, critic, seed=0)
     for i, model in enumerate(getattr(config, "models", ())):
         if isinstance(model, ModelConfig):
             yield partial(_check_model, model, f"models.{i}")

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from actors.pool import ShardResult
 from auditor.errors import BadInput
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.graders import Choice
 from auditor.pipeline.embed import Chosen, Embedded, chosen
-from auditor.pipeline.executor import Stage
+from auditor.pipeline.executor import ShardResult, Stage
 from auditor.pipeline.workers.profiles import (
     Encoding,
     Kept,
@@ -150,7 +149,7 @@ def profile(
             "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
             "encoders": vectors.identities,
             "vectors": "encoded" if encoders else "kept",
-            "critics": [FoldedClub.load(paths).digest for paths in critics],
+            "critics": [CrossFitted.load(paths).digest for paths in critics],
             "sample": sample,
             "grader": grader.make().identity,
             "answers": answers,

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.errors import AuditError
-from auditor.estimators.club_sums import ClubSums
+from auditor.estimators.registry import read_sums
 from auditor.profiles.answer_sample import AnswerSample
+from auditor.protocols import Sums
 from auditor.sketch import Float, RowSample, Sketch
 from auditor.sketch.blocks import HASH_BLOCKS
 from auditor.sketch.merge_tree import tree_merge
@@ -85,7 +86,7 @@ class Profile:
 
     sketches: Mapping[str, Sketch] = field(default_factory=dict)
     """SKETCHED -> the usable rows that have it; empty where no row is usable"""
-    critic_sums: Mapping[str, tuple[ClubSums, ...]] = field(default_factory=dict)
+    critic_sums: Mapping[str, tuple[Sums, ...]] = field(default_factory=dict)
     """PAIRS -> sums over the hash blocks, one a critic"""
     norms: Norms = field(default_factory=Norms.empty)
     sample: RowSample = field(default_factory=RowSample.empty)
@@ -204,8 +205,7 @@ class Profile:
             found,
             sketches={name: Sketch.from_arrays(under(f"sketch.{name}.")) for name in SKETCHED},
             critic_sums={
-                pair: tuple(ClubSums.from_arrays(under(f"critic.{pair}.{i}.")) for i in critics)
-                for pair in PAIRS
+                pair: tuple(read_sums(under(f"critic.{pair}.{i}.")) for i in critics) for pair in PAIRS
             },
             norms=Norms(**under("norms.")),
             sample=RowSample.from_arrays(under("sample.")),

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.estimators.club import CLUB
-from auditor.estimators.club_sums import ClubSums
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.profiles.profile import CONTENTS, SKETCHED, Norms, Profile
 from auditor.profiles.rows import RowKeys, Rows, embedded
+from auditor.protocols import Critic, Sums
 from auditor.sketch import RowSample, Sketch
 from auditor.sketch.blocks import HASH_BLOCKS, hash_blocks
 from auditor.storage.embedding_store import Vectors
 
 
 def sketch_rows(
-    rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[CLUB | FoldedClub], sample: int
+    rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[Critic | CrossFitted], sample: int
 ) -> Profile:
     """Sketch of one shard of rows, O(n d²); `norms` (n, 4) as `content_norms` gives them."""
     has = np.column_stack([rows.has[name] for name in CONTENTS])
@@ -28,12 +27,12 @@ def sketch_rows(
     labelled = present["x"] & rows.has["response"] & rows.has["reference"]
     blocks = hash_blocks(rows.base_ids)
 
-    def sums(answer: NDArray[np.float32], of: NDArray[np.bool_]) -> tuple[ClubSums, ...]:
+    def sums(answer: NDArray[np.float32], of: NDArray[np.bool_]) -> tuple[Sums, ...]:
         return tuple(critic.sums(rows.x[of], answer[of], blocks[of], HASH_BLOCKS) for critic in critics)
 
     answered = present["x"] & rows.has["response"]
     model = sums(rows.response, answered)
-    club = {
+    critic_sums = {
         "model": model,
         # Where every answered row is labelled these are the same sums, and a third of the work.
         "emi_model": model if np.array_equal(answered, labelled) else sums(rows.response, labelled),
@@ -42,7 +41,7 @@ def sketch_rows(
     wide = np.asarray(norms, dtype=np.float64)
     return Profile(
         {name: _sketch(vectors[name][present[name]]) for name in SKETCHED},
-        club,
+        critic_sums,
         Norms(has.sum(axis=0).astype(np.float64), wide.sum(axis=0), np.square(wide).sum(axis=0)),
         RowSample.from_rows(
             rows.ids,
@@ -61,7 +60,7 @@ def sketch_shard(
     keys: Sequence[RowKeys],
     images: Vectors | None,
     texts: Vectors,
-    critics: Sequence[CLUB | FoldedClub],
+    critics: Sequence[Critic | CrossFitted],
     sample: int,
 ) -> Profile:
     """Look the rows' vectors up and sketch them. Every content must have a vector (see `rows.usable`)."""

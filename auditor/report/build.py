@@ -203,7 +203,7 @@ def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str,
         f"{manifest.identity}{content}",
         dict(of.encoders),
         {model: "recorded responses"} if model is not None else {},
-        f"CLUB, {provenance.how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
+        f"{provenance.how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
         if manifest.critics
         else None,
         grader=of.graded,

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from auditor import __version__
+from auditor.estimators.registry import describe
 from schemas.config import AuditConfig, CriticConfig, DriftConfig
 from schemas.report import Graded, Run
 
@@ -75,6 +76,6 @@ def run(config: AuditConfig | DriftConfig, id_scenario: str, made: Made) -> Run:
 
 
 def how_trained(config: CriticConfig) -> str:
-    """How critics were trained, in words."""
+    """What critics were trained and how, in words."""
     folds = f", cross-fitted over {config.cross_fit} folds of base ids" if config.cross_fit else ""
-    return f"{config.seeds} seeds{folds}"
+    return f"{describe(config.estimator)}, {config.seeds} seeds{folds}"

@@ -5,7 +5,9 @@ the mean over Q of one contribution a row,
     t(x, y) = Σ_d w(x)(μ(x) y - ½ y²) - y·b + ½ y²·c,   b = E_Q[w μ], c = E_Q[w],
 and doubly robust is: the mean over Q's rows of t̂(x) plus the w-weighted residuals of P's rows. As t̂ is a
 mean over nearest labelled rows, this is again a weighted sum over P's labelled rows: CLUB's sums with other
-weights. (`w` is the critic's precision in this formula, the density ratio elsewhere.)
+weights. It holds for every critic that is a conditional Gaussian density; estimators that compare pairs of
+rows (InfoNCE, NWJ, MINE) have no such form. (`w` is the critic's precision in this formula, the density ratio
+elsewhere.)
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.estimators import CLUB, ClubSums
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.club_sums import ClubSums
+from auditor.estimators.crossfit import CrossFitted
+from auditor.protocols import ConditionalGaussian
 from auditor.risk.inputs import checked
 from auditor.risk.overlap import Overlap, measure_overlap
 from auditor.risk.voice import silence_of_reweighted
@@ -69,7 +72,7 @@ class _Critic(NamedTuple):
 
 
 def reweighted_emid(
-    club: CLUB | FoldedClub,
+    club: ConditionalGaussian | CrossFitted,
     x_p: ArrayLike,
     y_p: ArrayLike,
     yhat_p: ArrayLike,
@@ -88,14 +91,14 @@ def reweighted_emid(
     critic: each row is then seen by the one that was not trained on it. The interval is normal, from
     influence functions with t̂ and w held: a row's share in every term is counted together. CLUB is taken
     without the pairs i = j (n/(n-1) times Eq. 11), as windows of different sizes are compared.
-    O((n + m) n d) for the neighbours. ValueError names what does not fit.
+    O((n + m) n d) for the neighbours. ValueError names what does not fit, such as a critic without moments.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
     covered = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
     if len(covered.neighbours_p) != len(rows.x_p) or len(covered.neighbours_q) != len(rows.x_q):
         raise ValueError("overlap was measured on other rows")
     n, m = len(rows.x_p), len(rows.x_q)
-    if isinstance(club, CLUB):
+    if not isinstance(club, CrossFitted):
         of_p, of_q = club.moments(rows.x_p), club.moments(rows.x_q)
     elif blocks is None or (len(blocks[0]), len(blocks[1])) != (n, m):
         raise ValueError("a cross-fitted critic needs a hash block of each row of P and Q")

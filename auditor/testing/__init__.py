@@ -7,6 +7,7 @@ Each `check_*` returns nothing, and raises AssertionError, which names the contr
 new kind of contract is a file beside these.
 """
 
+from auditor.testing.critics import check_critic
 from auditor.testing.encoders import check_encoder
 from auditor.testing.generators import check_generator
 from auditor.testing.graders import check_grader
@@ -14,4 +15,12 @@ from auditor.testing.readers import check_reader
 from auditor.testing.sections import check_section
 from auditor.testing.shifts import check_shift
 
-__all__ = ["check_encoder", "check_generator", "check_grader", "check_reader", "check_section", "check_shift"]
+__all__ = [
+    "check_critic",
+    "check_encoder",
+    "check_generator",
+    "check_grader",
+    "check_reader",
+    "check_section",
+    "check_shift",
+]

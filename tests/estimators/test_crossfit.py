@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from auditor.emi import paired_bootstrap
 from auditor.estimators import CLUB, MINE, NWJ, InfoNCE
-from auditor.estimators.crossfit import FoldedClub, block_folds, cross_fit, fold_labels, held_out_sums
+from auditor.estimators.crossfit import CrossFitted, block_folds, cross_fit, fold_labels, held_out_sums
 from auditor.sketch import Floats
 from auditor.sketch.blocks import hash_blocks
 
@@ -27,7 +27,9 @@ def independent(n: int, d: int, seed: int) -> tuple[Floats, Floats]:
 
 
 class Watcher:
-    """An estimator that remembers what it was trained on, and refuses to be asked about it."""
+    """A critic that remembers what it was trained on, and refuses to be asked about it."""
+
+    kind = "watcher"
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -39,18 +41,32 @@ class Watcher:
         self.groups = set(np.asarray(groups))
         return self
 
-    def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
+    def sums(self, x: ArrayLike, y: ArrayLike, blocks: ArrayLike | None = None, n_blocks: int = 60) -> Any:
         rows: list[Any] = list(np.asarray(x)[:, 0])
         assert not self.seen.intersection(rows)
         self.asked += rows
-        return float(len(rows))
+        return Counted(len(rows))
+
+
+class Counted:
+    """Sums whose value is how many rows they are of."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def merge(self, other: Counted) -> Counted:
+        return Counted(self.n + other.n)
+
+    def value(self) -> float:
+        return float(self.n)
 
 
 def test_every_row_exactly_once_and_by_a_critic_that_saw_no_row_of_its_group() -> None:
     groups = np.random.default_rng(0).integers(40, size=200)
     x = np.arange(200.0)[:, None]
     got = cross_fit(Watcher, x, x, groups, folds=5, seed=1)
-    assert sorted(row for critic in got.critics for row in critic.asked) == list(range(200))
+    asked = [row for critic in got.critics for row in critic.asked]
+    assert sorted(asked) == sorted([*range(200)] * 2)  # by its fold alone, and for the sums of all
     for k, critic in enumerate(got.critics):
         assert critic.seen == set(x[got.fold != k, 0])
         labels = np.unique(groups, return_inverse=True)[1]
@@ -58,7 +74,7 @@ def test_every_row_exactly_once_and_by_a_critic_that_saw_no_row_of_its_group() -
         assert critic.seed == 1 + k
     sizes = np.array(got.by_fold)
     assert sizes.sum() == 200 and got.value == pytest.approx(np.square(sizes).sum() / 200)
-    assert got.sums is None
+    assert got.sums.value() == 200
 
 
 def test_in_sample_is_far_above_zero_where_nothing_is_shared_and_cross_fitted_is_not() -> None:
@@ -66,7 +82,6 @@ def test_in_sample_is_far_above_zero_where_nothing_is_shared_and_cross_fitted_is
     blocks = np.arange(200) % 60
     in_sample = small(0).fit(x, y).estimate(x, y)
     got = cross_fit(small, x, y, np.arange(200), folds=4, blocks=blocks)
-    assert got.sums is not None
     assert in_sample > 0.5
     assert got.value < 0.2 * in_sample and got.sums.value() < 0.2 * in_sample
     assert got.sums.n.shape == (60,) and got.sums.n.sum() == 200
@@ -99,7 +114,10 @@ def test_lower_bounds_by_folds(kind: Any) -> None:
         folds=2,
     )
     critic = kind(hidden=32, steps=60, batch=64, lr=5e-3, holdout=0).fit(x, y)
-    assert got.sums is None and len(got.by_fold) == 2
+    assert len(got.by_fold) == 2 and got.sums.n.shape == (2,)
+    assert got.sums.value() == pytest.approx(got.value, abs=1e-9)  # rows of two critics are never paired
+    with pytest.raises(ValueError, match="two critics scored one block"):
+        held_out_sums(got.critics, got.fold, x, y, np.arange(160) // 2 % 5, 5)
     assert got.value < 0.1 < critic.estimate(x, y)
 
 
@@ -125,7 +143,6 @@ def test_folds_of_hash_blocks_carry_the_bootstrap_of_emi() -> None:
     got = cross_fit(small, pool[0], pool[1], pool[2], fold=pool[3], blocks=pool[2])
     model, ref = (held_out_sums(got.critics, fold, x, y, blocks) for y in (answer, reference))
     both = model.merge(ref)
-    assert got.sums is not None
     assert both.value() == pytest.approx(got.sums.value()) and np.array_equal(both.n, got.sums.n)
     found = paired_bootstrap(model, ref, model, ref, draws=50)
     assert found is not None and found.emi_p.low < found.emi_p.high
@@ -141,24 +158,24 @@ def test_a_folded_critic_never_evaluates_a_row_by_the_critic_that_saw_it() -> No
     blocks = hash_blocks(IDS)
     folds = block_folds(blocks, 3)
     critics = tuple(small(k).fit(x[folds != k], y[folds != k]) for k in range(3))
-    got = FoldedClub(critics).sums(x, y, blocks)
+    got = CrossFitted(critics).sums(x, y, blocks)
     for k, critic in enumerate(critics):
         alone = critic.sums(x[folds == k], y[folds == k], blocks[folds == k])
         for block in np.unique(blocks[folds == k]):
             assert got.n[block] == alone.n[block] and got.A[block] == pytest.approx(alone.A[block])
-    assert FoldedClub(critics[:1]).sums(x, y, blocks).value() == critics[0].sums(x, y, blocks).value()
+    assert CrossFitted(critics[:1]).sums(x, y, blocks).value() == critics[0].sums(x, y, blocks).value()
 
 
 def test_moments_of_a_folded_critic_are_each_rows_own() -> None:
     x, y = independent(60, 3, 5)
     critics = tuple(small(seed).fit(x, y) for seed in range(3))
     blocks = hash_blocks(IDS[:60])
-    mu, logvar = FoldedClub(critics).moments(x, blocks)
+    mu, logvar = CrossFitted(critics).moments(x, blocks)
     for row in range(60):
         own = critics[blocks[row] % 3].moments(x[row : row + 1])
         assert mu[row] == pytest.approx(own[0][0], abs=1e-6)
         assert logvar[row] == pytest.approx(own[1][0], abs=1e-6)
-    alone = FoldedClub(critics[:1]).moments(x, blocks)
+    alone = CrossFitted(critics[:1]).moments(x, blocks)
     assert np.array_equal(alone[0], critics[0].moments(x)[0])
 
 

@@ -18,12 +18,12 @@ from auditor.estimators.sweep import (
     SweepRow,
     Trial,
     budget,
-    club,
     log_likelihood,
     run_trial,
     summarise,
     sweep,
     trials,
+    untrained,
 )
 from auditor.profiles.profile import sketch_rows, write_sketches
 from auditor.profiles.rows import Rows
@@ -90,7 +90,7 @@ def test_rows_are_of_base_ids_that_no_training_saw() -> None:
     assert not set(trained.groups) & set(held_out.groups)
     trial = trials(SMALL, TINY_GRID)[1]
     row = run_trial(whole, trial, seed=3)
-    critic = club(trial.config, trial.seed).fit(trained.x, trained.y, groups=trained.groups)
+    critic = untrained(trial.config, trial.seed).fit(trained.x, trained.y, groups=trained.groups)
     assert (row.n_trained, row.n) == (160, 40) and trial.config.lr == 0.01
     assert row.mi == critic.estimate(held_out.x, held_out.y)
     assert row.mi_trained == critic.estimate(trained.x, trained.y)
@@ -109,7 +109,7 @@ def test_the_last_variance_is_of_the_last_steps(steps: int) -> None:
     trained, held_out = whole.split(0.2, 3)
 
     def fitted(count: int) -> CLUB:
-        critic = club(SMALL.model_copy(update={"steps": count}), 7)
+        critic = untrained(SMALL.model_copy(update={"steps": count}), 7)
         return critic.fit(trained.x, trained.y, groups=trained.groups)
 
     config = SMALL.model_copy(update={"steps": steps})
@@ -127,12 +127,12 @@ def test_the_last_variance_is_of_the_last_steps(steps: int) -> None:
 
 def test_log_likelihood_is_that_of_the_gaussian() -> None:
     p = pool(50)
-    critic: CLUB = club(SMALL, 0).fit(p.x, p.y)
+    critic: CLUB = untrained(SMALL, 0).fit(p.x, p.y)
     mu, logvar = critic.moments(p.x)
     density = np.exp(-np.square(p.y - mu) / (2 * np.exp(logvar))) / np.sqrt(2 * pi * np.exp(logvar))
     assert log_likelihood(critic, p.x, p.y) == pytest.approx(np.log(density).sum(axis=1).mean(), rel=1e-5)
     exact = -0.5 * 4 * (log(2 * pi * 0.36) + 1)
-    far = club(CriticConfig(hidden=32, batch=256, steps=150, lr=1e-2), 0)
+    far = untrained(CriticConfig(hidden=32, batch=256, steps=150, lr=1e-2), 0)
     one = pool(3000, 1).rows(pool(3000, 1).is_model)  # a single law: the answers
     assert log_likelihood(far.fit(one.x, one.y), one.x, one.y) == pytest.approx(exact, abs=0.3)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from auditor.estimators import CLUB
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.measures import assessment as assessed
 from auditor.measures import reducer
 from auditor.measures.assessment import Against, New
@@ -51,7 +51,7 @@ def sums(of: Rows, *critics: CLUB) -> Profile:
 
 def against(p: Profile, *critics: CLUB) -> Against:
     codebook = reducer.answer_codebook([p], 8, 0)
-    return Against(p, reducer.answer_side(p, codebook), [FoldedClub((c,)) for c in critics], LEVEL)
+    return Against(p, reducer.answer_side(p, codebook), [CrossFitted((c,)) for c in critics], LEVEL)
 
 
 def new(of: Against, q: Profile) -> New:

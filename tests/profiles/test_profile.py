@@ -135,7 +135,9 @@ def test_a_shard_without_images_or_answers(world):
     rows, stores, critics = world
     bare = [RowKeys(r.record_id, r.base_id, (), r.text, None, None) for r in rows[:3]]
     got = sketch_shard(bare, None, stores["texts"][2], critics, sample=5)
-    assert got.sketches["image"].n == 0 and got.sketches["x"].n == 3 and got.critic_sums["model"][0].n.sum() == 0
+    assert (
+        got.sketches["image"].n == 0 and got.sketches["x"].n == 3 and got.critic_sums["model"][0].n.sum() == 0
+    )
     assert got.norms.descriptors()["image_norm"] is None
 
 

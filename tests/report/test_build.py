@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auditor.estimators import CLUB
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.measures import reducer
 from auditor.profiles.profile import Profile, sketch_rows
 from auditor.profiles.usable_rows import Told
@@ -61,7 +61,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Audited:
     )
     store = EmbeddingStore(root)
     return Audited(
-        config(), scenarios, told, sets, found, aside, store, [FoldedClub((critic,))], "not graded"
+        config(), scenarios, told, sets, found, aside, store, [CrossFitted((critic,))], "not graded"
     )
 
 

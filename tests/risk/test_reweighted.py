@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from auditor.estimators import CLUB
-from auditor.estimators.crossfit import FoldedClub, block_folds, fit_folds
+from auditor.estimators.crossfit import CrossFitted, block_folds, fit_folds
 from auditor.risk import ReweightedEmid, reweighted_emid
 from auditor.risk.reweighted import _critic, _pairs, _robust_weights
 from auditor.sketch import Floats
@@ -171,7 +171,7 @@ def test_a_critic_cross_fitted_on_the_labelled_rows_comes_nearer_than_one_that_k
         return CLUB(hidden=64, steps=300, batch=256, lr=5e-3, holdout=0, seed=seed)
 
     errors = []
-    for critic in (FoldedClub((make(0).fit(x, y),)), FoldedClub(fit_folds(make, x, y, groups, fold))):
+    for critic in (CrossFitted((make(0).fit(x, y),)), CrossFitted(fit_folds(make, x, y, groups, fold))):
         found = reweighted_emid(critic, p.x, p.y, p.yhat, q.x, q.yhat, blocks=(at_p, at_q))
         of_p, of_q = (
             critic.sums(big.x, big.yhat, at_large).value() - critic.sums(big.x, big.y, at_large).value()
@@ -184,4 +184,4 @@ def test_a_critic_cross_fitted_on_the_labelled_rows_comes_nearer_than_one_that_k
 def test_a_cross_fitted_critic_needs_the_rows_blocks() -> None:
     p, q = draw(60, UNIFORM, 1), draw(50, MIX, 2)
     with pytest.raises(ValueError, match="hash block of each row"):
-        reweighted_emid(FoldedClub((critic(), critic())), p.x, p.y, p.yhat, q.x, q.yhat)
+        reweighted_emid(CrossFitted((critic(), critic())), p.x, p.y, p.yhat, q.x, q.yhat)

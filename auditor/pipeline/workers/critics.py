@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.estimators.registry import make_critic
 from auditor.pipeline.executor import ShardResult
 from auditor.profiles.training_pairs import Pairs
 from auditor.storage.work_units import Shard
 from schemas.config import CriticConfig
-
-HELD_OUT = 0.1
-"""Share of the base ids that early stopping is judged on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +53,10 @@ class CriticWorker:
         self._pairs = Pairs.read(settings.pairs)
 
     def run(self, shard: Shard[SeedItem]) -> ShardResult:
-        from auditor.estimators import CLUB
-
         began = time.monotonic()
         config = self._settings.config
         for item in shard.items:
-            critic = CLUB(
-                hidden=config.hidden,
-                steps=config.steps,
-                lr=config.lr,
-                batch=config.batch,
-                activation=config.activation,
-                seed=item.seed,
-                holdout=HELD_OUT if config.early_stopping else 0.0,
-                device=self._settings.device,
-            )
+            critic = make_critic(config, seed=item.seed, device=self._settings.device)
             pairs = self._pairs if item.fold is None else self._pairs.but(item.fold, config.cross_fit)
             critic.fit(pairs.x, pairs.y, groups=pairs.groups)
             critic.save(self._settings.folder / f"{shard.name}.safetensors")

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from auditor.attribution.slices import leading, side, slices, table
 from auditor.attribution.what_moved import TagSource, tags_of
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.assessment import (
     Assessment,
     Current,
@@ -126,7 +126,7 @@ class AssessmentWorker:
 
     def __init__(self, settings: AssessmentSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()
-        self._critics = tuple(FoldedClub.load(paths) for paths in settings.critics)
+        self._critics = tuple(CrossFitted.load(paths) for paths in settings.critics)
         self._codebook = None if settings.codebook is None else read_codebook(settings.codebook)
         self._reference: tuple[Files, Reference] | None = None
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from auditor.encoders.isolation import Content, encode_rows, failure_of
 from auditor.errors import RowError
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.graders import make_grader, scores
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
@@ -154,7 +154,7 @@ class ProfileWorker:
         self._text = _source(settings.text)
         self._image = None if settings.image is None else _source(settings.image)
         self._grader = make_grader(settings.grader)
-        self._critics = [FoldedClub.load(paths) for paths in settings.critics]
+        self._critics = [CrossFitted.load(paths) for paths in settings.critics]
         self._responses = [
             None if model.responses is None else ResponseStore(model.responses) for model in settings.models
         ]

@@ -10,7 +10,7 @@ import pytest
 
 from auditor.errors import AuditError
 from auditor.estimators.club import CLUB
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
 from auditor.pipeline.workers.profiles import (
     Encoding,
@@ -138,7 +138,7 @@ def two_passes(path, tmp_path, critics, positions, unit=UNIT):
             worker.run(shard)
         stores[name] = EmbeddingStore(tmp_path / name)
     kept, aside = usable(row_keys(rows, given), stores["i"], stores["t"], "w", "m")
-    folds = [FoldedClub.load(paths) for paths in critics]
+    folds = [CrossFitted.load(paths) for paths in critics]
     parts = [kept[i : i + unit] for i in range(0, len(kept), unit)]
     sums = merged(sketch_shard(part, stores["i"], stores["t"], folds, 50) for part in parts)
     return sums, descriptors(rows, given), aside
