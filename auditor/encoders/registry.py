@@ -37,6 +37,27 @@ def make_encoder(
         a
             model that cannot be reached.
     """
+    name, given, loader, precision = _checked(name_or_settings, modality)
+    default_batch = IMAGE_BATCH if modality == "image" else TEXT_BATCH
+    return loader(
+        **given,
+        name=name,
+        device=device,
+        threads=threads,
+        batch=batch or default_batch,
+        precision=precision,
+    )
+
+
+def check_encoder(name_or_settings: str | Mapping[str, Any], modality: Modality) -> None:
+    """Raises `BadInput` as `make_encoder` does for an unknown name or setting; loads and fetches nothing."""
+    _checked(name_or_settings, modality)
+
+
+def _checked(
+    name_or_settings: str | Mapping[str, Any], modality: Modality
+) -> tuple[str, dict[str, Any], Loader, str]:
+    """The name, its settings with their defaults, its loader and its precision."""
     given = {"name": name_or_settings} if isinstance(name_or_settings, str) else dict(name_or_settings)
     name = given.pop("name", None)
     if not isinstance(name, str):
@@ -49,15 +70,7 @@ def make_encoder(
     if unknown:
         takes = ", ".join(sorted(defaults)) or "none"
         raise BadInput(f"encoder {name}: unknown setting {', '.join(map(repr, unknown))}; it takes: {takes}")
-    default_batch = IMAGE_BATCH if modality == "image" else TEXT_BATCH
-    return loader(
-        **{**defaults, **given},
-        name=name,
-        device=device,
-        threads=threads,
-        batch=batch or default_batch,
-        precision=precision,
-    )
+    return name, {**defaults, **given}, loader, precision
 
 
 def encoder_names(modality: Modality) -> list[str]:

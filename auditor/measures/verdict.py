@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from auditor.measures.reducer import Share, article
-from schemas.config import ThresholdsConfig
+from schemas.config import AuditThresholds, ThresholdsConfig
 from schemas.report import Divergence, Interval, Status, Verdict
 
 _SEVERITY: tuple[Status, ...] = ("pass", "warn", "undecided", "fail")
@@ -16,7 +16,7 @@ def scenario_verdict(
     emid: float | None,
     interval: Interval | None,
     partial_bound: float | None,
-    thresholds: ThresholdsConfig,
+    thresholds: AuditThresholds,
 ) -> Verdict:
     """Verdict of one scenario under one model.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from auditor.estimators.crossfit import FoldedClub
 from auditor.measures.families import MODALITIES, Wanted, adjusted, wanted
 from auditor.measures.reducer import Measured, check_comparable
 from auditor.pipeline.answer import Answered, answer
+from auditor.pipeline.checks import check_encoders, check_scenarios, unanswered_scenarios
 from auditor.pipeline.choice import executor
 from auditor.pipeline.critics import Plans, Trained, how_trained, train
 from auditor.pipeline.embed import Embedded, embed, embed_images
@@ -41,6 +43,8 @@ from auditor.storage.work_units import ContentItem
 from schemas.config import AuditConfig, ModelConfig, config_hash
 from schemas.report import Report
 
+log = logging.getLogger(__name__)
+
 
 def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
     """Run the audit into `out` (report.html, report.json, audit.duckdb, and the run directory).
@@ -50,7 +54,10 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
     """
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
+        check_encoders(config.encoders)
         scenarios = _gathered(config, run, watch)
+        for line in unanswered_scenarios(config):
+            log.warning(line)
         check_recorded([m.name for m in config.models if m.generator is None], scenarios)
         with executor(
             config.workers,
@@ -191,13 +198,7 @@ def _in_one_pass(
 def _gathered(config: AuditConfig, run: RunDir, progress: Progress) -> list[Scenario]:
     todo = sources(config, run)
     found = [gather(source, run, config.data) for source in each(progress, "read records", todo)]
-    if found[0].n == 0:
-        raise BadInput(
-            f"nothing to audit: no usable record in {found[0].name}; {found[0].quarantine().why_empty()}"
-        )
-    if not any(s.n for s in found[1:]):
-        aside = Quarantine(row for s in found[1:] for row in s.quarantine())
-        raise BadInput(f"nothing to audit: no scenario has a usable record; {aside.why_empty()}")
+    check_scenarios(found)
     return found
 
 
@@ -206,7 +207,7 @@ def _answered(
 ) -> Answered | None:
     if model.generator is None:
         return None
-    return answer(at, model, lambda: map(prompt, records_of(scenarios)), config.seed)
+    return answer(at, model, lambda: map(prompt, records_of(scenarios)), config.seed, config.shards.generate)
 
 
 def _texts(scenarios: Sequence[Scenario], stores: dict[str, ResponseStore | None]) -> Iterator[ContentItem]:

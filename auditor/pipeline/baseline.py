@@ -8,9 +8,12 @@ from pathlib import Path
 
 from auditor.errors import BadInput
 from auditor.measures.query_coverage import queries, queries_chars_per_token
+from auditor.pipeline.checks import check_encoders
 from auditor.pipeline.choice import executor
 from auditor.pipeline.critics import Plans, train
 from auditor.pipeline.embed import Embedded, embed, embed_images
+from auditor.pipeline.gather import REFERENCE as NAME
+from auditor.pipeline.gather import gather_reference
 from auditor.pipeline.profile import plans_digest, sketch_files, sketches
 from auditor.pipeline.progress import Progress, Stopwatch
 from auditor.pipeline.stream import content, pool_of, stream, surveyed, used_encoders
@@ -22,15 +25,13 @@ from auditor.profiles.rows import answers, input_texts, means
 from auditor.profiles.sketching import SketchSet
 from auditor.profiles.training_pairs import choose_pairs
 from auditor.profiles.usable_rows import told
-from auditor.records import Quarantine, read_many
-from auditor.records.sources import fingerprint
+from auditor.records import Quarantine
 from auditor.report.provenance import versions
-from auditor.scenarios import Scenario, Source, gather, media_policy, records_of
+from auditor.scenarios import Scenario, media_policy, records_of
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import ContentItem, text_item
-from schemas.config import BaselineConfig, DataConfig, config_hash
+from schemas.config import BaselineConfig, config_hash
 
-NAME = "baseline"
 LEAST_PAIRS = 20
 """Fewer pairs of query and answer train no critic: there is nothing to hold out."""
 COVERAGE_TEXTS = 2_000
@@ -43,15 +44,12 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
     Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
     """
     run, watch = RunDir(out), Stopwatch(progress)
-    data = DataConfig(id=config.records, media_root=config.media_root)
     with run.lock():
-        source = Source(NAME, "id", f"file {fingerprint(config.records)}", lambda: read_many(config.records))
-        scenario = gather(source, run, data)
-        if scenario.n == 0:
-            raise BadInput(f"{config.records}: no usable record; {scenario.quarantine().why_empty()}")
-        model = responding(config.records, [scenario], config.model)
+        check_encoders(config.encoders)
+        reference = gather_reference(config, run)
+        scenario, model = reference.scenario, reference.model
         with executor(config.workers, config.shards.threads, watch, rows=scenario.n) as taken:
-            at = workplace(run, taken, config.shards, watch, media_policy(data))
+            at = workplace(run, taken, config.shards, watch, media_policy(config.data))
             whole = config.critic.train_on == "pool"
             pool = scenario if whole else pool_of(run, [scenario], config.critic, config.seed)[0]
             images = embed_images(at, config.encoders.image, [pool])
@@ -59,7 +57,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
             usable, aside = told(pool, model or "", None, images.open() if images else None, texts.open())
             facts, quarantine = usable.facts, Quarantine((*pool.quarantine(), *aside))
             if not usable.keys:
-                raise BadInput(f"{config.records}: no usable record; {quarantine.why_empty()}")
+                raise BadInput(f"{reference.where}: no usable record; {quarantine.why_empty()}")
             plans: Plans = {(NAME, model or ""): usable.keys}
             pairs = len(choose_pairs(plans, config.critic.max_rows, config.seed))
             critics = (
@@ -91,7 +89,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
             quarantine=quarantine.counts(),
             chars_per_token=queries_chars_per_token(config.encoders.text, queries(records_of([scenario]))),
             pairs=pairs,
-            no_critic=None if critics else _no_critic(pairs),
+            no_critic=None if critics else no_critic(pairs),
         )
         return save(out, manifest, sums, critics)
 
@@ -118,7 +116,8 @@ def _streamed(
     return folded(files[NAME, model or ""]), content(found.parts)
 
 
-def _no_critic(pairs: int) -> str:
+def no_critic(pairs: int) -> str:
+    """Why no critic is trained on so few pairs."""
     return (
         f"the baseline has {pairs} pairs of a query and an answer, fewer than the {LEAST_PAIRS} that a "
         "critic is trained on"
@@ -126,28 +125,6 @@ def _no_critic(pairs: int) -> str:
 
 
 # Records in.
-
-
-def responding(path: str, scenarios: Sequence[Scenario], model: str | None) -> str | None:
-    """The model whose recorded responses are used: `model`, or the only one; None where there are none.
-
-    Raises `BadInput` where there are several to choose from, or none of `model`.
-    """
-    found = sorted({name for record in records_of(scenarios) for name in record.responses})
-    return whose(path, found, model)
-
-
-def whose(path: str, found: Sequence[str], model: str | None) -> str | None:
-    """`model`, or the only one of those found to have responses; errors as `responding`."""
-    if model is not None:
-        if model not in found:
-            raise BadInput(
-                f"{path}: no responses of {model}; the records have {', '.join(found) or 'none'} (--model)"
-            )
-        return model
-    if len(found) > 1:
-        raise BadInput(f"{path}: responses of several models ({', '.join(found)}); choose one with --model")
-    return found[0] if found else None
 
 
 def all_texts(scenario: Scenario, model: str | None) -> Iterator[ContentItem]:

@@ -24,10 +24,11 @@ from auditor.measures import reducer
 from auditor.measures.assessment import Against, Assessed, New, assess
 from auditor.measures.query_coverage import queries, queries_chars_per_token
 from auditor.measures.verdict import overall, window_verdict, with_shares
-from auditor.pipeline.baseline import whose
+from auditor.pipeline.checks import check_encoders, check_same_encoders
 from auditor.pipeline.choice import executor
 from auditor.pipeline.critics import how_trained
 from auditor.pipeline.embed import chosen
+from auditor.pipeline.gather import gather_traffic
 from auditor.pipeline.measure import Asked, divergences
 from auditor.pipeline.progress import Progress, Stopwatch, each
 from auditor.pipeline.stream import Encoders, content, stream
@@ -36,22 +37,20 @@ from auditor.pipeline.workplace import workplace
 from auditor.profiles.baseline import Baseline, load
 from auditor.profiles.folding import Streamed, folded
 from auditor.profiles.rows import joined_dim
-from auditor.records import MediaPolicy, Quarantine, read_many, records_from_table
-from auditor.records.sources import fingerprint
+from auditor.records import MediaPolicy, Quarantine, records_from_table
 from auditor.report import provenance, write_reports
 from auditor.report.examples import example
 from auditor.report.provenance import Made
 from auditor.report.store import Store
-from auditor.scenarios import Scenario, Source, gather, media_policy
-from auditor.scenarios.row_ranges import Part, Survey, first_rows, part_tags, survey
-from auditor.scenarios.windows import by_rows, by_time, gaps, one_window, timed, window_length
+from auditor.scenarios import Scenario, media_policy
+from auditor.scenarios.row_ranges import Part, Survey, first_rows, part_tags
+from auditor.scenarios.windows import gaps
 from auditor.storage.run_dir import RunDir
-from schemas.config import DataConfig, DriftConfig, config_hash
+from schemas.config import DriftConfig, config_hash
 from schemas.record import Record
 from schemas.report import WHERE, Divergence, Example, Report, Row, Verdict
 
 MODALITIES = ("image", "text", "response")
-TRAFFIC = "traffic"
 ENOUGH_WINDOWS = 10
 """Windows against one baseline are not independent tests: below this many windows' rows in the baseline, some
 baselines alarm more often than the nominal rate."""
@@ -64,39 +63,22 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
     Raises `BadInput` where there is nothing to compare, or the baseline or its encoders do not fit.
     """
     baseline = load(Path(config.baseline))
-    length = window_length(config.window) if config.window else None
     run, watch = RunDir(out), Stopwatch(progress)
-    data = DataConfig(id=config.traffic, media_root=config.media_root)
     shards, encoders = baseline.manifest.config.shards, baseline.manifest.config.encoders
     with run.lock():
-        source = Source(
-            TRAFFIC,
-            "window",
-            f"{'timed ' if length else ''}file {fingerprint(config.traffic)}",
-            lambda: timed(read_many(config.traffic)) if length else read_many(config.traffic),
-        )
-        scenario = gather(source, run, data)
+        check_encoders(encoders)
+        traffic = gather_traffic(config, run, shards.stream)
+        scenario, found, parts, model = traffic.scenario, traffic.survey, traffic.parts, traffic.model
         quarantine = scenario.quarantine()
-        if scenario.n == 0:
-            raise BadInput(f"{config.traffic}: nothing to compare; {quarantine.why_empty()}")
-        if length:
-            split = by_time(length)
-        elif config.window_rows:
-            split = by_rows(config.window_rows, scenario.n)
-        else:
-            split = one_window()
-        found = survey(scenario.path, split, run.windows(TRAFFIC), shards.stream)
-        parts = sorted(found.parts, key=lambda p: p.window.name) if length else list(found.parts)
-        model = whose(config.traffic, found.models, config.model)
         with executor(config.workers, shards.threads, watch, rows=scenario.n) as taken:
-            at = workplace(run, taken, shards, watch, media_policy(data))
+            at = workplace(run, taken, shards, watch, media_policy(config.data))
             # A baseline without images has no use for theirs: its query vectors are of texts alone.
             pictures = encoders.image if found.images and "image" in baseline.manifest.encoders else None
             used = Encoders(
                 chosen(at, encoders.text, "text"),
                 chosen(at, pictures, "image") if pictures is not None else None,
             )
-            _same_encoders(baseline, used)
+            check_same_encoders(baseline.folder, baseline.manifest.encoders, used.identities)
             critics, no_critic = _critics(baseline, used, found)
             files = stream(
                 at,
@@ -134,7 +116,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
             rows.append(judge.row(part, kept, {m: measured.get((part.window.name, m)) for m in MODALITIES}))
             where += judge.where(part, kept, rows[-1])
         if not any(row.n for row in rows):
-            raise BadInput(f"{config.traffic}: nothing to compare; {quarantine.why_empty()}")
+            raise BadInput(f"{traffic.where}: nothing to compare; {quarantine.why_empty()}")
         if not (config.window or config.window_rows):  # the one window's are all that there are
             rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
         report = _report(config, judge, parts, rows, where, quarantine, used)
@@ -173,16 +155,6 @@ def _asked(
                     rows,
                     p.sketches[modality].dim,
                 )
-
-
-def _same_encoders(baseline: Baseline, used: Encoders) -> None:
-    for modality, identity in used.identities.items():
-        if baseline.manifest.encoders[modality] != identity:
-            raise BadInput(
-                f"{baseline.folder}: was made with another {modality} encoder "
-                f"({baseline.manifest.encoders[modality]}, here it is {identity}); "
-                "build the baseline again, or use the versions and weights that made it"
-            )
 
 
 def _critics(

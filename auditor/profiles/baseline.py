@@ -24,7 +24,7 @@ from auditor.profiles.sketching import CONTENTS, SketchSet, having, read_sketche
 from auditor.storage.run_dir import digest, write_bytes
 from schemas.config import BaselineConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _NAME = "baseline.json"
 _OURS = ("sketches-*.npz", "critic-*.safetensors")
 

@@ -9,8 +9,10 @@ from auditor.scenarios.scenario import (
     gather,
     media_policy,
     records_of,
+    reference_source,
     sampled,
     sources,
+    traffic_source,
 )
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "gather",
     "media_policy",
     "records_of",
+    "reference_source",
     "sampled",
     "sources",
+    "traffic_source",
 ]

@@ -37,10 +37,18 @@ from auditor.records import (
     records_from_table,
 )
 from auditor.records.sources import fingerprint
+from auditor.scenarios.windows import timed
 from auditor.shifts import apply_shift, find_shift
 from auditor.sketch.blocks import hash64
 from auditor.storage.run_dir import RunDir, digest, write_bytes
-from schemas.config import AuditConfig, DataConfig, Partitioning, ScenarioSpec
+from schemas.config import (
+    AuditConfig,
+    BaselineData,
+    DataConfig,
+    DriftData,
+    Partitioning,
+    ScenarioSpec,
+)
 from schemas.record import Image, Quarantined, Record
 
 Rows = Iterable[Record | Quarantined]
@@ -133,6 +141,40 @@ def sources(config: AuditConfig, run: RunDir) -> list[Source]:
     return found
 
 
+def reference_source(name: str, data: BaselineData, seed: int) -> Source:
+    """The in-distribution records, under this name: the file `data.id`, or those of the reader."""
+    if data.reader == "lab":
+        return _lab_source(name, "id", ScenarioSpec(), data.n, seed, "data")
+    if data.reader == "llavabench":
+        assert data.root is not None  # validated with the config
+        bench = LlavaBench(data.root)
+        return _published(bench, data.root, bench.scenarios()[0], name, "id")
+    assert data.id is not None  # validated with the config
+    return _file(name, "id", data.id)
+
+
+def traffic_source(name: str, data: DriftData, seed: int, timed_only: bool = False) -> Source:
+    """The records that drift compares, under this name; `timed_only`: those without a timestamp are set
+    aside. Raises `BadInput` for what the reader has not."""
+    if data.reader == "lab":
+        kind = "pool" if data.traffic in POOLS else "language"
+        spec = ScenarioSpec.model_validate({kind: data.traffic})
+        return _lab_source(name, "window", spec, data.n, seed, "data.traffic")
+    if data.reader == "llavabench":
+        assert data.root is not None  # validated with the config
+        bench = LlavaBench(data.root)
+        if data.traffic not in bench.scenarios():
+            raise BadInput(
+                f"data.traffic: no scenario {data.traffic!r} under {data.root}; there is "
+                f"{', '.join(bench.scenarios()[:3])}, ..."
+            )
+        return _published(bench, data.root, data.traffic, name, "window")
+    of = _file(name, "window", data.traffic)
+    if not timed_only:
+        return of
+    return replace(of, fingerprint=f"timed {of.fingerprint}", rows=lambda: timed(read_many(data.traffic)))
+
+
 def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     """Read, admit and keep the records of `source`, unless that was done. Its bad rows are quarantined."""
     path = run.records(source.name)
@@ -197,8 +239,7 @@ def _beside(path: Path, what: str) -> Path:
 
 def _records(config: AuditConfig, run: RunDir) -> Iterator[Source]:
     data = config.data
-    assert data.id is not None  # validated with the config
-    first = _file(ID, "id", data.id)
+    first = reference_source(ID, data, config.seed)
     yield first
     for name, spec in data.scenarios.items():
         _refuse(name, spec, "language", "pool", "n")
@@ -271,8 +312,13 @@ def _llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
     for name in chosen:
         given = data.scenarios.get(name)
         family = (given.family if given else None) or _published_family(name, known[0])
-        files = f"{data.root}/responses/*.jsonl"
-        yield Source(name, family, f"llavabench {name} {fingerprint(files)}", partial(bench.records, name))
+        yield _published(bench, data.root, name, name, family)
+
+
+def _published(bench: LlavaBench, root: str, published: str, name: str, family: str) -> Source:
+    """One published scenario, under a name of ours."""
+    files = fingerprint(f"{root}/responses/*.jsonl")
+    return Source(name, family, f"llavabench {published} {files}", partial(bench.records, published))
 
 
 def _published_family(name: str, first: str) -> str:
@@ -290,7 +336,7 @@ def _published_family(name: str, first: str) -> str:
 
 def _lab(config: AuditConfig, run: RunDir) -> Iterator[Source]:
     data = config.data
-    first = _lab_source(ID, "id", ScenarioSpec(), config)
+    first = reference_source(ID, data, config.seed)
     yield first
     for name, spec in data.scenarios.items():
         if spec.path is not None:
@@ -299,7 +345,8 @@ def _lab(config: AuditConfig, run: RunDir) -> Iterator[Source]:
             _refuse_both(name, spec)
             yield _perturbed(name, spec, first, config, run)
         elif spec.language or spec.pool:
-            yield _lab_source(name, spec.family or _lab_family(spec), spec, config)
+            where, n = f"data.scenarios.{name}", spec.n or data.n
+            yield _lab_source(name, spec.family or _lab_family(spec), spec, n, config.seed, where)
         else:
             raise BadInput(f"data.scenarios.{name}: give a language, a pool, shifts or a path")
 
@@ -317,14 +364,15 @@ def _lab_family(spec: ScenarioSpec) -> str:
     return {"new-mix": "mix"}.get(spec.pool, "natural")
 
 
-def _lab_source(name: str, family: str, spec: ScenarioSpec, config: AuditConfig) -> Source:
-    n, language, pool = spec.n or config.data.n, spec.language or "en", spec.pool or "id"
+def _lab_source(name: str, family: str, spec: ScenarioSpec, n: int, seed: int, where: str) -> Source:
+    """`where`: the key of the config that errors name."""
+    language, pool = spec.language or "en", spec.pool or "id"
     if pool not in POOLS:
-        raise BadInput(f"data.scenarios.{name}.pool: {pool!r} is none of {', '.join(POOLS)}")
+        raise BadInput(f"{where}.pool: {pool!r} is none of {', '.join(POOLS)}")
 
     def rows() -> Rows:
         try:
-            for item in lab_items(n, config.seed, language, pool=pool):
+            for item in lab_items(n, seed, language, pool=pool):
                 yield Record(
                     item.record_id,
                     item.base_id,
@@ -334,6 +382,6 @@ def _lab_source(name: str, family: str, spec: ScenarioSpec, config: AuditConfig)
                     tags=tuple(item.tags),
                 )
         except ValueError as error:
-            raise BadInput(f"data.scenarios.{name}: {error}") from error
+            raise BadInput(f"{where}: {error}") from error
 
-    return Source(name, family, f"lab {n} {config.seed} {language} {pool}", rows, spec.partition)
+    return Source(name, family, f"lab {n} {seed} {language} {pool}", rows, spec.partition)
