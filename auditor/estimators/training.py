@@ -8,6 +8,8 @@ loss stalls: the same likelihood, or a better one, for a fraction of the rows (`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     Watch = Callable[[list[NDArray[np.float32]]], None]
 
 CHECK_EVERY = 50
-"""Least number of steps between two looks at the held-out loss."""
+"""Least number of steps between two looks at the held-out loss, and number of them between two reports."""
 GROWTH = (16, 4, 1)
 """A growing batch: the full size divided by each of these in turn."""
 LAST_STEPS = 10
@@ -33,6 +35,25 @@ _LOOK_ROWS = 3
 _DIVERGED = "training diverged: the loss is not finite (normalise the rows, lower lr)"
 _LEAST_HELD_OUT = 8
 """With fewer rows than this to hold out, the training rows judge: better than a coin."""
+
+
+_tell: ContextVar[Callable[[float], None] | None] = ContextVar("_tell", default=None)
+
+
+@contextmanager
+def reporting(tell: Callable[[float], None]) -> Iterator[None]:
+    """Call `tell` every CHECK_EVERY steps of a training in this thread with the share that it has done of the
+    steps that it may do (it may stop before them)."""
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
+
+
+def _report(share: float) -> None:
+    if (tell := _tell.get()) is not None:
+        tell(share)
 
 
 def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -138,6 +159,8 @@ def early_stopped(
     if data.held_out is None:
         for step, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
             last = _step(optimizer, loss(xb, yb), parameters, clip)
+            if step % CHECK_EVERY == 0:
+                _report(step / steps)
             if watch is not None and step >= steps - LAST_STEPS:
                 watch([p.detach().cpu().numpy() for p in parameters])
         if not bool(torch.isfinite(last)):
@@ -157,6 +180,8 @@ def early_stopped(
             _step(optimizer, loss(xb, yb), parameters, clip)
             rows += size
             spent = rows >= steps * data.size
+            if step % CHECK_EVERY == 0:
+                _report(rows / (steps * data.size))
             if step % look == 0 or spent:
                 with torch.no_grad():
                     held_out = float(loss(*data.held_out))

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from auditor.pipeline.embed import Embedded
 from auditor.pipeline.executor import HOUR, Stage
-from auditor.pipeline.workers.critics import CriticSettings, CriticWorker, critic_shards
+from auditor.pipeline.progress import Tally, looking
+from auditor.pipeline.workers.critics import (
+    CriticSettings,
+    CriticWorker,
+    critic_shards,
+    part_file,
+    read_parts,
+)
 from auditor.pipeline.workplace import Workplace
 from auditor.profiles.rows import RowKeys
 from auditor.profiles.training_pairs import choose_pairs, embed_pairs, pairs_digest
 from schemas.config import CriticConfig
+
+STAGE = "train critics"
 
 Plans = Mapping[tuple[str, str], Sequence[RowKeys]]
 """(scenario, model) -> its usable rows, in their order."""
@@ -55,10 +66,25 @@ def train(
     if len(done) < len(shards):
         pool = folder / "pairs.npz"
         embed_pairs(pairs, images.open() if images else None, texts.open()).write(pool)
-        with at.executor.staff(Stage("train critics", least_seconds=HOUR)) as staff:
+        todo = [shard.name for shard in shards if shard.name not in done]
+        for name in todo:  # of a run that was interrupted
+            part_file(folder, name).unlink(missing_ok=True)
+        look = partial(how_far, folder, todo, time.monotonic())
+        with at.executor.staff(Stage(STAGE, least_seconds=HOUR)) as staff, looking(at.progress, look):
             staff.run(CriticWorker, CriticSettings(pool, folder, config), shards, done=done)
         pool.unlink()
     return Trained(paths, len(pairs))
+
+
+def how_far(folder: Path, names: Sequence[str], began: float) -> Tally:
+    """How many of these critics are trained, and how much of those that are being trained."""
+    done = sum((folder / f"{name}.safetensors").exists() for name in names)
+    parts = read_parts(folder, names)
+    pace = sum(share / seconds for share, seconds in parts if seconds > 0)
+    under_way = sum(share for share, _ in parts)
+    return Tally(
+        STAGE, len(names), done, 0, time.monotonic() - began, min(under_way, len(names) - done), pace
+    )
 
 
 def how_trained(config: CriticConfig) -> str:
