@@ -432,7 +432,7 @@ class _Pool(Generic[T]):
             if task.failed > limits.retries:
                 raise AuditError(
                     f"{self._stage}: {task} failed {task.failed} times (workers.retries is "
-                    f"{limits.retries}) and none of its {len(shard)} rows does alone; smaller batches or "
+                    f"{limits.retries}) and none of its rows does alone; smaller batches or "
                     "shards, more memory, or a longer workers.hang_seconds may help"
                 )
             return

@@ -81,10 +81,8 @@ def how_far(folder: Path, names: Sequence[str], began: float) -> Tally:
     done = sum((folder / f"{name}.safetensors").exists() for name in names)
     parts = read_parts(folder, names)
     pace = sum(share / seconds for share, seconds in parts if seconds > 0)
-    under_way = sum(share for share, _ in parts)
-    return Tally(
-        STAGE, len(names), done, 0, time.monotonic() - began, min(under_way, len(names) - done), pace
-    )
+    under_way = min(sum(share for share, _ in parts), len(names) - done)
+    return Tally(STAGE, len(names), done, 0, time.monotonic() - began, under_way, pace)
 
 
 def how_trained(config: CriticConfig) -> str:

@@ -24,7 +24,7 @@ class Tally:
     seconds: float
     """Since the stage began."""
     under_way: float = 0.0
-    """What is done of rows that are worked at, as rows: of three critics of which each is half trained, 1.5."""
+    """What is done of rows that are worked at, as rows: of three critics, each half trained, 1.5."""
     pace: float = 0.0
     """Rows a second at which those are worked at; 0 where it is not known."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +42,7 @@ def load_config(
     if path:
         tree = _resolve_paths(tree, path.resolve().parent)
     for key, given in (values or {}).items():
-        _set(tree, key.split("."), given, key)
+        _set(tree, key.split("."), deepcopy(given), key)
     for item in overrides:
         key, sep, text = item.partition("=")
         if not sep or not key:

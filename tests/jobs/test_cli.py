@@ -11,7 +11,11 @@ import pytest
 
 import auditor.pipeline.audit
 
-CONFIG = "data: {id: nowhere.jsonl, scenarios: {}}\nmodels: [m]\n"
+CONFIG = """
+data: {id: nowhere.jsonl, scenarios: {}}
+encoders: {image: null, text: lab}
+models: [m]
+"""
 
 
 @pytest.fixture
