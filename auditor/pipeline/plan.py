@@ -235,7 +235,7 @@ def drift_plan(config: DriftConfig) -> Group:
     more = len(traffic.parts) - SHOWN_WINDOWS
     if more > 0:
         table.add_row(f"and {more:,} more", "", "", "")
-    learned = f"{len(baseline.critics)} critics" if baseline.critics else f"no critic: {manifest.no_critic}"
+    learned = f"{len(manifest.critics)} critics" if manifest.critics else f"no critic: {manifest.no_critic}"
     whose = f"responses of {traffic.model}" if traffic.model else "no responses"
     table.caption = (
         f"contents of each window. In all: {len(traffic.parts):,} windows, {totals['rows']:,} rows, "

@@ -100,7 +100,7 @@ def test_a_newer_version_is_named(tmp_path, parts):
     save(tmp_path / "b", *parts)
     path = tmp_path / "b" / "baseline.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
-    with pytest.raises(BadInput, match="has format 7, this program reads format 1; use the version"):
+    with pytest.raises(BadInput, match="has format 7, this program reads format 2; use the version"):
         load(tmp_path / "b")
 
 
@@ -109,7 +109,7 @@ def test_a_newer_version_is_named(tmp_path, parts):
     [
         (lambda tree: "no json", "not readable"),
         (lambda tree: "[]", "not readable"),
-        (lambda tree: json.dumps({k: v for k, v in tree.items() if k != "n"}), "not a baseline of format 1"),
+        (lambda tree: json.dumps({k: v for k, v in tree.items() if k != "n"}), "not a baseline of format 2"),
         (lambda tree: json.dumps(tree | {"digests": {}}), "list of files is not whole"),
         (
             lambda tree: json.dumps(tree | {"sketches": "../x", "critics": [], "digests": {"../x": "0"}}),
