@@ -186,7 +186,10 @@ class _Task(Generic[T]):
     part: Sequence[T] = ()
 
     def __str__(self) -> str:
-        return f"{'rows of ' if self.search else ''}shard {self.shard.name}"
+        """For people, who know no shard by its name."""
+        rows = len(self.part) if self.search else len(self.shard)
+        many = f"{rows:,} row{'s' if rows != 1 else ''}"
+        return f"{many} of a unit that failed" if self.search else f"a unit of {many}"
 
     @property
     def suspect(self) -> bool:
@@ -409,7 +412,7 @@ class _Pool(Generic[T]):
         assert task.search is not None
         if fault is not None:
             part = f"{len(task.part)} of the rows" if task.part else "a blank instead of the rows"
-            self._say(f"{part} of shard {task.shard.name} failed", fault)
+            self._say(f"{part} of a unit failed", fault)
         self._queue.appendleft(task)
         try:
             # A generator takes nothing before its first value; `fault` is None then.
@@ -428,8 +431,8 @@ class _Pool(Generic[T]):
         if not found:
             if task.failed > limits.retries:
                 raise AuditError(
-                    f"{self._stage}: shard {shard.name} failed {task.failed} times (workers.retries is "
-                    f"{limits.retries}) and none of its {len(shard)} rows does alone; smaller batches or "
+                    f"{self._stage}: {task} failed {task.failed} times (workers.retries is "
+                    f"{limits.retries}) and none of its rows does alone; smaller batches or "
                     "shards, more memory, or a longer workers.hang_seconds may help"
                 )
             return
@@ -447,14 +450,14 @@ class _Pool(Generic[T]):
 
     def _waiting_for(self) -> str:
         at = [
-            f"{host.calls[0][1]} ({host.where})"
+            f"{host.where} with {host.calls[0][1]}"
             for host in self._hosts
             if host.where and host.calls and host.calls[0][1] is not None
         ]
         if at:
             return ", ".join(at[:3]) + (f" and {len(at) - 3} more" if len(at) > 3 else "")
         starting = sum(not host.where for host in self._hosts)
-        return f"{starting} workers to start; {free_room()}"
+        return f"{starting} worker{'s' if starting != 1 else ''} to start; {free_room()}"
 
 
 def _host(size: PoolSize) -> Any:

@@ -5,7 +5,10 @@ A message is one line and says what is wrong, where (file, row, key), and the wa
 
 from __future__ import annotations
 
-from schemas.record import Reason
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schemas.record import Reason
 
 
 class AuditError(Exception):

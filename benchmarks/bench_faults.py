@@ -52,6 +52,7 @@ LONGEST = 900.0
 
 CONFIG = """
 data: {id: id.jsonl, scenarios: {natural: natural.jsonl}, media_root: images}
+encoders: {image: lab, text: lab}
 models: [{name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16}]
 critic: {hidden: 16, steps: 200, batch: 64, seeds: 2}
 shards: {generate: 16, embed: 32, sketch: 64}

@@ -56,7 +56,7 @@ def build_baseline(folder: Path) -> None:
 
     write(folder / "id.jsonl", BASELINE, 0)
     config = {
-        "records": str(folder / "id.jsonl"),
+        "data": {"id": str(folder / "id.jsonl")},
         "encoders": {"image": None, "text": {"name": "lab", "layer": 0}},
         "critic": {"seeds": 1, "steps": 200, "hidden": 64, "batch": 256},
         "workers": {"cpu": WORKERS},
@@ -73,7 +73,7 @@ def drift_once(folder: Path, rows: int) -> None:
     traffic, out = folder / "traffic.jsonl", folder / "out"
     config = {
         "baseline": str(folder / "baseline"),
-        "traffic": str(traffic),
+        "data": {"traffic": str(traffic)},
         "window": "1d",
         "workers": {"cpu": WORKERS},
     }

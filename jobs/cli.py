@@ -11,8 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -21,8 +20,9 @@ from rich.console import Console
 
 from auditor import __version__
 from auditor.errors import AuditError, BadInput, ClusterLost
+from auditor.pipeline.checks import check_paths
 from jobs.run.log import LogFormat, redacted
-from schemas.config import AuditConfig, BaselineConfig, DriftConfig
+from schemas.config import AuditConfig, BaselineConfig, DriftConfig, JobConfig
 from schemas.report import Report
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ Set = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html, report.json, audit.duckdb.")]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json instead of the summary.")]
+MediaRoot = Annotated[str | None, typer.Option(help="Folder that image paths must stay under.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 LogOption = Annotated[
     LogFormat,
@@ -93,47 +94,66 @@ def audit(
 
     Example: auditor audit --config examples/lab.yaml --out out
     """
-    from jobs.run.settings import load_config
-
     if config is None and not set_:
         raise BadInput("no --config; try: auditor audit --config examples/lab.yaml --out out")
-    settings = load_config(AuditConfig, config, set_ or ())
+    settings = _settings(AuditConfig, config, set_)
     if dry_run:
-        from auditor.pipeline.plan import audit_plan
-
-        Console().print(audit_plan(settings))
+        _show_plan(settings)
         return
-    from auditor.pipeline.audit import audit as job
 
-    _finish(_observed("audit", out, log_format, metrics, lambda bars: job(settings, out, bars)), out, json)
+    def job(bars: Bars) -> Report:
+        check_paths(settings)
+        from auditor.pipeline.audit import audit
+
+        return audit(settings, out, bars)
+
+    _finish(_observed("audit", out, log_format, metrics, job), out, json)
 
 
 @baseline_app.command("build")
 def baseline_build(
     records: Annotated[str | None, typer.Option(help="File or glob of the in-distribution records.")] = None,
     out: Out = Path("baseline"),
-    image_encoder: Annotated[str | None, typer.Option(help="Image encoder by name (default: lab).")] = None,
-    text_encoder: Annotated[str | None, typer.Option(help="Text encoder by name (default: lab).")] = None,
-    media_root: Annotated[str | None, typer.Option(help="Folder that image paths must stay under.")] = None,
+    image_encoder: Annotated[
+        str | None, typer.Option(help="Image encoder by name; none: images are left out.")
+    ] = None,
+    text_encoder: Annotated[str | None, typer.Option(help="Text encoder by name.")] = None,
+    media_root: MediaRoot = None,
     model: Annotated[str | None, typer.Option(help="Whose responses (default: the only one's).")] = None,
     config: Config = None,
     set_: Set = None,
+    dry_run: DryRun = False,
     log_format: LogOption = LogFormat.TEXT,
     metrics: MetricsOption = None,
 ) -> None:
     """Learn a baseline from in-distribution records: sketches, row sample, critic, encoders' identities.
 
-    Example: auditor baseline build --records id.jsonl --media-root images --out baseline
+    Example: auditor baseline build --records id.jsonl --media-root images --text-encoder minilm
+    --image-encoder efficientnet-lite0 --out baseline
     """
-    from auditor.pipeline.baseline import build
-    from jobs.run.settings import load_config
-
-    names = {"image": image_encoder, "text": text_encoder}
-    given = [f"encoders.{key}={name}" for key, name in names.items() if name is not None]
-    settings = load_config(
-        BaselineConfig, config, [*given, *(set_ or ())], records=records, media_root=media_root, model=model
+    settings = _settings(
+        BaselineConfig,
+        config,
+        set_,
+        {
+            "data.id": records,
+            "data.media_root": media_root,
+            "encoders.text": text_encoder,
+            "encoders.image": image_encoder,
+            "model": model,
+        },
     )
-    _observed("baseline", out, log_format, metrics, lambda bars: build(settings, out, bars))
+    if dry_run:
+        _show_plan(settings)
+        return
+
+    def job(bars: Bars) -> object:
+        check_paths(settings)
+        from auditor.pipeline.baseline import build
+
+        return build(settings, out, bars)
+
+    _observed("baseline", out, log_format, metrics, job)
     print(f"baseline: {out}")
 
 
@@ -146,13 +166,12 @@ def drift(
         str | None, typer.Option(help="Length of a window: 1d, 6h, 30m. Default: one window.")
     ] = None,
     window_rows: Annotated[int | None, typer.Option(help="Rows of a window.")] = None,
-    media_root: Annotated[str | None, typer.Option(help="Folder that image paths must stay under.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Whose responses (default: the baseline's model).")
-    ] = None,
+    media_root: MediaRoot = None,
+    model: Annotated[str | None, typer.Option(help="Whose responses (default: the only one's).")] = None,
     config: Config = None,
     set_: Set = None,
     json: Json = False,
+    dry_run: DryRun = False,
     log_format: LogOption = LogFormat.TEXT,
     metrics: MetricsOption = None,
 ) -> None:
@@ -160,21 +179,46 @@ def drift(
 
     Example: auditor drift --baseline baseline --traffic 'traffic/*.jsonl' --window 1d --out out-drift
     """
-    from auditor.pipeline.drift import drift as job
-    from jobs.run.settings import load_config
-
-    settings = load_config(
+    settings = _settings(
         DriftConfig,
         config,
-        set_ or (),
-        baseline=baseline,
-        traffic=traffic,
-        window=window,
-        window_rows=window_rows,
-        media_root=media_root,
-        model=model,
+        set_,
+        {
+            "baseline": baseline,
+            "data.traffic": traffic,
+            "data.media_root": media_root,
+            "window": window,
+            "window_rows": window_rows,
+            "model": model,
+        },
     )
-    _finish(_observed("drift", out, log_format, metrics, lambda bars: job(settings, out, bars)), out, json)
+    if dry_run:
+        _show_plan(settings)
+        return
+
+    def job(bars: Bars) -> Report:
+        check_paths(settings)
+        from auditor.pipeline.drift import drift
+
+        return drift(settings, out, bars)
+
+    _finish(_observed("drift", out, log_format, metrics, job), out, json)
+
+
+C = TypeVar("C", bound=JobConfig)
+
+
+def _settings(
+    job: type[C], config: Path | None, set_: list[str] | None, options: Mapping[str, Any] | None = None
+) -> C:
+    """The config of a job; of `options` (dotted keys) those that were given. An encoder `none` is no
+    encoder."""
+    from jobs.run.settings import load_config
+
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    for key in given.keys() & {"encoders.image", "encoders.text"}:
+        given[key] = None if given[key] == "none" else {"name": given[key]}
+    return load_config(job, config, set_ or (), given)
 
 
 @app.command()
@@ -234,19 +278,30 @@ def doctor(
     from dataclasses import asdict
     from json import dumps
 
+    if config is None and set_:
+        raise BadInput("doctor: --set changes a config; give one with --config")
+    if config is not None:
+        from jobs.run.settings import job_of
+
+        _settings(job_of(config), config, set_)  # what is wrong with it is said at once
     try:
         from jobs.doctor import examine, exit_code, table
     except ImportError as error:
         raise BadInput(f"{error}; install again: pip install -c constraints.txt -e '.[cpu]'") from error
 
-    if config is None and set_:
-        raise BadInput("doctor: --set changes a config; give one with --config")
     checks = examine(config, set_ or (), out)
     if json:
         print(dumps([asdict(check) for check in checks], indent=2))
     else:
         Console().print(table(checks))
     raise typer.Exit(exit_code(checks))
+
+
+def _show_plan(settings: JobConfig) -> None:
+    check_paths(settings)
+    from auditor.pipeline.plan import plan
+
+    Console().print(plan(settings))
 
 
 def _finish(report: Report, out: Path, json: bool) -> None:
@@ -297,16 +352,31 @@ def _guarded(command: Callable[[], object]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except Exception as error:
-        print(f"error: {_unforeseen(error, Path(tempfile.gettempdir()))}", file=sys.stderr)
+        print(f"error: {_unforeseen(error, None)}", file=sys.stderr)
         return 3
 
 
-def _unforeseen(error: Exception, folder: Path) -> str:
-    """One line about a failure that nothing foresaw; the whole of it goes into a file in `folder`."""
-    log = folder / "auditor-error.log"
-    with suppress(OSError):
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (details: {log})"
+def _unforeseen(error: Exception, out: Path | None) -> str:
+    """One line about a failure that nothing foresaw; the whole of it goes into a file in `out`, where that
+    folder is there, else in the folder for temporary files: never beside what the user works at."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    told = "".join(traceback.format_exception(error))
+    try:
+        if out is not None and out.is_dir():
+            log = out / "auditor-error.log"
+            log.write_text(told, encoding="utf-8")
+        else:
+            # A name of its own and rights for its owner alone: others may write into that folder, too.
+            folder = tempfile.gettempdir()
+            if Path(folder) == Path.cwd():  # what Python takes where no folder for such files can be written
+                return f"{said} (its details could be written nowhere: set TMPDIR to a folder)"
+            number, name = tempfile.mkstemp(".log", "auditor-error-", folder)
+            log = Path(name)
+            with open(number, "w", encoding="utf-8") as file:
+                file.write(told)
+    except OSError as failed:
+        return f"{said} (its details could not be written: {failed.strerror or failed})"
+    return f"{said} (details: {log})"
 
 
 def _in(out: Path, job: Callable[[], T]) -> T:
@@ -316,8 +386,7 @@ def _in(out: Path, job: Callable[[], T]) -> T:
     except AuditError:
         raise
     except Exception as error:
-        folder = out if out.is_dir() else Path(tempfile.gettempdir())
-        raise _Unforeseen(_unforeseen(error, folder)) from error
+        raise _Unforeseen(_unforeseen(error, out)) from error
 
 
 class _Unforeseen(AuditError):
@@ -328,7 +397,6 @@ def _observed(
     name: str, out: Path, log_format: LogFormat, metrics: Path | None, job: Callable[[Bars], T]
 ) -> T:
     """Run a job with its bars, its log and its metrics; both say how it ended."""
-    from auditor.measures.verdict import EXIT_CODES
     from jobs.run.bars import Bars
     from jobs.run.log import LoggedProgress, event, logged
     from jobs.run.metrics import Metrics
@@ -350,6 +418,8 @@ def _observed(
             if log_format is LogFormat.JSON and isinstance(error, AuditError):
                 raise typer.Exit(code) from error  # it has been said, in JSON
             raise
+        from auditor.measures.verdict import EXIT_CODES
+
         report = result if isinstance(result, Report) else None
         code = EXIT_CODES[report.verdict.status] if report else 0
         ended: dict[str, Any] = {"job": name, "exit_code": code}

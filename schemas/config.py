@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,6 +24,9 @@ from pydantic import (
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    not_here: ClassVar[str] = ""
+    """Why a key that another job has in this section is an error in this one."""
 
 
 class _Named(_Model):
@@ -78,12 +83,10 @@ class ScenarioSpec(_Model):
 
 
 class DataConfig(_Named):
+    """How the records of every job are read, and what may be opened for them."""
+
     reader: str = Field(
         "records", description="Name of a reader: records, llavabench, lab, or another package's."
-    )
-    id: str | None = Field(None, description="records: file of the in-distribution records (P).")
-    scenarios: dict[str, ScenarioSpec] = Field(
-        default_factory=dict, description="Name -> where its records come from."
     )
     root: str | None = Field(None, description="llavabench: folder with the questions, answers and images.")
     media_root: str | None = Field(None, description="Folder that every image path must stay under.")
@@ -98,6 +101,48 @@ class DataConfig(_Named):
     max_text_chars: int = Field(100_000, ge=1)
     n: int = Field(400, ge=2, description="lab: records per scenario.")
 
+    @model_validator(mode="after")
+    def _root(self) -> DataConfig:
+        if self.reader == "llavabench" and self.root is None:
+            raise ValueError(
+                "data.root is missing: the folder of the LLaVA-Bench files (--set data.root=PATH)"
+            )
+        return self
+
+
+class BaselineData(DataConfig):
+    """The reference records (P): a file, or what the reader has for them."""
+
+    not_here: ClassVar[str] = "a baseline is learned from the reference records alone, data.id"
+
+    id: str | None = Field(
+        None,
+        description="records: file or glob of the in-distribution records (P); other readers know theirs.",
+    )
+
+    @model_validator(mode="after")
+    def _id(self) -> BaselineData:
+        if self.reader == "records" and self.id is None:
+            raise ValueError("data.id is missing: the file of the in-distribution records")
+        if self.reader != "records" and self.id is not None:
+            raise ValueError(
+                f"data.id: the reader {self.reader} has in-distribution records of its own; remove the key, "
+                "or set data.reader: records"
+            )
+        return self
+
+
+class AuditData(BaselineData):
+    """The reference records (P), and the scenarios (Q) that are compared with them."""
+
+    not_here: ClassVar[str] = (
+        "an audit compares the scenarios under data.scenarios with the records of data.id"
+    )
+
+    scenarios: dict[str, ScenarioSpec] = Field(
+        default_factory=dict, description="Name -> where its records come from."
+    )
+
     @field_validator("scenarios", mode="before")
     @classmethod
     def _short_form(cls, value: object) -> object:
@@ -105,6 +150,17 @@ class DataConfig(_Named):
         if isinstance(value, dict):
             return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
         return value
+
+
+class DriftData(DataConfig):
+    """The traffic that is compared with a baseline."""
+
+    not_here: ClassVar[str] = "drift compares data.traffic with the folder `baseline`"
+
+    traffic: str = Field(
+        description="File or glob of the records to compare (--traffic). Other readers: the name of a "
+        "published scenario (llavabench), a pool or a language (lab)."
+    )
 
 
 class EncoderConfig(_Named):
@@ -130,8 +186,10 @@ def _named(value: object) -> object:
 
 
 class EncodersConfig(_Model):
-    image: EncoderConfig | None = EncoderConfig(name="lab")
-    text: EncoderConfig = EncoderConfig(name="lab")
+    """What contents are embedded by. Both are to be named: whoever audits knows what the records are of."""
+
+    image: EncoderConfig | None = Field(description="null: images are left out.")
+    text: EncoderConfig
 
     @field_validator("image", "text", mode="before")
     @classmethod
@@ -375,13 +433,38 @@ class CriticConfig(_Model):
         return self
 
 
+class BaselineCritic(CriticConfig):
+    """A baseline's critic. Windows are never in its pool: a critic that knows the baseline's rows by heart
+    would favour them, so that it is cross-fitted and stopped early."""
+
+    early_stopping: bool = Field(
+        True, description="Hold out a tenth of the base ids and stop by their likelihood."
+    )
+    cross_fit: int = Field(
+        5,
+        ge=0,
+        le=30,
+        description="Folds of base ids, 2 or more (0: none): a critic a fold is trained on all the others.",
+    )
+
+
 class ThresholdsConfig(_Model):
+    """When a window fails."""
+
+    not_here: ClassVar[str] = "a window is judged by its p-values (thresholds.p_value)"
+
+    p_value: float = Field(0.01, gt=0, lt=1, description="Adjusted p-value at which a modality has moved.")
+    min_rows: int = Field(50, ge=2, description="Below this a verdict is undecided.")
+
+
+class AuditThresholds(ThresholdsConfig):
+    """When a scenario fails. `p_value` fails none: it says which scenarios are looked into for where the
+    difference lies."""
+
     emid: float | None = Field(None, description="EMID (nats) above which a scenario fails.")
     partial_bound: float | None = Field(
         None, description="Label-free partial bound above which a scenario fails."
     )
-    p_value: float = Field(0.01, gt=0, lt=1, description="Adjusted p-value at which a window fails.")
-    min_rows: int = Field(50, ge=2, description="Below this a verdict is undecided.")
 
 
 class ComparisonConfig(_Model):
@@ -401,6 +484,10 @@ class ComparisonConfig(_Model):
 class BoundsConfig(_Model):
     """What the bounds with an entropy are made with."""
 
+    not_here: ClassVar[str] = (
+        "the conditional divergences of Theorem 4.6 are measured between the scenarios of an audit"
+    )
+
     symbols: int = Field(
         8, ge=2, le=4096, description="Cells of the response codebook: answers' entropy is at most its log."
     )
@@ -410,9 +497,14 @@ class BoundsConfig(_Model):
     entropy_model: float | None = Field(
         None, ge=0, description="H of an answer given its query (nats), where it is known."
     )
+
+
+class AuditBounds(BoundsConfig):
+    """Those of an audit."""
+
     conditional: bool = Field(
         False,
-        description="Also Theorem 4.6, with conditional divergences by neighbourhoods (audit; some seconds a "
+        description="Also Theorem 4.6, with conditional divergences by neighbourhoods (some seconds a "
         "scenario). It is looser than Theorem 4.5 wherever answers given their input stay the same.",
     )
 
@@ -455,7 +547,8 @@ class WorkersConfig(_Model):
 class ShardConfig(_Model):
     """Units of work. They belong to the config hash: results are equal to the bit for equal shards."""
 
-    generate: int = Field(256, ge=1, description="Prompts a shard.")
+    not_here: ClassVar[str] = "a baseline takes the answers that stand in the records and generates none"
+
     embed: int = Field(512, ge=1, description="Contents a shard.")
     sketch: int = Field(4096, ge=1, description="Rows a shard.")
     stream: int = Field(
@@ -465,6 +558,12 @@ class ShardConfig(_Model):
         "for every `embed` contents of it.",
     )
     threads: int = Field(1, ge=1, description="Threads of one worker.")
+
+
+class AuditShards(ShardConfig):
+    """Those of an audit."""
+
+    generate: int = Field(256, ge=1, description="Prompts a shard.")
 
 
 class IndexConfig(_Model):
@@ -507,24 +606,66 @@ class ReportConfig(_Model):
     examples: int = Field(4, ge=0, description="Example records shown a scenario (0: none).")
 
 
-class AuditConfig(_Model):
-    """Config of `auditor audit`."""
+class JobConfig(_Model):
+    """What every job has."""
 
     data: DataConfig
-    encoders: EncodersConfig = EncodersConfig()
-    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    row_sample: int = Field(
+        2_000, ge=50, description="Rows a scenario (or window) that travel with its sketch."
+    )
+    workers: WorkersConfig = WorkersConfig()
+    seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections(cls, tree: object) -> object:
+        """A section that is not given lacks its own keys: they say what they are."""
+        return {"data": {}, **tree} if isinstance(tree, dict) else tree
+
+
+class LearningConfig(JobConfig):
+    """What a job has that embeds records and trains critics on them."""
+
+    encoders: EncodersConfig
     critic: CriticConfig = CriticConfig()
-    comparison: ComparisonConfig = ComparisonConfig()
+    shards: ShardConfig = ShardConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lab(cls, tree: object) -> object:
+        """The lab's records have the lab's encoders unless others are named; a user's have none."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("encoders", {}), dict):
+            return tree
+        data = tree.get("data")
+        reader = data.get("reader") if isinstance(data, dict) else getattr(data, "reader", None)
+        own = {"image": "lab", "text": "lab"} if reader == "lab" else {}
+        return {**tree, "encoders": own | tree.get("encoders", {})}
+
+
+class JudgingConfig(JobConfig):
+    """What a job has that measures and judges."""
+
     bounds: BoundsConfig = BoundsConfig()
     grader: GraderConfig = GraderConfig()
     thresholds: ThresholdsConfig = ThresholdsConfig()
     interval_level: float = Field(0.9, gt=0, lt=1)
-    row_sample: int = Field(2_000, ge=50, description="Rows a scenario that travel with its sketch.")
-    workers: WorkersConfig = WorkersConfig()
-    shards: ShardConfig = ShardConfig()
-    index: IndexConfig = IndexConfig()
     report: ReportConfig = ReportConfig()
-    seed: int = 0
+
+
+class AuditConfig(LearningConfig, JudgingConfig):
+    """Config of `auditor audit`."""
+
+    not_here: ClassVar[str] = (
+        "an audit names its models in a list (models: [NAME]) and compares the scenarios under data.scenarios"
+    )
+
+    data: AuditData
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    comparison: ComparisonConfig = ComparisonConfig()
+    bounds: AuditBounds = AuditBounds()
+    thresholds: AuditThresholds = AuditThresholds()
+    shards: AuditShards = AuditShards()
+    index: IndexConfig = IndexConfig()
 
     @field_validator("models", mode="before")
     @classmethod
@@ -558,20 +699,19 @@ class AuditConfig(_Model):
         return self.comparison.current or self.models[0].name
 
 
-class BaselineConfig(_Model):
+class BaselineConfig(LearningConfig):
     """Config of `auditor baseline build`."""
 
-    records: str = Field(description="File (or glob) of the in-distribution records.")
-    media_root: str | None = None
+    not_here: ClassVar[str] = (
+        "a baseline is learned from recorded answers (model: NAME) and judges nothing; what drift judges by "
+        "is set there"
+    )
+
+    data: BaselineData
     model: str | None = Field(None, description="Whose recorded responses are used (default: the only one).")
-    encoders: EncodersConfig = EncodersConfig()
-    # Windows are never in the pool: a critic that knows the baseline's rows by heart would favour them.
-    critic: CriticConfig = CriticConfig(early_stopping=True, cross_fit=5)
+    critic: BaselineCritic = BaselineCritic()
+    row_sample: int = Field(10_000, ge=50, description="Rows that travel with the sketch.")
     grader: GraderConfig = GraderConfig()
-    row_sample: int = Field(10_000, ge=50)
-    workers: WorkersConfig = WorkersConfig()
-    shards: ShardConfig = ShardConfig()
-    seed: int = 0
 
     @field_validator("grader", mode="before")
     @classmethod
@@ -579,27 +719,34 @@ class BaselineConfig(_Model):
         return _named(value)
 
 
-class DriftConfig(_Model):
+WINDOW_LENGTH = re.compile(r"([1-9]\d{0,4})([mhdw])")
+"""How the length of a window is written."""
+
+
+class DriftConfig(JudgingConfig):
     """Config of `auditor drift`."""
 
-    baseline: str = Field(description="Folder made by `auditor baseline build`.")
-    traffic: str = Field(description="File or glob of the records to compare.")
-    media_root: str | None = None
-    model: str | None = None
+    not_here: ClassVar[str] = (
+        "encoders, critics and shards are those of the baseline, and the answers those of the records "
+        "(model: NAME)"
+    )
+
+    data: DriftData
+    baseline: str = Field(description="Folder made by `auditor baseline build` (--baseline).")
+    model: str | None = Field(None, description="Whose responses are used (default: the only one).")
     window: str | None = Field(None, description="Length of a window, e.g. 1d, 6h, 30m.")
     window_rows: int | None = Field(None, ge=2, description="Rows of a window.")
-    bounds: BoundsConfig = BoundsConfig()
-    grader: GraderConfig = GraderConfig()
-    thresholds: ThresholdsConfig = ThresholdsConfig()
-    interval_level: float = Field(0.9, gt=0, lt=1)
-    row_sample: int = Field(2_000, ge=50)
     embeddings: Literal["drop", "keep"] = Field(
         "drop",
         description="keep: embeddings stay in the run directory, not only the sums and the row sample.",
     )
-    workers: WorkersConfig = WorkersConfig()
-    report: ReportConfig = ReportConfig()
-    seed: int = 0
+
+    @field_validator("window")
+    @classmethod
+    def _length(cls, value: str | None) -> str | None:
+        if value is not None and not WINDOW_LENGTH.fullmatch(value.strip()):
+            raise ValueError(f"{value!r} is no length of time; write a number and m, h, d or w, e.g. 1d")
+        return value
 
     @field_validator("grader", mode="before")
     @classmethod
@@ -610,7 +757,22 @@ class DriftConfig(_Model):
     def _one_window(self) -> DriftConfig:
         if self.window and self.window_rows:
             raise ValueError("give --window or --window-rows, not both")
+        if self.window and self.data.reader != "records":
+            raise ValueError(
+                f"window: the records of the reader {self.data.reader} have no timestamps; give window_rows"
+            )
         return self
+
+
+JOBS: dict[str, type[JobConfig]] = {
+    "audit": AuditConfig,
+    "baseline build": BaselineConfig,
+    "drift": DriftConfig,
+}
+"""Command -> its config."""
+
+MOVED = {"records": "data.id", "traffic": "data.traffic", "media_root": "data.media_root"}
+"""Top-level keys of earlier versions -> where they are now."""
 
 
 def resolve(path: str, base: Path) -> str:
@@ -638,6 +800,6 @@ _NO_NUMBER: Any = {
 
 
 def config_hash(config: BaseModel) -> str:
-    """Digest of all that changes a number."""
-    text = config.model_dump_json(exclude=_NO_NUMBER)
-    return blake2b(text.encode(), digest_size=8).hexdigest()
+    """Digest (16 hex digits) of all that changes a number, whatever order the keys are declared in."""
+    tree = config.model_dump(mode="json", exclude=_NO_NUMBER)
+    return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()

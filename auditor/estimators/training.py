@@ -8,6 +8,8 @@ loss stalls: the same likelihood, or a better one, for a fraction of the rows (`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 HELD_OUT = 0.1
 """Share of the base ids that early stopping is judged on."""
 CHECK_EVERY = 50
-"""Least number of steps between two looks at the held-out loss."""
+"""Least number of steps between two looks at the held-out loss, and number of them between two reports."""
 GROWTH = (16, 4, 1)
 """A growing batch: the full size divided by each of these in turn."""
 LAST_STEPS = 10
@@ -55,6 +57,25 @@ class Stepwise(Critic, Protocol):
         """As `Critic.fit`; `watch` sees the critic after each of the last LAST_STEPS where no rows are held
         out."""
         ...
+
+
+_tell: ContextVar[Callable[[float], None] | None] = ContextVar("_tell", default=None)
+
+
+@contextmanager
+def reporting(tell: Callable[[float], None]) -> Iterator[None]:
+    """Call `tell` every CHECK_EVERY steps of a training in this thread with the share that it has done of the
+    steps that it may do (it may stop before them)."""
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
+
+
+def _report(share: float) -> None:
+    if (tell := _tell.get()) is not None:
+        tell(share)
 
 
 def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -173,6 +194,8 @@ def early_stopped(
     if data.held_out is None:
         for step, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
             last = _step(optimizer, loss(xb, yb), parameters, clip)
+            if step % CHECK_EVERY == 0:
+                _report(step / steps)
             if watch is not None and step >= steps - LAST_STEPS:
                 watch([p.detach().cpu().numpy() for p in parameters])
         if not bool(torch.isfinite(last)):
@@ -192,6 +215,8 @@ def early_stopped(
             _step(optimizer, loss(xb, yb), parameters, clip)
             rows += size
             spent = rows >= steps * data.size
+            if step % CHECK_EVERY == 0:
+                _report(rows / (steps * data.size))
             if step % look == 0 or spent:
                 with torch.no_grad():
                     held_out = float(loss(*data.held_out))

@@ -6,18 +6,25 @@ from collections.abc import Iterator
 
 from auditor.errors import BadInput
 from auditor.lab.world import POOLS, lab_items
-from auditor.scenarios import ID, Rows, Source, file_source, perturbed_source, reader
+from auditor.scenarios import ID, TRAFFIC, Rows, Source, file_source, perturbed_source, reader
 from auditor.storage.run_dir import RunDir
-from schemas.config import AuditConfig, ScenarioSpec
+from schemas.config import AuditData, DriftData, JobConfig, ScenarioSpec
 from schemas.record import Image, Record
 
 
 @reader("lab")
-def lab(config: AuditConfig, run: RunDir) -> Iterator[Source]:
-    """`data.n` drawn records, and each of `data.scenarios` by its language or pool, shifts or path."""
-    first = _drawn(ID, "id", ScenarioSpec(), config)
+def lab(config: JobConfig, run: RunDir) -> Iterator[Source]:
+    """`data.n` drawn records, and each of `data.scenarios` by its language or pool, shifts or path; of drift
+    the pool or the language that `data.traffic` names."""
+    data = config.data
+    if isinstance(data, DriftData):
+        kind = "pool" if data.traffic in POOLS else "language"
+        spec = ScenarioSpec.model_validate({kind: data.traffic})
+        yield _drawn(TRAFFIC, "window", spec, config, "data.traffic")
+        return
+    first = _drawn(ID, "id", ScenarioSpec(), config, "data")
     yield first
-    for name, spec in config.data.scenarios.items():
+    for name, spec in data.scenarios.items() if isinstance(data, AuditData) else ():
         if spec.path is not None:
             yield file_source(name, spec.family or "natural", spec.path, spec.partition)
         elif spec.shifts:
@@ -27,7 +34,8 @@ def lab(config: AuditConfig, run: RunDir) -> Iterator[Source]:
                 )
             yield perturbed_source(name, spec, first, config, run)
         elif spec.language or spec.pool:
-            yield _drawn(name, spec.family or _family(spec), spec, config)
+            where = f"data.scenarios.{name}"
+            yield _drawn(name, spec.family or _family(spec), spec, config, where)
         else:
             raise BadInput(f"data.scenarios.{name}: give a language, a pool, shifts or a path")
 
@@ -38,10 +46,11 @@ def _family(spec: ScenarioSpec) -> str:
     return {"new-mix": "mix"}.get(spec.pool, "natural")
 
 
-def _drawn(name: str, family: str, spec: ScenarioSpec, config: AuditConfig) -> Source:
+def _drawn(name: str, family: str, spec: ScenarioSpec, config: JobConfig, where: str) -> Source:
+    """`where`: the key of the config that errors name."""
     n, language, pool = spec.n or config.data.n, spec.language or "en", spec.pool or "id"
     if pool not in POOLS:
-        raise BadInput(f"data.scenarios.{name}.pool: {pool!r} is none of {', '.join(POOLS)}")
+        raise BadInput(f"{where}.pool: {pool!r} is none of {', '.join(POOLS)}")
 
     def rows() -> Rows:
         try:
@@ -55,6 +64,6 @@ def _drawn(name: str, family: str, spec: ScenarioSpec, config: AuditConfig) -> S
                     tags=tuple(item.tags),
                 )
         except ValueError as error:
-            raise BadInput(f"data.scenarios.{name}: {error}") from error
+            raise BadInput(f"{where}: {error}") from error
 
     return Source(name, family, f"lab {n} {config.seed} {language} {pool}", rows, spec.partition)

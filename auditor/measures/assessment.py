@@ -50,6 +50,8 @@ class Settings:
     level: float
     """Of intervals."""
     bounds: BoundsConfig
+    conditional: bool = False
+    """Whether the conditional divergences of Theorem 4.6 are wanted, too."""
     no_critic: str | None = None
     """Why there is no critic, where there is none."""
     ungraded: str = "no answer was graded"
@@ -137,7 +139,7 @@ def assess(
     found = current.divergences
     joint = found.found["joint"].value if "joint" in found.found else None
     d_x = input_divergence(p, q, seed=seed_of_inputs) if joint is None else joint
-    of_conditional = conditionals(p, q, seed) if settings.bounds.conditional else None
+    of_conditional = conditionals(p, q, seed) if settings.conditional else None
     answers = answer_terms(
         reference.answers,
         answer_side(q, reference.codebook),

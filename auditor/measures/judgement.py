@@ -11,7 +11,7 @@ from hashlib import blake2b
 from auditor.measures.families import Family, over_modalities, over_scenarios
 from auditor.measures.shares import Share
 from auditor.measures.verdict import scenario_verdict, window_verdict, with_shares
-from schemas.config import ThresholdsConfig
+from schemas.config import AuditThresholds, ThresholdsConfig
 from schemas.report import Divergence, Measures, Verdict
 
 Rule = Callable[[Measures, Mapping[str, Divergence], Sequence[Share]], Verdict]
@@ -28,7 +28,7 @@ class Judgement:
     rule: Rule
 
 
-def of_scenarios(thresholds: ThresholdsConfig, seed: int) -> Judgement:
+def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
     """Of an audit: one seed for all, Holm's adjustment over the scenarios, the rule of EMID."""
 
     def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from auditor.measures.divergences import article
 from auditor.measures.shares import Share
-from schemas.config import ThresholdsConfig
+from schemas.config import AuditThresholds, ThresholdsConfig
 from schemas.report import Divergence, Interval, Status, Verdict
 
 _SEVERITY: tuple[Status, ...] = ("pass", "warn", "undecided", "fail")
@@ -17,7 +17,7 @@ def scenario_verdict(
     emid: float | None,
     interval: Interval | None,
     partial_bound: float | None,
-    thresholds: ThresholdsConfig,
+    thresholds: AuditThresholds,
 ) -> Verdict:
     """Verdict of one scenario under one model.
 

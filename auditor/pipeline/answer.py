@@ -30,9 +30,10 @@ class Answered:
 
 
 def answer(
-    at: Workplace, model: ModelConfig, items: Callable[[], Iterable[PromptItem]], seed: int
+    at: Workplace, model: ModelConfig, items: Callable[[], Iterable[PromptItem]], seed: int, unit: int
 ) -> Answered:
-    """Put every prompt to the model that it has not answered yet. `items` is called more than once."""
+    """Put every prompt to the model that it has not answered yet, `unit` prompts a shard. `items` is called
+    more than once."""
     if model.endpoint is not None:
         # One worker asks, which has many requests under way and keeps the rates; their bounds are their own.
         stage = Stage(f"answers of {model.name}", replicas=1, hangs=False)
@@ -57,10 +58,10 @@ def answer(
         identity = staff.identify(GenerateWorker, GenerateSettings(make))
         # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
         drawn = {"seed": seed} if model.temperature > 0 else {}
-        work = work_identity(identity, shard=at.shards.generate, **drawn)
+        work = work_identity(identity, shard=unit, **drawn)
         folder = at.run.responses(work)
         store = ResponseStore(folder)
-        todo = Cut(items, at.shards.generate, work, done=store, failed=store.errors())
+        todo = Cut(items, unit, work, done=store, failed=store.errors())
         each = [(len(shard), _longest(model, shard)) for shard in todo]
         staff.run(
             GenerateWorker,

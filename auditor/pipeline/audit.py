@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.attribution.what_moved import what_moved
-from auditor.errors import BadInput
 from auditor.graders import Choice, check_named, choose
 from auditor.measures.assessment import Settings
 from auditor.measures.judgement import of_scenarios
 from auditor.pipeline import measure
 from auditor.pipeline.answer import Answered, answer
+from auditor.pipeline.checks import check_encoders, check_scenarios, unanswered_scenarios
 from auditor.pipeline.choice import executor
 from auditor.pipeline.learn import Learned, learned
 from auditor.pipeline.measure import Comparison, Measuring
@@ -20,7 +21,6 @@ from auditor.pipeline.workers.profiles import ModelAnswers
 from auditor.pipeline.workplace import Workplace, workplace
 from auditor.profiles.profile import GroupKey
 from auditor.profiles.rows import prompt
-from auditor.records import Quarantine
 from auditor.report import write_reports
 from auditor.report.build import Audited, audit_report
 from auditor.report.examples import examples
@@ -30,6 +30,8 @@ from auditor.scenarios import Scenario, check_recorded, gather, media_policy, re
 from auditor.storage.run_dir import RunDir
 from schemas.config import AuditConfig, ModelConfig, config_hash
 from schemas.report import Report
+
+log = logging.getLogger(__name__)
 
 
 def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
@@ -41,7 +43,10 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
     check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
+        check_encoders(config.encoders)
         scenarios = _gathered(config, run, watch)
+        for line in unanswered_scenarios(config):
+            log.warning(line)
         recorded = [m.name for m in config.models if m.generator is None]
         check_recorded(recorded, scenarios)
         grader = choose(config.grader, [s.path for s in scenarios], recorded)
@@ -66,7 +71,12 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
             comparisons = _comparisons(config, of)
             measuring = Measuring(
                 of_scenarios(config.thresholds, config.seed),
-                Settings(config.interval_level, config.bounds, ungraded=grader.missing()),
+                Settings(
+                    config.interval_level,
+                    config.bounds,
+                    config.bounds.conditional,
+                    ungraded=grader.missing(),
+                ),
                 of.trained.paths,
                 measure.codebook_file(
                     at, [of.profiles[key] for key in references], config.bounds.symbols, config.seed
@@ -104,13 +114,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
 def _gathered(config: AuditConfig, run: RunDir, progress: Progress) -> list[Scenario]:
     todo = sources(config, run)
     found = [gather(source, run, config.data) for source in each(progress, "read records", todo)]
-    if found[0].n == 0:
-        raise BadInput(
-            f"nothing to audit: no usable record in {found[0].name}; {found[0].quarantine().why_empty()}"
-        )
-    if not any(s.n for s in found[1:]):
-        aside = Quarantine(row for s in found[1:] for row in s.quarantine())
-        raise BadInput(f"nothing to audit: no scenario has a usable record; {aside.why_empty()}")
+    check_scenarios(found)
     return found
 
 
@@ -119,7 +123,7 @@ def _answered(
 ) -> Answered | None:
     if model.generator is None:
         return None
-    return answer(at, model, lambda: map(prompt, records_of(scenarios)), config.seed)
+    return answer(at, model, lambda: map(prompt, records_of(scenarios)), config.seed, config.shards.generate)
 
 
 def _model(model: ModelConfig, answered: Answered | None) -> ModelAnswers:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from auditor.pipeline.embed import Embedded
 from auditor.pipeline.executor import HOUR, Stage
-from auditor.pipeline.workers.critics import CriticSettings, CriticWorker, critic_shards
+from auditor.pipeline.progress import Tally, looking
+from auditor.pipeline.workers.critics import (
+    CriticSettings,
+    CriticWorker,
+    critic_shards,
+    part_file,
+    read_parts,
+)
 from auditor.pipeline.workplace import Workplace
 from auditor.profiles.training_pairs import Pair, embed_pairs, pairs_digest
 from schemas.config import CriticConfig
+
+STAGE = "train critics"
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,20 @@ def train(
     if len(done) < len(shards):
         pool = folder / "pairs.npz"
         embed_pairs(pairs, images.open() if images else None, texts.open()).write(pool)
-        with at.executor.staff(Stage("train critics", least_seconds=HOUR)) as staff:
+        todo = [shard.name for shard in shards if shard.name not in done]
+        for name in todo:  # of a run that was interrupted
+            part_file(folder, name).unlink(missing_ok=True)
+        look = partial(how_far, folder, todo, time.monotonic())
+        with at.executor.staff(Stage(STAGE, least_seconds=HOUR)) as staff, looking(at.progress, look):
             staff.run(CriticWorker, CriticSettings(pool, folder, config), shards, done=done)
         pool.unlink()
     return Trained(paths, len(pairs))
+
+
+def how_far(folder: Path, names: Sequence[str], began: float) -> Tally:
+    """How many of these critics are trained, and how much of those that are being trained."""
+    done = sum((folder / f"{name}.safetensors").exists() for name in names)
+    parts = read_parts(folder, names)
+    pace = sum(share / seconds for share, seconds in parts if seconds > 0)
+    under_way = min(sum(share for share, _ in parts), len(names) - done)
+    return Tally(STAGE, len(names), done, 0, time.monotonic() - began, under_way, pace)

@@ -13,9 +13,10 @@ from auditor.measures.assessment import Settings
 from auditor.measures.judgement import of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.pipeline import measure
-from auditor.pipeline.baseline import whose
+from auditor.pipeline.checks import check_encoders, check_same_encoders
 from auditor.pipeline.choice import executor
 from auditor.pipeline.embed import chosen
+from auditor.pipeline.gather import gather_traffic
 from auditor.pipeline.measure import Comparison, Measuring
 from auditor.pipeline.profile import Encoders, content, profile
 from auditor.pipeline.progress import Progress, Stopwatch
@@ -25,21 +26,17 @@ from auditor.pipeline.workplace import Workplace, workplace
 from auditor.profiles.baseline import Baseline, load
 from auditor.profiles.profile import GroupKey
 from auditor.profiles.rows import joined_dim
-from auditor.records import MediaPolicy, read_many, records_from_table
-from auditor.records.sources import fingerprint
+from auditor.records import MediaPolicy, records_from_table
 from auditor.report import write_reports
 from auditor.report.build import Drifted, drift_report
 from auditor.report.examples import example
 from auditor.report.store import Store
-from auditor.scenarios import Scenario, Source, gather, media_policy
-from auditor.scenarios.row_ranges import Part, Survey, first_rows, survey
-from auditor.scenarios.windows import by_rows, by_time, one_window, timed, window_length
+from auditor.scenarios import media_policy
+from auditor.scenarios.row_ranges import Part, Survey, first_rows
 from auditor.storage.run_dir import RunDir
-from schemas.config import DataConfig, DriftConfig
+from schemas.config import DriftConfig
 from schemas.record import Record
 from schemas.report import Example, Report
-
-TRAFFIC = "traffic"
 
 
 def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
@@ -52,15 +49,14 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
     baseline = load(Path(config.baseline))
     check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
-    data = DataConfig(id=config.traffic, media_root=config.media_root)
     shards = baseline.manifest.config.shards
     with run.lock():
-        scenario = _traffic(config, data, run)
-        found, parts = _windows(config, scenario, run, shards.stream)
-        model = whose(config.traffic, found.models, config.model)
+        check_encoders(baseline.manifest.config.encoders)
+        traffic = gather_traffic(config, run, shards.stream)
+        scenario, found, parts, model = traffic.scenario, traffic.survey, traffic.parts, traffic.model
         grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
         with executor(config.workers, shards.threads, watch, rows=scenario.n) as on:
-            at = workplace(run, on, shards, watch, media_policy(data))
+            at = workplace(run, on, shards, watch, media_policy(config.data))
             used = _encoders(at, baseline, found)
             critics, no_critic = _critics(baseline, used, found)
             files = profile(
@@ -78,7 +74,9 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
             comparisons = _comparisons(config, baseline, model, parts, files)
             measuring = Measuring(
                 of_windows(config.thresholds, config.seed),
-                Settings(config.interval_level, config.bounds, no_critic, grader.missing()),
+                Settings(
+                    config.interval_level, config.bounds, no_critic=no_critic, ungraded=grader.missing()
+                ),
                 critics,
                 measure.codebook_file(at, [baseline.profile], config.bounds.symbols, config.seed),
             )
@@ -89,7 +87,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
                 for each in assessments.values():
                     for row in each.set_aside:
                         quarantine.add(row)
-                raise BadInput(f"{config.traffic}: nothing to compare; {quarantine.why_empty()}")
+                raise BadInput(f"{traffic.where}: nothing to compare; {quarantine.why_empty()}")
             judged = measured.judged(measuring.judgement.family)
             where = measure.where(
                 at,
@@ -124,37 +122,6 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
     return report
 
 
-def _traffic(config: DriftConfig, data: DataConfig, run: RunDir) -> Scenario:
-    timed_only = config.window is not None
-    scenario = gather(
-        Source(
-            TRAFFIC,
-            "window",
-            f"{'timed ' if timed_only else ''}file {fingerprint(config.traffic)}",
-            lambda: timed(read_many(config.traffic)) if timed_only else read_many(config.traffic),
-        ),
-        run,
-        data,
-    )
-    if scenario.n == 0:
-        raise BadInput(f"{config.traffic}: nothing to compare; {scenario.quarantine().why_empty()}")
-    return scenario
-
-
-def _windows(config: DriftConfig, scenario: Scenario, run: RunDir, unit: int) -> tuple[Survey, list[Part]]:
-    """One pass over the records, and the windows in their order."""
-    if config.window:
-        split = by_time(window_length(config.window))
-    elif config.window_rows:
-        split = by_rows(config.window_rows, scenario.n)
-    else:
-        split = one_window()
-    found = survey(scenario.path, split, run.windows(TRAFFIC), unit)
-    if config.window:
-        return found, sorted(found.parts, key=lambda part: part.window.name)
-    return found, list(found.parts)
-
-
 def _encoders(at: Workplace, baseline: Baseline, found: Survey) -> Encoders:
     """The baseline's. Raises `BadInput` where they are not what made it."""
     encoders = baseline.manifest.config.encoders
@@ -163,13 +130,7 @@ def _encoders(at: Workplace, baseline: Baseline, found: Survey) -> Encoders:
     used = Encoders(
         chosen(at, encoders.text, "text"), None if pictures is None else chosen(at, pictures, "image")
     )
-    for modality, identity in used.identities.items():
-        if baseline.manifest.encoders[modality] != identity:
-            raise BadInput(
-                f"{baseline.folder}: was made with another {modality} encoder "
-                f"({baseline.manifest.encoders[modality]}, here it is {identity}); "
-                "build the baseline again, or use the versions and weights that made it"
-            )
+    check_same_encoders(baseline.folder, baseline.manifest.encoders, used.identities)
     return used
 
 

@@ -82,6 +82,7 @@ class Measuring:
             "format": FORMAT,
             "level": self.settings.level,
             "bounds": self.settings.bounds.model_dump(),
+            "conditional": self.settings.conditional,
             "no_critic": self.settings.no_critic,
             "critics": [CrossFitted.load(paths).digest for paths in self.critics],
             "codebook": self.codebook and self.codebook.stem,

@@ -12,11 +12,21 @@ from auditor.encoders.registry import ENCODERS, find_encoder
 from auditor.errors import BadInput
 from auditor.estimators.registry import make_critic
 from auditor.generators.registry import GENERATORS
+from auditor.graders import check_named
 from auditor.protocols import Modality
 from auditor.registry import settings_keyword
 from auditor.scenarios.registry import check_reader
 from auditor.shifts.registry import SHIFTS
-from schemas.config import CriticConfig, DataConfig, EncoderConfig, EncodersConfig, ModelConfig, Perturbation
+from schemas.config import (
+    AuditData,
+    CriticConfig,
+    DataConfig,
+    EncoderConfig,
+    EncodersConfig,
+    GraderConfig,
+    ModelConfig,
+    Perturbation,
+)
 
 MOST_PROBLEMS = 5
 
@@ -39,7 +49,7 @@ def _checks(config: BaseModel) -> Iterator[Callable[[], object]]:
     data, encoders = getattr(config, "data", None), getattr(config, "encoders", None)
     if isinstance(data, DataConfig):
         yield partial(check_reader, data)
-        for name, spec in data.scenarios.items():
+        for name, spec in data.scenarios.items() if isinstance(data, AuditData) else ():
             for i, step in enumerate(spec.shifts):
                 yield partial(_check_shift, step, f"data.scenarios.{name}.shifts.{i}")
     if isinstance(encoders, EncodersConfig):
@@ -48,6 +58,8 @@ def _checks(config: BaseModel) -> Iterator[Callable[[], object]]:
         yield partial(_check_encoder, encoders.text, "text")
     if isinstance(critic := getattr(config, "critic", None), CriticConfig):
         yield partial(make_critic, critic, seed=0)
+    if isinstance(grader := getattr(config, "grader", None), GraderConfig):
+        yield partial(check_named, grader)
     for i, model in enumerate(getattr(config, "models", ())):
         if isinstance(model, ModelConfig):
             yield partial(_check_model, model, f"models.{i}")

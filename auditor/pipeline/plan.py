@@ -1,9 +1,15 @@
-"""What a run would do and cost: rows, prompts, calls, tokens, hours, money, without doing any of it."""
+"""What a run would do and cost: rows, prompts, calls, tokens, hours, money, without doing any of it.
+
+A plan refuses what the run would refuse, by the same checks (`auditor.pipeline.checks`).
+"""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Group
@@ -11,10 +17,35 @@ from rich.table import Table
 
 from auditor.generators.rates import BYTES_A_TOKEN, prompt_tokens
 from auditor.graders import check_named
-from auditor.profiles.rows import image_items, input_texts, prompt
-from auditor.scenarios import gather, sources
+from auditor.pipeline.baseline import LEAST_PAIRS, no_critic
+from auditor.pipeline.checks import (
+    check_encoders,
+    check_same_encoders,
+    check_scenarios,
+    known_identities,
+    unanswered_scenarios,
+)
+from auditor.pipeline.gather import REFERENCE, gather_reference, gather_traffic
+from auditor.profiles.baseline import load
+from auditor.profiles.rows import answers, image_items, input_texts, prompt
+from auditor.records import records_from_table
+from auditor.scenarios import check_recorded, gather, sources
+from auditor.scenarios.row_ranges import first_rows
 from auditor.storage.run_dir import RunDir
-from schemas.config import AuditConfig, EndpointConfig, ModelConfig
+from auditor.storage.work_units import text_item
+from schemas.config import (
+    AuditConfig,
+    BaselineConfig,
+    CriticConfig,
+    DriftConfig,
+    EndpointConfig,
+    JobConfig,
+    ModelConfig,
+)
+from schemas.record import Record
+
+SHOWN_WINDOWS = 40
+"""Windows that have a line of their own in a plan."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +63,8 @@ class Scope:
     """Estimated, of the texts of its new prompts."""
     prompt_images: int
     """Images in its new prompts."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows set aside."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +87,18 @@ class Cost:
 
 
 def survey(config: AuditConfig) -> list[Scope]:
-    """Reads and checks the records (into a temporary folder that goes again); nothing else is done."""
+    """Reads and checks the records (into a temporary folder that goes again); nothing else is done. Raises
+    `BadInput` where the audit would not begin."""
+    check_encoders(config.encoders)
     found: list[Scope] = []
     prompts: set[str] = set()
     images: set[str] = set()
     texts: set[str] = set()
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunDir(Path(folder))
-        run.open()
-        for source in sources(config, run):
-            scenario = gather(source, run, config.data)
+    with _nowhere() as run:
+        scenarios = [gather(source, run, config.data) for source in sources(config, run)]
+        check_scenarios(scenarios)
+        check_recorded([m.name for m in config.models if m.generator is None], scenarios)
+        for scenario in scenarios:
             before = len(prompts), len(images), len(texts)
             tokens = pictures = 0
             for batch in scenario.batches():
@@ -85,6 +120,7 @@ def survey(config: AuditConfig) -> list[Scope]:
                     len(texts) - before[2],
                     tokens,
                     pictures,
+                    scenario.quarantine().counts(),
                 )
             )
     return found
@@ -114,15 +150,129 @@ def cost(model: ModelConfig, scopes: list[Scope]) -> Cost:
 _DEFAULTS = EndpointConfig(url="http://localhost")
 
 
+@contextmanager
+def _nowhere() -> Iterator[RunDir]:
+    """A run directory that goes again."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder))
+        run.open()
+        yield run
+
+
+def plan(config: JobConfig) -> Group:
+    """For the terminal: what the job of this config would do. Raises `BadInput` where the job would."""
+    if isinstance(config, AuditConfig):
+        return audit_plan(config)
+    if isinstance(config, BaselineConfig):
+        return baseline_plan(config)
+    assert isinstance(config, DriftConfig)
+    return drift_plan(config)
+
+
+@dataclass
+class Contents:
+    """What is to be embedded of some records: keys of contents, each once."""
+
+    images: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    pairs: int = 0
+    """Of an input with the model's response, and of an input with a reference."""
+
+    def add(self, records: Sequence[Record], model: str | None) -> None:
+        self.images.update(item.key for item in image_items(records))
+        self.texts.update(item.key for item in input_texts(records))
+        for record, given in zip(records, answers(records, model or "", None), strict=True):
+            answered = bool(given and given[0].strip())
+            if answered:
+                self.texts.add(text_item(given[0]).key)
+            self.pairs += answered + (record.reference is not None)
+
+
+def baseline_plan(config: BaselineConfig) -> Group:
+    """What `auditor baseline build` would do."""
+    check_encoders(config.encoders)
+    with _nowhere() as run:
+        reference = gather_reference(config, run)
+        scenario, found = reference.scenario, Contents()
+        for batch in scenario.batches():
+            found.add(batch, reference.model)
+        reasons = scenario.quarantine().counts()
+    table = _table(
+        "what would be done", ("records",), ("rows", "set aside", "images", "texts, answers among them")
+    )
+    images = len(found.images) if config.encoders.image is not None else 0
+    counts = (scenario.n, sum(reasons.values()), images, len(found.texts))
+    table.add_row(REFERENCE, *(f"{count:,}" for count in counts))
+    learned = (
+        _critics(config.critic) if found.pairs >= LEAST_PAIRS else f"no critic: {no_critic(found.pairs)}"
+    )
+    whose = f"responses of {reference.model}" if reference.model else "no responses"
+    table.caption = f"{whose}; {found.pairs:,} pairs of a query and an answer; {learned}{_aside(reasons)}"
+    return Group(table)
+
+
+def drift_plan(config: DriftConfig) -> Group:
+    """What `auditor drift` would do."""
+    baseline = load(Path(config.baseline))
+    manifest = baseline.manifest
+    check_encoders(manifest.config.encoders)
+    with _nowhere() as run:
+        traffic = gather_traffic(config, run, manifest.config.shards.stream)
+        pictures = traffic.survey.images and "image" in manifest.encoders
+        used = ["text", *(["image"] if pictures else [])]
+        check_same_encoders(baseline.folder, manifest.encoders, known_identities(used), whole=False)
+        table = _table("what would be done", ("window",), ("rows", "images", "texts, answers among them"))
+        totals = Counter[str]()
+        for at, part in enumerate(traffic.parts):
+            found = Contents()
+            for rows in first_rows(part):
+                found.add(list(records_from_table(rows)), traffic.model)
+            images = len(found.images) if pictures else 0
+            totals.update(rows=part.n, images=images, texts=len(found.texts))
+            if at < SHOWN_WINDOWS:
+                counts = (part.n, images, len(found.texts))
+                table.add_row(part.window.name, *(f"{count:,}" for count in counts))
+        reasons = traffic.scenario.quarantine().counts()
+    more = len(traffic.parts) - SHOWN_WINDOWS
+    if more > 0:
+        table.add_row(f"and {more:,} more", "", "", "")
+    learned = f"{len(manifest.critics)} critics" if manifest.critics else f"no critic: {manifest.no_critic}"
+    whose = f"responses of {traffic.model}" if traffic.model else "no responses"
+    table.caption = (
+        f"contents of each window. In all: {len(traffic.parts):,} windows, {totals['rows']:,} rows, "
+        f"{totals['images']:,} images and {totals['texts']:,} texts to embed; {whose}. Of the baseline of "
+        f"{manifest.n:,} rows: {learned}, none to be trained{_aside(reasons)}"
+    )
+    return Group(table)
+
+
+def _critics(config: CriticConfig) -> str:
+    return f"{config.seeds * (config.cross_fit or 1)} critics of {config.steps:,} steps to train"
+
+
+def _aside(reasons: Mapping[str, int]) -> str:
+    """Rows set aside by their reason, as the end of a sentence."""
+    if not reasons:
+        return ""
+    return f"; set aside: {', '.join(f'{reason} {count:,}' for reason, count in reasons.items())}"
+
+
+def _together(reasons: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    found = Counter[str]()
+    for one in reasons:
+        found.update(one)
+    return dict(found)
+
+
 def audit_plan(config: AuditConfig) -> Group:
-    """For the terminal: what there is to do, and what the answers cost."""
+    """What `auditor audit` would do, and what the answers cost."""
     check_named(config.grader)
     scopes = survey(config)
     generating = [model for model in config.models if model.generator is not None]
-    tables = [_work(config, scopes, len(generating))]
+    shown: list[Table | str] = [_work(config, scopes, len(generating))]
     if generating:
-        tables.append(_costs([cost(model, scopes) for model in generating]))
-    return Group(*tables)
+        shown.append(_costs([cost(model, scopes) for model in generating]))
+    return Group(*shown, *unanswered_scenarios(config))
 
 
 def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
@@ -134,14 +284,13 @@ def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
     for s in scopes:
         counts = (s.rows, s.aside, s.prompts, s.images, s.texts)
         table.add_row(s.scenario, s.family, *(f"{count:,}" for count in counts))
-    critics = config.critic.seeds * (config.critic.cross_fit or 1)
     prompts, images, texts = (
         sum(getattr(s, name) for s in scopes) for name in ("prompts", "images", "texts")
     )
     table.caption = (
         f"new contents a scenario. In all: {prompts:,} prompts to each of {generating} generating models "
         f"({len(config.models) - generating} recorded), {images:,} images and {texts:,} texts to embed, "
-        f"besides the answers; {critics} critics of {config.critic.steps:,} steps"
+        f"besides the answers; {_critics(config.critic)}{_aside(_together(s.reasons for s in scopes))}"
     )
     return table
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -22,11 +23,22 @@ class Tally:
     """Rows done that have no result."""
     seconds: float
     """Since the stage began."""
+    under_way: float = 0.0
+    """What is done of rows that are worked at, as rows: of three critics, each half trained, 1.5."""
+    pace: float = 0.0
+    """Rows a second at which those are worked at; 0 where it is not known."""
 
     @property
     def rate(self) -> float:
         """Rows a second so far."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the stage ends: by the rows that are done, and before the first of them by the pace
+        of those under way. None where nothing tells."""
+        pace = (self.done + self.under_way) / self.seconds if self.done and self.seconds > 0 else self.pace
+        return max(0.0, self.total - self.done - self.under_way) / pace if pace > 0 else None
 
 
 class Progress(Protocol):
@@ -49,6 +61,28 @@ class Silent:
 
     def waiting(self, what: str) -> None:
         pass
+
+
+LOOK_SECONDS = 5.0
+
+
+@contextmanager
+def looking(progress: Progress, look: Callable[[], Tally], every: float = LOOK_SECONDS) -> Iterator[None]:
+    """Tell `progress` what `look` finds, every few seconds while the block runs: for a stage whose units take
+    minutes, and whose executor says nothing before the first of them is done."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(every):
+            progress.update(look())
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 T = TypeVar("T")

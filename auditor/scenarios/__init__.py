@@ -10,6 +10,7 @@ from auditor.scenarios.registry import reader, sources
 from auditor.scenarios.scenario import (
     ID,
     MOST_ADMITTING,
+    TRAFFIC,
     Rows,
     Scenario,
     Source,
@@ -23,6 +24,7 @@ from auditor.scenarios.scenario import (
 __all__ = [
     "ID",
     "MOST_ADMITTING",
+    "TRAFFIC",
     "Rows",
     "Scenario",
     "Source",

@@ -9,17 +9,21 @@ from auditor.records import read_many
 from auditor.records.sources import fingerprint
 from auditor.scenarios.perturbed import perturbed_source
 from auditor.scenarios.registry import reader
-from auditor.scenarios.scenario import ID, Source
+from auditor.scenarios.scenario import ID, TRAFFIC, Source
 from auditor.storage.run_dir import RunDir
-from schemas.config import AuditConfig, Partitioning, ScenarioSpec
+from schemas.config import AuditData, BaselineData, DriftData, JobConfig, Partitioning, ScenarioSpec
 
 
 @reader("records", needs={"id": "the file of the in-distribution records"})
-def files(config: AuditConfig, run: RunDir) -> Iterator[Source]:
-    """`data.id`, and each of `data.scenarios` from its `path` or by its `shifts`."""
+def files(config: JobConfig, run: RunDir) -> Iterator[Source]:
+    """`data.id`, and each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`."""
+    if isinstance(config.data, DriftData):
+        yield file_source(TRAFFIC, "window", config.data.traffic)
+        return
+    assert isinstance(config.data, BaselineData)
     first = file_source(ID, "id", str(config.data.id))
     yield first
-    for name, spec in config.data.scenarios.items():
+    for name, spec in config.data.scenarios.items() if isinstance(config.data, AuditData) else ():
         _refuse(name, spec, "language", "pool", "n")
         if spec.path is not None:
             if spec.shifts:

@@ -9,9 +9,9 @@ from auditor.errors import BadInput
 from auditor.records import LlavaBench
 from auditor.records.sources import fingerprint
 from auditor.scenarios.registry import reader
-from auditor.scenarios.scenario import Source
+from auditor.scenarios.scenario import TRAFFIC, Source
 from auditor.storage.run_dir import RunDir
-from schemas.config import AuditConfig, ScenarioSpec
+from schemas.config import AuditData, DriftData, JobConfig, ScenarioSpec
 
 _LANGUAGES = ("Arabic", "Chinese", "German", "Greek", "Hindi", "Korean")
 
@@ -21,12 +21,22 @@ _LANGUAGES = ("Arabic", "Chinese", "German", "Greek", "Hindi", "Korean")
     needs={"root": "the folder of the LLaVA-Bench files (--set data.root=PATH)"},
     media_root="root",
 )
-def llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
+def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
     """Published scenarios by their names; by default those that have references: the shifted copies and the
-    six languages of the COCO set."""
+    six languages of the COCO set. Of drift the one that `data.traffic` names."""
     data = config.data
     bench = LlavaBench(str(data.root))
     known = bench.scenarios()
+    if isinstance(data, DriftData):
+        if data.traffic not in known:
+            raise BadInput(
+                f"data.traffic: no scenario {data.traffic!r} under {data.root}; there is {known[0]}, ..."
+            )
+        yield _published(bench, data.traffic, TRAFFIC, "window", str(data.root))
+        return
+    if not isinstance(data, AuditData):
+        yield _published(bench, known[0], known[0], "id", str(data.root))
+        return
     if data.scenarios:
         for name, spec in data.scenarios.items():
             if name not in known:
@@ -41,8 +51,13 @@ def llavabench(config: AuditConfig, run: RunDir) -> Iterator[Source]:
     for name in chosen:
         given = data.scenarios.get(name)
         family = (given.family if given else None) or _family(name, known[0])
-        files = f"{data.root}/responses/*.jsonl"
-        yield Source(name, family, f"llavabench {name} {fingerprint(files)}", partial(bench.records, name))
+        yield _published(bench, name, name, family, str(data.root))
+
+
+def _published(bench: LlavaBench, published: str, name: str, family: str, root: str) -> Source:
+    """One published scenario, under a name of ours."""
+    files = fingerprint(f"{root}/responses/*.jsonl")
+    return Source(name, family, f"llavabench {published} {files}", partial(bench.records, published))
 
 
 def _family(name: str, first: str) -> str:

@@ -10,11 +10,11 @@ from auditor.records import MediaPolicy, load_image
 from auditor.scenarios.scenario import Rows, Scenario, Source, gather, media_policy
 from auditor.shifts import Step, apply_shift, find_shift
 from auditor.storage.run_dir import RunDir
-from schemas.config import AuditConfig, ScenarioSpec
+from schemas.config import JobConfig, ScenarioSpec
 from schemas.record import Record
 
 
-def perturbed_source(name: str, spec: ScenarioSpec, of: Source, config: AuditConfig, run: RunDir) -> Source:
+def perturbed_source(name: str, spec: ScenarioSpec, of: Source, config: JobConfig, run: RunDir) -> Source:
     """The admitted records of `of` through the shifts of `spec`: their own fingerprint and seed make the
     copy's. Raises `BadInput` for an unknown shift."""
     steps: list[Step] = [

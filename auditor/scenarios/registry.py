@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from auditor.errors import BadInput
 from auditor.registry import Registry, Settings, settings_keyword
-from schemas.config import AuditConfig, DataConfig
+from schemas.config import DataConfig, JobConfig
 
 if TYPE_CHECKING:
     from auditor.scenarios.scenario import Source
@@ -43,7 +43,8 @@ def reader(
     """Register the function below under `name`.
 
     It is called with the config and the run directory, and with `settings` where a class of settings is given
-    (`data.options`, validated), and gives a `Source` for each scenario, the in-distribution one first.
+    (`data.options`, validated). Of an audit it gives a `Source` for each scenario, the reference one
+    first; of a baseline (`data` is a `BaselineData`) that one alone; of drift (a `DriftData`) the traffic.
     Nothing is read before a source is asked for its rows. `needs`: keys of `data` that must be given, and
     what they are. `media_root`: the key of `data` whose folder holds the images where `data.media_root` is
     not set.
@@ -56,8 +57,9 @@ def reader(
     return register
 
 
-def sources(config: AuditConfig, run: RunDir) -> list[Source]:
-    """The scenarios of the config, the in-distribution one first. Raises `BadInput` for what cannot be."""
+def sources(config: JobConfig, run: RunDir) -> list[Source]:
+    """The records of the config: of an audit its scenarios, the reference one first. Raises `BadInput` for
+    what cannot be."""
     settings = check_reader(config.data)
     found = list(READERS.find(config.data.reader).read(config, run, **settings))
     for source in found[1:]:
@@ -73,6 +75,6 @@ def check_reader(data: DataConfig) -> dict[str, Any]:
     `data` that it needs, or options that it does not have."""
     found = READERS.find(data.reader, "data.reader")
     for key, what in found.needs.items():
-        if getattr(data, key) is None:
+        if getattr(data, key, "") is None:
             raise BadInput(f"data.{key} is missing: {what}")
     return settings_keyword(found.settings, data.options, "data.options")

@@ -39,7 +39,8 @@ from schemas.config import DataConfig, Partitioning
 from schemas.record import RECORDS, Quarantined, Record
 
 Rows = Iterable[Record | Quarantined]
-ID = "id"
+ID, TRAFFIC = "id", "traffic"
+"""Names of the reference records and of the traffic."""
 MOST_ADMITTING = 16
 """Threads that verify images: each may hold one of the largest size that is allowed."""
 

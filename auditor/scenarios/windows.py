@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from auditor.errors import BadInput, RowError
 from auditor.records import Rows
 from auditor.records.screen import Place
+from schemas.config import WINDOW_LENGTH
 from schemas.record import Quarantined, Reason, Record
 
 ALL = "all traffic"
 """Name of the one window, where the traffic is not cut."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LENGTH = re.compile(r"([1-9]\d{0,4})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -36,7 +35,7 @@ Splitter = Callable[[Record], Window]
 
 def window_length(text: str) -> timedelta:
     """`30m`, `6h`, `1d` or `2w` as a length of time. Raises `BadInput` for anything else."""
-    match = _LENGTH.fullmatch(text.strip())
+    match = WINDOW_LENGTH.fullmatch(text.strip())
     if match is None:
         raise BadInput(f"window: {text!r} is no length of time; write a number and m, h, d or w, e.g. 1d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

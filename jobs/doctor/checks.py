@@ -15,24 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
 
 from actors.cluster import OBJECT_STORE_BYTES, Resources, connect, pool_size, worker_env
 from actors.storage import check_shared, working_nodes
 from auditor.errors import AuditError, BadInput
+from auditor.pipeline.checks import record_files
 from auditor.profiles.baseline import load
 from auditor.records import MediaPolicy
 from auditor.records.sources import fingerprint, shown
 from jobs.doctor import environment
 from jobs.doctor.environment import NEEDS_HUB, Check, guarded
-from jobs.run.settings import load_config
+from jobs.run.settings import job_of, load_config
 from schemas.config import (
     AuditConfig,
-    BaselineConfig,
     DriftConfig,
     EncoderConfig,
     EncodersConfig,
+    LearningConfig,
     ModelConfig,
     WorkersConfig,
 )
@@ -101,30 +101,16 @@ def table(checks: Iterable[Check]) -> Table:
 def _needs(path: Path | None, overrides: Sequence[str]) -> Needs:
     if path is None:
         return Needs()
-    try:
-        keys = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        keys = None  # what is wrong with it, the next line says
-    if isinstance(keys, dict) and "traffic" in keys:
-        drift = load_config(DriftConfig, path, overrides)
-        learned = load(Path(drift.baseline)).manifest.config
-        known = _encoders(learned.encoders)
-        return Needs((drift.traffic,), drift.media_root, known, (), drift.workers, learned.shards.threads)
-    if isinstance(keys, dict) and "records" in keys:
-        base = load_config(BaselineConfig, path, overrides)
-        known = _encoders(base.encoders)
-        return Needs((base.records,), base.media_root, known, (), base.workers, base.shards.threads)
-    audit = load_config(AuditConfig, path, overrides)
-    data = audit.data
-    files = [data.id, *(spec.path for spec in data.scenarios.values())]
-    return Needs(
-        tuple(file for file in files if file is not None),
-        data.media_root or data.root,
-        _encoders(audit.encoders),
-        audit.models,
-        audit.workers,
-        audit.shards.threads,
-    )
+    config = load_config(job_of(path), path, overrides)
+    files, folder = record_files(config), config.data.media_root or config.data.root
+    if isinstance(config, DriftConfig):
+        learned: LearningConfig = load(Path(config.baseline)).manifest.config
+    else:
+        assert isinstance(config, LearningConfig)
+        learned = config
+    models = config.models if isinstance(config, AuditConfig) else ()
+    known = _encoders(learned.encoders)
+    return Needs(tuple(files), folder, known, models, config.workers, learned.shards.threads)
 
 
 def _encoders(config: EncodersConfig) -> tuple[tuple[str, EncoderConfig], ...]:

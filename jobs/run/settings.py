@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,13 +12,28 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
-from schemas.config import resolve
+from auditor.pipeline.checks import unnamed_encoders
+from schemas.config import (
+    JOBS,
+    MOVED,
+    AuditConfig,
+    BaselineConfig,
+    DriftConfig,
+    JobConfig,
+    resolve,
+)
 
 T = TypeVar("T", bound=BaseModel)
 
 
-def load_config(model: type[T], path: Path | None, overrides: Sequence[str] = (), /, **values: Any) -> T:
-    """Read `path`, apply `overrides` (dotted keys, YAML values) and `values` (None: not given), validate.
+def load_config(
+    model: type[T],
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> T:
+    """Read `path`, set `values` (dotted keys), then `overrides` (`KEY=VALUE`: dotted keys, YAML values), and
+    validate.
 
     Relative paths in the file are relative to its folder; in `--set` and options, to the working directory.
     Raises `BadInput` with one line that names the file and the key.
@@ -25,6 +41,8 @@ def load_config(model: type[T], path: Path | None, overrides: Sequence[str] = ()
     tree = _read_yaml(path) if path else {}
     if path:
         tree = _resolve_paths(tree, path.resolve().parent)
+    for key, given in (values or {}).items():
+        _set(tree, key.split("."), deepcopy(given), key)
     for item in overrides:
         key, sep, text = item.partition("=")
         if not sep or not key:
@@ -34,7 +52,6 @@ def load_config(model: type[T], path: Path | None, overrides: Sequence[str] = ()
         except yaml.YAMLError as error:
             raise BadInput(f"--set {item}: the value is not YAML ({_first_line(error)})") from error
         _set(tree, key.split("."), value, item)
-    tree.update({key: value for key, value in values.items() if value is not None})
     where = str(path) if path else "options"
     try:
         config = model.model_validate(tree)
@@ -47,6 +64,16 @@ def load_config(model: type[T], path: Path | None, overrides: Sequence[str] = ()
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from None
     return config
+
+
+def job_of(path: Path) -> type[JobConfig]:
+    """The job whose config the file is, by its keys. Raises `BadInput` where it cannot be read."""
+    tree = _read_yaml(path)
+    data = tree.get("data")
+    keys = set(tree) | set(data if isinstance(data, dict) else ())
+    if keys & {"baseline", "traffic"}:
+        return DriftConfig
+    return AuditConfig if keys & {"models", "scenarios"} else BaselineConfig
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -99,7 +126,8 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> dict[str, Any]:
     """Make the paths of a config file absolute; anything of an unexpected shape is left to validation."""
     data = tree.get("data")
     if isinstance(data, dict):
-        for key in ("id", "root", "media_root"):
+        files = data.get("reader", "records") == "records"
+        for key in ("id", "root", "media_root", *(["traffic"] if files else [])):
             if isinstance(data.get(key), str):
                 data[key] = resolve(data[key], base)
         scenarios = data.get("scenarios")
@@ -109,35 +137,89 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> dict[str, Any]:
                     scenarios[name] = resolve(spec, base)
                 elif isinstance(spec, dict) and isinstance(spec.get("path"), str):
                     spec["path"] = resolve(spec["path"], base)
-    for key in ("records", "baseline", "traffic", "media_root"):
-        if isinstance(tree.get(key), str):
-            tree[key] = resolve(tree[key], base)
+    if isinstance(tree.get("baseline"), str):
+        tree["baseline"] = resolve(tree["baseline"], base)
     return tree
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
     """All that is wrong, in one line."""
-    problems = []
-    for item in error.errors(include_url=False, include_input=False)[:5]:
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(item["loc"][-1]), set(_keys(model)), n=1)
-            problems.append(f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else ""))
+    moved = [MOVED[key] for key in _moved(model, error)]
+    problems, unnamed = list[str](), list[str]()
+    for item in error.errors(include_url=False, include_input=False):
+        keys = [str(part) for part in item["loc"]]
+        key = ".".join(keys)
+        message = item["msg"].removeprefix("Value error, ")
+        if any(f"{new} " in f"{key} {message} " for new in moved):
+            continue  # it is there, under its old name
+        if item["type"] == "missing" and keys[:-1] == ["encoders"]:
+            unnamed.append(keys[-1])
+        elif item["type"] == "extra_forbidden":
+            problems.append(_unknown(model, keys))
         elif item["type"] == "missing":
-            problems.append(f"{key} is missing")
+            field = _section(model, keys[:-1]).model_fields.get(keys[-1])
+            said = (field.description or "" if field else "").partition(". ")[0].rstrip(".")
+            problems.append(f"{key} is missing" + (f": {said[0].lower()}{said[1:]}" if said else ""))
         else:
-            message = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{key}: {message}" if key else message)
-    more = error.error_count() - len(problems)
-    return "; ".join(problems) + (f"; and {more} more" if more > 0 else "")
+            problems.append(f"{key}: {message}" if key and not message.startswith(f"{key}.") else message)
+    if unnamed:
+        problems.append(unnamed_encoders(unnamed, options=issubclass(model, BaselineConfig)))
+    more = len(problems) - 5
+    return "; ".join(problems[:5]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
+    """Why a key is refused: it moved, another job has it, or nobody knows it."""
+    key = ".".join(keys)
+    if _has(model, MOVED.get(key, "")):
+        section, _, name = MOVED[key].partition(".")
+        return f"{key} is written {MOVED[key]} now ({section}: {{{name}: ...}})"
+    owner = _section(model, keys[:-1])
+    of = [name for name, job in JOBS.items() if keys[-1] in _section(job, keys[:-1]).model_fields]
+    if of and (reason := getattr(owner, "not_here", "")):
+        command = next(f"auditor {name}" for name, job in JOBS.items() if issubclass(model, job))
+        whose = " and ".join(f"auditor {name}" for name in of)
+        return f"{key} is of {whose}, {command} does not read it: {reason}; remove it"
+    near = difflib.get_close_matches(keys[-1], set(_keys(model)), n=1)
+    return f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def _moved(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Keys that stand where earlier versions had them."""
+    extra = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
+    return [key for key in extra if _has(model, MOVED.get(key, ""))]
+
+
+def _has(model: type[BaseModel], key: str) -> bool:
+    """Whether the config has a (dotted) key."""
+    *sections, name = key.split(".")
+    return name in _section(model, sections).model_fields
+
+
+def _section(model: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
+    """The class of a section of a config; the nearest one around it where the path leads into something
+    else."""
+    for key in keys:
+        field = model.model_fields.get(key)
+        inner = next(_models(field.annotation), None) if field else None
+        if inner is None:
+            return BaseModel
+        model = inner
+    return model
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield name
-        stack = [field.annotation]
-        while stack:
-            kind = stack.pop()
-            stack.extend(getattr(kind, "__args__", ()))
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _keys(kind)
+        for inner in _models(field.annotation):
+            yield from _keys(inner)
+
+
+def _models(kind: Any) -> Iterator[type[BaseModel]]:
+    """The sections among what an annotation allows."""
+    stack = [kind]
+    while stack:
+        kind = stack.pop()
+        stack.extend(getattr(kind, "__args__", ()))
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind

@@ -308,7 +308,10 @@ def test_prompts_that_end_or_hang_their_worker_are_set_apart(cluster, tmp_path):
     [
         (Broken, r"^embed: a worker fails on a blank too, so no row is to blame; .*the worker died"),
         (Fearful, r"^embed: 5 rows failed, each twice by itself \(workers.poison_rows is 4\)"),
-        (Crowded, r"^embed: shard \w+ failed 2 times .* none of its 16 rows does alone; smaller batches"),
+        (
+            Crowded,
+            r"^embed: a unit of 16 rows failed 2 times .* none of its rows does alone; smaller batches",
+        ),
     ],
 )
 def test_a_worker_that_always_dies_ends_the_run_and_condemns_nobody(cluster, tmp_path, encoder, said):
@@ -341,7 +344,7 @@ def test_a_worker_that_knows_no_probe_is_tried_a_bounded_number_of_times(cluster
     shards = cut(contents(3), 16, "p")
     for how, times in (("die", 3), ("hang", 4)):  # a hang counts twice
         watch = Watch()
-        with pytest.raises(AuditError, match=rf"shard {shards[0].name} failed {times} times"):
+        with pytest.raises(AuditError, match=rf"a unit of 3 rows failed {times} times"):
             run_shards(
                 Plain, how, shards, size(1), stage="plain", retries=2, hang_seconds=2.0, progress=watch
             )
@@ -352,7 +355,7 @@ def test_a_pool_that_gets_nowhere_says_so_and_ends(cluster, tmp_path):
     """A start that hangs: nothing is done, so there is nothing to isolate."""
     watch = Watch()
     settings = EmbedSettings(partial(time.sleep, 600), tmp_path)
-    with pytest.raises(AuditError, match=r"nothing was done for .* waiting for 1 workers to start"):
+    with pytest.raises(AuditError, match=r"nothing was done for .* waiting for 1 worker to start"):
         run_shards(
             EmbedWorker,
             settings,
@@ -362,7 +365,7 @@ def test_a_pool_that_gets_nowhere_says_so_and_ends(cluster, tmp_path):
             stall_seconds=4.0,
             progress=watch,
         )
-    assert watch.waits and "1 workers to start" in watch.waits[-1]
+    assert watch.waits and "1 worker to start" in watch.waits[-1]
 
 
 def test_a_pool_goes_on_with_the_workers_that_start(cluster, plain, tmp_path):
@@ -469,7 +472,7 @@ def test_a_worker_tells_its_identity(cluster):
 
 
 def test_workers_that_never_find_room_are_said_to_be_missing(cluster, tmp_path):
-    with pytest.raises(AuditError, match=r"waiting for 1 workers to start; the cluster has 3 CPUs"):
+    with pytest.raises(AuditError, match=r"waiting for 1 worker to start; the cluster has 3 CPUs"):
         run_shards(
             EmbedWorker,
             EmbedSettings(Projection, tmp_path),

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import auditor.pipeline.audit
+import jobs.cli
 
-CONFIG = "data: {id: nowhere.jsonl, scenarios: {}}\nmodels: [m]\n"
+CONFIG = """
+data: {id: id.jsonl, scenarios: {}}
+encoders: {image: null, text: lab}
+models: [m]
+"""
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> tuple[object, ...]:
     (tmp_path / "audit.yaml").write_text(CONFIG)
+    (tmp_path / "id.jsonl").write_text("")
     return "audit", "-c", tmp_path / "audit.yaml", "-o", tmp_path / "out"
 
 
@@ -31,6 +38,8 @@ def test_bad_input_in_json(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
+    (tmp_path / "out" / "run").mkdir(parents=True)  # of an earlier run
+    (tmp_path / "id.jsonl").unlink()
     assert run(monkeypatch, *command, "--log-format", "json") == 2
     said = events(capsys.readouterr().err)  # nothing but JSON
     assert [line["event"] for line in said] == ["begin", "failed"]
@@ -60,7 +69,7 @@ def test_what_nothing_foresaw_is_told_whole_in_one_place(
     assert "Traceback" in (tmp_path / "out" / "auditor-error.log").read_text()
     last = events((tmp_path / "out" / "run" / "log.jsonl").read_text())[-1]
     assert last["exception"] == "RuntimeError" and "somebody" not in json.dumps(last)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.yaml", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.yaml", "id.jsonl", "out"]
 
 
 def test_out_is_no_remote_address(
@@ -73,4 +82,27 @@ def test_out_is_no_remote_address(
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *command[:3], "-o", "s3://bucket/out") == 2
     assert "not a remote address" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["audit.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.yaml", "id.jsonl"]
+
+
+def test_the_details_of_a_failure_lie_where_nobody_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In a file of its own among the temporary ones, which nobody else reads; nowhere where there is no
+    folder for such files."""
+    (temporary := tmp_path / "temporary").mkdir()
+    (work := tmp_path / "work").mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+    def broken() -> None:
+        raise RuntimeError("the text of somebody's record")
+
+    assert jobs.cli._guarded(broken) == jobs.cli._guarded(broken) == 3
+    first, second = sorted(temporary.iterdir())
+    assert "Traceback" in first.read_text() and first.stat().st_mode & 0o077 == 0
+    said = capsys.readouterr().err
+    assert str(first) in said and str(second) in said
+    monkeypatch.setattr(tempfile, "tempdir", str(work))  # as Python does where it finds no other
+    assert jobs.cli._guarded(broken) == 3
+    assert "set TMPDIR" in capsys.readouterr().err and not list(work.iterdir())

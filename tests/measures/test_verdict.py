@@ -6,10 +6,10 @@ import pytest
 
 from auditor.measures.shares import Share
 from auditor.measures.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, with_shares, worst
-from schemas.config import ThresholdsConfig
+from schemas.config import AuditThresholds
 from schemas.report import Divergence, Verdict
 
-AT = ThresholdsConfig(emid=0.2)
+AT = AuditThresholds(emid=0.2)
 
 
 @pytest.mark.parametrize(
@@ -32,18 +32,18 @@ def test_a_threshold_on_emid(
 
 
 def test_without_a_threshold_nothing_fails() -> None:
-    assert scenario_verdict(3, 9.0, (8.0, 10.0), 9.0, ThresholdsConfig()).status == "pass"
+    assert scenario_verdict(3, 9.0, (8.0, 10.0), 9.0, AuditThresholds()).status == "pass"
 
 
 def test_the_partial_bound_needs_no_references() -> None:
-    at = ThresholdsConfig(partial_bound=0.5)
+    at = AuditThresholds(partial_bound=0.5)
     assert scenario_verdict(400, None, None, 0.6, at).status == "fail"
     assert scenario_verdict(400, None, None, 0.4, at).status == "pass"
     assert scenario_verdict(400, None, None, None, at).status == "undecided"
 
 
 def test_a_window_fails_where_one_modality_moved() -> None:
-    at = ThresholdsConfig()
+    at = AuditThresholds()
     quiet, moved = (
         Divergence(p_value=0.4, p_adjusted=0.8),
         Divergence(p_value=0.001, p_adjusted=0.002, excess=0.1),
@@ -70,8 +70,8 @@ def test_the_worst_decides_and_the_exit_codes_are_the_public_ones() -> None:
 def test_a_feed_that_lost_its_images_is_told_of_where_nothing_else_moved():
     passing = Verdict(status="pass", because="no modality moved")
     lost = [Share("image", 1.0, 0.4, 1e-9), Share("text", 1.0, 1.0, 1.0)]
-    told = with_shares(passing, lost, ThresholdsConfig())
+    told = with_shares(passing, lost, AuditThresholds())
     assert told.status == "warn" and told.because.startswith("40% of the rows have an image (100% in")
-    assert with_shares(passing, lost[1:], ThresholdsConfig()) is passing
+    assert with_shares(passing, lost[1:], AuditThresholds()) is passing
     failing = Verdict(status="fail", because="text moved")
-    assert with_shares(failing, lost, ThresholdsConfig()) is failing
+    assert with_shares(failing, lost, AuditThresholds()) is failing

@@ -196,7 +196,8 @@ def test_bad_rows_are_set_aside_and_counted(
 ) -> None:
     config = records / "audit.yaml"
     config.write_text(
-        "data: {id: id.jsonl, scenarios: {q: q.jsonl}, media_root: media}\nmodels: [m]\n"
+        "data: {id: id.jsonl, scenarios: {q: q.jsonl}, media_root: media}\n"
+        "encoders: {image: lab, text: lab}\nmodels: [m]\n"
         "critic: {hidden: 8, steps: 5, seeds: 1}\nthresholds: {emid: 0.5}\n"
     )
     out = records / "out"
@@ -243,7 +244,7 @@ def test_what_cannot_be_audited_is_one_line_and_code_2(
     run: Callable[..., int],
 ) -> None:
     (records / "bad.jsonl").write_text("[]\n[]\n")
-    (records / "audit.yaml").write_text(config)
+    (records / "audit.yaml").write_text(config + "\nencoders: {image: lab, text: lab}\n")
     assert run(monkeypatch, "audit", "-c", records / "audit.yaml", "-o", records / "out") == 2
     told = capsys.readouterr().err
     assert said in told

@@ -48,12 +48,14 @@ def world(tmp_path_factory):
             }
         )
     write(root / "id.jsonl", rows[:N])
-    build(config(root, media_root=str(root / "images")), root / "baseline", Bars())
+    build(config(root, {"media_root": str(root / "images")}), root / "baseline", Bars())
     return root, rows[N:]
 
 
-def config(root, **settings):
-    return BaselineConfig(records=str(root / "id.jsonl"), encoders=ENCODERS, critic=CRITIC, **settings)
+def config(root, data=(), **settings):
+    return BaselineConfig(
+        data={"id": str(root / "id.jsonl")} | dict(data), encoders=ENCODERS, critic=CRITIC, **settings
+    )
 
 
 def write(path, rows):
@@ -65,8 +67,9 @@ def run(world, rows, folder, **settings):
     folder.mkdir(exist_ok=True)
     path = folder / "traffic.jsonl"
     write(path, rows)
-    given = {"baseline": str(root / "baseline"), "media_root": str(root / "images"), **settings}
-    return drift(DriftConfig(traffic=str(path), **given), folder, Bars())
+    data = {"traffic": str(path), "media_root": str(root / "images")}
+    given = {"baseline": str(root / "baseline"), "data": data, **settings}
+    return drift(DriftConfig(**given), folder, Bars())
 
 
 def on(day, rows, **change):

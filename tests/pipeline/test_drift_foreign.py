@@ -99,11 +99,15 @@ def halves(request, tmp_path_factory):
     write(root / "id.jsonl", rows[:HALF])
     settings = {"encoders": ENCODERS, "critic": {"seeds": 1, "steps": 60, "hidden": 16, "batch": 64}}
     build(
-        BaselineConfig(records=str(root / "id.jsonl"), media_root=str(root / "images"), **settings),
+        BaselineConfig(data={"id": str(root / "id.jsonl"), **images(root)}, **settings),
         root / "baseline",
         Bars(),
     )
     return root, rows[HALF:]
+
+
+def images(root):
+    return {"media_root": str(root / "images")}
 
 
 def write(path, rows):
@@ -114,7 +118,7 @@ def window(halves, folder, rows):
     root, _ = halves
     path = folder / "traffic.jsonl"
     write(path, rows)
-    config = DriftConfig(baseline=str(root / "baseline"), traffic=str(path), media_root=str(root / "images"))
+    config = DriftConfig(baseline=str(root / "baseline"), data={"traffic": str(path), **images(root)})
     return drift(config, folder, Bars()).windows[0]
 
 

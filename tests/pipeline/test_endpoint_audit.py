@@ -62,6 +62,7 @@ def config(tmp_path: Path, chat_server: Any) -> Path:
     path.write_text(
         f"""
 data: {{id: id.jsonl, scenarios: {{q: q.jsonl}}, media_root: media}}
+encoders: {{image: lab, text: lab}}
 models:
 - name: hosted
   generator: endpoint
@@ -205,7 +206,7 @@ def test_a_slow_endpoint_is_no_stall(cluster: None, config: Path, chat_server: A
     run = RunDir(tmp_path / "slow")
     run.open()
     prompts = [prompt_item((), f"question {i}") for i in range(30)]
-    with place(run, "ray", settings.workers, ShardConfig(generate=30)) as at:
-        answered = answer(at, settings.models[0], lambda: prompts, seed=0).open()
+    with place(run, "ray", settings.workers, ShardConfig()) as at:
+        answered = answer(at, settings.models[0], lambda: prompts, seed=0, unit=30).open()
     assert len(answered) == 30 and answered.errors() == {}
     assert len(chat_server.asked) == 30

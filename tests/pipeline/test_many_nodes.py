@@ -29,7 +29,8 @@ def write_records(folder: Path) -> None:
             lines.append(json.dumps(row | {"responses": {"m": said}, "reference": said}))
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
     (folder / "audit.yaml").write_text(
-        "data: {id: id.jsonl, scenarios: {bright: bright.jsonl}, media_root: media}\nmodels: [m]\n"
+        "data: {id: id.jsonl, scenarios: {bright: bright.jsonl}, media_root: media}\n"
+        "encoders: {image: lab, text: lab}\nmodels: [m]\n"
         "critic: {hidden: 8, steps: 5, seeds: 1}\nshards: {embed: 8, sketch: 20}\n"
     )
 

@@ -207,7 +207,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def baseline(root: Path, out: Path, **critic: Any) -> Any:
     config = {
-        "records": str(root / "id.jsonl"),
+        "data": {"id": str(root / "id.jsonl")},
         "encoders": TEXT,
         "critic": CRITIC | critic,
         "shards": {"sketch": 16, "stream": 16},
@@ -216,7 +216,8 @@ def baseline(root: Path, out: Path, **critic: Any) -> Any:
 
 
 def traffic(root: Path, out: Path, of: Path, **given: Any) -> Any:
-    config = {"baseline": str(of), "traffic": str(root / "traffic.jsonl"), "window": "1d", **given}
+    data = {"traffic": str(root / "traffic.jsonl")}
+    config = {"baseline": str(of), "data": data, "window": "1d", **given}
     return drift(DriftConfig.model_validate(config), out, Bars())
 
 
@@ -302,4 +303,4 @@ def test_a_pool_takes_of_each_scenario_by_its_size(tmp_path: Path) -> None:
 def test_a_modality_that_the_sample_lacks_is_refused() -> None:
     found = Survey((), (), images=True, texts=True)
     with pytest.raises(BadInput, match=r"critic\.sample_rows: some records have images"):
-        used_encoders(None, EncodersConfig(), [found], None)  # type: ignore[arg-type]
+        used_encoders(None, EncodersConfig.model_validate({"image": "lab", "text": "lab"}), [found], None)  # type: ignore[arg-type]

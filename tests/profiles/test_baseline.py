@@ -33,7 +33,9 @@ def parts(tmp_path):
     manifest = Manifest(
         created="2026-03-01T00:00:00+00:00",
         versions={"shift-auditor": "0"},
-        config=BaselineConfig(records="id.jsonl", row_sample=50),
+        config=BaselineConfig(
+            data={"id": "id.jsonl"}, encoders={"image": "lab", "text": "lab"}, row_sample=50
+        ),
         config_hash="c",
         rows="r",
         encoders={"text": "t", "image": "i"},

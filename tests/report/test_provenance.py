@@ -11,7 +11,12 @@ MADE = Made("hash", "content", {"text": "t"}, {"m": "recorded responses"}, "CLUB
 
 
 def test_the_same_config_on_the_same_data_is_the_same_run() -> None:
-    config = AuditConfig(data={"id": "a", "scenarios": {"b": "c"}}, models=["m"], thresholds={"emid": 0.5})
+    config = AuditConfig(
+        data={"id": "a", "scenarios": {"b": "c"}},
+        encoders={"image": None, "text": "minilm"},
+        models=["m"],
+        thresholds={"emid": 0.5},
+    )
     one = run(config, "id", MADE)
     assert one.run_id == run(config, "id", MADE).run_id
     assert one.run_id != run(config, "id", replace(MADE, content="other")).run_id
@@ -19,4 +24,4 @@ def test_the_same_config_on_the_same_data_is_the_same_run() -> None:
     assert (one.job, one.id_scenario, one.critic, one.encoders) == ("audit", "id", "CLUB", {"text": "t"})
     assert one.thresholds["emid"] == 0.5 and None not in one.thresholds.values()
     assert one.config == config.model_dump(mode="json") | {"more": [1]}
-    assert run(DriftConfig(baseline="b", traffic="t"), "baseline", MADE).job == "drift"
+    assert run(DriftConfig(baseline="b", data={"traffic": "t"}), "baseline", MADE).job == "drift"

@@ -17,7 +17,8 @@ SECRET = "sk-abcdef0123456789"
 def load(tmp_path: Path, endpoint: str, *overrides: str, generator: str = "endpoint") -> AuditConfig:
     path = tmp_path / "audit.yaml"
     path.write_text(
-        f"data: {{id: id.jsonl}}\nmodels: [{{name: m, generator: {generator}, endpoint: {endpoint}}}]\n"
+        "data: {id: id.jsonl}\nencoders: {image: null, text: lab}\n"
+        f"models: [{{name: m, generator: {generator}, endpoint: {endpoint}}}]\n"
     )
     return load_config(AuditConfig, path, overrides)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from auditor.estimators.registry import make_critic
@@ -53,11 +56,37 @@ class CriticWorker:
         self._pairs = Pairs.read(settings.pairs)
 
     def run(self, shard: Shard[SeedItem]) -> ShardResult:
+        from auditor.estimators.training import reporting
+
         began = time.monotonic()
         config = self._settings.config
         for item in shard.items:
             critic = make_critic(config, seed=item.seed, device=self._settings.device)
             pairs = self._pairs if item.fold is None else self._pairs.but(item.fold, config.cross_fit)
-            critic.fit(pairs.x, pairs.y, groups=pairs.groups)
+            with reporting(partial(write_part, self._settings.folder, shard.name, began)):
+                critic.fit(pairs.x, pairs.y, groups=pairs.groups)
             critic.save(self._settings.folder / f"{shard.name}.safetensors")
+        part_file(self._settings.folder, shard.name).unlink(missing_ok=True)
         return ShardResult(shard.name, len(shard), 0, time.monotonic() - began)
+
+
+def part_file(folder: Path, name: str) -> Path:
+    """Where a worker notes how much of a critic is trained."""
+    return folder / f"{name}.part"
+
+
+def write_part(folder: Path, name: str, began: float, share: float) -> None:
+    """Note what share of a critic is trained, since `began` (of the monotonic clock). A note that cannot be
+    written costs no critic."""
+    with suppress(OSError):
+        part_file(folder, name).write_text(f"{share:.4f} {time.monotonic() - began:.3f}", encoding="ascii")
+
+
+def read_parts(folder: Path, names: Iterable[str]) -> list[tuple[float, float]]:
+    """Share and seconds of each critic that is being trained."""
+    parts = []
+    for name in names:
+        with suppress(OSError, ValueError):  # not there, or just being written
+            share, seconds = map(float, part_file(folder, name).read_text(encoding="ascii").split())
+            parts.append((share, seconds))
+    return parts

@@ -60,3 +60,40 @@ def test_listeners_hear_all_and_quiet_shows_nothing(capsys: pytest.CaptureFixtur
         assert list(bars.each("measures", [])) == []
     assert heard == [0, "a node", 1, "another", 2]
     assert capsys.readouterr() == ("", "")
+
+
+def test_units_that_take_minutes_tell_how_long_by_their_own_pace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = Bars(Console(file=io.StringIO()))
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    for now, done, under_way, pace in (
+        (0.0, 0, 0.0, 0.0),
+        (31.0, 0, 0.0, 0.0),
+        (62.0, 0, 0.5, 0.1),
+        (100.0, 1, 0.5, 0.1),
+        (160.0, 3, 0.0, 0.0),
+    ):
+        bars.update(Tally("train critics", 3, done, 0, now, under_way, pace))
+    assert capsys.readouterr().err.splitlines() == [
+        "train critics: 0 of 3 after 31 s",
+        "train critics: 0 of 3 (17%), about 25 s left",
+        "train critics: 1 of 3 (50%), 36/h, 0:01:40 left",
+        "train critics: 3 in 160.0 s (1.1/min)",
+    ]
+
+
+def test_a_long_wait_is_told_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = Bars(Console(file=io.StringIO()))
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    for now in range(1000, 1600, 5):
+        bars.waiting(f"{now}")
+    assert capsys.readouterr().err.split() == ["1000", "1060", "1180", "1420"]
+    bars.update(Tally("embed texts", 9, 1, 0, 1.0))
+    now = 1450
+    bars.waiting("another")
+    assert capsys.readouterr().err.split() == ["another"]

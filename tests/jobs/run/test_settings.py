@@ -18,6 +18,7 @@ data:
 encoders: {image: lab, text: lab}
 models: [one, {name: two, temperature: 0.7, samples: 2}]
 """
+LAB = "\nencoders: {image: lab, text: lab}\n"
 
 
 @pytest.fixture
@@ -69,8 +70,8 @@ def test_set_reaches_keys_list_items_and_short_forms(file: Path) -> None:
         (GOOD, ["comparison.current=three"], "comparison.current: no model 'three'; there is one, two"),
         (GOOD, ["comparison.margin=-1"], "comparison.margin"),
         (GOOD, ["models=[a]", "comparison.margin=0.1"], "needs two or more models"),
-        ("data: {}\nmodels: [a]", [], "data.id is missing"),
-        ("data: {reader: llavabench}\nmodels: [a]", [], "data.root is missing"),
+        ("data: {}\nmodels: [a]" + LAB, [], "data.id is missing"),
+        ("data: {reader: llavabench}\nmodels: [a]" + LAB, [], "data.root is missing"),
         ("[1, 2]", [], "a config is a mapping"),
         ("a: [", [], "not valid YAML"),
     ],
@@ -130,6 +131,7 @@ def test_placement_is_no_part_of_what_a_number_depends_on():
     "change", ["models.0.replicas=0", "models.0.gpus=0", "models.0.gpus=2", "encoders.text.gpus=1.5"]
 )
 def test_placement_that_cannot_be(change: str):
-    given = ("data={id: a.jsonl}", "models=[{name: m, generator: transformers}]", change)
+    given = ("data={id: a.jsonl}", "models=[{name: m, generator: transformers}]")
+    given = (*given, "encoders={image: null, text: lab}", change)
     with pytest.raises(BadInput, match=change.partition("=")[0].rpartition(".")[2]):
         load_config(AuditConfig, None, given)

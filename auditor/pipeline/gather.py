@@ -1,0 +1,77 @@
+"""The first step of a baseline and of drift: records in, checked, and cut into windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from auditor.pipeline.checks import check_records, whose
+from auditor.records import Progress, Rows
+from auditor.scenarios import TRAFFIC, Scenario, Source, gather, records_of, sources
+from auditor.scenarios.row_ranges import Part, Survey, survey
+from auditor.scenarios.windows import by_rows, by_time, one_window, timed, window_length
+from auditor.storage.run_dir import RunDir
+from schemas.config import BaselineConfig, DriftConfig
+
+REFERENCE = "baseline"
+"""Name of the reference records in a run directory."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The records that a baseline is learned from."""
+
+    where: str
+    """What messages call them: their file, or their reader."""
+    scenario: Scenario
+    model: str | None
+    """Whose recorded responses are used; None where there are none."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The records that are compared with a baseline, in windows."""
+
+    where: str
+    scenario: Scenario
+    survey: Survey
+    parts: tuple[Part, ...]
+    """The windows in their order: by time, or as the rows come."""
+    model: str | None
+
+
+def gather_reference(config: BaselineConfig, run: RunDir) -> Reference:
+    """Raises `BadInput` where no record is usable, or whose responses are meant is not clear."""
+    where = config.data.id or f"data.reader: {config.data.reader}"
+    source = replace(sources(config, run)[0], name=REFERENCE)
+    scenario = gather(source, run, config.data)
+    check_records(where, scenario)
+    found = sorted({name for record in records_of([scenario]) for name in record.responses})
+    return Reference(where, scenario, whose(where, found, config.model))
+
+
+def gather_traffic(config: DriftConfig, run: RunDir, unit: int) -> Traffic:
+    """`unit`: rows a unit of work. Raises `BadInput` where no record is usable, or whose responses are meant
+    is not clear."""
+    where, length = config.data.traffic, window_length(config.window) if config.window else None
+    (source,) = sources(config, run)
+    scenario = gather(_timed(source) if length is not None else source, run, config.data)
+    check_records(where, scenario, "nothing to compare")
+    if length is not None:
+        split = by_time(length)
+    elif config.window_rows:
+        split = by_rows(config.window_rows, scenario.n)
+    else:
+        split = one_window()
+    found = survey(scenario.path, split, run.windows(TRAFFIC), unit)
+    parts = sorted(found.parts, key=lambda part: part.window.name) if length else found.parts
+    return Traffic(where, scenario, found, tuple(parts), whose(where, found.models, config.model))
+
+
+def _timed(source: Source) -> Source:
+    """Of these records those that have a timestamp; the others are set aside."""
+
+    def rows() -> Rows:
+        every = source.rows()
+        return timed(every if isinstance(every, Rows) else Rows(iter(every), Progress()))
+
+    return replace(source, fingerprint=f"timed {source.fingerprint}", rows=rows)
