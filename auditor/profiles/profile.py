@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.errors import AuditError
 from auditor.estimators.registry import read_sums
 from auditor.profiles.answer_sample import AnswerSample
+from auditor.profiles.rows import joined
 from auditor.protocols import Sums
 from auditor.sketch import Float, RowSample, Sketch
 from auditor.sketch.blocks import HASH_BLOCKS
@@ -29,6 +32,8 @@ from schemas.record import Quarantined, Reason
 
 FORMAT = 1
 """Version of the file format of profiles."""
+SMALL_BYTES = 512
+"""Arrays of fewer bytes are written as often as they occur."""
 CONTENTS = ("image", "text", "response", "reference")
 """Contents of a row; the order of the columns `has` and `norm` of a row sample."""
 SKETCHED = ("image", "text", "x", "response", "reference")
@@ -84,8 +89,9 @@ class Norms:
 class Profile:
     """Everything kept of a group of rows under one model. O(d²) memory, whatever the number of rows is."""
 
-    sketches: Mapping[str, Sketch] = field(default_factory=dict)
-    """SKETCHED -> the usable rows that have it; empty where no row is usable"""
+    moments: Mapping[str, Sketch] = field(default_factory=dict)
+    """SKETCHED -> sums over the usable rows that have it, where there are more rows than the sample holds.
+    Until then the sample is all of them, and `sketches` are made of it when they are asked for."""
     critic_sums: Mapping[str, tuple[Sums, ...]] = field(default_factory=dict)
     """PAIRS -> sums over the hash blocks, one a critic"""
     norms: Norms = field(default_factory=Norms.empty)
@@ -114,27 +120,37 @@ class Profile:
         """Usable rows."""
         return self.sample.seen
 
+    @cached_property
+    def sketches(self) -> Mapping[str, Sketch]:
+        """SKETCHED -> the sketch of the usable rows that have it; empty where no row is usable. Of a whole
+        sample they are taken in its order, so that their bits do not depend on how the work was cut."""
+        if not self.n or not self.sample.complete:
+            return self.moments
+        return {name: sketch_of(self.sample, name) for name in SKETCHED}
+
     def merge(self, other: Profile) -> Profile:
         """Of both groups of rows. ValueError where encoders' dimensions, critics or sample sizes differ."""
         if not self.n or not other.n:
             of = self if self.n else other
-            sketches, sums, norms, sample = of.sketches, of.critic_sums, of.norms, of.sample
+            moments, sums, norms, sample = of.moments, of.critic_sums, of.norms, of.sample
         else:
             if {p: len(c) for p, c in self.critic_sums.items()} != {
                 p: len(c) for p, c in other.critic_sums.items()
             }:
                 raise ValueError("cannot merge profiles made with different critics")
-            sketches = {name: sketch.merge(other.sketches[name]) for name, sketch in self.sketches.items()}
+            norms, sample = self.norms.merge(other.norms), self.sample.merge(other.sample)
+            moments = {}
+            if not sample.complete:
+                moments = {name: of.merge(other.sketches[name]) for name, of in self.sketches.items()}
             sums = {
                 pair: tuple(a.merge(b) for a, b in zip(of_pair, other.critic_sums[pair], strict=True))
                 for pair, of_pair in self.critic_sums.items()
             }
-            norms, sample = self.norms.merge(other.norms), self.sample.merge(other.sample)
         answers = other.answers if self.answers is None else self.answers
         if self.answers is not None and other.answers is not None:
             answers = self.answers.merge(other.answers)
         return Profile(
-            sketches,
+            moments,
             sums,
             norms,
             sample,
@@ -160,18 +176,19 @@ class Profile:
         parts: list[tuple[str, Mapping[str, ArrayLike]]] = []
         if self.n:
             parts = [
-                *((f"sketch.{name}.", sketch.to_arrays()) for name, sketch in self.sketches.items()),
+                *((f"sketch.{name}.", sketch.to_arrays()) for name, sketch in self.moments.items()),
                 *(
                     (f"critic.{pair}.{i}.", sums.to_arrays())
                     for pair, critics in self.critic_sums.items()
                     for i, sums in enumerate(critics)
                 ),
                 ("norms.", {"n": self.norms.n, "sums": self.norms.sums, "squares": self.norms.squares}),
-                ("sample.", self.sample.to_arrays()),
+                ("sample.", {n: a for n, a in self.sample.to_arrays().items() if n != "rows.x"}),
             ]
         if self.answers is not None:
             parts.append(("answers.", self.answers.to_arrays()))
         arrays: Arrays = {prefix + name: np.asarray(a) for prefix, of in parts for name, a in of.items()}
+        arrays, head["same"] = _each_once(arrays)
         header = np.frombuffer(json.dumps(head).encode(), np.uint8)
         return {"profile": header, "scores": self.scores, **arrays}
 
@@ -180,6 +197,7 @@ class Profile:
         """Inverse of `to_arrays`. ValueError, KeyError or TypeError, which name what is wrong, where arrays
         are missing, do not fit together, or hold numbers that are not finite."""
         head = _head(arrays["profile"])
+        arrays = {**arrays, **{str(name): arrays[first] for name, first in head["same"].items()}}
 
         def under(prefix: str) -> Arrays:
             return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
@@ -201,14 +219,20 @@ class Profile:
         critics = range(_count(head["critics"], "critics"))
         if len(critics) > len(arrays):
             raise ValueError(f"critics: {len(critics)} are more than there are sums of")
+        sample = RowSample.from_arrays(under("sample."))
+        _check_sample(sample, head["rows"])
+        sample = replace(sample, rows={**sample.rows, "x": _joined(sample)})
+        moments = {}
+        if not sample.complete:
+            moments = {name: Sketch.from_arrays(under(f"sketch.{name}.")) for name in SKETCHED}
         whole = replace(
             found,
-            sketches={name: Sketch.from_arrays(under(f"sketch.{name}.")) for name in SKETCHED},
+            moments=moments,
             critic_sums={
                 pair: tuple(read_sums(under(f"critic.{pair}.{i}.")) for i in critics) for pair in PAIRS
             },
             norms=Norms(**under("norms.")),
-            sample=RowSample.from_arrays(under("sample.")),
+            sample=sample,
         )
         _check(whole, head["rows"])
         return whole
@@ -228,19 +252,45 @@ def _count(value: Any, name: str) -> int:
     return value
 
 
+def _each_once(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
+    """The arrays without those that are equal to another one, and which one that is: critics share the sums
+    of the answers, and where every answered row is labelled two of three pairs are the same."""
+    kept: Arrays = {}
+    same: dict[str, str] = {}
+    first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    for name, array in arrays.items():
+        if array.nbytes < SMALL_BYTES or array.dtype.hasobject:
+            kept[name] = array
+            continue
+        data = np.ascontiguousarray(array)
+        mark = (array.dtype.str, array.shape, blake2b(data.view(np.uint8).data, digest_size=16).digest())
+        if mark in first:
+            same[name] = first[mark]
+        else:
+            first[mark], kept[name] = name, array
+    return kept, same
+
+
+def _check_sample(sample: RowSample, rows: int) -> None:
+    """Raises ValueError where a row sample is not one of so many rows."""
+    if sample.seen != rows or len(sample) != min(sample.k, rows):
+        raise ValueError(f"sample: {len(sample)} of {sample.seen} rows do not fit {rows} usable rows")
+    for name in ("has", "norm"):
+        if name not in sample.rows or sample.rows[name].shape != (len(sample), len(CONTENTS)):
+            raise ValueError(f"sample.rows.{name}: missing, or of another shape")
+    unknown = set(sample.rows) - {*SKETCHED, "has", "norm"}
+    if unknown:
+        raise ValueError(f"sample.rows.{min(unknown)}: no content of a row")
+
+
 def _check(profile: Profile, rows: int) -> None:
     """Raises ValueError where the parts do not fit together."""
     sample, norms = profile.sample, profile.norms
-    if sample.seen != rows or len(sample) != min(sample.k, rows):
-        raise ValueError(f"sample: {len(sample)} of {sample.seen} rows do not fit {rows} usable rows")
     for name in ("n", "sums", "squares"):
         values = getattr(norms, name)
         if values.shape != (len(CONTENTS),) or not np.isfinite(values).all():
             raise ValueError(f"norms.{name}: not {len(CONTENTS)} finite numbers")
-    for name in ("has", "norm"):
-        if name not in sample.rows or sample.rows[name].shape != (len(sample), len(CONTENTS)):
-            raise ValueError(f"sample.rows.{name}: missing, or of another shape")
-    for name, sketch in profile.sketches.items():
+    for name, sketch in profile.moments.items():
         if sketch.n > rows:
             raise ValueError(f"sketch.{name}: {sketch.n} rows are more than the {rows} usable ones")
         if name in sample.rows and sample.rows[name].shape[1] != sketch.dim:
@@ -251,9 +301,24 @@ def _check(profile: Profile, rows: int) -> None:
                 raise ValueError(f"critic.{pair}: sums of other blocks, or of more than {rows} rows")
 
 
+def _joined(sample: RowSample) -> NDArray[np.float32]:
+    """(m, d_x) the queries of a sample, which its file leaves out: they are made of the images and texts."""
+    none = np.zeros((len(sample), 0), np.float32)
+    image, text = sample.rows.get("image", none), sample.rows.get("text", none)
+    has = sample.rows["has"] > 0
+    return joined(image, text, has[:, 0], has[:, 1])
+
+
+def sketch_of(sample: RowSample, name: str) -> Sketch:
+    """The sketch of the sampled rows that have a content (or, of x, an image or a text)."""
+    if name not in sample.rows or not sample.rows[name].shape[1]:
+        return Sketch.empty(0)
+    return Sketch.from_rows(sample.rows[name][having(sample, name)])
+
+
 def write_profile(path: Path, profile: Profile) -> None:
     """Write whole (npz)."""
-    write_arrays(path, profile.to_arrays())
+    write_arrays(path, profile.to_arrays(), compressed=profile.sample.complete)
 
 
 def read_profile(path: Path) -> Profile:

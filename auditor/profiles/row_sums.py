@@ -39,20 +39,24 @@ def sketch_rows(
         "emi_reference": sums(rows.reference, labelled),
     }
     wide = np.asarray(norms, dtype=np.float64)
+    kept = RowSample.from_rows(
+        rows.ids,
+        rows.base_ids,
+        {
+            **{name: z for name, z in vectors.items() if z.shape[1]},
+            "has": has.astype(np.float32),
+            "norm": norms,
+        },
+        sample,
+    )
+    moments: dict[str, Sketch] = {}
+    if not kept.complete:
+        moments = {name: _sketch(vectors[name][present[name]]) for name in SKETCHED}
     return Profile(
-        {name: _sketch(vectors[name][present[name]]) for name in SKETCHED},
+        moments,
         critic_sums,
         Norms(has.sum(axis=0).astype(np.float64), wide.sum(axis=0), np.square(wide).sum(axis=0)),
-        RowSample.from_rows(
-            rows.ids,
-            rows.base_ids,
-            {
-                **{name: z for name, z in vectors.items() if z.shape[1]},
-                "has": has.astype(np.float32),
-                "norm": norms,
-            },
-            sample,
-        ),
+        kept,
     )
 
 

@@ -110,11 +110,13 @@ class Sketch:
         return self.n
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain numeric arrays, for npz or Arrow (never pickle)."""
+        """Plain numeric arrays, for npz or Arrow (never pickle); of S the upper half."""
+        symmetric = np.array_equal(self.S, self.S.T)  # as products of a matrix with itself are, to the bit
+        second = {"upper": self.S[np.triu_indices(self.dim)]} if symmetric else {"S": self.S}
         return {
             "n": np.array(self.n, dtype=np.int64),
             "s": self.s,
-            "S": self.S,
+            **second,
             "norm4": np.array(self.norm4),
         }
 
@@ -122,10 +124,20 @@ class Sketch:
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Sketch:
         """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers are not finite."""
         s = np.asarray(arrays["s"], dtype=np.float64)
-        S = np.asarray(arrays["S"], dtype=np.float64)
+        S = _mirrored(arrays["upper"], len(s)) if "upper" in arrays else np.asarray(arrays["S"], np.float64)
         n, norm4 = int(np.asarray(arrays["n"])), float(np.asarray(arrays["norm4"]))
         if s.ndim != 1 or S.shape != (len(s), len(s)) or n < 0:
             raise ValueError(f"not a sketch: n={n}, s {s.shape}, S {S.shape}")
         if not (np.isfinite(s).all() and np.isfinite(S).all() and np.isfinite(norm4)):
             raise ValueError("not a sketch: its sums are not finite")
         return cls(n, s, S, norm4)
+
+
+def _mirrored(upper: ArrayLike, d: int) -> Float:
+    """(d, d) symmetric matrix of its upper half. ValueError where that has another size."""
+    values = np.asarray(upper, dtype=np.float64)
+    if values.shape != (d * (d + 1) // 2,):
+        raise ValueError(f"not a sketch: the half of S has shape {values.shape}, for {d} dimensions")
+    S = np.zeros((d, d))
+    S[np.triu_indices(d)] = values
+    return S + np.triu(S, 1).T
