@@ -20,6 +20,7 @@ from auditor.divergences.spectrum import (
     spectrum,
     von_neumann_entropy,
 )
+from auditor.divergences.updates import WORTH, Updates
 from auditor.jackknife import Deletion, Left
 from auditor.sketch import Float, Sketch
 
@@ -130,10 +131,32 @@ class RjsdResampler:
                 out[i] = self._exchanged(np.where(swap, self._q, self._p), np.where(swap, self._p, self._q))
             return out
         z = np.concatenate([self._p, self._q])
+        updates = Updates(self._S_p + self._S_q) if self._few() else None
+        coordinates = None if updates is None else updates.coordinates(z)
         for i in range(draws):
             order = rng.permutation(len(z))
+            if updates is not None and coordinates is not None:
+                some = order[:n] if n <= len(self._q) else order[n:]
+                try:
+                    out[i] = self._updated(updates, z[some], coordinates[some])
+                    continue
+                except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
+                    pass
             out[i] = self._exchanged(z[order[:n]], z[order[n:]])
         return out
+
+    def _few(self) -> bool:
+        """Whether the smaller side has so few rows that updates by them are cheaper than spectra."""
+        return WORTH * min(len(self._p), len(self._q)) <= len(self._S_p)
+
+    def _updated(self, updates: Updates, some: Float, coordinates: Float) -> float:
+        """As `_exchanged`, `some` being the rows of the smaller side: equal to 1e-9."""
+        tr_some = positive_trace(some @ some.T)
+        tr_rest = float(np.trace(self._S_p) + np.trace(self._S_q)) - tr_some
+        if not tr_rest > 0:
+            raise np.linalg.LinAlgError
+        mixture, rest = updates.entropies(coordinates, [tr_rest / tr_some - 1, -1.0])
+        return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(some)))
 
     def _exchanged(self, p: Float, q: Float) -> float:
         """RJSD after an exchange: the sum of both second moments has not changed."""
