@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 
 from auditor.encoders import make_encoder
 from auditor.encoders.coverage import KNOWN, chars_per_token, knows_texts
 from auditor.encoders.texts import TextEncoder
+from auditor.interface import Encoder
 from auditor.scenarios import Scenario, records_of
 from schemas.config import EncoderConfig
 from schemas.record import Record
@@ -21,9 +24,15 @@ def queries(records: Iterable[Record]) -> list[str]:
     return [r.query for r in islice(records, MOST_RECORDS) if r.query]
 
 
+@lru_cache(maxsize=2)
+def _encoder(settings: str) -> Encoder:
+    """The text encoder of settings (JSON), loaded once a process: of windows every one asks for it."""
+    return make_encoder(json.loads(settings), "text")
+
+
 def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> float | None:
     """Characters per token of the texts; None where that tells nothing of this encoder."""
-    found = make_encoder(config.settings(), "text", batch=config.batch)
+    found = _encoder(json.dumps(config.settings(), sort_keys=True))
     if not isinstance(found, TextEncoder) or found.multilingual or not texts:
         return None
     ratio = chars_per_token(found, texts)
@@ -33,7 +42,7 @@ def queries_chars_per_token(config: EncoderConfig, texts: Sequence[str]) -> floa
 def unknown_queries(config: EncoderConfig, scenarios: Sequence[Scenario]) -> dict[str, list[str]]:
     """Notes on the scenarios whose queries the text encoder does not know, by their names; the first scenario
     is the in-distribution one, whose queries it is taken to know."""
-    encoder = make_encoder(config.settings(), "text", batch=config.batch)
+    encoder = _encoder(json.dumps(config.settings(), sort_keys=True))
     if not isinstance(encoder, TextEncoder):
         return {}
     id_texts = queries(records_of(scenarios[:1]))
