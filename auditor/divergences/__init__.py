@@ -2,7 +2,14 @@
 
 from auditor.divergences.conditional import ConditionalDivergence, conditional_divergence
 from auditor.divergences.fourier import FourierFeatures, fourier_features, rjsd_rbf
-from auditor.divergences.joint import JointDivergence, joint_divergence, joint_rows, rjsd_joint, tensor_sketch
+from auditor.divergences.joint import (
+    JointDivergence,
+    joint_divergence,
+    joint_entropy,
+    joint_rows,
+    rjsd_joint,
+    tensor_sketch,
+)
 from auditor.divergences.mean_discrepancy import mmd
 from auditor.divergences.representation import rjsd
 from auditor.divergences.spectrum import effective_rank, von_neumann_entropy
@@ -15,6 +22,7 @@ __all__ = [
     "effective_rank",
     "fourier_features",
     "joint_divergence",
+    "joint_entropy",
     "joint_rows",
     "mmd",
     "rjsd",

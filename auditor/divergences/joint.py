@@ -33,12 +33,33 @@ class JointDivergence(NamedTuple):
     """|sketched - exact| on the first EXACT_ROWS rows (shared between P and Q); 0 where exact."""
 
 
-def rjsd_joint(v_p: Array, t_p: Array, v_q: Array, t_q: Array, *, seed: int = 0) -> float:
+def rjsd_joint(
+    v_p: Array,
+    t_p: Array,
+    v_q: Array,
+    t_q: Array,
+    *,
+    seed: int = 0,
+    entropy_p: float | None = None,
+) -> float:
     """D_X in nats, RJSD (Eq. 12) of rows v⊗t: v_p (n, d_v), t_p (n, d_t), v_q (m, d_v), t_q (m, d_t).
 
-    Exact up to EXACT_ROWS rows in all, sketched beyond (`joint_divergence` tells the error).
+    Exact up to EXACT_ROWS rows in all, sketched beyond (`joint_divergence` tells the error). `entropy_p` is
+    `joint_entropy` of P where it is known (one baseline against many windows); the sketch has no use for it.
     """
-    return joint_divergence(v_p, t_p, v_q, t_q, seed=seed).value
+    if len(v_p) + len(v_q) <= EXACT_ROWS:
+        return _exact(v_p, t_p, v_q, t_q, entropy_p)
+    return rjsd(*_sketched(v_p, t_p, v_q, t_q, seed))
+
+
+def joint_entropy(v: Array, t: Array) -> float:
+    """Entropy (nats) of the trace-1 second moment of rows v⊗t, v (n, d_v), t (n, d_t), exactly: O(n² d + n³).
+
+    ValueError where there are no rows, or only rows whose product is zero.
+    """
+    gram = _product_gram(v, t)
+    scaled = gram / _weight(gram)
+    return entropy_of_spectrum(eigvalsh(scaled, driver="evd", check_finite=False, overwrite_a=True))
 
 
 def joint_divergence(
@@ -48,8 +69,7 @@ def joint_divergence(
     n, m = len(v_p), len(v_q)
     if n + m <= exact_rows:
         return JointDivergence(_exact(v_p, t_p, v_q, t_q), True, 0.0)
-    r = max(v_p.shape[1], t_p.shape[1])
-    f_p, f_q = tensor_sketch(v_p, t_p, r, seed), tensor_sketch(v_q, t_q, r, seed)
+    f_p, f_q = _sketched(v_p, t_p, v_q, t_q, seed)
     a = min(n, max(exact_rows // 2, exact_rows - m))
     b = min(m, exact_rows - a)
     error = abs(rjsd(f_p[:a], f_q[:b]) - _exact(v_p[:a], t_p[:a], v_q[:b], t_q[:b]))
@@ -66,7 +86,7 @@ def joint_rows(v_p: Array, t_p: Array, v_q: Array, t_q: Array, *, seed: int = 0)
     n, total = len(v_p), len(v_p) + len(v_q)
     if total > min(r, EXACT_ROWS // 2):
         return tensor_sketch(v_p, t_p, r, seed), tensor_sketch(v_q, t_q, r, seed)
-    gram = _product_gram(v_p, t_p, v_q, t_q)
+    gram = _pooled_gram(v_p, t_p, v_q, t_q)
     values, vectors = np.linalg.eigh(gram)
     rows = vectors * np.sqrt(np.maximum(values, 0))
     return rows[:n], rows[n:]
@@ -88,28 +108,42 @@ def tensor_sketch(v: Array, t: Array, r: int, seed: int) -> Float:
     return np.asarray(np.fft.irfft(spectra[0] * spectra[1], n=r, axis=1))
 
 
-def _product_gram(v_p: Array, t_p: Array, v_q: Array, t_q: Array) -> Float:
-    """(n + m, n + m) Hadamard product of the pooled Grams of v and t."""
+def _sketched(v_p: Array, t_p: Array, v_q: Array, t_q: Array, seed: int) -> tuple[Float, Float]:
+    r = max(v_p.shape[1], t_p.shape[1])
+    return tensor_sketch(v_p, t_p, r, seed), tensor_sketch(v_q, t_q, r, seed)
+
+
+def _product_gram(v: Array, t: Array) -> Float:
+    """(n, n) Hadamard product of the Grams of v and t."""
+    _same_length(v, t)
+    a, b = rows64(v, "v"), rows64(t, "t")
+    return (a @ a.T) * (b @ b.T)
+
+
+def _pooled_gram(v_p: Array, t_p: Array, v_q: Array, t_q: Array) -> Float:
+    """(n + m, n + m) of P's rows, then Q's."""
     _same_length(v_p, t_p)
     _same_length(v_q, t_q)
-    v = np.concatenate([rows64(v_p, "v_p"), rows64(v_q, "v_q")])
-    t = np.concatenate([rows64(t_p, "t_p"), rows64(t_q, "t_q")])
-    return (v @ v.T) * (t @ t.T)
+    return _product_gram(np.concatenate([v_p, v_q]), np.concatenate([t_p, t_q]))
 
 
-def _exact(v_p: Array, t_p: Array, v_q: Array, t_q: Array) -> float:
-    n = len(v_p)
-    gram = _product_gram(v_p, t_p, v_q, t_q)
-    norms = np.diag(gram)
-    weight = np.concatenate([np.full(n, norms[:n].sum()), np.full(len(gram) - n, norms[n:].sum())])
-    if not (weight > 0).all():
+def _weight(gram: Float) -> float:
+    """Its trace, which must not be zero."""
+    weight = float(np.trace(gram))
+    if not weight > 0:
         raise ValueError("a side has no rows, or only rows whose product is zero")
-    scaled = gram / np.sqrt(np.outer(weight, weight))
-    s_p, s_q, s_m = (
-        entropy_of_spectrum(eigvalsh(part, check_finite=False))
-        for part in (scaled[:n, :n], scaled[n:, n:], scaled / 2)
-    )
-    return max(0.0, s_m - 0.5 * (s_p + s_q))
+    return weight
+
+
+def _exact(v_p: Array, t_p: Array, v_q: Array, t_q: Array, entropy_p: float | None = None) -> float:
+    n = len(v_p)
+    gram = _pooled_gram(v_p, t_p, v_q, t_q)
+    scale = np.repeat(1 / np.sqrt([2 * _weight(gram[:n, :n]), 2 * _weight(gram[n:, n:])]), [n, len(gram) - n])
+    gram *= scale[:, None]
+    gram *= scale
+    s_m = entropy_of_spectrum(eigvalsh(gram, driver="evd", check_finite=False, overwrite_a=True))
+    s_p = joint_entropy(v_p, t_p) if entropy_p is None else entropy_p
+    return max(0.0, s_m - 0.5 * (s_p + joint_entropy(v_q, t_q)))
 
 
 def _same_length(v: Array, t: Array) -> None:

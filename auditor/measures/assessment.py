@@ -29,6 +29,7 @@ from auditor.measures.bounds import bounds, ceiling, grouped
 from auditor.measures.conditional import conditionals
 from auditor.measures.divergences import Divergences, input_divergence
 from auditor.measures.label_free import label_free
+from auditor.measures.reference import Fitted
 from auditor.measures.relevance import Relevance, model_information, relevance
 from auditor.measures.sampled_entropies import query_entropies
 from auditor.measures.shares import Share, shares
@@ -68,13 +69,19 @@ class Reference:
     """Where there are none there is no EMI, and of label-free estimates not the reweighted one."""
     codebook: NDArray[np.float32] | None
     """Of answers and correct answers."""
+    fitted: Fitted | None = None
+    """What was fitted on P before."""
 
     @classmethod
     def of(
-        cls, p: Profile, critics: Sequence[CrossFitted], codebook: NDArray[np.float32] | None
+        cls,
+        p: Profile,
+        critics: Sequence[CrossFitted],
+        codebook: NDArray[np.float32] | None,
+        fitted: Fitted | None = None,
     ) -> Reference:
         """Of a profile with usable rows."""
-        return cls(p, answer_side(p, codebook), critics, codebook)
+        return cls(p, answer_side(p, codebook), critics, codebook, fitted)
 
 
 class Assessment(BaseModel):
@@ -138,7 +145,10 @@ def assess(
     p, q, level = reference.p, current.q, settings.level
     found = current.divergences
     joint = found.found["joint"].value if "joint" in found.found else None
-    d_x = input_divergence(p, q, seed=seed_of_inputs) if joint is None else joint
+    fitted = reference.fitted
+    if joint is None:
+        fit = None if fitted is None else fitted.divergences
+        joint = input_divergence(p, q, seed=seed_of_inputs, reference=fit)
     of_conditional = conditionals(p, q, seed) if settings.conditional else None
     answers = answer_terms(
         reference.answers,
@@ -147,12 +157,20 @@ def assess(
     )
     every, lacking = bounds(
         found.found,
-        d_x,
+        joint,
         answers,
         grouped(p, q, found, level),
         None if of_conditional is None else of_conditional.terms,
     )
-    free, silent = label_free(p, q, reference.critics, bound=ceiling(every, answers), seed=seed, level=level)
+    free, silent = label_free(
+        p,
+        q,
+        reference.critics,
+        bound=ceiling(every, answers),
+        seed=seed,
+        level=level,
+        reference=None if fitted is None else fitted.labelled,
+    )
     relevant = relevance(p, q, seed=seed, level=level) if reference.critics else None
     measures = _measures(q, settings, relevant)
     missing = lacking | measures.missing

@@ -4,7 +4,7 @@ leaves for whoever asked."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.divergences import joint_rows, rjsd, rjsd_joint
+from auditor.divergences import joint_entropy, joint_rows, rjsd, rjsd_joint, von_neumann_entropy
+from auditor.divergences.joint import EXACT_ROWS
 from auditor.errors import AuditError
 from auditor.measures.pairing import Sides, aligned
-from auditor.profiles.profile import Profile
+from auditor.profiles.profile import Profile, having
 from auditor.significance import drift_test, holm
 from auditor.significance.jackknife import Left
+from auditor.significance.resampling import ReferenceRows
+from auditor.sketch.blocks import record_groups
 from auditor.storage.run_dir import write_bytes
 from schemas.report import Divergence
 
@@ -31,10 +34,74 @@ class Measured(NamedTuple):
     """RJSD of the row samples with each group of hash blocks left out, where rows suffice."""
 
 
-def divergence(p: Profile, q: Profile, modality: str, *, seed: int, level: float) -> Measured:
+@dataclass(frozen=True, eq=False)
+class ReferenceFit:
+    """What divergences take of P alone: fitted once, it serves every Q that P is compared with."""
+
+    rows: Mapping[str, ReferenceRows]
+    """image, text, response -> the sampled rows that have it"""
+    entropies: Mapping[str, float]
+    """The same -> S(C_P) of all rows (nats)"""
+    joint: float | None
+    """`joint_entropy` of the sampled rows that have an image and a text, while they are few enough"""
+
+    @classmethod
+    def fit(cls, p: Profile) -> ReferenceFit:
+        """Of P's sample and sketches: 22 spectra a modality, and one of its pairs."""
+        of = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
+        joint = None
+        if "image" in of and "text" in of:
+            both = of["image"] & of["text"]
+            if 0 < both.sum() < EXACT_ROWS:
+                joint = joint_entropy(p.sample.rows["image"][both], p.sample.rows["text"][both])
+        return cls(
+            {
+                name: ReferenceRows.fit(p.sample.rows[name][has], record_groups(p.sample.base_ids[has]))
+                for name, has in of.items()
+                if has.any()
+            },
+            {name: von_neumann_entropy(p.sketches[name]) for name in of},
+            joint,
+        )
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Plain arrays, for npz (never pickle), without P's rows."""
+        return {
+            **{f"entropy.{name}": np.array(value) for name, value in self.entropies.items()},
+            **({} if self.joint is None else {"joint": np.array(self.joint)}),
+            **{
+                f"rows.{name}.{key}": a for name, of in self.rows.items() for key, a in of.to_arrays().items()
+            },
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> ReferenceFit:
+        """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
+        have been."""
+
+        def under(prefix: str) -> dict[str, NDArray[Any]]:
+            return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+
+        rows = {
+            name: ReferenceRows.from_arrays(
+                under(f"rows.{name}."), p.sample.rows[name][having(p.sample, name)]
+            )
+            for name in dict.fromkeys(key.split(".")[0] for key in under("rows."))
+        }
+        entropies = {name: float(a) for name, a in under("entropy.").items()}
+        joint = float(arrays["joint"]) if "joint" in arrays else None
+        if not np.isfinite([*entropies.values(), 0.0 if joint is None else joint]).all():
+            raise ValueError("not a reference: an entropy is not finite")
+        return cls(rows, entropies, joint)
+
+
+def divergence(
+    p: Profile, q: Profile, modality: str, *, seed: int, level: float, reference: ReferenceFit | None = None
+) -> Measured:
     """Distance of Q from P in one modality (image, text, joint or response), and why a part of it is missing.
 
     `value` is of all rows (from the sketches); null, excess, corrected and p-value are of the row samples.
+    `reference`: what was fitted on P before; it changes no bit.
     """
     names = ("image", "text") if modality == "joint" else (modality,)
     for name in names:
@@ -50,12 +117,21 @@ def divergence(p: Profile, q: Profile, modality: str, *, seed: int, level: float
     one_q: NDArray[np.floating[Any]] = rows_q[0]
     if modality == "joint":
         one_p, one_q = joint_rows(*rows_p, *rows_q, seed=seed)
+    # Where Q is a perturbed copy of P, only the rows that have a partner are compared.
+    fitted = None if reference is None or sides.paired else reference.rows.get(modality)
     test = drift_test(
-        one_p, one_q, seed=seed, paired=sides.paired, level=level, blocks_p=blocks_p, blocks_q=blocks_q
+        one_p if fitted is None else fitted,
+        one_q,
+        seed=seed,
+        paired=sides.paired,
+        level=level,
+        blocks_p=blocks_p,
+        blocks_q=blocks_q,
     )
     value = test.value
     if modality != "joint" and (len(one_p), len(one_q)) != (p.sketches[modality].n, q.sketches[modality].n):
-        value = rjsd(p.sketches[modality], q.sketches[modality])
+        entropy_p = None if reference is None else reference.entropies.get(modality)
+        value = rjsd(p.sketches[modality], q.sketches[modality], entropy_p=entropy_p)
     return Measured(
         Divergence(
             value=value,
@@ -92,20 +168,30 @@ def article(name: str) -> str:
     return f"an {name}" if name == "image" else f"a {name}"
 
 
-def input_divergence(p: Profile, q: Profile, *, seed: int) -> float | None:
-    """D_X (nats): of image and text together, over sampled rows that have both, or of the only one there."""
+def input_divergence(
+    p: Profile, q: Profile, *, seed: int, reference: ReferenceFit | None = None
+) -> float | None:
+    """D_X (nats): of image and text together, over sampled rows that have both, or of the only one there.
+
+    `reference`: what was fitted on P before; it changes no bit.
+    """
     present = [
         name
         for name in ("image", "text")
         if name in p.sample.rows and name in q.sample.rows and min(p.sketches[name].n, q.sketches[name].n)
     ]
     if len(present) < 2:
-        return rjsd(p.sketches[present[0]], q.sketches[present[0]]) if present else None
+        if not present:
+            return None
+        name = present[0]
+        entropy_p = None if reference is None else reference.entropies.get(name)
+        return rjsd(p.sketches[name], q.sketches[name], entropy_p=entropy_p)
     everything = np.arange(len(p.sample)), np.arange(len(q.sample))
     rows_p, rows_q, _, _ = Sides(p.sample, q.sample, *everything, paired=False).rows(*present)
     if min(len(rows_p[0]), len(rows_q[0])) == 0:
         return None
-    return rjsd_joint(*rows_p, *rows_q, seed=seed)
+    entropy_p = None if reference is None else reference.joint
+    return rjsd_joint(*rows_p, *rows_q, seed=seed, entropy_p=entropy_p)
 
 
 def check_comparable(p: Profile, q: Profile) -> None:

@@ -4,6 +4,7 @@ of them may speak."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,18 @@ from numpy.typing import NDArray
 from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.pairing import apart
 from auditor.profiles.profile import Profile, having
-from auditor.risk import Ceiling, choose_voice, identified_interval, measure_overlap, reweighted_emid
+from auditor.risk import (
+    Ceiling,
+    Support,
+    choose_voice,
+    identified_interval,
+    measure_overlap,
+    reweighted_emid,
+)
+from auditor.risk.identified import Codebooks, learn_codebooks
 from auditor.risk.inputs import Inputs
-from auditor.sketch import RowSample
+from auditor.risk.overlap import LEAST_ROWS_P
+from auditor.sketch import RowSample, as_rows
 from auditor.sketch.blocks import hash_blocks
 from schemas.report import LabelFree
 
@@ -33,6 +43,62 @@ class Unlabelled(NamedTuple):
     """Hash blocks of P's and Q's base ids."""
     parts: Mapping[str, tuple[Rows, Rows]]
     """Image and text rows of P and Q, of each modality that all of these rows have."""
+    whole: bool
+    """Whether P's rows are all that it has (not where Q is a perturbed copy of P: see `pairing.apart`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledReference:
+    """What label-free risk takes of P alone: fitted once, it serves every Q that P is compared with."""
+
+    supports: Mapping[str, Support]
+    """x, image, text -> of P's labelled rows, where all of these have it"""
+    codebooks: Codebooks
+
+    @classmethod
+    def fit(cls, p: Profile, seed: int) -> LabelledReference | None:
+        """Of P's sampled rows that have a query, a response and a reference, O(n² d); None where they are too
+        few. `seed` is that of the codebooks, so that cells mean the same for every Q."""
+        names = ("x", "response", "reference")
+        if any(name not in p.sample.rows for name in names):
+            return None
+        of = having(p.sample, *names)
+        x, response, reference = (p.sample.rows[name][of] for name in names)
+        if len(x) < LEAST_ROWS_P:
+            return None
+        supports = {
+            name: Support.fit(p.sample.rows[name][of])
+            for name in ("x", "image", "text")
+            if name == "x" or _all_have(p.sample, of, name)
+        }
+        return cls(supports, learn_codebooks(x, reference, response, seed))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Plain arrays, for npz (never pickle), without P's rows."""
+        return {
+            "codebook.x": self.codebooks[0],
+            "codebook.y": self.codebooks[1],
+            **{
+                f"support.{name}.{key}": a
+                for name, support in self.supports.items()
+                for key, a in support.to_arrays().items()
+            },
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> LabelledReference:
+        """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
+        have been."""
+        of = having(p.sample, "x", "response", "reference")
+        names = {key.split(".")[1] for key in arrays if key.startswith("support.")}
+
+        def under(name: str) -> dict[str, NDArray[Any]]:
+            prefix = f"support.{name}."
+            return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+
+        supports = {name: Support.from_arrays(under(name), p.sample.rows[name][of]) for name in sorted(names)}
+        x, y = (as_rows(arrays[f"codebook.{name}"], f"codebook.{name}") for name in ("x", "y"))
+        return cls(supports, (x.astype(np.float32), y.astype(np.float32)))
 
 
 def unlabelled(p: Profile, q: Profile) -> Unlabelled | str:
@@ -63,6 +129,7 @@ def unlabelled(p: Profile, q: Profile) -> Unlabelled | str:
             for name in ("image", "text")
             if _all_have(p.sample, of_p, name) and _all_have(q.sample, of_q, name)
         },
+        bool(half_p.all()),
     )
 
 
@@ -74,18 +141,25 @@ def label_free(
     bound: Ceiling | None,
     seed: int,
     level: float,
+    reference: LabelledReference | None = None,
 ) -> tuple[LabelFree | None, str | None]:
     """EMID of Q without its labels (nats), by the voice that may speak; or why nothing can be said at all.
 
     No reference of Q is looked at. `bound`: the report's own `sound_label_free`, for where no estimate may
-    speak. The reweighted estimate is the mean over the critics, as EMID is.
+    speak. `reference`: what was fitted on P before, its codebooks in the place of this `seed`'s. The
+    reweighted estimate is the mean over the critics, as EMID is.
     """
     rows = unlabelled(p, q)
     if isinstance(rows, str):
         return None, rows
+    fitted = reference.supports if reference is not None and rows.whole else {}
+    codebooks = None if reference is None else reference.codebooks
     try:
-        covered = measure_overlap(rows.inputs.x_p, rows.inputs.x_q, seed)
-        parts = {name: measure_overlap(*sides, seed) for name, sides in rows.parts.items()}
+        covered = measure_overlap(fitted.get("x", rows.inputs.x_p), rows.inputs.x_q, seed)
+        parts = {
+            name: measure_overlap(fitted.get(name, p_rows), q_rows, seed)
+            for name, (p_rows, q_rows) in rows.parts.items()
+        }
     except ValueError as error:
         return None, str(error)
     choice = choose_voice(covered, bound, parts)
@@ -103,7 +177,9 @@ def label_free(
             float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")
         )
     elif choice.voice in ("reweighted", "identified"):
-        interval = identified_interval(*rows.inputs, level=level, seed=seed, overlap=covered)
+        interval = identified_interval(
+            *rows.inputs, codebooks=codebooks, level=level, seed=seed, overlap=covered
+        )
         estimate, low, high = interval.estimate, interval.low, interval.high
     elif bound is not None and choice.voice == "sound":
         high = bound.value

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from auditor.graders import check_named, choose
 from auditor.measures.query_coverage import QueryCoverage, queries
+from auditor.measures.reference import Fitted
 from auditor.pipeline.checks import check_encoders
 from auditor.pipeline.choice import executor
 from auditor.pipeline.gather import REFERENCE, gather_reference
@@ -52,7 +55,9 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
                 seed=config.seed,
                 least_pairs=LEAST_PAIRS,
             )
-        profile = of.profiles[GroupKey(REFERENCE, model or "")]
+            profile = of.profiles[GroupKey(REFERENCE, model or "")]
+            with watch.timed("fit reference rows"), threadpool_limits(config.shards.threads):
+                fitted = Fitted.fit(profile, config.seed).to_arrays()
         known = QueryCoverage(config.encoders.text)
         manifest = Manifest(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,7 +77,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
             pairs=of.trained.pairs,
             no_critic=None if of.trained.paths else no_critic(of.trained.pairs),
         )
-        return save(out, manifest, profile, of.trained.paths)
+        return save(out, manifest, profile, fitted, of.trained.paths)
 
 
 def no_critic(pairs: int) -> str:

@@ -79,6 +79,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
                 ),
                 critics,
                 measure.codebook_file(at, [baseline.profile], config.bounds.symbols, config.seed),
+                baseline.fitted_file,
             )
             measured = measure.divergences(at, comparisons, measuring)
             assessments = measure.assessments(at, comparisons, {}, measured, measuring)

@@ -74,6 +74,8 @@ class Measuring:
     settings: Settings
     critics: tuple[Files, ...]
     codebook: Path | None
+    fitted: Path | None = None
+    """What was fitted on the reference rows, where they are the same for all."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -86,6 +88,7 @@ class Measuring:
             "no_critic": self.settings.no_critic,
             "critics": [CrossFitted.load(paths).digest for paths in self.critics],
             "codebook": self.codebook and self.codebook.stem,
+            "fitted": self.fitted and self.fitted.stem,
         }
 
 
@@ -139,7 +142,7 @@ def divergences(
                 item = DivergenceItem(name, one.p, one.q, modality, seed)
                 wanted[key] = Shard(name, (item,)), _seconds(one, modality)
     folder = at.run.folder("measures", identity)
-    settings = DivergenceSettings(folder, measuring.settings.level, at.shards.threads)
+    settings = DivergenceSettings(folder, measuring.settings.level, at.shards.threads, measuring.fitted)
     found = _kept(at, "divergences", folder, DivergenceWorker, settings, list(wanted.values()), read_measured)
     files = {key: folder / f"{shard.name}.json" for key, (shard, _) in wanted.items()}
     measured = dict(zip(wanted, found, strict=True))
@@ -182,7 +185,12 @@ def assessments(
         )
     folder = at.run.folder("measures", identity)
     settings = AssessmentSettings(
-        folder, measuring.critics, measuring.codebook, measuring.settings, at.shards.threads
+        folder,
+        measuring.critics,
+        measuring.codebook,
+        measuring.settings,
+        at.shards.threads,
+        measuring.fitted,
     )
     shards = [(Shard(item.key, (item,)), ASSESSMENT_SECONDS) for item in items.values()]
     found = _kept(at, "measures", folder, AssessmentWorker, settings, shards, _read_assessment)

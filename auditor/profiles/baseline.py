@@ -2,6 +2,7 @@
 
     baseline.json                what made it, and which files belong to it
     profile-DIGEST.npz           the profile of its rows: sums, and the row sample with references and answers
+    fitted-DIGEST.npz            what is made of these rows alone, for everything that is compared with them
     critic-I-DIGEST.safetensors  MI critics
 
 Files are named by their content and `baseline.json` is written last: a reader sees the old baseline whole or
@@ -11,23 +12,25 @@ the new one whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.errors import AuditError, BadInput
 from auditor.profiles.profile import CONTENTS, Profile, having, read_profile, write_profile
+from auditor.storage.npz import write_arrays
 from auditor.storage.run_dir import digest, write_bytes
 from schemas.config import BaselineConfig
 from schemas.report import Graded
 
 FORMAT_VERSION = 2
 _NAME = "baseline.json"
-_OURS = ("sketches-*.npz", "profile-*.npz", "critic-*.safetensors")
+_OURS = ("sketches-*.npz", "profile-*.npz", "fitted-*.npz", "critic-*.safetensors")
 
 
 class Manifest(BaseModel):
@@ -58,6 +61,7 @@ class Manifest(BaseModel):
     pairs: int = Field(description="Pairs that the critics were trained on.")
     no_critic: str | None = Field(None, description="Why there is no critic.")
     profile: str = ""
+    fitted: str = ""
     critics: tuple[str, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict, description="File -> SHA-256 (hex).")
 
@@ -83,6 +87,11 @@ class Baseline:
         return self.folder / self.manifest.profile
 
     @property
+    def fitted_file(self) -> Path:
+        """What was fitted on its rows (`auditor.measures.reference.Fitted`)."""
+        return self.folder / self.manifest.fitted
+
+    @property
     def critics(self) -> tuple[tuple[Path, ...], ...]:
         """The files of each critic: one, or one a fold."""
         paths = [self.folder / name for name in self.manifest.critics]
@@ -103,23 +112,41 @@ def coverage(profile: Profile) -> dict[str, dict[str, int]]:
     }
 
 
-def save(folder: Path, manifest: Manifest, profile: Profile, critics: Sequence[Sequence[Path]]) -> Baseline:
-    """Write a baseline into `folder`, in place of the one that is there; `critics` are copied."""
+def save(
+    folder: Path,
+    manifest: Manifest,
+    profile: Profile,
+    fitted: Mapping[str, NDArray[Any]],
+    critics: Sequence[Sequence[Path]],
+) -> Baseline:
+    """Write a baseline into `folder`, in place of the one that is there; `fitted` are the arrays of what was
+    fitted on its rows, `critics` are copied."""
+    digests: dict[str, str] = {}
+
+    def named(draft: Path, name: str) -> str:
+        """The file's name by its content, once it is written."""
+        mark = _sha256(draft)
+        found = f"{name}-{mark[:16]}.npz"
+        draft.replace(folder / found)
+        digests[found] = mark
+        return found
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "profile-new.npz"
-        write_profile(draft, profile)
-        mark = _sha256(draft)
-        name = f"profile-{mark[:16]}.npz"
-        draft.replace(folder / name)
-        digests, names = {name: mark}, []
+        write_profile(folder / "profile-new.npz", profile)
+        of_profile = named(folder / "profile-new.npz", "profile")
+        write_arrays(folder / "fitted-new.npz", fitted)
+        of_fitted = named(folder / "fitted-new.npz", "fitted")
+        names = []
         for i, path in enumerate(path for of_seed in critics for path in of_seed):
             data = path.read_bytes()
             mark = sha256(data).hexdigest()
             names.append(f"critic-{i}-{mark[:16]}.safetensors")
             write_bytes(folder / names[-1], data)
             digests[names[-1]] = mark
-        full = manifest.model_copy(update={"profile": name, "critics": tuple(names), "digests": digests})
+        full = manifest.model_copy(
+            update={"profile": of_profile, "fitted": of_fitted, "critics": tuple(names), "digests": digests}
+        )
         write_bytes(folder / _NAME, (full.model_dump_json(indent=1) + "\n").encode())
         for pattern in _OURS:
             for file in folder.glob(pattern):
@@ -151,7 +178,7 @@ def load(folder: Path) -> Baseline:
         manifest = Manifest.model_validate(tree)
     except ValidationError as error:
         raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {again}") from error
-    if {manifest.profile, *manifest.critics} != set(manifest.digests):
+    if {manifest.profile, manifest.fitted, *manifest.critics} != set(manifest.digests):
         raise BadInput(f"{path}: its list of files is not whole; {again}")
     for name, mark in manifest.digests.items():
         file = folder / name

@@ -4,7 +4,7 @@ One assumption throughout: Y given X is the same on P and Q. No number here can 
 """
 
 from auditor.risk.identified import IdentifiedInterval, identified_interval
-from auditor.risk.overlap import Overlap, measure_overlap
+from auditor.risk.overlap import Overlap, Support, measure_overlap
 from auditor.risk.reweighted import ReweightedEmid, reweighted_emid
 from auditor.risk.sound import SoundLabelFree, sound_label_free
 from auditor.risk.voice import Ceiling, Choice, choose_voice
@@ -16,6 +16,7 @@ __all__ = [
     "Overlap",
     "ReweightedEmid",
     "SoundLabelFree",
+    "Support",
     "choose_voice",
     "identified_interval",
     "measure_overlap",

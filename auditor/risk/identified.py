@@ -33,6 +33,8 @@ from auditor.sketch import Float
 
 CELLS_X = 16
 CELLS_Y = 8
+Codebooks = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""(K_x, d) and (K_y, d_y) centroids"""
 _CHUNK_ROWS = 1024
 
 
@@ -106,10 +108,8 @@ def identified_interval(
     if covered.outside_p.shape != (len(rows.x_p),) or covered.outside_q.shape != (len(rows.x_q),):
         raise ValueError("overlap was measured on other rows")
     if codebooks is None:
-        book_x = learn_codebook(rows.x_p, CELLS_X, seed)
-        book_y = learn_codebook(np.concatenate([rows.y_p, rows.yhat_p]), CELLS_Y, seed)
-    else:
-        book_x, book_y = (np.asarray(book) for book in codebooks)
+        codebooks = learn_codebooks(rows.x_p, rows.y_p, rows.yhat_p, seed)
+    book_x, book_y = (np.asarray(book) for book in codebooks)
     tables = _Tables.of(rows, covered, book_x, book_y)
     totals_p, totals_q = tables.p.sum(axis=0), tables.q.sum(axis=0)
     full = np.array(tables.ends(totals_p[None], totals_q[None]))[:, 0]
@@ -144,6 +144,13 @@ def identified_interval(
         level=level,
         seed=seed,
     )
+
+
+def learn_codebooks(x_p: ArrayLike, y_p: ArrayLike, yhat_p: ArrayLike, seed: int = 0) -> Codebooks:
+    """Those that `identified_interval` takes where it is given none: k-means of P's inputs (n, d), and of its
+    references and answers (n, d_y) together."""
+    answers = np.concatenate([np.asarray(y_p), np.asarray(yhat_p)])
+    return learn_codebook(x_p, CELLS_X, seed), learn_codebook(answers, CELLS_Y, seed)
 
 
 @dataclass(frozen=True, eq=False)

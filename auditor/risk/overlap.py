@@ -7,7 +7,10 @@ leaves few of them outside). *Thin*: few reference rows carry the weight of a ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,27 +58,79 @@ class Overlap:
     """(m, 15) nearest rows of P"""
 
 
-def measure_overlap(x_p: ArrayLike, x_q: ArrayLike, seed: int = 0) -> Overlap:
-    """Coverage of x_q (m, d) by x_p (n, d). Exact neighbours by FAISS: O((n + m) n d).
+@dataclass(frozen=True, eq=False)
+class Support:
+    """What coverage takes of P's n inputs alone: fitted once, it serves every Q that P is compared with."""
+
+    rows: NDArray[np.float32]
+    """(n, d)"""
+    neighbours: NDArray[np.int64]
+    """(n, 15) nearest other rows"""
+    own: Float
+    """(n,) distance to the nearest other row"""
+    local: Float
+    """(n,) that distance in units of the nearest row's own nearest distance, the row itself left out"""
+
+    @classmethod
+    def fit(cls, x_p: ArrayLike) -> Support:
+        """Of P's inputs (n, d). Exact neighbours by FAISS: O(n² d).
+
+        ValueError where a row is not finite or there are fewer than 30 rows.
+        """
+        p = _rows(x_p, "x_p", LEAST_ROWS_P)
+        near = _without_self(Index(p).search(p, NEIGHBOURS + 1).ids)
+        own = _distance(p, p[near[:, 0]])
+        return cls(p, near, own, _relative(own, _next_distance(p, near)))
+
+    @cached_property
+    def index(self) -> Index:
+        """The rows, to be searched."""
+        return Index(self.rows)
+
+    @cached_property
+    def radius(self) -> float:
+        """The distance beyond which a row is outside."""
+        return float(np.quantile(self.own, INSIDE))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them once."""
+        return {"neighbours": self.neighbours, "own": self.own, "local": self.local}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike], x_p: ArrayLike) -> Support:
+        """Inverse of `to_arrays`, given the rows (n, d) that it was fitted on. ValueError where it cannot
+        have been."""
+        p = _rows(x_p, "x_p", LEAST_ROWS_P)
+        near = np.asarray(arrays["neighbours"], dtype=np.int64)
+        own, local = (np.asarray(arrays[name], dtype=np.float64) for name in ("own", "local"))
+        fits = near.shape == (len(p), NEIGHBOURS) and own.shape == local.shape == (len(p),)
+        if not (fits and near.min() >= 0 and near.max() < len(p)):
+            raise ValueError(f"not the support of {len(p)} rows: {near.shape}, {own.shape}, {local.shape}")
+        if not (np.isfinite(own).all() and np.isfinite(local).all()):
+            raise ValueError("not the support of these rows: some distances are not finite")
+        return cls(p, near, own, local)
+
+
+def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> Overlap:
+    """Coverage of x_q (m, d) by x_p (n, d). Exact neighbours by FAISS: O((n + m) n d), of a fitted support
+    O(m n d); the result is the same to the bit.
 
     ValueError where dimensions differ, a row is not finite, or there are too few rows (30 and 10).
     """
-    p, q = _rows(x_p, "x_p", LEAST_ROWS_P), _rows(x_q, "x_q", LEAST_ROWS_Q)
+    support = x_p if isinstance(x_p, Support) else Support.fit(x_p)
+    p, q = support.rows, _rows(x_q, "x_q", LEAST_ROWS_Q)
     if p.shape[1] != q.shape[1]:
         raise ValueError(f"x_p has dimension {p.shape[1]}, x_q has {q.shape[1]}")
-    index = Index(p)
-    near_p = _without_self(index.search(p, NEIGHBOURS + 1).ids)
-    near_q = index.search(q, NEIGHBOURS).ids
-    own, other = _distance(p, p[near_p[:, 0]]), _distance(q, p[near_q[:, 0]])
-    radius = float(np.quantile(own, INSIDE))
+    near_q = support.index.search(q, NEIGHBOURS).ids
+    own, other = support.own, _distance(q, p[near_q[:, 0]])
+    radius = support.radius
     outside_p, outside_q = own > radius, other > radius
-    local_p = _relative(own, _next_distance(p, near_p))
     local_q = _relative(other, own[near_q[:, 0]])
     ratio = density_ratio(p, q, seed)
     outside = float(outside_q.mean())
     return Overlap(
         outside=outside,
-        moved=_mean_rank(local_q, local_p),
+        moved=_mean_rank(local_q, support.local),
         auc=ratio.auc,
         effective=ratio.effective,
         overlap=(1 - outside) * ratio.effective / len(p),
@@ -83,7 +138,7 @@ def measure_overlap(x_p: ArrayLike, x_q: ArrayLike, seed: int = 0) -> Overlap:
         outside_p=outside_p,
         outside_q=outside_q,
         weights=ratio.weights,
-        neighbours_p=near_p,
+        neighbours_p=support.neighbours,
         neighbours_q=near_q,
     )
 

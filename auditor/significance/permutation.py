@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from auditor.divergences.mean_discrepancy import mmd
-from auditor.sketch import Float
+from auditor.sketch import Float, Sketch
 from auditor.sketch.blocks import Index, equal_blocks
 
 MOST_BLOCKS = 500
@@ -43,12 +43,14 @@ class BlockGram(NamedTuple):
     norms: Float
 
 
-def unpaired_test(p: Float, q: Float, permutations: int, rng: np.random.Generator) -> PermutationTest:
+def unpaired_test(
+    p: Float, q: Float, permutations: int, rng: np.random.Generator, sketch_p: Sketch | None = None
+) -> PermutationTest:
     """Permute equal blocks of rows between p (n, d) and q (m, d).
 
     Blocks are single rows up to MOST_BLOCKS rows in all. Where one side is far larger, a random part of it
     joins the permutations (at least 24 times the other side's rows where there are LEAST_BLOCKS of them), so
-    that cost stays bounded; the MMD² itself uses all rows.
+    that cost stays bounded; the MMD² itself uses all rows. `sketch_p`: of p's rows, where it is known.
     """
     block_rows, k_p, k_q = block_plan(len(p), len(q))
     cut_p = equal_blocks(len(p), block_rows, rng)[:k_p]
@@ -56,7 +58,7 @@ def unpaired_test(p: Float, q: Float, permutations: int, rng: np.random.Generato
     z = np.concatenate([p[cut_p.ravel()], q[cut_q.ravel()]])
     labels = permuted_labels(k_p, k_q, permutations, rng)
     statistics = unpaired_statistics(unpaired_grams(z, block_rows), labels, block_rows)
-    return PermutationTest(mmd(p, q), aggregated_p_value(statistics))
+    return PermutationTest(mmd(p if sketch_p is None else sketch_p, q), aggregated_p_value(statistics))
 
 
 def paired_test(

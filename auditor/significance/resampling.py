@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from auditor.divergences.representation import rows64
 from auditor.divergences.spectrum import (
     entropy_of_rows,
     entropy_of_spectrum,
@@ -15,27 +19,95 @@ from auditor.divergences.spectrum import (
     spectrum,
     von_neumann_entropy,
 )
+from auditor.divergences.updates import WORTH, Updates
 from auditor.significance.jackknife import Deletion, Left
-from auditor.sketch import Float
+from auditor.sketch import Float, Sketch
 from auditor.sketch.blocks import Index
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceRows:
+    """What a drift test takes of P's n rows alone: fitted once, it serves every Q that P is compared with."""
+
+    rows: Float
+    """(n, d)"""
+    entropy: float
+    """S(C_P), nats"""
+    groups: Index
+    """(n,) jackknife group of each row; empty where none were given"""
+    without: Mapping[int, float]
+    """Group -> S(C_P) of the rows outside it"""
+
+    @classmethod
+    def fit(cls, p: ArrayLike, groups: Index | None = None) -> ReferenceRows:
+        """Of rows p (n, d). With the jackknife groups (n,) of the rows their entropies without each are taken
+        too: `len(groups)` more spectra. O(n d² + d³) each.
+
+        ValueError where a row is not finite, all are zero, or labels do not fit.
+        """
+        rows = rows64(np.asarray(p), "p")
+        labels = np.zeros(0, np.int64) if groups is None else np.asarray(groups, dtype=np.int64)
+        if groups is not None and labels.shape != (len(rows),):
+            raise ValueError(f"{labels.shape} group labels for {len(rows)} rows")
+        moment, entropy = rows.T @ rows, entropy_of_rows(rows)
+        without = {int(g): _delete(rows, moment, entropy, labels == g)[1] for g in np.unique(labels)}
+        return cls(rows, entropy, labels, without)
+
+    @cached_property
+    def moment(self) -> Float:
+        """(d, d) Σzzᵀ"""
+        return np.asarray(self.rows.T @ self.rows)
+
+    @cached_property
+    def sketch(self) -> Sketch:
+        """Of the rows."""
+        return Sketch.from_rows(self.rows)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them once."""
+        return {
+            "entropy": np.array(self.entropy),
+            "groups": self.groups,
+            "names": np.array(list(self.without), dtype=np.int64),
+            "without": np.array(list(self.without.values()), dtype=np.float64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike], p: ArrayLike) -> ReferenceRows:
+        """Inverse of `to_arrays`, given the rows (n, d) that it was fitted on. ValueError where it cannot
+        have been."""
+        rows = rows64(np.asarray(p), "p")
+        groups, names = (np.asarray(arrays[name], dtype=np.int64) for name in ("groups", "names"))
+        entropy, without = (np.asarray(arrays[name], dtype=np.float64) for name in ("entropy", "without"))
+        if entropy.shape != () or without.shape != names.shape or groups.shape not in ((0,), (len(rows),)):
+            raise ValueError(
+                f"not of {len(rows)} rows: shapes {groups.shape}, {names.shape}, {without.shape}"
+            )
+        if not (np.isfinite(entropy) and np.isfinite(without).all() and set(names) == set(groups)):
+            raise ValueError("not of these rows: an entropy is not finite, or one of a group is missing")
+        return cls(rows, float(entropy), groups, dict(zip(names.tolist(), without.tolist(), strict=True)))
 
 
 class RjsdResampler:
     """RJSD of p (n, d) and q (m, d), and of what is left or exchanged when rows move.
 
     Fewer rows than dimensions: the rows are first turned into n + m coordinates, an exact isometry, so
-    that no spectrum is larger than the rows are many.
+    that no spectrum is larger than the rows are many. What was fitted on P then serves for nothing.
     """
 
-    def __init__(self, p: Float, q: Float, paired: bool) -> None:
-        z = np.concatenate([p, q])
-        if len(z) < z.shape[1]:
-            z = np.asarray(np.linalg.qr(z.T, mode="r")).T
-        self._p, self._q, self._paired = z[: len(p)], z[len(p) :], paired
-        self._S_p, self._S_q = self._p.T @ self._p, self._q.T @ self._q
+    def __init__(self, p: Float | ReferenceRows, q: Float, paired: bool) -> None:
+        fitted = p if isinstance(p, ReferenceRows) else None
+        self._p, self._q, self._paired = (p.rows if isinstance(p, ReferenceRows) else p), q, paired
+        if len(self._p) + len(q) < q.shape[1]:
+            z = np.asarray(np.linalg.qr(np.concatenate([self._p, q]).T, mode="r")).T
+            self._p, self._q, fitted = z[: len(self._p)], z[len(self._p) :], None
+        self._fitted = fitted
+        self._S_p = self._p.T @ self._p if fitted is None else fitted.moment
+        self._S_q = self._q.T @ self._q
         mixture = spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
         self._mixture = entropy_of_spectrum(mixture)
-        self._entropy_p, self._entropy_q = entropy_of_rows(self._p), entropy_of_rows(self._q)
+        self._entropy_p = entropy_of_rows(self._p) if fitted is None else fitted.entropy
+        self._entropy_q = entropy_of_rows(self._q)
         self.value = max(0.0, self._mixture - 0.5 * (self._entropy_p + self._entropy_q))
         """RJSD in nats (Eq. 12)"""
         self.effective_rank = float(np.exp(self._mixture))
@@ -59,10 +131,32 @@ class RjsdResampler:
                 out[i] = self._exchanged(np.where(swap, self._q, self._p), np.where(swap, self._p, self._q))
             return out
         z = np.concatenate([self._p, self._q])
+        updates = Updates(self._S_p + self._S_q) if self._few() else None
+        coordinates = None if updates is None else updates.coordinates(z)
         for i in range(draws):
             order = rng.permutation(len(z))
+            if updates is not None and coordinates is not None:
+                some = order[:n] if n <= len(self._q) else order[n:]
+                try:
+                    out[i] = self._updated(updates, z[some], coordinates[some])
+                    continue
+                except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
+                    pass
             out[i] = self._exchanged(z[order[:n]], z[order[n:]])
         return out
+
+    def _few(self) -> bool:
+        """Whether the smaller side has so few rows that updates by them are cheaper than spectra."""
+        return WORTH * min(len(self._p), len(self._q)) <= len(self._S_p)
+
+    def _updated(self, updates: Updates, some: Float, coordinates: Float) -> float:
+        """As `_exchanged`, `some` being the rows of the smaller side: equal to 1e-9."""
+        tr_some = positive_trace(some @ some.T)
+        tr_rest = float(np.trace(self._S_p) + np.trace(self._S_q)) - tr_some
+        if not tr_rest > 0:
+            raise np.linalg.LinAlgError
+        mixture, rest = updates.entropies(coordinates, [tr_rest / tr_some - 1, -1.0])
+        return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(some)))
 
     def _exchanged(self, p: Float, q: Float) -> float:
         """RJSD after an exchange: the sum of both second moments has not changed."""
@@ -87,14 +181,22 @@ class RjsdResampler:
             for g in np.unique(groups_p):
                 without["both", int(g)] = self._without(groups_p == g, groups_p == g)
             return Left(self.value, without)
+        fitted = self._fitted
+        known = fitted.without if fitted is not None and np.array_equal(fitted.groups, groups_p) else {}
         for g in np.unique(groups_p):
-            without["p", int(g)] = self._without(groups_p == g, None)
+            without["p", int(g)] = self._without(groups_p == g, None, known.get(int(g)))
         for g in np.unique(groups_q):
             without["q", int(g)] = self._without(None, groups_q == g)
         return Left(self.value, without)
 
-    def _without(self, drop_p: NDArray[np.bool_] | None, drop_q: NDArray[np.bool_] | None) -> float:
-        S_p, entropy_p = _delete(self._p, self._S_p, self._entropy_p, drop_p)
+    def _without(
+        self,
+        drop_p: NDArray[np.bool_] | None,
+        drop_q: NDArray[np.bool_] | None,
+        entropy_without: float | None = None,
+    ) -> float:
+        """`entropy_without`: S(C_P) of what is left of P, where it is known."""
+        S_p, entropy_p = _delete(self._p, self._S_p, self._entropy_p, drop_p, entropy_without)
         S_q, entropy_q = _delete(self._q, self._S_q, self._entropy_q, drop_q)
         return _mixture_entropy(S_p, S_q) - 0.5 * (entropy_p + entropy_q)
 
@@ -108,9 +210,11 @@ def _entropy(rows: Float, S: Float) -> float:
     return entropy_of_rows(rows) if len(rows) < len(S) else von_neumann_entropy(S)
 
 
-def _delete(rows: Float, S: Float, entropy: float, drop: NDArray[np.bool_] | None) -> tuple[Float, float]:
+def _delete(
+    rows: Float, S: Float, entropy: float, drop: NDArray[np.bool_] | None, known: float | None = None
+) -> tuple[Float, float]:
     if drop is None:
         return S, entropy
     gone = rows[drop]
     rest = S - gone.T @ gone
-    return rest, _entropy(rows[~drop], rest)
+    return rest, _entropy(rows[~drop], rest) if known is None else known

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.divergences.representation import rows64, same_dimension
 from auditor.significance.jackknife import Left, jackknife
 from auditor.significance.permutation import paired_test, unpaired_test
-from auditor.significance.resampling import RjsdResampler
+from auditor.significance.resampling import ReferenceRows, RjsdResampler
 from auditor.sketch.blocks import JACKKNIFE_GROUPS, group_shares, jackknife_groups
 
 ROWS_PER_RANK = 5
@@ -81,7 +81,7 @@ def rows_needed(resampler: RjsdResampler) -> float:
 
 
 def drift_test(
-    p: ArrayLike,
+    p: ArrayLike | ReferenceRows,
     q: ArrayLike,
     seed: int = 0,
     paired: bool = False,
@@ -97,10 +97,13 @@ def drift_test(
     paired: row i of q is a perturbed copy of row i of p (n = m). blocks_p, blocks_q (n,), (m,): hash blocks
     of the rows' base ids, where rows share base ids: whole blocks are then deleted by the jackknife and,
     where paired (blocks_q is then blocks_p), swapped together. Cost: at worst (many rows) some
-    2·null_draws + 80 spectra of a d x d matrix, none of them larger than (n+m) x (n+m).
+    2·null_draws + 80 spectra of a d x d matrix, none of them larger than (n+m) x (n+m). What was fitted on p
+    before (`ReferenceRows`) saves a part of them and changes no bit.
     ValueError where dimensions differ, a row is not finite, or paired rows are not aligned.
     """
-    zp, zq = rows64(np.asarray(p), "p"), rows64(np.asarray(q), "q")
+    fitted = p if isinstance(p, ReferenceRows) else None
+    zp = rows64(np.asarray(p), "p") if fitted is None else fitted.rows
+    zq = rows64(np.asarray(q), "q")
     same_dimension(zp.shape[1], zq.shape[1])
     n, m = len(zp), len(zq)
     if paired and n != m:
@@ -129,8 +132,8 @@ def drift_test(
     if paired:
         test = paired_test(zp, zq, permutations, test_rng, blocks_p)
     else:
-        test = unpaired_test(zp, zq, permutations, test_rng)
-    resampler = RjsdResampler(zp, zq, paired)
+        test = unpaired_test(zp, zq, permutations, test_rng, None if fitted is None else fitted.sketch)
+    resampler = RjsdResampler(zp if fitted is None else fitted, zq, paired)
     null = resampler.null(null_draws, null_rng, blocks_p if paired else None)
     null_mean, null_std = float(null.mean()), float(null.std(ddof=1))
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auditor.divergences import joint_divergence, joint_rows, rjsd, rjsd_joint, tensor_sketch
+from auditor.divergences import (
+    joint_divergence,
+    joint_entropy,
+    joint_rows,
+    rjsd,
+    rjsd_joint,
+    tensor_sketch,
+    von_neumann_entropy,
+)
 from auditor.divergences.joint import EXACT_ROWS
 from auditor.sketch import Floats
 
@@ -72,3 +80,20 @@ def test_joint_rows() -> None:
     assert joint_rows(*many, *many)[0].shape == (EXACT_ROWS, 8)
     with pytest.raises(ValueError, match="pairs are needed"):
         rjsd_joint(v_p, t_p[:5], v_q, t_q)
+
+
+def test_an_entropy_of_p_that_is_known_changes_no_bit() -> None:
+    (v_p, t_p), (v_q, t_q) = pairs(40, 30, 20, 8), pairs(12, 30, 20, 9, 0.5)
+    known = joint_entropy(v_p, t_p)
+    assert rjsd_joint(v_p, t_p, v_q, t_q, entropy_p=known) == rjsd_joint(v_p, t_p, v_q, t_q)
+    assert rjsd_joint(v_p, t_p, v_q, t_q) == joint_divergence(v_p, t_p, v_q, t_q).value
+    assert known == pytest.approx(von_neumann_entropy(outer(v_p, t_p).T @ outer(v_p, t_p)), abs=1e-9)
+    with pytest.raises(ValueError, match="product is zero"):
+        rjsd_joint(v_p, t_p, 0 * v_q, t_q)
+
+
+def test_beyond_the_limit_the_sketch_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auditor.divergences.joint.EXACT_ROWS", 40)
+    (v_p, t_p), (v_q, t_q) = pairs(40, 30, 20, 8), pairs(12, 30, 20, 9, 0.5)
+    sketched = joint_divergence(v_p, t_p, v_q, t_q, seed=2, exact_rows=40)
+    assert not sketched.exact and rjsd_joint(v_p, t_p, v_q, t_q, seed=2) == sketched.value

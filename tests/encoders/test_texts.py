@@ -75,14 +75,17 @@ def test_identity_repeats_although_the_checkpoint_lacks_a_pooler(xlmr: Path) -> 
     assert base == make_encoder(str(xlmr), "text").identity
     said = json.loads(base)
     # 100 positions, of which RoBERTa's padding takes two.
-    assert said["lengths"] == [16, 32, 64, 98] and said["pooling"] == "mean" and said["layer"] == -1
+    assert (
+        said["lengths"] == [16, 32, 48, 64, 80, 96, 98] and said["pooling"] == "mean" and said["layer"] == -1
+    )
     assert base != make_encoder({"name": str(xlmr), "layer": 0}, "text").identity
     assert base != make_encoder(str(xlmr), "text", batch=2).identity
 
 
 def test_lengths() -> None:
-    assert padded_lengths(512) == (16, 32, 64, 128, 256, 512)
-    assert padded_lengths(126) == (16, 32, 64, 126)
+    assert padded_lengths(512)[:8] == (16, 32, 48, 64, 80, 96, 112, 128)
+    assert padded_lengths(512)[8:] == (160, 192, 224, 256, 320, 384, 448, 512)
+    assert padded_lengths(40) == (16, 32, 40)
     assert padded_lengths(10) == (10,)
 
 

@@ -85,6 +85,32 @@ def test_a_modality_that_is_not_there_has_a_reason(critic: CLUB) -> None:
     assert reducer.divergence(p, q, "joint", seed=0, level=0.9)[:2] == (None, "no row has an image")
 
 
+@pytest.mark.parametrize(("base", "sample"), [("q", 500), ("q", 80), ("r", 500)])
+def test_a_reference_fitted_before_changes_no_bit(critic: CLUB, base: str, sample: int) -> None:
+    """Unpaired, sampled, and a perturbed copy of P (which is compared within pairs)."""
+    p, q = sketched(rows(400, 1), critic, sample), sketched(rows(390, 2, move=0.3, base=base), critic, sample)
+    fitted = reducer.Reference.fit(p)
+    for reference in (fitted, reducer.Reference.from_arrays(fitted.to_arrays(), p)):
+        for modality in ("image", "text", "response", "joint"):
+            plain = reducer.divergence(p, q, modality, seed=4, level=0.9)
+            assert plain.divergence is not None and plain.divergence.paired == (base == "r")
+            assert reducer.divergence(p, q, modality, seed=4, level=0.9, reference=reference) == plain
+        plain_x = reducer.input_divergence(p, q, seed=4)
+        assert reducer.input_divergence(p, q, seed=4, reference=reference) == plain_x
+
+
+def test_a_reference_without_images(critic: CLUB) -> None:
+    p, q = (sketched(rows(n, n, images=False), critic_of(D), 500) for n in (120, 60))
+    reference = reducer.Reference.fit(p)
+    assert set(reference.rows) == {"text", "response"} and reference.joint is None
+    assert reducer.input_divergence(p, q, seed=0, reference=reference) == reducer.input_divergence(
+        p, q, seed=0
+    )
+    broken = reference.to_arrays() | {"entropy.text": np.array(np.nan)}
+    with pytest.raises(ValueError, match="not finite"):
+        reducer.Reference.from_arrays(broken, p)
+
+
 def critic_of(d: int) -> CLUB:
     rng = np.random.default_rng(3)
     return CLUB(hidden=4, steps=2, batch=16).fit(rng.normal(size=(40, d)), rng.normal(size=(40, d)))

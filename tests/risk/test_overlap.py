@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
-from auditor.risk import measure_overlap
+from auditor.risk import Support, measure_overlap
 from auditor.risk.ratio import density_ratio
 from auditor.sketch import Floats
 
@@ -88,3 +88,30 @@ def test_codebook_and_cells() -> None:
 def test_errors_say_which_argument(p: Floats, q: Floats, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         measure_overlap(p, q)
+
+
+def test_a_support_fitted_before_changes_no_bit() -> None:
+    rng = np.random.default_rng(8)
+    p, q = kinds(300, [0.25] * 4, rng)[0], kinds(60, [0.7, 0.1, 0.1, 0.1], rng)[0] + 0.2
+    p[7] = p[9]  # a copy
+    plain = measure_overlap(p, q, seed=4)
+    fitted = Support.fit(p)
+    for support in (fitted, Support.from_arrays(fitted.to_arrays(), p)):
+        found = measure_overlap(support, q, seed=4)
+        for name, value in vars(plain).items():
+            assert np.array_equal(getattr(found, name), value), name
+
+
+def test_arrays_that_are_not_of_the_rows_are_refused() -> None:
+    p = kinds(60, [1.0], np.random.default_rng(9))[0]
+    arrays = Support.fit(p).to_arrays()
+    for broken in (
+        arrays | {"neighbours": arrays["neighbours"] + 60},
+        arrays | {"neighbours": arrays["neighbours"][:, 1:]},
+        arrays | {"own": arrays["own"] * np.nan},
+        arrays | {"local": arrays["local"][1:]},
+    ):
+        with pytest.raises(ValueError, match="not the support"):
+            Support.from_arrays(broken, p)
+    with pytest.raises(ValueError, match="not the support"):
+        Support.from_arrays(arrays, p[1:])

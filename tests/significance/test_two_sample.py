@@ -18,9 +18,9 @@ from auditor.significance.permutation import (
     unpaired_grams,
     unpaired_test,
 )
-from auditor.significance.resampling import RjsdResampler
+from auditor.significance.resampling import ReferenceRows, RjsdResampler
 from auditor.sketch import Float
-from auditor.sketch.blocks import group_shares
+from auditor.sketch.blocks import group_shares, jackknife_groups
 
 
 def unit(z: Float) -> Float:
@@ -336,3 +336,35 @@ def test_holm_and_benjamini_hochberg() -> None:
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         holm([1.2])
+
+
+# What is fitted on P once
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(300, 120, 6), (300, 20, 64), (40, 12, 80)])
+def test_rows_fitted_before_change_no_bit(n: int, m: int, d: int) -> None:
+    rng = np.random.default_rng(12)
+    p, q, blocks_p, blocks_q = rows(n, d, rng), rows(m, d, rng, 0.4), rng.integers(60, size=n), np.arange(m)
+    groups = jackknife_groups(n, rng, blocks_p)
+    fitted = ReferenceRows.fit(p, groups)
+    again = ReferenceRows.from_arrays(fitted.to_arrays(), p)
+    plain = drift_test(p, q, seed=3, blocks_p=blocks_p, blocks_q=blocks_q)
+    for reference in (fitted, again, ReferenceRows.fit(p)):
+        assert drift_test(reference, q, seed=3, blocks_p=blocks_p, blocks_q=blocks_q) == plain
+    assert (plain.left is not None) == (n == 300 and d == 6)
+
+
+def test_arrays_that_are_not_of_the_rows_are_refused() -> None:
+    rng = np.random.default_rng(13)
+    p = rows(50, 4, rng)
+    arrays = ReferenceRows.fit(p, np.arange(50) % 5).to_arrays()
+    for broken in (
+        arrays | {"groups": arrays["groups"][1:]},
+        arrays | {"without": arrays["without"][1:]},
+        arrays | {"without": arrays["without"] * np.nan},
+        arrays | {"names": arrays["names"] + 1},
+    ):
+        with pytest.raises(ValueError, match="not of"):
+            ReferenceRows.from_arrays(broken, p)
+    with pytest.raises(ValueError, match="group labels"):
+        ReferenceRows.fit(p, np.arange(3))

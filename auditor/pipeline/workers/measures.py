@@ -26,6 +26,7 @@ from auditor.measures.assessment import (
 )
 from auditor.measures.divergences import Measured, divergence, read_measured, write_measured
 from auditor.measures.families import MODALITIES, by_modality
+from auditor.measures.reference import Fitted
 from auditor.pipeline.executor import ShardResult
 from auditor.profiles.profile import Profile, folded
 from auditor.storage.npz import opened
@@ -68,6 +69,8 @@ class DivergenceSettings:
     """Where results go: `<shard>.json`."""
     level: float
     threads: int
+    fitted: Path | None = None
+    """What was fitted on P, where all divergences are from the same P."""
 
 
 class DivergenceWorker:
@@ -75,6 +78,7 @@ class DivergenceWorker:
 
     def __init__(self, settings: DivergenceSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()
+        self._fitted: Fitted | None = None
 
     def run(self, shard: Shard[DivergenceItem]) -> ShardResult:
         began = time.monotonic()
@@ -87,7 +91,10 @@ class DivergenceWorker:
         if not p.n or not q.n:
             return Measured(None, "no usable row")
         with threadpool_limits(self._settings.threads):  # sums of another number of threads have other bits
-            return divergence(p, q, item.modality, seed=item.seed, level=self._settings.level)
+            if self._settings.fitted is not None and self._fitted is None:
+                self._fitted = read_fitted(self._settings.fitted, p)
+            fit = None if self._fitted is None else self._fitted.divergences
+            return divergence(p, q, item.modality, seed=item.seed, level=self._settings.level, reference=fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,8 @@ class AssessmentSettings:
     """Of answers and correct answers; None where there are none."""
     settings: Settings
     threads: int
+    fitted: Path | None = None
+    """What was fitted on P, where all groups have the same P."""
 
 
 class AssessmentWorker:
@@ -147,13 +156,21 @@ class AssessmentWorker:
         if not p.n or not q.n:
             return nothing(q, MODALITIES)
         if self._reference is None or self._reference[0] != item.p:
-            self._reference = item.p, Reference.of(p, self._critics, self._codebook)
+            path = self._settings.fitted
+            fitted = None if path is None else read_fitted(path, p)
+            self._reference = item.p, Reference.of(p, self._critics, self._codebook, fitted)
         reference, settings = self._reference[1], self._settings.settings
         if item.q is None:
             return assess_reference(reference, settings, seed=item.seed)
         measured = dict(zip(MODALITIES, map(read_measured, item.divergences), strict=True))
         current = Current(q, by_modality(measured), item.temperature, item.scenario)
         return assess(reference, current, settings, seed=item.seed, seed_of_inputs=item.seed_of_inputs)
+
+
+def read_fitted(path: Path, p: Profile) -> Fitted:
+    """What was fitted on P. Raises `AuditError` where the file is none, or of another P."""
+    with opened(path) as file:
+        return Fitted.from_arrays(dict(file), p)
 
 
 def read_codebook(path: Path) -> NDArray[np.float32]:

@@ -1,0 +1,71 @@
+"""Entropies of second moments after a few rows were taken off or given more weight, without a new spectrum.
+
+Let T be a (d, d) second moment of trace 1, with eigenvalues λ, and B = T + c XᵀX of k rows X. With
+x log x = x ∫ [1/(1+t) - 1/(x+t)] dt over t > 0, and after integration by parts,
+
+    tr B log B - tr T log T = Δ (1 + log b) + ∫ [Δ/(b+t) - log det(I + c X (T+t)⁻¹ Xᵀ)] dt,   Δ = tr B - tr T,
+
+for any b > 0; the one that is taken lets the integrand fall with t⁻³. In s = log t it is analytic up to
+|Im s| = π, so the trapezoidal rule of step h is off by exp(-2π²/h): 45 nodes give the entropy to 1e-10.
+O(k d²) once for X, then O(k² d + k³) a node, all of it matrix products; a spectrum is O(d³), and half of it
+waits for memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.linalg import eigh
+
+from auditor.divergences.spectrum import positive_trace
+from auditor.sketch import Float
+
+_STEP = 0.85
+_LOW, _HIGH = 1e-12, 3e4
+"""Of the nodes: below, the integrand hardly changes any more; above, it falls with t⁻³."""
+WORTH = 5
+"""Dimensions a row of X from which this is faster than spectra: of 1,280 dimensions and 100 rows one entropy
+takes a fifth of the time."""
+
+
+class Updates:
+    """Entropies of T + c XᵀX for many X of one T (d, d), positive semidefinite. O(d³), with eigenvectors."""
+
+    def __init__(self, moment: Float) -> None:
+        self._trace = positive_trace(moment)
+        values, self._vectors = eigh(moment / self._trace, driver="evd", check_finite=False)
+        self._values = np.maximum(values, 0.0)
+        positive = self._values[self._values > 0]
+        self._own = float((positive * np.log(positive)).sum())
+        self._nodes = np.exp(np.arange(np.log(_LOW), np.log(_HIGH), _STEP))
+        self._weights = _STEP * self._nodes
+        # The nodes that were cut off, as geometric series.
+        self._weights[0] /= 1 - np.exp(-_STEP)
+        self._weights[-1] /= 1 - np.exp(-2 * _STEP)
+
+    def coordinates(self, rows: Float) -> Float:
+        """(k, d) rows X as `entropies` takes them. O(k d²)."""
+        return np.asarray(rows @ self._vectors) / np.sqrt(self._trace)
+
+    def entropies(self, x: Float, factors: Sequence[float]) -> list[float]:
+        """S (nats) of T + c XᵀX, at trace 1, for each c, which is at least -1 (then X are rows of T); `x` as
+        `coordinates` gives them. LinAlgError where rounding leaves T - XᵀX an eigenvalue below zero."""
+        products, with_moment = x @ x.T, (x * self._values) @ x.T
+        grams = np.empty((len(self._nodes), len(x), len(x)))
+        for gram, t in zip(grams, self._nodes, strict=True):
+            scaled = x / np.sqrt(self._values + t)
+            gram[...] = scaled @ scaled.T
+        identity = np.eye(len(x))
+        found = []
+        for c in factors:
+            change = c * float(np.trace(products))
+            # (tr B² - tr T²) / 2Δ
+            b = c * float(np.trace(with_moment) + c * np.square(products).sum() / 2) / change
+            factor = np.linalg.cholesky(identity + c * grams)
+            determinants = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+            integral = float(self._weights @ (change / (b + self._nodes) - determinants))
+            total = self._own + change * (1 + np.log(b)) + integral
+            trace = 1 + change
+            found.append(float(np.log(trace) - total / trace))
+        return found
