@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from auditor.encoders.coverage import KNOWN
 from auditor.encoders.precision import precision_notes
 from auditor.measures.assessment import NO_ROW, Assessment, nothing
@@ -77,14 +80,18 @@ def audit_report(of: Audited, made: provenance.Made) -> Report:
         if each.conditional:
             conditional.setdefault(key.scenario, each.conditional)
     given = [line for lines in conditional.values() for line in lines]
-    scores = {(k.scenario, k.model): p.scores for k, p in of.profiles.items() if len(p.scores)}
+    graded: dict[tuple[str, str | None], NDArray[np.float64]] = {
+        (key.scenario, key.model): profile.scores
+        for key, profile in of.profiles.items()
+        if len(profile.scores)
+    }
     return Report(
         run=provenance.run(config, first, made),
         scenarios=rows,
         tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
         | ({WHERE: of.where} if of.where else {})
         | ({CONDITIONAL: given} if given else {}),
-        correlations=correlations(rows, scores, config.seed),
+        correlations=correlations(rows, graded, config.seed),
         quarantine=of.quarantine.counts(),
         missing=missing,
         verdict=overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"}),

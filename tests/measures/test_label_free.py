@@ -8,7 +8,8 @@ import pytest
 from auditor.estimators import CLUB
 from auditor.estimators.crossfit import FoldedClub
 from auditor.measures.label_free import label_free, unlabelled
-from auditor.profiles.profile import Profile, sketch_rows
+from auditor.profiles.profile import Profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 from auditor.risk import Ceiling
 
