@@ -2,7 +2,7 @@
 
 Records (image, query, reference, answer) are drawn again and again: P, and Q either a perturbed copy of P's
 records (paired) or others (unpaired), with a shift and without one (roots of divergences that are zero: the
-hard case). The reducer takes them as an audit would, and we count how often the 90% interval of each bound
+hard case). They are measured as an audit would, and we count how often the 90% interval of each bound
 holds its large-sample value. Ĥ is given or log K, and held fixed.
 
 Run: python benchmarks/bench_bounds.py [--quick] [--processes 2]
@@ -28,7 +28,8 @@ from auditor.measures.answers import answer_side, answer_terms
 from auditor.measures.bounds import FORMS, bounds, grouped
 from auditor.measures.divergences import Divergences, divergence
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
-from auditor.profiles.profile import Profile, sketch_rows
+from auditor.profiles.profile import Profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 from auditor.sketch import Float, Sketch
 

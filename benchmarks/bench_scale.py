@@ -45,8 +45,9 @@ from auditor.neighbours.index import Index, recall
 from auditor.neighbours.partition import Centroid, split
 from auditor.pipeline import capacity
 from auditor.pipeline.capacity import Costs, Load, Setup, ceilings, needs, sketch_bytes
-from auditor.profiles import sketching
-from auditor.profiles.profile import Profile, read_sketches, row_items, sketch_rows, write_sketches
+from auditor.profiles import row_sums
+from auditor.profiles.profile import PAIRS, Profile, read_profile, write_profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import RowKeys, Rows, joined
 from auditor.records import MediaPolicy, RecordWriter, admit, read_many, read_run_records
 from auditor.sketch import RowSample
@@ -118,7 +119,7 @@ def bare(rows: Rows, critic: CLUB) -> dict[str, float]:
     of["second moments"] = now() - began
     shares, wide = np.ones((HASH_BLOCKS, len(rows))), rows.response.astype(np.float64)
     began = now()
-    for _ in sketching.PAIRS:
+    for _ in PAIRS:
         for net in ("p_mu", "p_logvar"):
             (rows.x @ w[f"{net}.0.weight"].T) @ w[f"{net}.2.weight"].T
         for _ in range(4):
@@ -152,7 +153,7 @@ def run_rows(rows: int, seed: int, steps: int) -> Mapping[str, float]:
     )
     trained = now() - began
     clocks = Clocks()
-    clocks.around("second moments", sketching, "_sketch")
+    clocks.around("second moments", row_sums, "_sketch")
     clocks.around("CLUB sums", CLUB, "sums")
     clocks.around("row sample", RowSample, "from_rows")
     sides: list[Profile | None] = [None, None]
@@ -348,16 +349,16 @@ def run_costs(quick: bool) -> dict[str, float]:
         critic = CLUB(steps=2, holdout=0).fit(part.x[:64], part.response[:64])
         found = sketch_rows(part, np.ones((BLOCK, 4), np.float32), [critic] * 3, SAMPLE)
         path = Path(folder) / "a.npz"
-        write_sketches(path, found)
+        write_profile(path, found)
         out["sketch_bytes"] = path.stat().st_size
-        out["merge"] = seconds(lambda: found.merge(read_sketches(path)))
+        out["merge"] = seconds(lambda: found.merge(read_profile(path)))
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     count = 20_000
-    plan = row_items(
+    plan = [
         RowKeys(f"r-{i}", f"r-{i}", (f"{i:064x}",), f"{i + 1:064x}", f"{i + 2:064x}", f"{i + 3:064x}")
         for i in range(count)
-    )
+    ]
     out["plan_bytes"] = (tracemalloc.get_traced_memory()[0] - before) / len(plan)
     tracemalloc.stop()
     return out

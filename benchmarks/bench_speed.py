@@ -25,9 +25,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from auditor.bounds import emid_bound
+from auditor.divergences import rjsd
 from auditor.divergences.spectrum import entropy_of_rows
 from auditor.estimators import CLUB, ClubSums
-from auditor.significance import permutation, rjsd
+from auditor.significance import permutation
 from auditor.sketch import Float, Sketch
 from auditor.sketch.blocks import HASH_BLOCKS
 

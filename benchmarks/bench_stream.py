@@ -1,7 +1,7 @@
 """Streaming: does the driver's memory stay flat while rows grow, and how many rows a second go through?
 
 The real `auditor drift`, in a fresh process a size: JSON lines in, windows by time, workers that embed and
-sketch, report out. Texts only, by the lab's text encoder at layer 0 (a table of
+profile, report out. Texts only, by the lab's text encoder at layer 0 (a table of
 embeddings: about as cheap as an encoder can be), so that what is measured is everything around the encoder.
 The number of windows is the same for every size. Run: python benchmarks/bench_stream.py [--rows 10000 ...]
 """
@@ -83,7 +83,7 @@ def drift_once(folder: Path, rows: int) -> None:
     took = time.monotonic() - began
     sizes = {
         kind: sum(file.stat().st_size for file in (out / "run" / kind).rglob("*") if file.is_file())
-        for kind in ("records", "windows", "sketches", "embeddings")
+        for kind in ("records", "windows", "profiles", "embeddings")
     }
     found = {
         "rows": rows,
@@ -111,7 +111,7 @@ def main() -> None:
         folder = Path(name)
         build_baseline(folder)
         print(
-            f"\n{'rows':>10} {'rows/s':>8} {'driver peak MB':>15} {'MB on disk: records':>20} {'sketches':>9}"
+            f"\n{'rows':>10} {'rows/s':>8} {'driver peak MB':>15} {'MB on disk: records':>20} {'profiles':>9}"
         )
         for rows in sizes:
             shutil.rmtree(folder / "out", ignore_errors=True)
@@ -123,7 +123,7 @@ def main() -> None:
             assert found["sizes"]["embeddings"] == 0
             print(
                 f"{rows:10,} {rows / found['seconds']:8,.0f} {found['peak']:15,.0f} "
-                f"{found['sizes']['records'] / 2**20:20,.1f} {found['sizes']['sketches'] / 2**20:9,.1f}",
+                f"{found['sizes']['records'] / 2**20:20,.1f} {found['sizes']['profiles'] / 2**20:9,.1f}",
                 flush=True,
             )
 

@@ -6,8 +6,10 @@ a worker finds it and whoever asked reads it, to the bit.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ from auditor.bounds.entropies import (
     from_log_probabilities,
     upper_entropy,
 )
+from auditor.errors import AuditError
 from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import AnswerSide, answer_side, answer_terms
 from auditor.measures.bounds import bounds, ceiling, grouped
@@ -35,6 +38,7 @@ from auditor.measures.sampled_entropies import query_entropies
 from auditor.measures.shares import Share, shares
 from auditor.profiles.profile import Profile
 from auditor.profiles.rows import means
+from auditor.storage.run_dir import write_bytes
 from schemas.config import BoundsConfig
 from schemas.record import Quarantined
 from schemas.report import Interval, Intervals, Measures
@@ -95,6 +99,20 @@ class Assessment(BaseModel):
     conditional: list[dict[str, Any]]
     """Rows of the table of conditional divergences, where they are asked for."""
     set_aside: list[Quarantined]
+
+
+def write_assessment(path: Path, assessment: Assessment) -> None:
+    """Write whole (JSON; floats come back as they were)."""
+    write_bytes(path, json.dumps(assessment.model_dump(mode="json")).encode())
+
+
+def read_assessment(path: Path) -> Assessment:
+    """What `write_assessment` wrote. Raises `AuditError` where the file is none."""
+    try:
+        return Assessment.model_validate(json.loads(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise AuditError(f"{path}: not readable ({why}); delete it and run again") from error
 
 
 class Accuracy(NamedTuple):

@@ -7,7 +7,7 @@ and a run with one more window measures that window alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.attribution.what_moved import Moved, TagSource
+from auditor.errors import AuditError
 from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import answer_codebook
-from auditor.measures.assessment import Assessment, Settings
+from auditor.measures.assessment import Assessment, Settings, read_assessment
 from auditor.measures.divergences import FORMAT, Divergences, read_measured
 from auditor.measures.families import INPUTS, MODALITIES, Family, adjusted, by_modality
 from auditor.measures.judgement import Judgement
@@ -36,7 +37,7 @@ from auditor.pipeline.workers.measures import (
     SlicesWorker,
 )
 from auditor.pipeline.workplace import Workplace
-from auditor.profiles.profile import GroupKey, Profile
+from auditor.profiles.profile import GroupKey, Profile, profile_mark
 from auditor.scenarios import Scenario
 from auditor.storage.npz import write_arrays
 from auditor.storage.run_dir import digest
@@ -130,6 +131,7 @@ def divergences(
     identity = json.dumps(
         {"format": FORMAT, "level": measuring.settings.level, "threads": at.shards.threads}, sort_keys=True
     )
+    marks = _marks(comparisons)
     wanted: dict[tuple[str, str | None, str], tuple[Shard[DivergenceItem], float]] = {}
     of_group: dict[GroupKey, list[tuple[str, str | None, str]]] = {}
     for one in comparisons:
@@ -138,7 +140,7 @@ def divergences(
             of_group.setdefault(one.key, []).append(key)
             if key not in wanted:
                 seed = measuring.judgement.seed(one.key.scenario, modality)
-                name = digest(json.dumps([identity, _names(one.p), _names(one.q), modality, seed]))
+                name = digest(json.dumps([identity, marks[one.p], marks[one.q], modality, seed]))
                 item = DivergenceItem(name, one.p, one.q, modality, seed)
                 wanted[key] = Shard(name, (item,)), _seconds(one, modality)
     folder = at.run.folder("measures", identity)
@@ -161,10 +163,10 @@ def assessments(
 ) -> dict[GroupKey, Assessment]:
     """Every comparison, and every group of reference rows by itself, assessed."""
     identity = json.dumps(measuring.identity | {"threads": at.shards.threads}, sort_keys=True)
-    seed = measuring.judgement.seed
+    seed, marks = measuring.judgement.seed, _marks(comparisons, references.values())
     items: dict[GroupKey, AssessmentItem] = {}
     for key, files in references.items():
-        of = [identity, _names(files), seed(key.scenario, "emi")]
+        of = [identity, marks[files], seed(key.scenario, "emi")]
         items[key] = AssessmentItem(
             digest(json.dumps(of)), key.scenario, files, None, (), seed(key.scenario, "emi"), 0, None
         )
@@ -173,9 +175,9 @@ def assessments(
         measured = divergences.files[one.key]
         of = [
             identity,
-            _names(one.p),
-            _names(one.q),
-            _names(measured),
+            marks[one.p],
+            marks[one.q],
+            [path.name for path in measured],
             seeds,
             one.temperature,
             one.key.scenario,
@@ -193,7 +195,7 @@ def assessments(
         measuring.fitted,
     )
     shards = [(Shard(item.key, (item,)), ASSESSMENT_SECONDS) for item in items.values()]
-    found = _kept(at, "measures", folder, AssessmentWorker, settings, shards, _read_assessment)
+    found = _kept(at, "measures", folder, AssessmentWorker, settings, shards, read_assessment)
     return dict(zip(items, found, strict=True))
 
 
@@ -209,12 +211,13 @@ def where(
     of_key = {one.key: one for one in comparisons}
     identity = json.dumps({"slices": FORMAT, "threads": at.shards.threads}, sort_keys=True)
     folder = at.run.folder("measures", identity)
+    marks_of = _marks([of_key[each.key] for each in moved])
     shards: list[tuple[Shard[SlicesItem], float]] = []
     for key, model, modality in moved:
         one, seed = of_key[key], measuring.judgement.seed(key.scenario, modality)
         source = tags_q[key.scenario]
-        marks = [_mark(tags_p), _mark(source)]
-        of = [identity, _names(one.p), _names(one.q), key.scenario, model, modality, seed, marks]
+        tags = [_mark(tags_p), _mark(source)]
+        of = [identity, marks_of[one.p], marks_of[one.q], key.scenario, model, modality, seed, tags]
         name = digest(json.dumps(of))
         item = SlicesItem(name, key.scenario, model, modality, one.p, one.q, tags_p, source, seed)
         shards.append((Shard(name, (item,)), SLICES_SECONDS))
@@ -249,9 +252,11 @@ def _kept(
     return [read(folder / f"{shard.name}.json") for shard, _ in shards]
 
 
-def _names(files: Files) -> list[str]:
-    """What stands for files whose names are of their content."""
-    return [f"{path.parent.name}/{path.name}" for path in files]
+def _marks(comparisons: Sequence[Comparison], others: Iterable[Files] = ()) -> dict[Files, list[str]]:
+    """What stands for the rows in the files of each side: their names, which are of the rows that went in,
+    and what they say of rows that failed, which a later run may do anew."""
+    sides = dict.fromkeys([side for one in comparisons for side in (one.p, one.q)] + list(others))
+    return {files: [f"{path.name} {profile_mark(path)}" for path in files] for files in sides}
 
 
 def _mark(source: TagSource | None) -> Any:
@@ -270,10 +275,9 @@ def _seconds(one: Comparison, modality: str) -> float:
     return (DECOMPOSITIONS * 10.0 * rank**3 + 2.0 * one.rows**2 * dim) / FLOPS
 
 
-def _read_assessment(path: Path) -> Assessment:
-    return Assessment.model_validate(json.loads(path.read_bytes()))
-
-
 def _read_lines(path: Path) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = json.loads(path.read_bytes())
+    try:
+        lines: list[dict[str, Any]] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
     return lines

@@ -188,9 +188,12 @@ class AnswerSample:
         vectors = np.asarray(arrays["vectors"], dtype=np.float32)
         if vectors.size:
             as_rows(vectors, "vectors")
+        k, seen = int(np.asarray(arrays["k"])), int(np.asarray(arrays["seen"]))
         lengths = {len(a) for a in (base_ids, hashes, of["rows"], of["log_counts"], of["answer_counts"])}
         fits = (
             lengths == {len(ids)}
+            and len(ids) <= min(k, seen)
+            and all(counts.min(initial=0) >= 0 for counts in (of["log_counts"], of["answer_counts"]))
             and vectors.ndim == 2
             and len(vectors) == len(keys)
             and of["log_counts"].sum() == len(logs)
@@ -199,7 +202,8 @@ class AnswerSample:
         )
         if not fits:
             raise ValueError("not a sample of answers: its arrays do not fit together")
-        k, seen = int(np.asarray(arrays["k"])), int(np.asarray(arrays["seen"]))
+        if np.isnan(logs).any():
+            raise ValueError("logs: some are no numbers")
         return cls(k, seen, hashes, ids, base_ids, logs=logs, keys=keys, vectors=vectors, **of)
 
 

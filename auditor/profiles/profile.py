@@ -9,12 +9,12 @@ that a report says of the group is a function of its profile. One file format se
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +42,7 @@ PAIRS = ("model", "emi_model", "emi_reference")
 the rows that have both, so that EMI compares the two over the same inputs."""
 
 Arrays = dict[str, NDArray[Any]]
+T = TypeVar("T")
 
 
 class GroupKey(NamedTuple):
@@ -68,6 +69,15 @@ class Norms:
     def empty(cls) -> Norms:
         """The neutral element."""
         return cls(*(np.zeros(len(CONTENTS)) for _ in range(3)))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Norms:
+        """Of its arrays by name. KeyError or ValueError where they are missing, or are no such sums."""
+        got = {name: np.asarray(arrays[name], dtype=np.float64) for name in ("n", "sums", "squares")}
+        for name, values in got.items():
+            if values.shape != (len(CONTENTS),) or not np.isfinite(values).all() or values.min() < 0:
+                raise ValueError(f"{name}: not {len(CONTENTS)} finite numbers of at least 0")
+        return cls(**got)
 
     def merge(self, other: Norms) -> Norms:
         return Norms(self.n + other.n, self.sums + other.sums, self.squares + other.squares)
@@ -199,18 +209,24 @@ class Profile:
         head = _head(arrays["profile"])
         arrays = {**arrays, **{str(name): arrays[first] for name, first in head["same"].items()}}
 
-        def under(prefix: str) -> Arrays:
-            return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+        def part(name: str, make: Callable[[Arrays], T]) -> T:
+            of = {k.removeprefix(name): a for k, a in arrays.items() if k.startswith(name)}
+            try:
+                return make(of)
+            except KeyError as error:
+                raise KeyError(f"{name}{error.args[0]}") from error
+            except (ValueError, TypeError, OverflowError) as error:
+                raise ValueError(f"{name.removesuffix('.')}: {error}") from error
 
         scores = np.asarray(arrays["scores"], dtype=np.float64)
         if scores.ndim != 1 or not np.isfinite(scores).all():
             raise ValueError("scores: not a list of finite numbers")
-        answers = under("answers.")
+        answered = any(name.startswith("answers.") for name in arrays)
         found = cls(
-            answers=AnswerSample.from_arrays(answers) if answers else None,
-            facts={str(name): _count(value, f"facts.{name}") for name, value in head["facts"].items()},
+            answers=part("answers.", AnswerSample.from_arrays) if answered else None,
+            facts={str(name): _count(value, f"facts.{name}") for name, value in dict(head["facts"]).items()},
             scores=scores,
-            set_aside=tuple(Quarantined(**r | {"reason": Reason(r["reason"])}) for r in head["set_aside"]),
+            set_aside=tuple(map(_quarantined, head["set_aside"])),
             again=tuple(_count(row, "again") for row in head["again"]),
             units=_count(head["units"], "units"),
         )
@@ -219,19 +235,19 @@ class Profile:
         critics = range(_count(head["critics"], "critics"))
         if len(critics) > len(arrays):
             raise ValueError(f"critics: {len(critics)} are more than there are sums of")
-        sample = RowSample.from_arrays(under("sample."))
+        sample = part("sample.", RowSample.from_arrays)
         _check_sample(sample, head["rows"])
         sample = replace(sample, rows={**sample.rows, "x": _joined(sample)})
         moments = {}
         if not sample.complete:
-            moments = {name: Sketch.from_arrays(under(f"sketch.{name}.")) for name in SKETCHED}
+            moments = {name: part(f"sketch.{name}.", Sketch.from_arrays) for name in SKETCHED}
         whole = replace(
             found,
             moments=moments,
             critic_sums={
-                pair: tuple(read_sums(under(f"critic.{pair}.{i}.")) for i in critics) for pair in PAIRS
+                pair: tuple(part(f"critic.{pair}.{i}.", read_sums) for i in critics) for pair in PAIRS
             },
-            norms=Norms(**under("norms.")),
+            norms=part("norms.", Norms.from_arrays),
             sample=sample,
         )
         _check(whole, head["rows"])
@@ -244,6 +260,15 @@ def _head(array: NDArray[Any]) -> dict[str, Any]:
     if version != FORMAT:
         raise ValueError(f"it has format {version} of profiles, this program reads format {FORMAT}")
     return dict(head)
+
+
+def _quarantined(row: Any) -> Quarantined:
+    found = Quarantined(**{**row, "reason": Reason(row["reason"])})
+    _count(found.row, "set_aside.row")
+    texts = (found.source, found.detail, found.record_id or "", found.scenario, found.model)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("set_aside: names are no texts")
+    return found
 
 
 def _count(value: Any, name: str) -> int:
@@ -286,18 +311,17 @@ def _check_sample(sample: RowSample, rows: int) -> None:
 def _check(profile: Profile, rows: int) -> None:
     """Raises ValueError where the parts do not fit together."""
     sample, norms = profile.sample, profile.norms
-    for name in ("n", "sums", "squares"):
-        values = getattr(norms, name)
-        if values.shape != (len(CONTENTS),) or not np.isfinite(values).all():
-            raise ValueError(f"norms.{name}: not {len(CONTENTS)} finite numbers")
+    if norms.n.max() > rows:
+        raise ValueError(f"norms: of more than {rows} rows")
     for name, sketch in profile.moments.items():
         if sketch.n > rows:
             raise ValueError(f"sketch.{name}: {sketch.n} rows are more than the {rows} usable ones")
-        if name in sample.rows and sample.rows[name].shape[1] != sketch.dim:
-            raise ValueError(f"sketch.{name}: {sketch.dim} dimensions, the sample has others")
+        there = sample.rows[name].shape[1] if name in sample.rows else 0
+        if there != sketch.dim:
+            raise ValueError(f"sample.rows.{name}: {there} dimensions, sketch.{name} has {sketch.dim}")
     for pair, critics in profile.critic_sums.items():
         for sums in critics:
-            if len(sums.n) != HASH_BLOCKS or sums.n.sum() > rows + 0.5:
+            if len(sums.n) != HASH_BLOCKS or sums.n.min() < 0 or sums.n.sum() > rows + 0.5:
                 raise ValueError(f"critic.{pair}: sums of other blocks, or of more than {rows} rows")
 
 
@@ -332,6 +356,14 @@ def failed_rows(path: Path) -> tuple[int, ...]:
     """`Profile.again` of a file, without the rest of it. Raises as `read_profile`."""
     with opened(path) as file:
         return tuple(_count(row, "again") for row in _head(file["profile"])["again"])
+
+
+def profile_mark(path: Path) -> str:
+    """Digest of what the file says of its rows but for sums over them: facts, what was set aside, which rows
+    failed. A file keeps its name where rows that failed are done anew; it does not keep this. Raises as
+    `read_profile`."""
+    with opened(path) as file:
+        return blake2b(np.asarray(file["profile"]).tobytes(), digest_size=16).hexdigest()
 
 
 def folded(paths: Iterable[Path]) -> Profile:

@@ -93,32 +93,10 @@ def generated_answers(records: Sequence[Record], generated: ResponseStore) -> li
     return generated.answers([prompt_key(r.images, r.query or "", r.history) for r in records])
 
 
-def log_probabilities(
-    records: Sequence[Record], generated: ResponseStore
-) -> list[tuple[str, tuple[float, ...]]]:
-    """Base id of each answered record, and the log-probability (nats) of each of its sampled answers."""
-    return [
-        (record.base_id, answer.logprobs)
-        for record, answer in zip(records, generated_answers(records, generated), strict=True)
-        if answer.error is None
-    ]
-
-
 def answer_items(given: Sequence[str]) -> Iterator[ContentItem]:
     """What is embedded of a record's answers: the first, and where there are enough for an entropy all."""
     kept = given if len(given) >= LEAST_CELL_SAMPLES else given[:1]
     return (text_item(text) for text in kept if text.strip())
-
-
-def sampled_keys(
-    records: Sequence[Record], responses: Sequence[tuple[str, ...]]
-) -> list[tuple[str, tuple[str, ...]]]:
-    """Base id and keys of the answers of each record that has enough of them for an entropy."""
-    return [
-        (record.base_id, tuple(text_key(text) for text in texts if text.strip()))
-        for record, texts in zip(records, responses, strict=True)
-        if len(texts) >= LEAST_CELL_SAMPLES
-    ]
 
 
 def row_keys(records: Sequence[Record], responses: Sequence[tuple[str, ...]]) -> list[RowKeys]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,21 @@ from numpy.typing import NDArray
 
 from auditor.errors import AuditError
 from auditor.storage.run_dir import write_whole
+
+_DAMAGES = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What reading arrays that were damaged, or made to do harm, ends in."""
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], compressed: bool = False) -> None:
@@ -27,10 +43,22 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], compressed: boo
 
 @contextmanager
 def opened(path: Path, delete: str = "it") -> Iterator[Any]:
-    """The file, array by array. Raises `AuditError` where it is no npz file, or where what is made of it in
-    the block finds arrays missing or not fitting; `delete`: what the way out is to delete."""
+    """The file, array by array. Raises `AuditError` where it is no npz file of ours, or where what is made of
+    it in the block finds arrays missing or not fitting; `delete`: what the way out is to delete."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array, no npz file")
+        with found as file:
+            # `np.savez` compresses nothing: a small file that unfolds to a large one is not ours.
+            if any(member.compress_type != zipfile.ZIP_STORED for member in file.zip.infolist()):
+                raise ValueError("it is compressed, which this program's files never are")
             yield file
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise AuditError(f"{path}: not readable ({error}); delete {delete} and run again") from error
+    except KeyError as error:
+        raise AuditError(f"{path}: not readable (it lacks {error}); delete {delete} and run again") from error
+    except _DAMAGES as error:
+        raise AuditError(f"{path}: not readable ({_line(error)}); delete {delete} and run again") from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -8,7 +8,8 @@ import numpy as np
 
 from auditor.attribution.what_moved import what_moved
 from auditor.measures.divergences import Divergences
-from auditor.profiles.profile import Profile, sketch_rows
+from auditor.profiles.profile import Profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 from auditor.records import RecordWriter
 from auditor.scenarios import Scenario

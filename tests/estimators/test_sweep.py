@@ -25,7 +25,8 @@ from auditor.estimators.sweep import (
     trials,
     untrained,
 )
-from auditor.profiles.profile import sketch_rows, write_sketches
+from auditor.profiles.profile import write_profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 from auditor.sketch.blocks import hash_blocks
 from auditor.storage.run_dir import RunDir
@@ -195,9 +196,7 @@ def audited(out: Path, n: int = 60, response: bool = True) -> None:
             unit(x + 0.3 * rng.normal(size=(n, 6))),
             has,
         )
-        write_sketches(
-            folder / f"shard-{shard}.npz", sketch_rows(rows, np.ones((n, 4), np.float32), [], 2000)
-        )
+        write_profile(folder / f"shard-{shard}.npz", sketch_rows(rows, np.ones((n, 4), np.float32), [], 2000))
 
 
 def unit(z: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import ray
 
 from auditor.emi.comparison import EmiSums, compare_over
 from auditor.measures.models import TABLE
-from auditor.profiles.profile import read_sketches
+from auditor.profiles.profile import read_profile
 
 COLOURS = ("red", "green", "blue", "grey", "white", "black", "pink")
 CONFIG = """
@@ -21,7 +21,7 @@ encoders: {image: null, text: lab}
 models: [old, new, copy]
 critic: {hidden: 16, steps: 200, seeds: 2}
 comparison: {margin: 0.001}
-shards: {sketch: 1000}
+shards: {stream: 1000}
 """
 
 
@@ -53,16 +53,17 @@ def out(
     yield folder / "out"
 
 
-def test_the_report_holds_what_the_sketches_say(out: Path) -> None:
+def test_the_report_holds_what_the_profiles_say(out: Path) -> None:
     report = json.loads((out / "report.json").read_text())
     rows = {(row["new"], row["scenario"]): row for row in report["tables"][TABLE]}
     assert list(rows) == [(new, s) for new in ("new", "copy") for s in (None, "id", "shouted", "bare")]
-    found = [read_sketches(path) for path in sorted((out / "run" / "sketches").glob("*/*.npz"))]
+    found = [read_profile(path) for path in sorted((out / "run" / "profiles").glob("*/*.npz"))]
+    assert len(found) == 9
     sides = {}
-    for each in found:  # a shard each: known by their sums alone
-        club = each.club
-        if club["emi_model"][0].n.sum():
-            sums = EmiSums(club["emi_model"], club["emi_reference"])
+    for each in found:  # a group each: known by their sums alone
+        of = each.critic_sums
+        if of["emi_model"][0].n.sum():
+            sums = EmiSums(of["emi_model"], of["emi_reference"])
             sides[round(sums.value, 9)] = sums
     emi = {(r["scenario"], r["model"]): r["emi"] for r in report["scenarios"]}
 

@@ -5,7 +5,7 @@ import pytest
 
 from auditor.estimators import CLUB
 from auditor.measures.conditional import TERMS, conditionals
-from auditor.profiles.profile import sketch_rows
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 
 D = 8

@@ -11,7 +11,8 @@ from auditor.emi.comparison import Comparison, EmiSums, compare_over, non_inferi
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
 from auditor.measures.models import TABLE, compare_models, find, judge, pairs
-from auditor.profiles.profile import Profile, sketch_rows
+from auditor.profiles.profile import Profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows, joined
 from auditor.storage.embedding_store import normalise
 from schemas.report import ComparedRow, Report, Run, Verdict
@@ -66,7 +67,7 @@ def sets() -> dict[tuple[str, str], Profile]:
 
 def directly(sets: dict[tuple[str, str], Profile], new: str, current: str) -> Comparison:
     def of(scenario: str, model: str) -> EmiSums:
-        club = sets[scenario, model].club
+        club = sets[scenario, model].critic_sums
         return EmiSums(club["emi_model"], club["emi_reference"])
 
     return compare_over({s: (of(s, new), of(s, current)) for s in ("id", "far")}, level=0.9, seed=3)

@@ -10,7 +10,8 @@ import pytest
 
 from auditor.estimators import CLUB
 from auditor.pipeline.capacity import Costs, Load, Setup, ceilings, embedding_bytes, needs, sketch_bytes
-from auditor.profiles.profile import sketch_rows, write_sketches
+from auditor.profiles.profile import write_profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 from auditor.storage.embedding_store import embedding_table
 from auditor.storage.row_cache import write_table
@@ -26,7 +27,7 @@ def test_size_of_a_sketch_is_that_of_its_file(tmp_path: Path, n: int, sample: in
     critic = CLUB(hidden=4, steps=1, holdout=0).fit(z[:8], z[:8])
     found = sketch_rows(Rows(ids, ids, z, z, z, z, z, has), np.ones((n, 4)), [critic] * critics, sample)
     path = tmp_path / "a.npz"
-    write_sketches(path, found)
+    write_profile(path, found)
     expected = sketch_bytes(Setup(dim=D, critics=critics, sample=sample, shard=n))
     assert path.stat().st_size == pytest.approx(expected, rel=0.02)
 

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.bounds.entropies import from_sampled_cells
 from auditor.measures.sampled_entropies import query_entropies
+from auditor.neighbours.codebook import nearest_cell
 from auditor.profiles.answer_sample import (
     KEY_DIGITS,
     AnswerSample,
-    AnswerVectors,
     RecordAnswers,
     hash_limit,
     record_answers,
     smallest,
 )
-from auditor.profiles.rows import sampled_keys
 from auditor.sketch import RowSample
 from auditor.storage.embedding_store import Embeddings
 from auditor.storage.npz import opened, write_arrays
@@ -80,22 +80,23 @@ def test_they_are_the_records_of_the_row_sample():
     assert sample(RECORDS, 20).ids.tolist() == rows.ids.tolist()
 
 
-def test_what_is_kept_of_all_is_what_two_passes_have():
-    """In the order of the window, to the bit; an answer without a vector is left out either way."""
-    given_texts = [r.texts for r in RECORDS]
-    records = [Record(r.record_id, r.base_id) for r in RECORDS]
+def test_what_is_kept_of_all_is_all_that_there_is():
+    """In the order of the window, to the bit; an answer without a vector is left out."""
     kept = sample(RECORDS[:30], N).merge(sample(RECORDS[30:], N))
     assert kept.log_probabilities() == [
         (r.base_id, r.log_probabilities) for r in RECORDS if r.log_probabilities
     ]
-    vectors = AnswerVectors()
-    vectors.add(kept)
-    vectors.add(kept)
-    truth = query_entropies(sampled_keys(records, given_texts), TEXTS, BOOK)
-    got = query_entropies(kept.samples(), vectors, BOOK)
+    there = [word for word in WORDS if word != FAILED]
+    cell = dict(zip(there, nearest_cell(TEXTS.rows(list(map(text_key, there))), BOOK).tolist(), strict=True))
+    several = [r for r in RECORDS if r.texts]
+    cells = [[cell[word] for word in r.texts if word in cell] for r in several]
+    truth = from_sampled_cells(cells, len(BOOK), [r.base_id for r in several])
+    got = query_entropies([kept], BOOK)
     assert np.array_equal(got.values, truth.values) and len(truth) > 30 and len(set(truth.values)) > 3
     assert np.array_equal(got.base_ids, truth.base_ids) and got.noise == truth.noise
-    assert (vectors.kept, vectors.seen) == (2 * N, 2 * N)
+    assert (len(kept), kept.seen) == (N, N)
+    apart = query_entropies([sample(RECORDS[:30], N), sample(RECORDS[30:], N)], BOOK)
+    assert np.array_equal(apart.values, truth.values) and np.array_equal(apart.base_ids, truth.base_ids)
 
 
 def test_no_record_above_the_limit_is_needed():
@@ -140,12 +141,19 @@ def test_files_are_plain_arrays_and_nonsense_is_refused(tmp_path):
     same(AnswerSample.from_arrays(empty.to_arrays()), empty)
     same(empty.merge(kept), kept)
     good = kept.to_arrays()
+    with pytest.raises(ValueError, match="no numbers"):
+        AnswerSample.from_arrays(good | {"logs": good["logs"] * np.nan})
     for name, wrong in {
         "answers": good["answers"] + 100,
         "keys": good["keys"][1:],
         "logs": good["logs"][1:],
         "rows": good["rows"][1:],
         "vectors": good["vectors"] * np.nan,
+        "log_counts": good["log_counts"]
+        + np.eye(1, 25, 3, dtype=int)[0]
+        - np.eye(1, 25, 0, dtype=int)[0] * 9,
+        "k": np.array(24),
+        "seen": np.array(3),
     }.items():
         with pytest.raises(ValueError, match=r"not a sample|not finite"):
             AnswerSample.from_arrays(good | {name: wrong})

@@ -9,7 +9,7 @@ import pytest
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
 from auditor.profiles.baseline import Manifest, coverage, load, save
-from auditor.profiles.profile import sketch_rows
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 from schemas.config import BaselineConfig
 
@@ -29,34 +29,32 @@ def parts(tmp_path):
     rows = rows_of(60)
     critic = CLUB(hidden=4, steps=5).fit(rows.x, rows.response)
     critic.save(tmp_path / "c.safetensors")
-    sketches = sketch_rows(rows, np.ones((60, 4), np.float32), [critic], 50)
+    profile = sketch_rows(rows, np.ones((60, 4), np.float32), [critic], 50)
     manifest = Manifest(
         created="2026-03-01T00:00:00+00:00",
         versions={"shift-auditor": "0"},
-        config=BaselineConfig(
-            data={"id": "id.jsonl"}, encoders={"image": "lab", "text": "lab"}, row_sample=50
-        ),
+        config=BaselineConfig(records="id.jsonl", row_sample=50),
         config_hash="c",
         rows="r",
         encoders={"text": "t", "image": "i"},
         model="m",
         n=60,
-        coverage=coverage(sketches),
+        coverage=coverage(profile),
         descriptors={"query_chars": 3.5, "answered": None},
         quarantine={"missing_id": 1},
         chars_per_token=4.5,
         pairs=90,
     )
-    return manifest, sketches, [[tmp_path / "c.safetensors"] * 5]
+    return manifest, profile, [[tmp_path / "c.safetensors"] * 5]
 
 
 def test_what_was_saved_is_read(tmp_path, parts):
-    manifest, sketches, critics = parts
+    manifest, profile, critics = parts
     folder = tmp_path / "b"
-    saved = save(folder, manifest, sketches, critics)
+    saved = save(folder, manifest, profile, critics)
     found = load(folder)
     assert found.manifest == saved.manifest and found.manifest.config == manifest.config
-    before, after = sketches.to_arrays(), found.sketches.to_arrays()
+    before, after = profile.to_arrays(), found.profile.to_arrays()
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[key], after[key]) for key in before)
     assert [[CLUB.load(path).digest for path in of] for of in found.critics] == [
@@ -71,13 +69,14 @@ def test_what_was_saved_is_read(tmp_path, parts):
         "labelled": 30,
     }
     assert found.manifest.coverage["sample"]["rows"] == 50
-    assert {"response", "reference"} <= set(found.sketches.sample.rows)
+    assert found.profile_file == folder / found.manifest.profile
+    assert {"response", "reference"} <= set(found.profile.sample.rows)
 
 
 def test_another_baseline_takes_the_place_of_the_old_one(tmp_path, parts):
-    manifest, sketches, critics = parts
+    manifest, profile, critics = parts
     folder = tmp_path / "b"
-    first = save(folder, manifest, sketches, critics)
+    first = save(folder, manifest, profile, critics)
     other = sketch_rows(rows_of(60, seed=1), np.ones((60, 4), np.float32), [CLUB.load(critics[0][0])], 50)
     second = save(folder, manifest, other, [])
     assert load(folder).manifest == second.manifest and first.manifest.identity != second.manifest.identity
@@ -85,9 +84,9 @@ def test_another_baseline_takes_the_place_of_the_old_one(tmp_path, parts):
 
 
 def test_the_identity_does_not_depend_on_when_it_was_made(tmp_path, parts):
-    manifest, sketches, critics = parts
-    first = save(tmp_path / "a", manifest, sketches, critics)
-    later = save(tmp_path / "b", manifest.model_copy(update={"created": "later"}), sketches, critics)
+    manifest, profile, critics = parts
+    first = save(tmp_path / "a", manifest, profile, critics)
+    later = save(tmp_path / "b", manifest.model_copy(update={"created": "later"}), profile, critics)
     assert first.manifest.identity == later.manifest.identity
 
 
@@ -96,12 +95,23 @@ def test_a_folder_that_is_none(tmp_path):
         load(tmp_path)
 
 
-def test_a_newer_version_is_named(tmp_path, parts):
+@pytest.mark.parametrize("version", [1, 7])
+def test_another_version_is_named(tmp_path, parts, version):
     save(tmp_path / "b", *parts)
     path = tmp_path / "b" / "baseline.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
-    with pytest.raises(BadInput, match="has format 7, this program reads format 2; use the version"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": version}))
+    with pytest.raises(
+        BadInput,
+        match=f"has format {version}, this program reads format 2; use the version .* build it again",
+    ):
         load(tmp_path / "b")
+
+
+def test_files_of_the_old_version_go_with_it(tmp_path, parts):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "sketches-0123456789abcdef.npz").write_bytes(b"of format 1")
+    save(tmp_path / "b", *parts)
+    assert not list((tmp_path / "b").glob("sketches-*"))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +122,7 @@ def test_a_newer_version_is_named(tmp_path, parts):
         (lambda tree: json.dumps({k: v for k, v in tree.items() if k != "n"}), "not a baseline of format 2"),
         (lambda tree: json.dumps(tree | {"digests": {}}), "list of files is not whole"),
         (
-            lambda tree: json.dumps(tree | {"sketches": "../x", "critics": [], "digests": {"../x": "0"}}),
+            lambda tree: json.dumps(tree | {"profile": "../x", "critics": [], "digests": {"../x": "0"}}),
             "missing or damaged",
         ),
     ],
@@ -125,7 +135,7 @@ def test_a_damaged_description_is_refused(tmp_path, parts, change, message):
         load(tmp_path / "b")
 
 
-@pytest.mark.parametrize("pattern", ["sketches-*.npz", "critic-*.safetensors"])
+@pytest.mark.parametrize("pattern", ["profile-*.npz", "critic-*.safetensors"])
 def test_a_damaged_file_is_refused(tmp_path, parts, pattern):
     save(tmp_path / "b", *parts)
     file = min((tmp_path / "b").glob(pattern))
@@ -149,18 +159,18 @@ def test_a_pickle_in_a_baseline_of_strangers_is_not_loaded(tmp_path, parts):
     save(tmp_path / "b", *parts)
     path, mark = tmp_path / "b" / "baseline.json", tmp_path / "ran"
     tree = json.loads(path.read_text())
-    with np.load(tmp_path / "b" / tree["sketches"]) as file:
+    with np.load(tmp_path / "b" / tree["profile"]) as file:
         arrays = dict(file)
     name = next(iter(arrays))
     arrays[name] = np.array([Ran(mark)], dtype=object)
-    np.savez(tmp_path / "b" / "sketches-other.npz", **arrays)
-    tree["digests"].pop(tree["sketches"])
-    digest = hashlib.sha256((tmp_path / "b" / "sketches-other.npz").read_bytes()).hexdigest()
-    tree |= {"sketches": "sketches-other.npz", "digests": {**tree["digests"], "sketches-other.npz": digest}}
+    np.savez(tmp_path / "b" / "profile-other.npz", **arrays)
+    tree["digests"].pop(tree["profile"])
+    digest = hashlib.sha256((tmp_path / "b" / "profile-other.npz").read_bytes()).hexdigest()
+    tree |= {"profile": "profile-other.npz", "digests": {**tree["digests"], "profile-other.npz": digest}}
     path.write_text(json.dumps(tree))
     with pytest.raises(BadInput, match="not readable"):
         load(tmp_path / "b")
     assert not mark.exists()
-    with np.load(tmp_path / "b" / "sketches-other.npz", allow_pickle=True) as file:
+    with np.load(tmp_path / "b" / "profile-other.npz", allow_pickle=True) as file:
         file[name]
     assert mark.exists()  # it would have run

@@ -1,50 +1,43 @@
-"""What is kept of rows that streamed by: as a file, merged, and folded as it comes."""
+"""Files of profiles, folded as they come: few are left, and nothing is forgotten."""
 
 import numpy as np
 import pytest
 
 from auditor.errors import AuditError
-from auditor.profiles.folding import (
-    EVERY,
-    MOST_FILES,
-    Fold,
-    Streamed,
-    failed_rows,
-    folded,
-    read_streamed,
-    read_sums,
-    write_streamed,
-)
+from auditor.profiles.folding import EVERY, MOST_FILES, Fold
+from auditor.profiles.profile import Profile, failed_rows, folded, read_profile, write_profile
 from schemas.record import Quarantined, Reason
 
 ASIDE = Quarantined("w", 3, Reason.MODEL_FAILED, "no such luck", "r3", "w", "m")
 
 
 def test_what_was_written_is_read(tmp_path):
-    some = Streamed(None, {"n": 3, "answered": 2}, (ASIDE,), np.array([0.5, 1.0]))
-    more = some.merge(Streamed(None, {"n": 4}, (), np.array([0.0])))
-    write_streamed(tmp_path / "x.npz", more)
-    back = read_streamed(tmp_path / "x.npz")
-    assert back.facts == {"n": 7, "answered": 2} and back.aside == (ASIDE,) and back.n == 0
-    assert back.scores.tolist() == [0.5, 1.0, 0.0]
-    assert read_sums([tmp_path / "x.npz"]) is None
+    some = Profile(facts={"n": 3, "answered": 2}, set_aside=(ASIDE,), scores=np.array([0.5, 1.0]))
+    more = some.merge(Profile(facts={"n": 4}, scores=np.array([0.0])))
+    write_profile(tmp_path / "x.npz", more)
+    back = read_profile(tmp_path / "x.npz")
+    assert back.facts == {"n": 7, "answered": 2} and back.set_aside == (ASIDE,) and back.n == 0
+    assert back.scores.tolist() == [0.5, 1.0, 0.0] and back.units == 2
+    assert folded([tmp_path / "x.npz"]).n == 0
     for damaged in (b"PK nothing", b"", (tmp_path / "x.npz").read_bytes()[:100]):
         (tmp_path / "x.npz").write_bytes(damaged)
         with pytest.raises(AuditError, match="not readable"):
-            read_streamed(tmp_path / "x.npz")
+            read_profile(tmp_path / "x.npz")
         with pytest.raises(AuditError, match="not readable"):
-            read_sums([tmp_path / "x.npz"])
+            folded([tmp_path / "x.npz"])
+        with pytest.raises(AuditError, match="not readable"):
+            Fold(tmp_path, ["x"])
 
 
 def test_failed_rows_are_told_without_the_rest(tmp_path):
-    some = Streamed(None, {"n": 3}, (ASIDE,), again=(3, 5))
-    write_streamed(tmp_path / "x.npz", some.merge(Streamed(None, {"n": 1}, again=(9,), units=2)))
-    back = read_streamed(tmp_path / "x.npz")
+    some = Profile(facts={"n": 3}, set_aside=(ASIDE,), again=(3, 5))
+    write_profile(tmp_path / "x.npz", some.merge(Profile(facts={"n": 1}, again=(9,), units=2)))
+    back = read_profile(tmp_path / "x.npz")
     assert failed_rows(tmp_path / "x.npz") == back.again == (3, 5, 9) and back.units == 3
 
 
 def unit(tmp_path, name, k, again=()):
-    write_streamed(tmp_path / f"{name}.npz", Streamed(None, {"n": k, f"of {k}": 1}, again=again))
+    write_profile(tmp_path / f"{name}.npz", Profile(facts={"n": k, f"of {k}": 1}, again=again))
 
 
 def nodes(count):
@@ -152,7 +145,7 @@ def test_readers_get_one_file_where_many_units_wait(tmp_path):
     fold = Fold(tmp_path, names)
     fold.advance()
     (whole,) = fold.files()
-    assert read_streamed(whole).facts["n"] == sum(range(count)) and fold.again().keys() == set(range(count))
+    assert read_profile(whole).facts["n"] == sum(range(count)) and fold.again().keys() == set(range(count))
     for k in range(count):
         unit(tmp_path, names[k], k)
         fold.came(k)

@@ -1,4 +1,4 @@
-"""Rows of scenarios and models: which are usable, what is set aside once, and what is summed."""
+"""Rows of scenarios and models: which are usable, and what is set aside once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from auditor.graders import make_grader
-from auditor.profiles.usable_rows import all_told, told
+from auditor.profiles.usable_rows import usable_rows
 from auditor.records import Quarantine, RecordWriter
 from auditor.scenarios import Scenario
 from auditor.storage.embedding_store import Embeddings
 from auditor.storage.row_cache import Failure
 from auditor.storage.work_units import text_key
-from schemas.config import GraderConfig
 from schemas.record import Quarantined, Reason, Record
 
-LAB = make_grader(GraderConfig(name="lab"))
 FAILED = Failure(Reason.MODEL_FAILED, "no vector")
 
 
@@ -40,7 +37,6 @@ def records() -> list[Record]:
             query=f"how many {i}?",
             reference=f"{i}",
             responses={"m": tuple(f"m{i}{j}" for j in range(5)), "k": (f"k{i}",)},
-            tags=("question:count", f"truth:{i}"),
         )
         for i in range(6)
     ]
@@ -57,19 +53,20 @@ def texts(failed: Sequence[str]) -> Embeddings:
     )
 
 
-def test_what_the_records_of_one_model_say(tmp_path: Path) -> None:
-    of, aside = told(scenario(tmp_path, "a", records()), "m", None, None, texts([]), grader=LAB)
-    assert not aside and [row.record_id for row in of.keys] == [f"r{i}" for i in range(6)]
-    assert of.facts["n"] == of.facts["answered"] == 6 and of.facts["response_chars"] == 18
-    assert len(of.scores) == 6  # graded, whatever the grade
-    assert [base for base, _ in of.samples] == [f"r{i}" for i in range(6)] and len(of.samples[0][1]) == 5
-    other, _ = told(scenario(tmp_path, "b", records()), "k", None, None, texts([]), grader=LAB)
-    assert other.samples == [] and other.keys[0].response == text_key("k0")
+def test_the_rows_of_each_model_are_its_own(tmp_path: Path) -> None:
+    """Of several sampled answers the first stands for the response."""
+    found, quarantine = usable_rows(
+        [scenario(tmp_path, "a", records())], {"m": None, "k": None}, None, texts([])
+    )
+    assert [row.record_id for row in quarantine] == ["x"]  # as it was read
+    for model in ("m", "k"):
+        assert [row.record_id for row in found["a", model]] == [f"r{i}" for i in range(6)]
+    assert found["a", "m"][0].response == text_key("m00") and found["a", "k"][0].response == text_key("k0")
 
 
 def test_a_lost_query_is_set_aside_once_and_a_lost_answer_for_its_model(tmp_path: Path) -> None:
     of = [scenario(tmp_path, name, records()) for name in ("a", "b")]
-    quarantine, found = all_told(of, {"m": None, "k": None}, None, texts(["how many 1?", "k2"]), (), LAB)
+    found, quarantine = usable_rows(of, {"m": None, "k": None}, None, texts(["how many 1?", "k2"]))
     assert list(found) == [("a", "m"), ("a", "k"), ("b", "m"), ("b", "k")]
     each = [(row.scenario, row.record_id, row.model) for row in quarantine]
     assert each == [
@@ -80,6 +77,6 @@ def test_a_lost_query_is_set_aside_once_and_a_lost_answer_for_its_model(tmp_path
         ("b", "r1", ""),
         ("b", "r2", "k"),
     ]
-    for of_rows in found.values():
-        assert [row.record_id for row in of_rows.keys] == ["r0", "r2", "r3", "r4", "r5"]
-    assert found["a", "k"].keys[1].response is None and found["a", "m"].keys[1].response is not None
+    for rows in found.values():
+        assert [row.record_id for row in rows] == ["r0", "r2", "r3", "r4", "r5"]
+    assert found["a", "k"][1].response is None and found["a", "m"][1].response is not None

@@ -23,6 +23,7 @@ from auditor.measures.assessment import (
     assess,
     assess_reference,
     nothing,
+    write_assessment,
 )
 from auditor.measures.divergences import Measured, divergence, read_measured, write_measured
 from auditor.measures.families import MODALITIES, by_modality
@@ -144,10 +145,7 @@ class AssessmentWorker:
         (item,) = shard.items
         with threadpool_limits(self._settings.threads):
             found = self._assessed(item)
-        write_bytes(
-            self._settings.folder / f"{shard.name}.json",
-            json.dumps(found.model_dump(mode="json")).encode(),
-        )
+        write_assessment(self._settings.folder / f"{shard.name}.json", found)
         return ShardResult(shard.name, 1, 0, time.monotonic() - began)
 
     def _assessed(self, item: AssessmentItem) -> Assessment:

@@ -1,0 +1,49 @@
+"""Rows of P and Q side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auditor.measures.pairing import LEAST_SHARED, aligned, apart
+from auditor.sketch import RowSample
+from tests.measures.conftest import profiled, rows
+
+
+def test_rows_pair_by_base_id_and_only_then() -> None:
+    p, q = profiled(rows(100, 1)), profiled(rows(100, 2))
+    sides = aligned(p.sample, q.sample)
+    assert sides.paired
+    assert list(p.sample.base_ids[sides.at_p]) == list(q.sample.base_ids[sides.at_q])
+    other = profiled(rows(100, 2, base="other"))
+    assert not aligned(p.sample, other.sample).paired
+
+
+def sample(bases: list[str]) -> RowSample:
+    ids = [f"{base} {i}" for i, base in enumerate(bases)]
+    return RowSample.from_rows(ids, bases, {"has": np.ones((len(ids), 4))}, 1000)
+
+
+def test_few_shared_or_repeated_records_are_no_pairing() -> None:
+    many = [f"b{i}" for i in range(2 * LEAST_SHARED)]
+    assert aligned(sample(many), sample(many[LEAST_SHARED:])).paired
+    assert not aligned(sample(many), sample(many[LEAST_SHARED + 1 :])).paired
+    mostly_others = many[:LEAST_SHARED] + [f"o{i}" for i in range(LEAST_SHARED + 1)]
+    assert not aligned(
+        sample(many + ["b"] * 0 + ["last"]), sample(mostly_others)
+    ).paired  # not half of a side
+    assert not aligned(sample(many), sample([*many, many[0]])).paired
+
+
+def test_rows_of_a_pairing_have_the_content_on_both_sides() -> None:
+    p, q = profiled(rows(100, 1)), profiled(rows(100, 2))
+    p.sample.rows["has"][:10, 3] = 0
+    rows_p, rows_q, blocks_p, blocks_q = aligned(p.sample, q.sample).rows("text", "reference")
+    assert len(rows_p[0]) == len(rows_q[1]) == 90 and np.array_equal(blocks_p, blocks_q)
+
+
+def test_rows_apart_are_of_different_records() -> None:
+    p, q = profiled(rows(100, 1)).sample, profiled(rows(100, 2)).sample
+    of_p, of_q = apart(p, q)
+    assert not set(p.base_ids[of_p]) & set(q.base_ids[of_q]) and of_p.sum() + of_q.sum() == 100
+    other = profiled(rows(100, 2, base="other")).sample
+    assert all(side.all() for side in apart(p, other))
