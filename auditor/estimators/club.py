@@ -21,7 +21,7 @@ from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.training import Batches, early_stopped, linear_weights, pairs
 from auditor.sketch import as_rows
 from auditor.sketch.blocks import HASH_BLOCKS
-from auditor.storage.run_dir import write_whole
+from auditor.storage.atomic import write_whole
 
 Activation = Literal["tanh", "relu"]
 Weights = dict[str, NDArray[np.float32]]
