@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.record import Quarantined, Record
 from schemas.response import Answer, Prompt
 
 Array = NDArray[np.floating[Any]]
@@ -68,9 +67,3 @@ class MIEstimator(Protocol):
     def estimate(self, x: Array, y: Array) -> float:
         """Mutual information of the pairs (nats). O(n), never n x n x d."""
         ...
-
-
-class Reader(Protocol):
-    """Reads one source, row by row; bad rows come out as `Quarantined`, nothing is raised for a row."""
-
-    def __call__(self, source: str) -> Iterator[Record | Quarantined]: ...
