@@ -1,4 +1,5 @@
-"""Encoders: contents of one modality in, vectors out. `make_encoder("minilm", "text").encode(texts)`."""
+"""Encoders turn contents of one modality, images or texts, into vectors. May import the rooms up to
+`risk`."""
 
 from auditor.encoders.coverage import chars_per_token, knows_texts
 from auditor.encoders.registry import encoder_names, make_encoder

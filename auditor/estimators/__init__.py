@@ -1,4 +1,5 @@
-"""Estimators of mutual information (nats). Each is an `auditor.protocols.MIEstimator`."""
+"""Estimators of mutual information (nats): the critics, their training, and cross-fitting. May import the
+rooms up to `significance`."""
 
 from auditor.estimators.club import CLUB
 from auditor.estimators.club_sums import ClubSums

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from actors.pool import ShardResult
 from auditor.errors import BadInput
 from auditor.estimators.crossfit import FoldedClub
 from auditor.pipeline.embed import Chosen, Embedded, chosen
-from auditor.pipeline.executor import Stage
+from auditor.pipeline.executor import ShardResult, Stage
 from auditor.pipeline.workers.profiles import (
     Encoding,
     Kept,
