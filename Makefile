@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST ?=
 VLLM_BIN := .venv-vllm/bin
 VLLM_READY := .venv-vllm/.ready
 
-.PHONY: help setup audit test check bench setup-vllm test-vllm
+.PHONY: help setup audit test test-fast check bench setup-vllm test-vllm
 help:            ## Say what each verb does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -21,12 +22,16 @@ audit: $(READY)  ## Audit two small multimodal models over the lab's shifts; rep
 	case $$code in 0|1|4) echo "report: out/report.html";; *) exit $$code;; esac
 
 test: $(READY)   ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
-check: $(READY)  ## Lint and type-check
+test-fast: $(READY)  ## Run the tests that start no cluster and train nothing (some four minutes)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(READY)  ## Lint, check types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: $(READY)  ## Run every benchmark (hours; each also runs alone, most take --quick)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done

@@ -5,10 +5,25 @@ A message is one line and says what is wrong, where (file, row, key), and the wa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from schemas.record import Reason
+
+EXTRAS: Final = {
+    "faiss": "cpu",
+    "huggingface_hub": "models",
+    "open_clip": "models",
+    "ray": "ray",
+    "tokenizers": "models",
+    "torch": "models",
+    "torchvision": "models",
+    "transformers": "models",
+    "vllm": "vllm",
+}
+"""The extra of this package that brings each module that a light install does not have."""
 
 
 class AuditError(Exception):
@@ -37,6 +52,36 @@ class RowError(AuditError):
 
     def __reduce__(self) -> tuple[type[RowError], tuple[Reason, str]]:
         return RowError, (self.reason, self.detail)
+
+
+class MissingPackage(BadInput):
+    """A package that this work needs is not installed."""
+
+
+@contextmanager
+def needed_for(what: str) -> Iterator[None]:
+    """Imports in this block are of packages that may not be installed: `what` needs them.
+
+        with needed_for("the search for neighbours"):
+            import faiss
+
+    Raises:
+        MissingPackage: a package is missing; the line names it and the extra that brings it. A module of this
+            project that is missing is no such case, and is raised as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "auditor", "schemas", "actors", "jobs"):
+            raise
+        raise missing_package(package, what) from error
+
+
+def missing_package(package: str, what: str) -> MissingPackage:
+    """The error of work that needs a package which is not installed."""
+    wanted = f"'shift-auditor[{EXTRAS[package]}]'" if package in EXTRAS else package
+    return MissingPackage(f"{what} needs {package}; pip install {wanted}")
 
 
 def one_line(error: Exception) -> str:

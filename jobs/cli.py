@@ -228,9 +228,15 @@ def report(
     json: Json = False,
 ) -> None:
     """Make report.html and report.json again from the store in --out."""
-    from jobs.report import report as job
+    from auditor.report import write_reports
+    from auditor.report.store import Store
 
-    _finish(_in(out, lambda: job(out, run)), out, json)
+    def again() -> Report:
+        store = Store(out)
+        chosen = store.load_report(run)
+        return write_reports(chosen, out, store.load_examples(chosen.run.run_id))
+
+    _finish(_in(out, again), out, json)
 
 
 @app.command()
@@ -254,7 +260,7 @@ def compare(
     Example: auditor compare out --new lab-weak --current lab-strong --margin 0.05
     """
     from auditor.measures.verdict import EXIT_CODES
-    from jobs.compare import compare as job
+    from auditor.pipeline.compare import compare as job
 
     verdict = job(out, new, current, margin=margin, scenario=scenario, level=level)
     print(f"{verdict.status}: {verdict.because}")
@@ -284,10 +290,7 @@ def doctor(
         from jobs.run.settings import job_of
 
         _settings(job_of(config), config, set_)  # what is wrong with it is said at once
-    try:
-        from jobs.doctor import examine, exit_code, table
-    except ImportError as error:
-        raise BadInput(f"{error}; install again: pip install -c constraints.txt -e '.[cpu]'") from error
+    from jobs.doctor import examine, exit_code, table
 
     checks = examine(config, set_ or (), out)
     if json:

@@ -1,5 +1,5 @@
-"""Where a difference lies: the share of every row, tag and cluster in a divergence. May import divergences,
-neighbours and profiles."""
+"""Attribution says where a difference lies: the share of every row, tag and cluster in a divergence. May
+import the rooms up to `measures`."""
 
 from auditor.attribution.shares import rjsd_shares
 

@@ -1,4 +1,5 @@
-"""Divergences between two sets of rows, as pure functions of arrays or sketches. Nats throughout."""
+"""Divergences between two sets of rows, as pure functions of arrays or sketches (nats). May import the
+rooms up to `neighbours`."""
 
 from auditor.divergences.conditional import ConditionalDivergence, conditional_divergence
 from auditor.divergences.fourier import FourierFeatures, fourier_features, rjsd_rbf

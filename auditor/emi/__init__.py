@@ -1,5 +1,5 @@
-"""EMI and EMID with intervals, and the comparison of models by them (nats). May import sketch,
-significance and estimators."""
+"""EMI and EMID with their intervals, and the comparison of models by them (nats). May import the rooms up
+to `bounds`."""
 
 from auditor.emi.estimates import LEAST_BLOCKS, block_weights, emi, emid, paired_bootstrap
 

@@ -1,4 +1,5 @@
-"""Encoders: contents of one modality in, vectors out. `make_encoder("minilm", "text").encode(texts)`.
+"""Encoders turn contents of one modality, images or texts, into vectors. May import the rooms up to
+`risk`.
 
 A new encoder is one file with `@encoder("name", "text")` above the function that loads it.
 """

@@ -1,4 +1,5 @@
-"""Estimators of mutual information (nats), and the critics that audits use. A room right of `significance`.
+"""Estimators of mutual information (nats): the critics, their training, and cross-fitting. May import the
+rooms up to `significance`.
 
 Each file that registers a critic holds it whole; `registry` makes the one that a config names.
 """

@@ -22,7 +22,7 @@ from auditor.estimators.registry import TRAINED, critic
 from auditor.estimators.training import Batches, block_labels, early_stopped, held_out, linear_weights, pairs
 from auditor.sketch import as_rows
 from auditor.sketch.blocks import HASH_BLOCKS
-from auditor.storage.run_dir import write_whole
+from auditor.storage.atomic import write_whole
 from schemas.config import CriticConfig
 
 Activation = Literal["tanh", "relu"]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.storage.run_dir import write_whole
+from auditor.storage.atomic import write_whole
 
 _ENTRY = "critic"
 

@@ -1,4 +1,5 @@
-"""Generators: prompts in, answers out. `make_generator({"generator": "transformers", "model": NAME})`.
+"""Generators answer prompts: models on this machine, vLLM's engine, or an endpoint. May import the rooms
+up to `encoders`.
 
 A new generator is one file with `@generator("name")` above the function that makes it.
 """

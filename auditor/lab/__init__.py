@@ -1,4 +1,5 @@
-"""A small world where the truth is known: scenes, questions, true answers, and trained tiny models.
+"""The lab is a small rendered world whose truth is known: scenes, questions, true answers, and trained
+tiny models. May import every room; no other room imports it.
 
 items = list(lab_items(100, seed=0, language="de"))      # picture, query, reference, truth
 graded_score("red", items[0].truth)                      # 0..1; or truth_of(record_tags)

@@ -1,2 +1,2 @@
-"""Measures: one profile held against another, term by term, and the verdict. May import every room but
-report, pipeline and lab."""
+"""Measures hold one profile against another, term by term, and reach the verdict. May import the rooms up
+to `profiles`."""

@@ -1,2 +1,2 @@
-"""Nearest neighbours, and what is made of them: partitions of natural pools, codebooks. May import sketch and
-storage."""
+"""Nearest neighbours of rows, and what is made of them: partitions of natural pools, and codebooks. May
+import the rooms up to `sketch`."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auditor.errors import needed_for
 from auditor.sketch import as_rows
 
 Cells = NDArray[np.int64]
@@ -16,7 +16,8 @@ _STARTS = 2
 def learn_codebook(rows: ArrayLike, k: int, seed: int = 0) -> NDArray[np.float32]:
     """(min(k, distinct rows), d) k-means centroids of rows (n, d), by FAISS: O(n k d) an iteration.
 
-    The same seed gives the same bits on a fixed number of threads. ValueError where k < 1 or n is 0.
+    The same seed gives the same bits on a fixed number of threads. ValueError where k < 1 or n is 0;
+    `MissingPackage` without FAISS.
     """
     z = np.ascontiguousarray(as_rows(rows), dtype=np.float32)
     if k < 1 or len(z) == 0:
@@ -24,6 +25,8 @@ def learn_codebook(rows: ArrayLike, k: int, seed: int = 0) -> NDArray[np.float32
     distinct = np.unique(z, axis=0)
     if len(distinct) <= k:
         return np.ascontiguousarray(distinct)
+    with needed_for("a codebook"):
+        import faiss
     means = faiss.Kmeans(
         z.shape[1],
         k,

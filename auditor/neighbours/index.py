@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auditor.errors import needed_for
 from auditor.sketch import Float, as_rows
 
 Kind = Literal["flat", "ivf"]
@@ -119,6 +119,7 @@ class Index:
 
     def _flat(self) -> Any:
         """None on the CPU, where FAISS searches the rows as they lie."""
+        faiss = _faiss()
         if faiss.get_num_gpus() == 0:
             return None
         index = _on_gpu(faiss.IndexFlatL2(self.dim))
@@ -127,6 +128,7 @@ class Index:
 
     def _ivf(self, probe: float, seed: int) -> Any:
         n, count = len(self._rows), cells(len(self._rows))
+        faiss = _faiss()
         quantizer = faiss.IndexFlatL2(self.dim)
         index = _on_gpu(faiss.IndexIVFFlat(quantizer, self.dim, count))
         index.cp.niter, index.cp.seed = 10, seed % 2**31
@@ -140,7 +142,7 @@ class Index:
         """(n, count) squared distances in fp32, and distinct rows; -1 where the cells hold no more."""
         count = min(count, len(self._rows))
         if self._index is None or (exact and self.kind == "ivf"):
-            squared, found = faiss.knn(q, self._rows, count)
+            squared, found = _faiss().knn(q, self._rows, count)
         else:
             squared, found = self._index.search(q, count)
         return squared, found
@@ -234,7 +236,14 @@ def nearest_distance(
     return Index(ref).search(rows, k + skip).distance[:, -1]
 
 
+def _faiss() -> Any:
+    with needed_for("the search for neighbours"):
+        import faiss
+    return faiss
+
+
 def _on_gpu(index: Any) -> Any:
+    faiss = _faiss()
     if faiss.get_num_gpus() == 0:
         return index
     return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
-from auditor.errors import BadInput
+from auditor.errors import BadInput, needed_for
 from auditor.pipeline.executor import Executor, Opening
 from auditor.pipeline.progress import Progress
 from auditor.pipeline.serial import gpus_here, serial
@@ -55,7 +56,7 @@ def choose(workers: WorkersConfig, rows: int, models: tuple[ModelConfig, ...] = 
 
 
 def _ray(why: str) -> tuple[str, str]:
-    if entry_points(group=GROUP, name="ray"):
+    if find_spec("ray") is not None and entry_points(group=GROUP, name="ray"):
         return "ray", why
     return "serial", f"{why}, but the Ray executor is not installed: pip install 'shift-auditor[ray]'"
 
@@ -65,13 +66,9 @@ def find(name: str) -> Opening:
     if name == "serial":
         return serial
     for point in entry_points(group=GROUP, name=name):
-        try:
+        with needed_for(f"workers.executor: {name}"):
             opening: Opening = point.load()
-            return opening
-        except ImportError as error:
-            raise BadInput(
-                f"workers.executor: {name} cannot be loaded ({error}); pip install 'shift-auditor[{name}]'"
-            ) from error
+        return opening
     raise BadInput(
         f"workers.executor: {name} is not installed; pip install 'shift-auditor[{name}]', or use serial"
     )

@@ -1,4 +1,5 @@
-"""Records in and out: readers, writers, what may be opened, and what was set aside.
+"""Records in and out: readers, writers, which files and addresses may be opened, and which rows were
+quarantined. May import the rooms up to `storage`.
 
 quarantine = Quarantine()
 rows = read_many("traffic/*.jsonl")

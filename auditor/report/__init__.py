@@ -1,4 +1,5 @@
-"""Both reports of a run, made from the store alone.
+"""The reports of a run, as JSON, as a page and as text, and the store that they are made from. May import
+the rooms up to `attribution`.
 
 A new section of the page is one file with `@section("name", ...)` above the function that says what it shows.
 """
@@ -9,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.report.html import html
-from auditor.report.json import write_json, write_whole
+from auditor.report.json import write_json
 from auditor.report.page import Page
 from auditor.report.registry import section
 from auditor.report.store import Store
 from auditor.report.text import summary
+from auditor.storage.atomic import write_text
 from schemas.report import Example, Report
 
 __all__ = ["Page", "section", "summary", "write_reports"]
@@ -31,5 +33,5 @@ def write_reports(source: Store | Report, out: Path, examples: Sequence[Example]
     else:
         report, shown = source, examples or ()
     write_json(report, out / "report.json")
-    write_whole(out / "report.html", html(report, shown))
+    write_text(out / "report.html", html(report, shown))
     return report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from auditor.errors import AuditError
-from auditor.storage.disk import is_full, no_space
+from auditor.storage.atomic import write_text
 from schemas.report import Report
 
 
@@ -38,24 +37,7 @@ def write_json(report: Report, path: Path) -> None:
     if error is not None:
         raise AuditError(f"{path}: {error.json_path}: {error.message.splitlines()[0][:200]}")
     # allow_nan: JSON has no NaN, and a reader would stumble over it long after we are gone.
-    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never a part. Raises `AuditError`
-    where there is no space."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        if is_full(error):
-            temporary.unlink(missing_ok=True)
-            raise AuditError(no_space(path)) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":  # python -m auditor.report.json > schemas/report.schema.json

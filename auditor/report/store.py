@@ -117,60 +117,6 @@ class Store:
             _put_run(con, report)
             _insert(con, batch)
 
-    def begin(self, run: Run) -> None:
-        """Register a run whose rows will come one by one. A run of the same id keeps the rows it has."""
-        verdict = Verdict(status="undecided", because="The run has not finished.")
-        started = Report(run=run.model_copy(update={"complete": False}), verdict=verdict)
-        with self._writing() as con:
-            _put_run(con, started)
-
-    def write_row(self, run_id: str, row: Row, kind: Kind = "scenario") -> None:
-        """Write one scenario or window of a run that has begun; the same scenario and model is replaced."""
-        batch = _batch()
-        _add_row(batch, run_id, kind, row)
-        result = batch["results"][0]
-        with self._writing() as con:
-            if _one(con, "SELECT 1 FROM runs WHERE run_id = ?", run_id) is None:
-                raise AuditError(f"{self.path}: run {run_id} has not begun, so no row can be added to it")
-            key = (run_id, kind, row.scenario, row.model)
-            where = "run_id = ? AND kind = ? AND scenario = ? AND model IS NOT DISTINCT FROM ?"
-            old = _one(con, f"SELECT pos FROM results WHERE {where}", *key)
-            last = _one(con, "SELECT coalesce(max(pos), -1) FROM results WHERE run_id = ?", run_id)
-            result["pos"] = old[0] if old else (last[0] + 1 if last else 0)
-            for table in _OF_RESULT:
-                con.execute(f"DELETE FROM {table} WHERE {where}", key)
-            _insert(con, batch)
-
-    def finish(
-        self,
-        run_id: str,
-        verdict: Verdict,
-        *,
-        complete: bool = True,
-        tables: Mapping[str, list[dict[str, Any]]] | None = None,
-        correlations: Sequence[Correlation] = (),
-        quarantine: Mapping[str, int] | None = None,
-        missing: Mapping[str, str] | None = None,
-        notes: Sequence[str] = (),
-        examples: Sequence[Example] = (),
-    ) -> None:
-        """End a run that was written row by row: what belongs to the run and to no one row.
-
-        Its rows stay in the order of their first writing. Where workers finish in any order, or a row is
-        corrected once all are known (Holm over scenarios), write the whole with `write_run` instead.
-        """
-        written = self.load_report(run_id)
-        whole = written.model_dump(mode="python") | {
-            "run": written.run.model_copy(update={"complete": complete}),
-            "tables": tables or {},
-            "correlations": list(correlations),
-            "quarantine": quarantine or {},
-            "missing": missing or {},
-            "verdict": verdict,
-            "notes": list(notes),
-        }
-        self.write_run(Report(**whole), examples)
-
     # Reading
 
     def runs(self) -> list[RunInfo]:

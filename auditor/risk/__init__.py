@@ -1,4 +1,5 @@
-"""Label-free risk: what can be said of EMID where nobody has labelled Q, and who may say it.
+"""What can be said of EMID where the new records have no correct answers, and which estimate is reported.
+May import the rooms up to `emi`.
 
 One assumption throughout: Y given X is the same on P and Q. No number here can test it.
 """

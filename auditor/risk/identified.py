@@ -1,4 +1,4 @@
-"""An interval for the EMID of quantised variables that needs no label on Q (DESIGN section 4, voice 2).
+"""An interval for the EMID of quantised variables that needs no label on Q (docs/design/theory.md).
 
 What Q's missing I(X; Y) can be is *identified* up to the rows outside P's support
 (`tables.identified_limits`); inside, it is estimated by a doubly robust table of cells: for each cell and y

@@ -1,4 +1,4 @@
-"""CLUB's EMID on an unlabelled new mix of known inputs, from P's labelled rows reweighted (DESIGN section 4).
+"""CLUB's EMID on an unlabelled new mix of known inputs, from P's labelled rows reweighted.
 
 Of CLUB's sums on Q (`club_sums`), Σ w μ and Σ w are of x alone and measured on Q. Given these, I_Q(X; Y) is
 the mean over Q of one contribution a row,

@@ -1,4 +1,4 @@
-"""`sound_label_free` from arrays: an upper bound of the quantised EMID, no label on Q (DESIGN section 4)."""
+"""`sound_label_free` from arrays: an upper bound of the quantised EMID, no label on Q."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Groups of records: scenarios with their sources, windows of traffic, ranges of rows. May import records,
-shifts and storage.
+"""Groups of records: scenarios with their sources, windows of traffic, and ranges of rows. May import the
+rooms up to `graders`.
 
 A new source is one file with `@reader("name")` above the function that lists its scenarios.
 """

@@ -1,4 +1,5 @@
-"""Shifts: records in, perturbed copies out. `apply_shift(records, [("blur", 3), ("keyboard", 1)], seed=0)`.
+"""Shifts make perturbed copies of records: blur, frost, keyboard. May import the rooms up to
+`generators`.
 
 Languages, new mixes and natural pools are not made here: the lab has its own, other data comes with them. A
 new shift is one file with `@shift("name", "visual")` above its function.

@@ -1,5 +1,5 @@
-"""Whether a difference is more than chance: two-sample tests, permutation, resampling, the jackknife. May
-import sketch and divergences."""
+"""Whether a difference is more than chance: two-sample tests, permutation, resampling, and the jackknife.
+May import the rooms up to `divergences`."""
 
 from auditor.significance.two_sample import (
     PERMUTATIONS,

@@ -1,5 +1,5 @@
-"""The sketch of a set of rows: moments, a row sample, blocks, and the order of merging. Imports nothing
-of ours."""
+"""The summary of a set of rows that can be merged: its moments, a sample of its rows, its blocks, and the
+order of merging. May import the rooms up to `records`."""
 
 from auditor.sketch.moments import CHUNK_ROWS, Float, Floats, Sketch, as_rows
 from auditor.sketch.row_sample import RowSample

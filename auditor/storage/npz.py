@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import AuditError
-from auditor.storage.run_dir import write_whole
+from auditor.storage.atomic import write_whole
 
 _DAMAGES = (
     OSError,

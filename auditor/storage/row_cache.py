@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from auditor.errors import AuditError
-from auditor.storage.run_dir import write_whole
+from auditor.storage.atomic import write_whole
 from schemas.record import Reason
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Where a run keeps its rows: paths under OUT, files written whole or not at all, one driver at a time."""
+"""Where a run keeps its rows: paths under OUT, and one driver at a time."""
 
 from __future__ import annotations
 
@@ -6,29 +6,23 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
 from auditor.errors import AuditError, BadInput
-from auditor.storage.disk import is_full, no_space
+from auditor.storage.atomic import sweep, write_bytes
 
 FORMAT_VERSION = 1
-ORPHAN_SECONDS = 3600.0
-"""Age at which a temporary file is swept even if a process of that number lives (or is on another host)."""
 
 Kind = Literal["responses", "embeddings", "profiles", "critics", "measures", "neighbours"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # what a Path leaves of PROTOCOL://
-# With a host: ours; without: a record file's, which only the driver writes.
-_TEMPORARY = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)[.-][0-9a-f]{8}\.tmp")
 
 
 def safe_name(name: str) -> str:
@@ -160,78 +154,3 @@ def _holder(lock: Path) -> str:
         return f"process {held['pid']} on {held['host']}"
     except (OSError, ValueError, KeyError, TypeError):  # the other one is writing it just now
         return "another process"
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then give it its name: half a file is never seen.
-
-    Whoever writes the same content twice replaces it. The temporary name tells host and process, so that the
-    next driver can sweep it if the process dies. Raises `AuditError` where there is no space.
-    """
-    temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        write(temporary)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except Exception as error:
-        if is_full(error):
-            temporary.unlink(missing_ok=True)  # before it is told how much is free
-            raise AuditError(no_space(path)) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a small file whole."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(data)
-
-    write_whole(path, write)
-
-
-def sweep(root: Path) -> int:
-    """Delete temporary files whose process is dead; returns how many.
-
-    Workers of a driver that died write on for some seconds: theirs are left alone until they are gone.
-    """
-    swept = 0
-    for file in root.rglob(".*.tmp"):
-        match = _TEMPORARY.fullmatch(file.name)
-        if match is None:
-            continue
-        try:
-            dead = match["host"] in (None, _host()) and not _alive(int(match["pid"]))
-            if dead or time.time() - file.stat().st_mtime > ORPHAN_SECONDS:
-                file.unlink()
-                swept += 1
-        except FileNotFoundError:  # renamed by a worker that still lives
-            continue
-    return swept
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (
-        PermissionError,
-        OverflowError,
-    ):  # someone else's; or no process's number, left to its age
-        return True
-    return True
-
-
-def _host() -> str:
-    return blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,13 +13,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from actors.cluster import OBJECT_STORE_BYTES, Resources, connect, pool_size, worker_env
-from actors.storage import check_shared, working_nodes
-from auditor.errors import AuditError, BadInput
+from auditor.errors import AuditError, BadInput, needed_for
 from auditor.pipeline.checks import record_files
 from auditor.profiles.baseline import load
 from auditor.records import MediaPolicy
@@ -36,6 +34,9 @@ from schemas.config import (
     ModelConfig,
     WorkersConfig,
 )
+
+if TYPE_CHECKING:
+    from actors.cluster import Resources
 
 CLUSTER_SECONDS = 90.0
 """How long a cluster may take to answer; it is asked in a process that can be ended."""
@@ -165,6 +166,8 @@ def _tokens(workers: WorkersConfig) -> Iterator[Check]:
 
 
 def _cluster(needs: Needs, out: Path) -> Iterator[Check]:
+    with needed_for("the executor ray"):
+        from actors.cluster import OBJECT_STORE_BYTES
     address = needs.workers.address or os.environ.get("RAY_ADDRESS")
     if not address:
         cpus = float(len(os.sched_getaffinity(0)))
@@ -201,13 +204,17 @@ def _asked(needs: Needs) -> float:
 
 
 def _local_gpus() -> float:
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return 0.0
     return float(torch.cuda.device_count())
 
 
 def _pools(needs: Needs, free: Sequence[Resources]) -> Iterator[Check]:
     """Whether the workers of each stage that may use a GPU fit."""
+    from actors.cluster import pool_size
+
     stages: list[tuple[str, float, Any]] = [
         (f"workers of {modality} encoder", config.gpus, "auto") for modality, config in needs.encoders
     ]
@@ -224,6 +231,8 @@ def _pools(needs: Needs, free: Sequence[Resources]) -> Iterator[Check]:
 
 def _survey(address: str, out: Path) -> dict[str, Any]:
     """What `survey` says, from a process that can be ended: joining a silent cluster may take for ever."""
+    from actors.cluster import worker_env
+
     command = [
         sys.executable,
         "-c",
@@ -247,6 +256,9 @@ def _survey(address: str, out: Path) -> dict[str, Any]:
 
 def survey() -> None:
     """Print, as JSON, what the cluster at `sys.argv[1]` is, and whether its nodes share `sys.argv[2]`."""
+    from actors.cluster import connect
+    from actors.storage import check_shared, working_nodes
+
     address, out = sys.argv[1], Path(sys.argv[2])
     try:
         with connect(WorkersConfig(address=address)) as cluster:

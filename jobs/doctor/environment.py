@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from huggingface_hub import constants as hub
-from huggingface_hub import try_to_load_from_cache
 from packaging.requirements import Requirement
 
 from auditor import __version__
-from auditor.errors import AuditError
+from auditor.errors import AuditError, MissingPackage, needed_for
 from auditor.pipeline.checks import PACKAGED, packaged
 from auditor.report.store import Store
 
@@ -29,6 +27,7 @@ DISTRIBUTION = "shift-auditor"
 HUB_SECONDS = 5.0
 LOW_BYTES, LEAST_BYTES = 10 * 2**30, 2**30
 """Free space below which it is said that it is little, and below which a run is not worth beginning."""
+_MAIN = ("torch", "transformers", "ray", "duckdb")
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
@@ -46,6 +45,8 @@ def guarded(name: str, checks: Callable[[], Iterable[Check]]) -> list[Check]:
     """What `checks` finds; what goes wrong inside is a finding too."""
     try:
         return list(checks())
+    except MissingPackage as error:  # of an extra that this machine may do without
+        return [Check(name, "ok", str(error))]
     except Exception as error:  # a broken installation raises anything
         said = " ".join(str(error).split())[:200]
         return [Check(name, "fail", f"{type(error).__name__}: {said}", "install the package again")]
@@ -61,7 +62,7 @@ def packages() -> Iterator[Check]:
         yield Check(DISTRIBUTION, "warn", f"{__version__}, not installed (run from its source)", way_out)
         return
     yield Check(DISTRIBUTION, "ok", __version__)
-    required = [one for one in every if one.marker is None or one.marker.evaluate({"extra": ""})]
+    required = _of_extra(every, "")
     bad = 0
     for requirement in required:
         wanted = f"pip install -c constraints.txt '{requirement.name}{requirement.specifier}'"
@@ -75,19 +76,32 @@ def packages() -> Iterator[Check]:
             bad += 1
             yield Check(requirement.name, "warn", f"{found}, wanted {requirement.specifier}", wanted)
     if not bad:
-        main = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "ray", "duckdb"))
-        yield Check("packages", "ok", f"{len(required)} as required ({main}, ...)")
+        main = (f"{name} {version(name)}" for name in _MAIN if _installed(name))
+        yield Check("packages", "ok", f"{len(required)} as required ({', '.join(main)}, ...)")
+    base = {requirement.name for requirement in required}
+    for extra in ("models", "ray"):
+        own = [one.name for one in _of_extra(every, extra) if one.name not in {*base, DISTRIBUTION}]
+        if lacking := [name for name in own if not _installed(name)]:
+            said = f"not installed ({', '.join(lacking)}); pip install '{DISTRIBUTION}[{extra}]' brings it"
+            yield Check(f"extra {extra}", "ok", said)
+
+
+def _of_extra(every: Iterable[Requirement], extra: str) -> list[Requirement]:
+    return [one for one in every if one.marker is None or one.marker.evaluate({"extra": extra})]
 
 
 def processors() -> Iterator[Check]:
     """CPUs and what they compute with; GPUs, their memory, and whether they know bfloat16."""
-    import torch
-
     cpus = len(os.sched_getaffinity(0))
     flags = [flag for flag in _CPU_FLAGS if flag in _cpu_flags()]
     bf16 = any("bf16" in flag for flag in flags)
     about = "bfloat16 in hardware" if bf16 else "no bfloat16 in hardware: models on CPU compute in float32"
     yield Check("cpu", "ok", f"{cpus} CPUs for this process, {' '.join(flags) or 'no vector units'}; {about}")
+    try:
+        import torch
+    except ModuleNotFoundError:
+        yield Check("gpu", "ok", "not looked for: torch is not installed")
+        return
     if not torch.cuda.is_available():
         if shutil.which("nvidia-smi"):
             yield Check(
@@ -166,7 +180,7 @@ def weights_cache() -> Iterator[Check]:
         yield Check("lab weights", "ok", str(weights_dir("clip").parent))
     except (ValueError, FileNotFoundError) as error:
         yield Check("lab weights", "fail", str(error), "install the package again")
-    cache = Path(hub.HF_HUB_CACHE)
+    cache = Path(_hub().constants.HF_HUB_CACHE)
     models = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
     writable = os.access(nearest, os.W_OK)
@@ -178,6 +192,7 @@ def weights_cache() -> Iterator[Check]:
 def hub_reachability(needed: bool = False) -> Iterator[Check]:
     """Whether the model hub accepts a connection within some seconds. `needed`: a config's weights are not
     here yet."""
+    hub = _hub().constants
     endpoint = hub.ENDPOINT
     bad: Status = "fail" if needed else "warn"
     if hub.HF_HUB_OFFLINE:
@@ -250,7 +265,7 @@ def weights(name: str, what: str) -> Iterator[Check]:
     else:
         repository, file = _published(name)
         try:
-            cached = try_to_load_from_cache(repository, file)
+            cached = _hub().try_to_load_from_cache(repository, file)
         except ValueError as error:  # no name that a hub could know
             yield Check(what, "fail", " ".join(str(error).split())[:160], "a directory, or NAME/REPOSITORY")
             return
@@ -258,6 +273,12 @@ def weights(name: str, what: str) -> Iterator[Check]:
             yield Check(what, "ok", f"{repository}: in the cache")
         else:
             yield Check(what, "warn", f"{repository}: not in the cache, the hub will be asked", NEEDS_HUB)
+
+
+def _hub() -> Any:
+    with needed_for("the model hub"):
+        import huggingface_hub
+    return huggingface_hub
 
 
 NEEDS_HUB = "where there is no hub, fetch the weights beforehand and name their directory"

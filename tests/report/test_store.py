@@ -219,33 +219,6 @@ def test_the_latest_run_is_the_default(tmp_path: Path):
         store.load_report("other")
 
 
-def test_row_by_row(tmp_path: Path):
-    store, report = Store(tmp_path), small_report()
-    with pytest.raises(AuditError, match="has not begun"):
-        store.write_row("r1", report.scenarios[0])
-    store.begin(report.run)
-    for row in report.scenarios:
-        store.write_row("r1", row.model_copy(update={"emid": 99.0}))
-    for row in reversed(report.scenarios):  # again: the same rows, replaced where they stand
-        store.write_row("r1", row)
-    half = store.load_report()
-    assert half.scenarios == report.scenarios
-    assert not half.run.complete and half.verdict.status == "undecided"
-    store.begin(report.run)  # a resumed run keeps its rows
-    assert store.load_report().scenarios == report.scenarios
-    store.finish("r1", report.verdict)
-    assert store.load_report() == report
-
-
-def test_a_row_without_a_model_is_replaced_too(tmp_path: Path):
-    store, report = Store(tmp_path), small_report(rows=1)
-    row = report.scenarios[0].model_copy(update={"model": None})
-    store.begin(report.run)
-    store.write_row("r1", row, "window")
-    store.write_row("r1", row, "window")
-    assert store.load_report().windows == [row]
-
-
 @pytest.mark.parametrize("content", [None, b"", b"not a database" * 1000])
 def test_no_store(tmp_path: Path, content: bytes | None):
     path = tmp_path / "audit.duckdb"

@@ -16,10 +16,9 @@ import pytest
 from auditor.errors import AuditError
 from auditor.estimators import CLUB
 from auditor.records.writer import RecordWriter
-from auditor.report.json import write_whole
 from auditor.report.store import Store
+from auditor.storage.atomic import write_bytes, write_text
 from auditor.storage.row_cache import write_table
-from auditor.storage.run_dir import write_bytes
 from schemas.record import Record
 from schemas.report import Report, Run, Verdict
 
@@ -74,7 +73,7 @@ def _records(path: Path) -> None:
 
 
 def _page(path: Path) -> None:
-    write_whole(path, RNG.bytes(SIZE).hex())
+    write_text(path, RNG.bytes(SIZE).hex())
 
 
 @pytest.mark.parametrize("write", [_bytes, _table, _critic, _records, _page])

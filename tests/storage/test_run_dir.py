@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.errors import AuditError, BadInput
-from auditor.storage.run_dir import (
-    ORPHAN_SECONDS,
-    RunDir,
-    safe_name,
-    sweep,
-    work_identity,
-    write_bytes,
-    write_whole,
-)
+from auditor.storage.atomic import ORPHAN_SECONDS, sweep, temporary_name, write_bytes, write_whole
+from auditor.storage.run_dir import RunDir, safe_name, work_identity
 
 HOLD = """
 import sys, time
@@ -82,7 +75,7 @@ def test_killed_in_the_middle_of_a_write_leaves_only_what_is_swept(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
-from auditor.storage.run_dir import write_whole
+from auditor.storage.atomic import write_whole
 def write(temporary):
     temporary.write_bytes(b"hal")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -108,7 +101,8 @@ def test_the_sweep_spares_the_living_and_the_foreign_until_they_are_old(tmp_path
     assert sweep(tmp_path) == 0
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (tmp_path / "run" / f".id.parquet.{dead.pid}.0123abcd.tmp").touch()  # of a record file
+    ours = temporary_name(tmp_path / "id.parquet").replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    (tmp_path / "run" / ours).touch()
     assert sweep(tmp_path) == 1
     old = time.time() - ORPHAN_SECONDS - 1
     os.utime(foreign, (old, old))

@@ -54,15 +54,15 @@ def test_processors_are_told() -> None:
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, needed: bool, status: str) -> None:
     with socket.socket() as port:  # bound, not listening: the connection is refused at once
         port.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(environment.hub, "ENDPOINT", f"http://127.0.0.1:{port.getsockname()[1]}")
-        monkeypatch.setattr(environment.hub, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port.getsockname()[1]}")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(name, raising=False)
         check = by_name(environment.hub_reachability(needed))["model hub"]
         assert check.status == status and "127.0.0.1 cannot be reached" in check.found
         port.listen()
         assert by_name(environment.hub_reachability(needed))["model hub"].status == "ok"
-    monkeypatch.setattr(environment.hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     offline = by_name(environment.hub_reachability(needed))["model hub"]
     assert offline.status == ("fail" if needed else "ok")
 
@@ -96,7 +96,7 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (check,) = by_name(environment.weights(name, "model")).values()
         return check.status
 
-    monkeypatch.setattr(environment.hub, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert status("lab") == status("lab:mllm-weak") == "ok"
     assert status(str(tmp_path)) == "fail" and status(str(tmp_path / "none")) == "fail"
     (tmp_path / "a.safetensors").touch()
