@@ -11,18 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect
 from actors.pool import _Pool, identify, run_shards
 from auditor.errors import AuditError, BadInput
-from auditor.estimators.club import CLUB
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
-from auditor.profiles.profile import merged, read_sketches, row_items
-from auditor.profiles.rows import RowKeys
 from auditor.records.media import MediaPolicy
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.response_store import ResponseStore
@@ -565,21 +561,3 @@ with module.connect(module.WorkersConfig(cpu=2)):
     for shard in others:
         worker.run(shard)
     assert len(EmbeddingStore(tmp_path / "out")) == 101 - 16
-
-
-def test_sketches_are_the_same_from_any_number_of_workers(cluster, plain_folder, tmp_path):
-    keys = [item.key for item in contents(100)]
-    x, y = np.random.default_rng(0).normal(size=(2, 40, 16))
-    CLUB(hidden=4, steps=5).fit(x, y).save(tmp_path / "critic.safetensors")
-    rows = [RowKeys(f"r{i}", f"r{i}", (), keys[i], keys[i + 30], keys[i + 60]) for i in range(40)]
-    shards = cut(row_items(rows), 12, "s")
-    totals = []
-    for workers in (0, 2):
-        out = tmp_path / str(workers)
-        out.mkdir()
-        critic = (tmp_path / "critic.safetensors",)
-        settings = SketchSettings(out, plain_folder, None, (critic,), sample=20)
-        make(SketchWorker, settings, shards, workers)
-        totals.append(merged(read_sketches(out / f"{s.name}.npz") for s in shards).to_arrays())
-    assert all((totals[0][name] == totals[1][name]).all() for name in totals[0])
-    assert totals[0]["sketch.x.n"] == 40 and len(totals[0]["club.emi_model.0.n"]) == 60

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auditor.estimators import CLUB
-from auditor.estimators.crossfit import FoldedClub
+from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.label_free import label_free, unlabelled
 from auditor.profiles.profile import Profile
 from auditor.profiles.row_sums import sketch_rows
@@ -59,8 +59,8 @@ def test_references_of_the_new_rows_are_not_looked_at(critic: CLUB) -> None:
     with_labels = world(200, 2, critic, prefix="q")
     without = world(200, 2, critic, prefix="q", labelled=False)
     settings = {"bound": Ceiling(1.0, 8), "seed": 0, "level": 0.9}
-    one, _ = label_free(p, with_labels, [FoldedClub((critic,))], **settings)
-    two, _ = label_free(p, without, [FoldedClub((critic,))], **settings)
+    one, _ = label_free(p, with_labels, [CrossFitted((critic,))], **settings)
+    two, _ = label_free(p, without, [CrossFitted((critic,))], **settings)
     assert one == two and one is not None
     assert one.voice == "reweighted" and one.low < one.estimate < one.high
     assert abs(one.estimate) < 3 * (one.high - one.low)
@@ -70,7 +70,7 @@ def test_moved_images_are_not_spoken_of_by_the_estimates(critic: CLUB) -> None:
     said, _ = label_free(
         world(400, 1, critic),
         world(200, 2, critic, prefix="q", shift=5.0),
-        [FoldedClub((critic,))],
+        [CrossFitted((critic,))],
         bound=Ceiling(1.0, 8),
         seed=0,
         level=0.9,
@@ -90,10 +90,10 @@ def test_a_perturbed_copy_is_compared_with_other_records_than_its_own(critic: CL
 def test_why_nothing_can_be_said(critic: CLUB) -> None:
     p = world(400, 1, critic)
     nothing, reason = label_free(
-        world(400, 1, critic, labelled=False), p, [FoldedClub((critic,))], bound=None, seed=0, level=0.9
+        world(400, 1, critic, labelled=False), p, [CrossFitted((critic,))], bound=None, seed=0, level=0.9
     )
     assert nothing is None and reason == "no in-distribution row has a query, a response and a reference"
     nothing, reason = label_free(
-        p, world(5, 2, critic, prefix="q"), [FoldedClub((critic,))], bound=None, seed=0, level=0.9
+        p, world(5, 2, critic, prefix="q"), [CrossFitted((critic,))], bound=None, seed=0, level=0.9
     )
     assert nothing is None and "rows" in (reason or "")

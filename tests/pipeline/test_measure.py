@@ -1,60 +1,119 @@
-"""Divergences of many pairs: in order, the same bits from workers and from the driver, and not twice."""
+"""Measures as units of work: the same bits in this process and from workers, kept, and made anew only where
+something is new."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import ray
-from tests.pipeline.workers.test_divergences import sums
 
+from actors import executor as ray_side
+from auditor.measures.assessment import Settings
+from auditor.measures.judgement import of_windows
 from auditor.pipeline import measure
-from auditor.pipeline.measure import Asked, divergences
-from auditor.pipeline.progress import Silent
-from auditor.profiles.profile import write_sketches
+from auditor.pipeline.measure import Comparison, Measuring
+from auditor.pipeline.progress import Silent, Tally
+from auditor.profiles.profile import GroupKey, Profile, write_profile
+from auditor.profiles.row_sums import sketch_rows
+from auditor.profiles.rows import Rows, joined
 from auditor.storage.run_dir import RunDir
-from schemas.config import ShardConfig, WorkersConfig
+from schemas.config import BoundsConfig, ShardConfig, ThresholdsConfig, WorkersConfig
 from tests.conftest import at as place
 
+D = 6
 
-@pytest.fixture(scope="module", autouse=True)
-def one_ray(quiet_ray):
+
+@pytest.fixture(scope="module")
+def one_ray(quiet_ray: Callable[[int], None]) -> Iterator[None]:
     quiet_ray(2)
     yield
     ray.shutdown()
 
 
 class Stages(Silent):
-    def __init__(self):
-        self.of = []
+    def __init__(self) -> None:
+        self.of: list[tuple[str, int]] = []
 
-    def update(self, tally):
-        self.of.append((tally.stage, tally.total))
-
-
-def test_workers_and_driver_agree_to_the_bit(tmp_path, monkeypatch):
-    run = RunDir(tmp_path)
-    run.open()
-    folder = run.profiles("test")
-    for i in range(3):
-        write_sketches(folder / f"{i}.npz", sums(i, 0.1 * i))
-    asked = [
-        Asked((i, modality), (folder / "0.npz",), (folder / f"{i}.npz",), modality, 5, 600, 5)
-        for i in (2, 1)
-        for modality in ("text", "response")
-    ]
-    stages = Stages()
-    with place(run, "ray", WorkersConfig(), ShardConfig(), stages) as at:
-        here = divergences(at, asked, 0.9)
-        assert stages.of == [] and list(here) == [one.key for one in asked]  # too little for workers
-        assert here[2, "text"].divergence.p_value < 0.01
-
-        monkeypatch.setattr(measure, "WORTH_SECONDS", 0.0)
-        assert divergences(at, asked, 0.9) == here and stages.of[-1] == ("divergences", 0)  # all were done
-        for file in run.root.glob("measures/*/*.json"):
-            if file.name != "identity.json":
-                file.unlink()
-        assert divergences(at, asked, 0.9) == here and stages.of[-1] == ("divergences", 4)
+    def update(self, tally: Tally) -> None:
+        if tally.done == tally.total:
+            self.of.append((tally.stage, tally.total))
 
 
-def test_what_work_is_worth_a_pool():
-    asked = Asked("k", (), (), "text", 0, rows=240, dim=384)
-    assert asked.seconds < 1 < replace(asked, rows=12_000, dim=768).seconds
+def rows_of(seed: int, move: float, n: int) -> Profile:
+    rng = np.random.default_rng(seed)
+    there, none = np.ones(n, dtype=bool), np.zeros((n, 0), np.float32)
+
+    def unit(z: Any) -> Any:
+        return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
+
+    text = unit(rng.normal(size=(n, D)) + move)
+    ids = tuple(f"{seed}-{i}" for i in range(n))
+    rows = Rows(
+        ids,
+        ids,
+        none,
+        text,
+        joined(none, text, ~there, there),
+        unit(text + 0.3 * rng.normal(size=(n, D))),
+        unit(text + 0.2 * rng.normal(size=(n, D))),
+        {"image": ~there, "text": there, "response": there, "reference": there},
+    )
+    return replace(sketch_rows(rows, np.ones((n, 4), np.float32), [], 500), facts={"n": n})
+
+
+class World:
+    """A run directory with the profiles of a baseline and some windows."""
+
+    def __init__(self, out: Path) -> None:
+        self.run = RunDir(out)
+        self.run.open()
+        self.folder = self.run.profiles("test")
+        write_profile(self.folder / "p.npz", rows_of(0, 0.0, 300))
+
+    def window(self, name: str, move: float) -> Comparison:
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            write_profile(path, rows_of(len(name), move, 120))
+        return Comparison(GroupKey(name, "m"), (self.folder / "p.npz",), (path,), 420, {"text": D})
+
+    def measured(self, at: Any, comparisons: list[Comparison]) -> Any:
+        measuring = Measuring(
+            of_windows(ThresholdsConfig(), 0), Settings(0.9, BoundsConfig(), no_critic="none"), (), None
+        )
+        divergences = measure.divergences(at, comparisons, measuring)
+        assessments = measure.assessments(at, comparisons, {}, divergences, measuring)
+        return divergences.judged(measuring.judgement.family), assessments
+
+
+def test_measures_are_kept_and_a_new_window_is_measured_alone(tmp_path: Path) -> None:
+    world, stages = World(tmp_path), Stages()
+    one, two = world.window("a", 0.0), world.window("bb", 1.0)
+    with place(world.run, "serial", WorkersConfig(cpu=1), ShardConfig(), stages) as at:
+        found, assessed = world.measured(at, [one])
+        assert stages.of == [("divergences", 4), ("measures", 1)]
+        assert found[one.key].found["text"].p_value > 0.01 and assessed[one.key].measures.n == 120
+
+        stages.of.clear()
+        assert world.measured(at, [one]) == (found, assessed) and stages.of == []
+
+        both, _ = world.measured(at, [one, two])
+        assert stages.of == [("divergences", 4), ("measures", 1)]
+        assert both[one.key] == found[one.key]  # windows do not depend on one another
+        assert both[two.key].found["text"].p_adjusted < 0.01
+
+
+def test_threads_and_workers_agree_with_a_plain_loop(
+    one_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_side, "WORTH_SECONDS", 0.0)
+    found = []
+    for name, cpu in (("serial", 1), ("serial", 3), ("ray", 2)):
+        world = World(tmp_path / f"{name}-{cpu}")
+        with place(world.run, name, WorkersConfig(cpu=cpu), ShardConfig()) as at:
+            found.append(world.measured(at, [world.window("a", 0.0), world.window("bb", 1.0)]))
+    assert found[0] == found[1] == found[2]

@@ -19,11 +19,12 @@ import ray
 from PIL import Image as Pillow
 from ray import cloudpickle
 
+from auditor.graders import Choice
 from auditor.pipeline.embed import Chosen
-from auditor.pipeline.profile import Encoders, stream
+from auditor.pipeline.profile import Encoders, profile
 from auditor.pipeline.workers.profiles import ModelAnswers
 from auditor.pipeline.workplace import Workplace
-from auditor.profiles.folding import Streamed, folded
+from auditor.profiles.profile import Profile, folded
 from auditor.records import MediaPolicy, RecordWriter, read_run_records
 from auditor.scenarios.row_ranges import Part, survey
 from auditor.scenarios.windows import one_window
@@ -31,7 +32,7 @@ from auditor.storage.response_store import response_table
 from auditor.storage.row_cache import write_table
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import prompt_key
-from schemas.config import ShardConfig, WorkersConfig
+from schemas.config import GraderConfig, ShardConfig, WorkersConfig
 from schemas.record import Image, Record
 from schemas.response import Answer
 from tests.conftest import at as place
@@ -86,6 +87,9 @@ def records(tmp_path: Path) -> Path:
     return path
 
 
+EXACT = Choice(GraderConfig(name="exact"))
+
+
 class Runs:
     """The same call again and again, with two workers, in one folder."""
 
@@ -94,7 +98,7 @@ class Runs:
         self.model = ModelAnswers("m")
         self.words.write_text("")
 
-    def __call__(self, out: str, *bad: str) -> Streamed:
+    def __call__(self, out: str, *bad: str) -> Profile:
         self.words.write_text("\n".join(bad))
         self.words.with_suffix(".seen").write_text("")
         run = RunDir(self._root / out)
@@ -105,12 +109,14 @@ class Runs:
                 (part,) = survey(self._records, one_window(), run.windows("w"), UNIT).parts
                 return self._fold(at, part)
 
-    def _fold(self, at: Workplace, part: Part) -> Streamed:
+    def _fold(self, at: Workplace, part: Part) -> Profile:
         text, image = (
             Chosen(partial(Moody, modality, dim, self.words), f"moody {modality}", 0.0)
             for modality, dim in (("text", 8), ("image", 6))
         )
-        files = stream(at, [part], Encoders(text, image), [], [self.model], sample=50, answers=50)
+        files = profile(
+            at, [part], Encoders(text, image), [], [self.model], sample=50, grader=EXACT, answers=50
+        )
         return folded(files[part.window.name, "m"])
 
     @property
@@ -123,7 +129,7 @@ def runs(cluster: None, tmp_path: Path, records: Path) -> Runs:
     return Runs(tmp_path, records, tmp_path / "words")
 
 
-def same(a: Streamed, b: Streamed) -> None:
+def same(a: Profile, b: Profile) -> None:
     one, two = a.to_arrays(), b.to_arrays()
     assert one.keys() == two.keys()
     for name in one:
@@ -133,11 +139,11 @@ def same(a: Streamed, b: Streamed) -> None:
 def test_rows_that_failed_are_tried_again_by_the_next_run(runs: Runs, tmp_path: Path) -> None:
     """A text that raised, one that ended its worker, an image that was away: in three units of twelve."""
     clean = runs("clean")
-    assert clean.n == N and clean.aside == ()
+    assert clean.n == N and clean.set_aside == ()
     missing = tmp_path / "media" / "40.png"
     missing.rename(tmp_path / "40.png")
     failed = runs("out", "what is 3?", "!what is 70?")
-    assert {(row.row, row.reason.value) for row in failed.aside} == {
+    assert {(row.row, row.reason.value) for row in failed.set_aside} == {
         (3, "model_failed"),
         (40, "image_missing"),
         (70, "model_failed"),
