@@ -25,7 +25,8 @@ from auditor.estimators.sweep import (
     trials,
     untrained,
 )
-from auditor.profiles.profile import sketch_rows, write_sketches
+from auditor.profiles.profile import write_profile
+from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows
 from auditor.sketch.blocks import hash_blocks
 from auditor.storage.run_dir import RunDir
@@ -58,6 +59,13 @@ def test_table_6_is_twelve_trainings_around_the_papers_defaults() -> None:
     assert len(trials(CriticConfig(hidden=100), seeds=3)) == 3 * 13  # a default that is not in the grid
     with pytest.raises(ValueError, match="hidden"):
         trials(SMALL, {"hidden": (0,)})
+
+
+def test_what_cannot_be_swept_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"critic.estimator: gaussian is not trained in steps"):
+        trials(CriticConfig(estimator="gaussian"))
+    row = run_trial(pool(), trials(SMALL.model_copy(update={"estimator": "nwj"}), TINY_GRID)[1])
+    assert row.log_likelihood is None and np.isfinite([row.mi, row.emi, row.last_variance]).all()
 
 
 def test_the_budget_counts_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,9 +203,7 @@ def audited(out: Path, n: int = 60, response: bool = True) -> None:
             unit(x + 0.3 * rng.normal(size=(n, 6))),
             has,
         )
-        write_sketches(
-            folder / f"shard-{shard}.npz", sketch_rows(rows, np.ones((n, 4), np.float32), [], 2000)
-        )
+        write_profile(folder / f"shard-{shard}.npz", sketch_rows(rows, np.ones((n, 4), np.float32), [], 2000))
 
 
 def unit(z: NDArray[np.float64]) -> NDArray[np.float32]:
