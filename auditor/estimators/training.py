@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,11 +41,8 @@ _LEAST_HELD_OUT = 8
 """With fewer rows than this to hold out, the training rows judge: better than a coin."""
 
 
-@runtime_checkable
 class Stepwise(Critic, Protocol):
-    """A critic that is trained in steps: the sweep moves its learning rate, batch and width."""
-
-    steps: int
+    """A critic that reads `steps` of the config: the sweep moves its learning rate, batch and width."""
 
     def fit(
         self,

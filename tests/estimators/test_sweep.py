@@ -61,6 +61,13 @@ def test_table_6_is_twelve_trainings_around_the_papers_defaults() -> None:
         trials(SMALL, {"hidden": (0,)})
 
 
+def test_what_cannot_be_swept_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"critic.estimator: gaussian is not trained in steps"):
+        trials(CriticConfig(estimator="gaussian"))
+    row = run_trial(pool(), trials(SMALL.model_copy(update={"estimator": "nwj"}), TINY_GRID)[1])
+    assert row.log_likelihood is None and np.isfinite([row.mi, row.emi, row.last_variance]).all()
+
+
 def test_the_budget_counts_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[tuple[int, int, int]] = []
 

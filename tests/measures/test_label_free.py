@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auditor.estimators import CLUB
+from auditor.estimators import CLUB, MINE, Gaussian
 from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.label_free import label_free, unlabelled
 from auditor.profiles.profile import Profile
@@ -64,6 +64,18 @@ def test_references_of_the_new_rows_are_not_looked_at(critic: CLUB) -> None:
     assert one == two and one is not None
     assert one.voice == "reweighted" and one.low < one.estimate < one.high
     assert abs(one.estimate) < 3 * (one.high - one.low)
+
+
+def test_critics_of_pairs_leave_it_to_the_quantised_interval(critic: CLUB) -> None:
+    p, q = world(400, 1, critic), world(200, 2, critic, prefix="q", labelled=False)
+    x, y = p.sample.rows["x"], p.sample.rows["reference"]
+    of_pairs = CrossFitted((MINE(hidden=8, steps=5, batch=64).fit(x, y),))
+    said, _ = label_free(p, q, [of_pairs], bound=None, seed=0, level=0.9)
+    assert said is not None and said.voice == "identified" and said.low < said.high
+    assert said.reason.endswith("(those of critic.estimator club and gaussian do).")
+    closed = CrossFitted((Gaussian().fit(x, y),))
+    said, _ = label_free(p, q, [closed], bound=None, seed=0, level=0.9)
+    assert said is not None and said.voice == "reweighted" and said.low < said.estimate < said.high
 
 
 def test_moved_images_are_not_spoken_of_by_the_estimates(critic: CLUB) -> None:
