@@ -47,7 +47,7 @@ class ReferenceFit:
 
     @classmethod
     def fit(cls, p: Profile) -> ReferenceFit:
-        """Of P's sample and sketches: 22 spectra a modality, and one of its pairs."""
+        """Of P's sample and sketches: a few spectra a modality, and one of its pairs."""
         of = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
         joint = None
         if "image" in of and "text" in of:

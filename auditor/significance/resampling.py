@@ -19,7 +19,7 @@ from auditor.divergences.spectrum import (
     spectrum,
     von_neumann_entropy,
 )
-from auditor.divergences.updates import WORTH, Updates
+from auditor.divergences.updates import Updates, worth
 from auditor.significance.jackknife import Deletion, Left
 from auditor.sketch import Float, Sketch
 from auditor.sketch.blocks import Index
@@ -41,7 +41,7 @@ class ReferenceRows:
     @classmethod
     def fit(cls, p: ArrayLike, groups: Index | None = None) -> ReferenceRows:
         """Of rows p (n, d). With the jackknife groups (n,) of the rows their entropies without each are taken
-        too: `len(groups)` more spectra. O(n d² + d³) each.
+        too. O(n d² + d³).
 
         ValueError where a row is not finite, all are zero, or labels do not fit.
         """
@@ -49,9 +49,8 @@ class ReferenceRows:
         labels = np.zeros(0, np.int64) if groups is None else np.asarray(groups, dtype=np.int64)
         if groups is not None and labels.shape != (len(rows),):
             raise ValueError(f"{labels.shape} group labels for {len(rows)} rows")
-        moment, entropy = rows.T @ rows, entropy_of_rows(rows)
-        without = {int(g): _delete(rows, moment, entropy, labels == g)[1] for g in np.unique(labels)}
-        return cls(rows, entropy, labels, without)
+        without = {} if groups is None else _entropies_without(rows, rows.T @ rows, labels)
+        return cls(rows, entropy_of_rows(rows), labels, without)
 
     @cached_property
     def moment(self) -> Float:
@@ -131,7 +130,8 @@ class RjsdResampler:
                 out[i] = self._exchanged(np.where(swap, self._q, self._p), np.where(swap, self._p, self._q))
             return out
         z = np.concatenate([self._p, self._q])
-        updates = Updates(self._S_p + self._S_q) if self._few() else None
+        few = worth(min(n, len(self._q)), len(self._S_p))
+        updates = Updates(self._S_p + self._S_q) if few else None
         coordinates = None if updates is None else updates.coordinates(z)
         for i in range(draws):
             order = rng.permutation(len(z))
@@ -144,10 +144,6 @@ class RjsdResampler:
                     pass
             out[i] = self._exchanged(z[order[:n]], z[order[n:]])
         return out
-
-    def _few(self) -> bool:
-        """Whether the smaller side has so few rows that updates by them are cheaper than spectra."""
-        return WORTH * min(len(self._p), len(self._q)) <= len(self._S_p)
 
     def _updated(self, updates: Updates, some: Float, coordinates: Float) -> float:
         """As `_exchanged`, `some` being the rows of the smaller side: equal to 1e-9."""
@@ -176,29 +172,28 @@ class RjsdResampler:
     def left(self, groups_p: Index, groups_q: Index) -> Left:
         """RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of a pair
         together where paired (P's groups are then Q's)."""
+        fitted = self._fitted
+        if fitted is not None and np.array_equal(fitted.groups, groups_p):
+            left_p = fitted.without
+        else:
+            left_p = _entropies_without(self._p, self._S_p, groups_p)
+        left_q = _entropies_without(self._q, self._S_q, groups_q)
         without: dict[Deletion, float] = {}
         if self._paired:
-            for g in np.unique(groups_p):
-                without["both", int(g)] = self._without(groups_p == g, groups_p == g)
+            for g, entropy in left_p.items():
+                S_p, S_q = (
+                    _delete(self._p, self._S_p, groups_p == g),
+                    _delete(self._q, self._S_q, groups_p == g),
+                )
+                without["both", g] = _mixture_entropy(S_p, S_q) - 0.5 * (entropy + left_q[g])
             return Left(self.value, without)
-        fitted = self._fitted
-        known = fitted.without if fitted is not None and np.array_equal(fitted.groups, groups_p) else {}
-        for g in np.unique(groups_p):
-            without["p", int(g)] = self._without(groups_p == g, None, known.get(int(g)))
-        for g in np.unique(groups_q):
-            without["q", int(g)] = self._without(None, groups_q == g)
+        for g, entropy in left_p.items():
+            mixture = _mixture_entropy(_delete(self._p, self._S_p, groups_p == g), self._S_q)
+            without["p", g] = mixture - 0.5 * (entropy + self._entropy_q)
+        for g, entropy in left_q.items():
+            mixture = _mixture_entropy(self._S_p, _delete(self._q, self._S_q, groups_q == g))
+            without["q", g] = mixture - 0.5 * (self._entropy_p + entropy)
         return Left(self.value, without)
-
-    def _without(
-        self,
-        drop_p: NDArray[np.bool_] | None,
-        drop_q: NDArray[np.bool_] | None,
-        entropy_without: float | None = None,
-    ) -> float:
-        """`entropy_without`: S(C_P) of what is left of P, where it is known."""
-        S_p, entropy_p = _delete(self._p, self._S_p, self._entropy_p, drop_p, entropy_without)
-        S_q, entropy_q = _delete(self._q, self._S_q, self._entropy_q, drop_q)
-        return _mixture_entropy(S_p, S_q) - 0.5 * (entropy_p + entropy_q)
 
 
 def _mixture_entropy(S_p: Float, S_q: Float) -> float:
@@ -210,11 +205,25 @@ def _entropy(rows: Float, S: Float) -> float:
     return entropy_of_rows(rows) if len(rows) < len(S) else von_neumann_entropy(S)
 
 
-def _delete(
-    rows: Float, S: Float, entropy: float, drop: NDArray[np.bool_] | None, known: float | None = None
-) -> tuple[Float, float]:
-    if drop is None:
-        return S, entropy
+def _delete(rows: Float, S: Float, drop: NDArray[np.bool_]) -> Float:
+    """Second moment of the rows that are left."""
     gone = rows[drop]
-    rest = S - gone.T @ gone
-    return rest, _entropy(rows[~drop], rest) if known is None else known
+    return np.asarray(S - gone.T @ gone)
+
+
+def _entropies_without(rows: Float, S: Float, groups: Index) -> dict[int, float]:
+    """Group -> entropy (nats) of the rows outside it, of rows (n, d) with second moment S and groups (n,)."""
+    names, counts = np.unique(groups, return_counts=True)
+    few = len(S) <= len(rows) - counts.max() and worth(int(counts.max()), len(S))
+    updates = Updates(S) if few else None
+    found = {}
+    for g in names.tolist():
+        drop = groups == g
+        if updates is not None:
+            try:
+                (found[g],) = updates.entropies(updates.coordinates(rows[drop]), [-1.0])
+                continue
+            except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
+                pass
+        found[g] = _entropy(rows[~drop], _delete(rows, S, drop))
+    return found

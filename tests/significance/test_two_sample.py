@@ -341,7 +341,7 @@ def test_holm_and_benjamini_hochberg() -> None:
 # What is fitted on P once
 
 
-@pytest.mark.parametrize(("n", "m", "d"), [(300, 120, 6), (300, 20, 64), (40, 12, 80)])
+@pytest.mark.parametrize(("n", "m", "d"), [(300, 120, 6), (300, 20, 64), (40, 12, 80), (900, 40, 130)])
 def test_rows_fitted_before_change_no_bit(n: int, m: int, d: int) -> None:
     rng = np.random.default_rng(12)
     p, q, blocks_p, blocks_q = rows(n, d, rng), rows(m, d, rng, 0.4), rng.integers(60, size=n), np.arange(m)
