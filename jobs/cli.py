@@ -240,6 +240,28 @@ def report(
 
 
 @app.command()
+def clean(
+    out: Annotated[Path, typer.Argument(help="Folder of finished jobs (their --out).")],
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Keep what the latest result needs alone.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete what no result in a folder was made of: shards of earlier settings, weights or records.
+
+    Reports, the store and baselines stay. What goes is made again where a command needs it.
+
+    Example: auditor clean out --dry-run
+    """
+    from auditor.pipeline.clean import clean as job
+
+    found = _in(out, lambda: job(out, latest=latest, dry_run=dry_run))
+    word = "would be deleted" if dry_run else "deleted"
+    folders = "1 folder" if len(found.folders) == 1 else f"{len(found.folders):,} folders"
+    print(f"{out}: {folders} of shards {word}, {found.bytes / 1e6:,.1f} MB")
+
+
+@app.command()
 def compare(
     out: Annotated[Path, typer.Argument(help="Folder of a finished audit of two or more models.")],
     new: Annotated[str, typer.Option(help="Name of the new model.")],

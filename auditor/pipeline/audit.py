@@ -107,6 +107,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
             report = audit_report(found, _made(config, of, answered, grader, on.description, watch))
             shown = examples(of.scenarios, stores, config.report.examples, media_policy(config.data))
         Store(out).write_run(report, shown)
+        run.finished(report.run.run_id)
         write_reports(report, out, shown)
     return report
 

@@ -77,7 +77,9 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
             pairs=of.trained.pairs,
             no_critic=None if of.trained.paths else no_critic(of.trained.pairs),
         )
-        return save(out, manifest, profile, fitted, of.trained.paths)
+        made = save(out, manifest, profile, fitted, of.trained.paths)
+        run.finished(REFERENCE)
+        return made
 
 
 def no_critic(pairs: int) -> str:

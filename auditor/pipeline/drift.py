@@ -119,6 +119,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
             report = drift_report(drifted, content(parts), on.description, watch.seconds)
             examples = list(_examples(config, parts, model, at.media))
         Store(out).write_run(report, examples)
+        run.finished(report.run.run_id)
         write_reports(report, out, examples)
     return report
 

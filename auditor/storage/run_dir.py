@@ -8,11 +8,11 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from auditor.errors import AuditError, BadInput
 from auditor.storage.atomic import sweep, write_bytes
@@ -63,6 +63,7 @@ class RunDir:
                 "mount shared storage (NFS, EFS, Filestore, Lustre) and copy the reports from there"
             )
         self.root = Path(out).absolute() / "run"
+        self._used: set[str] = set()
 
     def open(self) -> None:
         """Create the folder. Raises `BadInput` where it cannot be written, or a newer program wrote it."""
@@ -95,6 +96,7 @@ class RunDir:
     def folder(self, kind: Kind, identity: str) -> Path:
         """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""
         folder = self._made(self.root / kind / digest(identity))
+        self._used.add(f"{kind}/{folder.name}")
         stamp = folder / "identity.json"
         if not stamp.exists():
             write_bytes(stamp, identity.encode())
@@ -121,6 +123,31 @@ class RunDir:
     def neighbours(self, identity: str) -> Path:
         """Folder of a search among ID rows."""
         return self.folder("neighbours", identity)
+
+    def finished(self, result: str) -> None:
+        """Note which folders the result of this name was made of: `unused` keeps those."""
+        path = self._made(self.root / "used") / f"{safe_name(result)}.json"
+        write_bytes(path, json.dumps(sorted(self._used)).encode())
+
+    def unused(self, results: Collection[str]) -> list[Path]:
+        """Folders of shards that none of these results was made of. Raises `AuditError` where it is not known
+        what one of them was made of: then nothing may be taken for unused."""
+        kept: set[str] = set()
+        for result in results:
+            path = self.root / "used" / f"{safe_name(result)}.json"
+            try:
+                kept.update(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise AuditError(
+                    f"{path}: it is not known what the result {result} was made of ({error}); run its "
+                    "command again (what is done is kept), then clean"
+                ) from error
+        return [
+            folder
+            for kind in get_args(Kind)
+            for folder in sorted((self.root / kind).glob("*"))
+            if folder.is_dir() and f"{kind}/{folder.name}" not in kept
+        ]
 
     @contextmanager
     def lock(self) -> Iterator[None]:

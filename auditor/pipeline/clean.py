@@ -1,0 +1,51 @@
+"""Cleaning a folder of results: what no result was made of goes, everything that one was made of stays."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from auditor.errors import BadInput
+from auditor.pipeline.gather import REFERENCE
+from auditor.report.store import Store
+from auditor.storage.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What went, or would go."""
+
+    folders: tuple[Path, ...]
+    bytes: int
+
+
+def clean(out: Path, *, latest: bool = False, dry_run: bool = False) -> Cleaned:
+    """Delete the shards under `out` (of embeddings, answers, profiles, critics, measures) that none of its
+    results was made of; `latest`: of its latest result alone. What goes would be made again where a command
+    needs it; no result, store or baseline is touched.
+
+    Raises `BadInput` where the folder holds no finished job, `AuditError` where it is in use, or where it is
+    not known what a result was made of.
+    """
+    run = RunDir(out)
+    if not run.root.is_dir():
+        raise BadInput(f"{out}: holds no run; give the --out of a finished audit, drift or baseline")
+    with run.lock():
+        results = [REFERENCE] if (out / "baseline.json").is_file() else []
+        if (out / "audit.duckdb").is_file():
+            runs = Store(out).runs()
+            newest = max(runs, key=lambda one: one.created, default=None)
+            results += [newest.run_id] if latest and newest is not None else [one.run_id for one in runs]
+        if not results:
+            raise BadInput(f"{out}: holds no finished result, so everything in it may be needed yet")
+        folders = tuple(run.unused(results))
+        size = sum(_size(folder) for folder in folders)
+        if not dry_run:
+            for folder in folders:
+                shutil.rmtree(folder)
+    return Cleaned(folders, size)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
