@@ -22,6 +22,36 @@ from typing import Any, Literal
 
 import pytest
 
+SLOW = (
+    "actors/",
+    "estimators/test_sweep.py",
+    "jobs/doctor/test_checks.py",
+    "jobs/test_compare.py",
+    "jobs/test_full_disk.py",
+    "jobs/test_golden.py",
+    "jobs/test_graders.py",
+    "jobs/test_submit.py",
+    "jobs/test_train_lab.py",
+    "pipeline/test_audit.py",
+    "pipeline/test_audit_vllm.py",
+    "pipeline/test_drift.py",
+    "pipeline/test_drift_foreign.py",
+    "pipeline/test_endpoint_audit.py",
+    "pipeline/test_many_nodes.py",
+    "pipeline/test_measure.py",
+    "pipeline/test_partition.py",
+    "pipeline/test_streaming.py",
+    "pipeline/test_streaming_again.py",
+)
+"""Modules and folders whose tests start clusters, train models or run whole jobs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
 
 @dataclass
 class Reply:
