@@ -24,6 +24,8 @@ import pytest
 
 SLOW = (
     "actors/",
+    "estimators/test_club.py::test_the_same_call_gives_the_same_bits",
+    "estimators/test_club.py::test_trained_critic_comes_near_the_closed_form",
     "estimators/test_sweep.py",
     "jobs/doctor/test_checks.py",
     "jobs/test_compare.py",
@@ -42,14 +44,19 @@ SLOW = (
     "pipeline/test_partition.py",
     "pipeline/test_streaming.py",
     "pipeline/test_streaming_again.py",
+    "risk/test_identified.py::test_it_covers_the_exact_truth_of_new_mixes",
+    "significance/test_two_sample.py::test_excess_is_0_without_a_shift[90-90-256]",
+    "significance/test_two_sample.py::test_the_interval_reaches_the_excess_where_a_long_tail_keeps_its_bias",
+    "significance/test_two_sample.py::test_without_a_shift_the_interval_holds_zero_about_as_often_as_it_says",
 )
-"""Modules and folders whose tests start clusters, train models or run whole jobs."""
+"""Folders, modules and tests that start clusters, train models, run whole jobs or simulate for long; the rest
+(`-m "not slow"`) still has tests of every room."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(root).as_posix().startswith(SLOW):
+        if f"{item.path.relative_to(root).as_posix()}::{item.name}".startswith(SLOW):
             item.add_marker(pytest.mark.slow)
 
 
