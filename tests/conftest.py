@@ -45,6 +45,7 @@ SLOW = (
     "pipeline/test_streaming.py",
     "pipeline/test_streaming_again.py",
     "risk/test_identified.py::test_it_covers_the_exact_truth_of_new_mixes",
+    "risk/test_reweighted.py::test_a_critic_cross_fitted_on_the_labelled_rows_comes_nearer",
     "risk/test_reweighted.py::test_new_mixes_are_estimated_and_covered",
     "significance/test_two_sample.py::test_excess_is_0_without_a_shift[90-90-256]",
     "significance/test_two_sample.py::test_the_interval_reaches_the_excess_where_a_long_tail_keeps_its_bias",
