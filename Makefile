@@ -10,7 +10,7 @@ VLLM_READY := .venv-vllm/.ready
 help:            ## Say what each verb does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-setup: $(READY)  ## Build the environment in .venv (extras cpu, offline, dev)
+setup: $(READY)  ## Build the environment in .venv (extras cpu, offline, dev; dev brings models and ray)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -22,6 +22,45 @@ from typing import Any, Literal
 
 import pytest
 
+SLOW = (
+    "actors/",
+    "estimators/test_club.py::test_the_same_call_gives_the_same_bits",
+    "estimators/test_club.py::test_trained_critic_comes_near_the_closed_form",
+    "estimators/test_sweep.py",
+    "jobs/doctor/test_checks.py",
+    "jobs/test_compare.py",
+    "jobs/test_full_disk.py",
+    "jobs/test_golden.py",
+    "jobs/test_graders.py",
+    "jobs/test_submit.py",
+    "jobs/test_train_lab.py",
+    "pipeline/test_audit.py",
+    "pipeline/test_audit_vllm.py",
+    "pipeline/test_drift.py",
+    "pipeline/test_drift_foreign.py",
+    "pipeline/test_endpoint_audit.py",
+    "pipeline/test_many_nodes.py",
+    "pipeline/test_measure.py",
+    "pipeline/test_partition.py",
+    "pipeline/test_streaming.py",
+    "pipeline/test_streaming_again.py",
+    "risk/test_identified.py::test_it_covers_the_exact_truth_of_new_mixes",
+    "risk/test_reweighted.py::test_a_critic_cross_fitted_on_the_labelled_rows_comes_nearer",
+    "risk/test_reweighted.py::test_new_mixes_are_estimated_and_covered",
+    "significance/test_two_sample.py::test_excess_is_0_without_a_shift[90-90-256]",
+    "significance/test_two_sample.py::test_the_interval_reaches_the_excess_where_a_long_tail_keeps_its_bias",
+    "significance/test_two_sample.py::test_without_a_shift_the_interval_holds_zero_about_as_often_as_it_says",
+)
+"""Folders, modules and tests that start clusters, train models, run whole jobs or simulate for long; the rest
+(`-m "not slow"`) still has tests of every room."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    for item in items:
+        if f"{item.path.relative_to(root).as_posix()}::{item.name}".startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
 
 @dataclass
 class Reply:

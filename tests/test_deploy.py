@@ -187,8 +187,10 @@ def test_the_image_copies_what_there_is_and_installs_known_extras() -> None:
             for source in rest.split()[:-1]:
                 assert (ROOT / source).exists(), source
     text = (ROOT / "pyproject.toml").read_text()
-    for extra in ("cpu", "gpu", "vllm"):
+    default = next(rest for name, rest in steps if name == "ARG" and rest.startswith("EXTRAS="))
+    for extra in {*default.partition("=")[2].split(","), "models", "ray", "gpu", "vllm"}:
         assert re.search(rf"^{extra} = \[", text, re.MULTILINE)
+    assert {"models", "ray"} <= {*default.partition("=")[2].split(",")}
     python = next(rest for name, rest in steps if name == "ARG" and rest.startswith("PYTHON="))
     assert python.partition("=")[2] in ("3.11", "3.12")
     users = [rest for name, rest in steps if name == "USER"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from auditor.errors import AuditError, BadInput, needed_for
@@ -92,7 +93,7 @@ def table(checks: Iterable[Check]) -> Table:
     for column in ("", "what", "found", "way out"):
         out.add_column(column, overflow="fold")  # a path is of use only whole
     for check in checks:
-        out.add_row(shown_as[check.status], check.name, check.found, check.way_out)
+        out.add_row(shown_as[check.status], *map(escape, (check.name, check.found, check.way_out)))
     return out
 
 

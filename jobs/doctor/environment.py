@@ -58,7 +58,7 @@ def packages() -> Iterator[Check]:
     try:
         every = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:
-        way_out = "pip install -c constraints.txt -e '.[cpu]' in the repository"
+        way_out = "pip install -c constraints.txt -e '.[all]' in the repository"
         yield Check(DISTRIBUTION, "warn", f"{__version__}, not installed (run from its source)", way_out)
         return
     yield Check(DISTRIBUTION, "ok", __version__)
@@ -277,7 +277,7 @@ def weights(name: str, what: str) -> Iterator[Check]:
 
 def _hub() -> Any:
     with needed_for("the model hub"):
-        import huggingface_hub
+        import huggingface_hub.constants
     return huggingface_hub
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import ray
 
 from auditor.emi.comparison import EmiSums, compare_over
 from auditor.measures.models import TABLE
@@ -26,9 +25,7 @@ shards: {stream: 1000}
 
 
 @pytest.fixture(scope="module")
-def out(
-    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., int], quiet_ray: Callable[[int], None]
-) -> Iterator[Path]:
+def out(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., int]) -> Path:
     """`new` always says the same where `old` is right, and `copy` says what `old` says."""
     folder = tmp_path_factory.mktemp("compare")
     rows = [
@@ -46,11 +43,9 @@ def out(
     for name, found in (("id", rows), ("q", shouted), ("bare", bare)):
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, found)))
     (folder / "audit.yaml").write_text(CONFIG)
-    quiet_ray(2)
     with pytest.MonkeyPatch.context() as patch:
         assert run(patch, "audit", "-c", folder / "audit.yaml", "-o", folder / "out") == 0
-    ray.shutdown()
-    yield folder / "out"
+    return folder / "out"
 
 
 def test_the_report_holds_what_the_profiles_say(out: Path) -> None:

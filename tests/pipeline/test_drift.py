@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import ray
 
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
@@ -20,14 +19,6 @@ from schemas.report import WHERE
 N = 120
 ENCODERS = {"image": "efficientnet-lite0", "text": "minilm"}
 CRITIC = {"seeds": 2, "steps": 60, "hidden": 16, "batch": 64}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray(quiet_ray):
-    """One local Ray for all of these tests: starting one takes longer than the work."""
-    quiet_ray(2)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

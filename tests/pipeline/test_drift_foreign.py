@@ -8,7 +8,6 @@ from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
-import ray
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
@@ -23,13 +22,6 @@ PHOTOGRAPHS = Path("/usr/share/backgrounds/mate/nature")
 BENCH = Path(__file__).parents[3] / "shared" / "reference" / "llavabench"
 ENCODERS = {"image": "efficientnet-lite0", "text": "minilm"}
 HALF = 250
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray(quiet_ray):
-    quiet_ray(2)
-    yield
-    ray.shutdown()
 
 
 def pieces(photographs, n, side=160):
