@@ -38,6 +38,7 @@ ROWS: list[dict[str, Any]] = [
         "reference": "r",
         "timestamp": datetime(2025, 6, 1, 12, tzinfo=UTC),
         "tags": ["t"],
+        "scores": {"m": 0.5},
     },
     {"record_id": "c", "query": "Who?", "responses": {"m": ["three"]}},
 ]
@@ -52,6 +53,7 @@ RECORDS = [
         "r",
         datetime(2025, 6, 1, 12, tzinfo=UTC),
         ("t",),
+        {"m": 0.5},
     ),
     Record("c", "c", query="Who?", responses={"m": ("three",)}),
 ]
