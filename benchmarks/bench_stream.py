@@ -50,8 +50,8 @@ def write(path: Path, rows: int, first: int) -> None:
 
 
 def build_baseline(folder: Path) -> None:
+    from auditor.pipeline.bars import Bars
     from auditor.pipeline.baseline import build
-    from jobs.run.bars import Bars
     from schemas.config import BaselineConfig
 
     write(folder / "id.jsonl", BASELINE, 0)
@@ -66,8 +66,8 @@ def build_baseline(folder: Path) -> None:
 
 def drift_once(folder: Path, rows: int) -> None:
     """In a process of its own: prints what it took as JSON."""
+    from auditor.pipeline.bars import Bars
     from auditor.pipeline.drift import drift
-    from jobs.run.bars import Bars
     from schemas.config import DriftConfig
 
     traffic, out = folder / "traffic.jsonl", folder / "out"

@@ -26,7 +26,7 @@ from schemas.config import AuditConfig, BaselineConfig, DriftConfig, JobConfig
 from schemas.report import Report
 
 if TYPE_CHECKING:
-    from jobs.run.bars import Bars
+    from auditor.pipeline.bars import Bars
 
 T = TypeVar("T")
 
@@ -422,7 +422,7 @@ def _observed(
     name: str, out: Path, log_format: LogFormat, metrics: Path | None, job: Callable[[Bars], T]
 ) -> T:
     """Run a job with its bars, its log and its metrics; both say how it ended."""
-    from jobs.run.bars import Bars
+    from auditor.pipeline.bars import Bars
     from jobs.run.log import LoggedProgress, event, logged
     from jobs.run.metrics import Metrics
 

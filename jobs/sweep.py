@@ -37,6 +37,7 @@ from auditor.estimators.sweep import (
     sweep,
     trials,
 )
+from auditor.pipeline.bars import Bars
 from auditor.profiles.profile import having, read_profile
 from auditor.report.numbers import number
 from auditor.report.provenance import versions
@@ -44,7 +45,6 @@ from auditor.report.sweep import sweep_html
 from auditor.sketch.blocks import hash_blocks
 from auditor.storage.run_dir import RunDir, digest, write_bytes
 from jobs.cli import Config, DryRun, Out, Set
-from jobs.run.bars import Bars
 from jobs.run.settings import load_config
 from schemas.config import AuditConfig
 

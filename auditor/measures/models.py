@@ -203,6 +203,22 @@ def _mirrored(row: ComparedRow) -> ComparedRow:
     )
 
 
+def compare(
+    report: Report, new: str, current: str | None, *, margin: float, scenario: str | None, level: float
+) -> Verdict:
+    """Is `new` no worse than `current` (None: the report's) by more than `margin` (nats), with one-sided
+    confidence `level`, in one scenario (None: in their mean)? Raises `BadInput` where the report lacks it, or
+    margin or level makes no sense."""
+    row = find(report, new, current, scenario)
+    try:
+        verdict = judge(row, margin, level)
+    except ValueError as error:
+        raise BadInput(f"--margin {margin:g} --level {level:g}: {error}") from error
+    over = "mean over the scenarios" if row.scenario is None else row.scenario
+    because = f"{row.new} against {row.current}, {over}: {verdict.because}"
+    return Verdict(status=verdict.status, because=because)
+
+
 def judge(row: ComparedRow, margin: float, level: float) -> Verdict:
     """Is the new model of this row no worse than the current one by more than `margin` (nats)?
 

@@ -26,7 +26,15 @@ from auditor.report.build import Audited, audit_report
 from auditor.report.examples import examples
 from auditor.report.provenance import Made, how_trained
 from auditor.report.store import Store
-from auditor.scenarios import Scenario, check_recorded, gather, media_policy, records_of, sources
+from auditor.scenarios import (
+    Given,
+    Scenario,
+    check_recorded,
+    gather,
+    media_policy,
+    records_of,
+    sources,
+)
 from auditor.storage.run_dir import RunDir
 from schemas.config import AuditConfig, ModelConfig, config_hash
 from schemas.report import Report
@@ -34,8 +42,9 @@ from schemas.report import Report
 log = logging.getLogger(__name__)
 
 
-def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
+def audit(config: AuditConfig, out: Path, progress: Progress, given: Given | None = None) -> Report:
     """Run the audit into `out` (report.html, report.json, audit.duckdb, and the run directory).
+    `given`: records in the place of those that the config names.
 
     Raises `BadInput` where there is nothing to audit, `AuditError` where a stage failed for good; what is
     done is kept, and the same call goes on from there.
@@ -44,7 +53,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
         check_encoders(config.encoders)
-        scenarios = _gathered(config, run, watch)
+        scenarios = _gathered(config, run, watch, given)
         for line in unanswered_scenarios(config):
             log.warning(line)
         recorded = [m.name for m in config.models if m.generator is None]
@@ -112,8 +121,8 @@ def audit(config: AuditConfig, out: Path, progress: Progress) -> Report:
     return report
 
 
-def _gathered(config: AuditConfig, run: RunDir, progress: Progress) -> list[Scenario]:
-    todo = sources(config, run)
+def _gathered(config: AuditConfig, run: RunDir, progress: Progress, given: Given | None) -> list[Scenario]:
+    todo = sources(config, run, given)
     found = [gather(source, run, config.data) for source in each(progress, "read records", todo)]
     check_scenarios(found)
     return found

@@ -21,7 +21,7 @@ from auditor.profiles.baseline import Baseline, Manifest, coverage, save
 from auditor.profiles.profile import GroupKey
 from auditor.profiles.rows import means
 from auditor.report.provenance import versions
-from auditor.scenarios import media_policy, records_of
+from auditor.scenarios import Given, media_policy, records_of
 from auditor.storage.run_dir import RunDir
 from schemas.config import BaselineConfig, config_hash
 
@@ -29,8 +29,9 @@ LEAST_PAIRS = 20
 """Fewer pairs of query and answer train no critic: there is nothing to hold out."""
 
 
-def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
-    """Build the baseline folder `out`; the same call again goes on where it stopped.
+def build(config: BaselineConfig, out: Path, progress: Progress, given: Given | None = None) -> Baseline:
+    """Build the baseline folder `out`; the same call again goes on where it stopped. `given`: records
+    in the place of those that the config names.
 
     Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
     """
@@ -38,7 +39,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress) -> Baseline:
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
         check_encoders(config.encoders)
-        reference = gather_reference(config, run)
+        reference = gather_reference(config, run, given)
         scenario, model = reference.scenario, reference.model
         grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
         with executor(config.workers, config.shards.threads, watch, rows=scenario.n) as on:

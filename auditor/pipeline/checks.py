@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from auditor.errors import BadInput
 from schemas.config import (
@@ -47,24 +47,33 @@ def packaged(name: str) -> bool:
     return all(find_spec(package) is not None for package in PACKAGED[name][1])
 
 
-def unnamed_encoders(modalities: Sequence[str], options: bool = False) -> str:
-    """What to say where `encoders` does not name one: what is at hand, and what to type. `options`: the job
-    has `--text-encoder` and `--image-encoder`."""
-    said, typed = [], []
+Way = Literal["set", "option", "python"]
+"""How encoders are named: `--set encoders.text=minilm`, `--text-encoder minilm`, or in a call."""
+_NO_IMAGES = {"set": "null", "option": "none", "python": "None"}
+
+
+def unnamed_encoders(modalities: Sequence[str], way: Way = "set") -> str:
+    """What to say where `encoders` does not name one: what is at hand, and what to type."""
+    said, chosen = [], dict[str, str]()
     for modality in modalities:
         here = [name for name, (of, _, _) in PACKAGED.items() if of == modality and packaged(name)]
         known = [f"{name} (for {PACKAGED[name][2]})" for name in here]
         known += [f"{PUBLISHED[modality]} or hf:NAME (from a model hub)", "a directory"]
-        known += ["none (leaves images out)" if options else "null (leaves images out)"] * (
-            modality == "image"
-        )
+        known += [f"{_NO_IMAGES[way]} (leaves images out)"] * (modality == "image")
         known += ["lab (a toy: its own world only)"]
         said.append(f"encoders.{modality} is not named; at hand: {', '.join(known)}")
-        first = here[0] if here else PUBLISHED[modality]
-        typed.append(f"--{modality}-encoder {first}" if options else f"--set encoders.{modality}={first}")
+        chosen[modality] = here[0] if here else PUBLISHED[modality]
     lacking = [name for name in PACKAGED if PACKAGED[name][0] in modalities and not packaged(name)]
     more = f"; pip install 'shift-auditor[offline]' brings {' and '.join(lacking)}" if lacking else ""
-    return f"{'; '.join(said)}{more}; for instance: {' '.join(typed)}"
+    return f"{'; '.join(said)}{more}; for instance: {_typed(chosen, way)}"
+
+
+def _typed(chosen: Mapping[str, str], way: Way) -> str:
+    if way == "python":
+        return f"encoders={{{', '.join(f'{modality!r}: {name!r}' for modality, name in chosen.items())}}}"
+    if way == "option":
+        return " ".join(f"--{modality}-encoder {name}" for modality, name in chosen.items())
+    return " ".join(f"--set encoders.{modality}={name}" for modality, name in chosen.items())
 
 
 def record_files(config: JobConfig) -> list[str]:
@@ -155,11 +164,14 @@ def whose(where: str, found: Sequence[str], model: str | None) -> str | None:
     if model is not None:
         if model not in found:
             raise BadInput(
-                f"{where}: no responses of {model}; the records have {', '.join(found) or 'none'} (--model)"
+                f"{where}: no responses of {model}; the records have {', '.join(found) or 'none'} "
+                "(--model, or model=)"
             )
         return model
     if len(found) > 1:
-        raise BadInput(f"{where}: responses of several models ({', '.join(found)}); choose one with --model")
+        raise BadInput(
+            f"{where}: responses of several models ({', '.join(found)}); choose one with --model, or model="
+        )
     return found[0] if found else None
 
 

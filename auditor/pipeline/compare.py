@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditor.errors import BadInput
-from auditor.measures.models import find, judge
+from auditor.measures import models
 from auditor.report.store import Store
 from schemas.report import Verdict
 
@@ -15,12 +14,5 @@ def compare(
 ) -> Verdict:
     """Verdict on the latest run of the store in `out`: `margin` in nats, `level` one-sided, `current` the
     run's own if None, `scenario` the mean over all if None. Raises `BadInput` where the report lacks it."""
-    row = find(Store(out).load_report(), new, current, scenario)
-    try:
-        verdict = judge(row, margin, level)
-    except ValueError as error:
-        raise BadInput(f"--margin {margin:g} --level {level:g}: {error}") from error
-    over = "mean over the scenarios" if row.scenario is None else row.scenario
-    return Verdict(
-        status=verdict.status, because=f"{row.new} against {row.current}, {over}: {verdict.because}"
-    )
+    report = Store(out).load_report()
+    return models.compare(report, new, current, margin=margin, scenario=scenario, level=level)

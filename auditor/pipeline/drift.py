@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
-from auditor.graders import check_named, choose
+from auditor.graders import Choice, check_named, choose
 from auditor.measures.assessment import Settings
 from auditor.measures.judgement import of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
@@ -16,7 +16,7 @@ from auditor.pipeline import measure
 from auditor.pipeline.checks import check_encoders, check_same_encoders
 from auditor.pipeline.choice import executor
 from auditor.pipeline.embed import chosen
-from auditor.pipeline.gather import gather_traffic
+from auditor.pipeline.gather import Traffic, gather_traffic
 from auditor.pipeline.measure import Comparison, Measuring
 from auditor.pipeline.profile import Encoders, content, profile
 from auditor.pipeline.progress import Progress, Stopwatch
@@ -24,14 +24,14 @@ from auditor.pipeline.workers.measures import Files
 from auditor.pipeline.workers.profiles import ModelAnswers
 from auditor.pipeline.workplace import Workplace, workplace
 from auditor.profiles.baseline import Baseline, load
-from auditor.profiles.profile import GroupKey
+from auditor.profiles.profile import GroupKey, Profile, folded
 from auditor.profiles.rows import joined_dim
 from auditor.records import MediaPolicy, records_from_table
 from auditor.report import write_reports
 from auditor.report.build import Drifted, drift_report
 from auditor.report.examples import example
 from auditor.report.store import Store
-from auditor.scenarios import media_policy
+from auditor.scenarios import Given, media_policy
 from auditor.scenarios.row_ranges import Part, Survey, first_rows
 from auditor.storage.run_dir import RunDir
 from schemas.config import DriftConfig
@@ -39,10 +39,10 @@ from schemas.record import Record
 from schemas.report import Example, Report
 
 
-def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
+def drift(config: DriftConfig, out: Path, progress: Progress, given: Given | None = None) -> Report:
     """Compare the traffic with the baseline, window by window, into `out` (report.html, report.json,
     audit.duckdb, and the run directory). The same call again resumes, and a later one with more traffic does
-    the new windows alone.
+    the new windows alone. `given`: records in the place of those that the config names.
 
     Raises `BadInput` where there is nothing to compare, or the baseline or its encoders do not fit.
     """
@@ -52,25 +52,14 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
     shards = baseline.manifest.config.shards
     with run.lock():
         check_encoders(baseline.manifest.config.encoders)
-        traffic = gather_traffic(config, run, shards.stream)
-        scenario, found, parts, model = traffic.scenario, traffic.survey, traffic.parts, traffic.model
-        grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
+        traffic = gather_traffic(config, run, shards.stream, given)
+        scenario, parts, model = traffic.scenario, traffic.parts, traffic.model
+        grader = _grader(config, traffic)
         with executor(config.workers, shards.threads, watch, rows=scenario.n) as on:
             at = workplace(run, on, shards, watch, media_policy(config.data))
-            used = _encoders(at, baseline, found)
-            critics, no_critic = _critics(baseline, used, found)
-            files = profile(
-                at,
-                parts,
-                used,
-                critics,
-                [ModelAnswers(model or "")],
-                sample=config.row_sample,
-                grader=grader,
-                answers=config.row_sample,
-                with_texts=found.texts,
-                keep=config.embeddings == "keep",
-            )
+            used = _encoders(at, baseline, traffic.survey)
+            critics, no_critic = _critics(baseline, used, traffic.survey)
+            files = _profiled(at, config, traffic, used, critics, grader)
             comparisons = _comparisons(config, baseline, model, parts, files)
             measuring = Measuring(
                 of_windows(config.thresholds, config.seed),
@@ -122,6 +111,53 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
         run.finished(report.run.run_id)
         write_reports(report, out, examples)
     return report
+
+
+def profile_traffic(
+    config: DriftConfig, out: Path, progress: Progress, given: Given | None = None
+) -> Profile:
+    """The profile of all the traffic, embedded with the encoders of the baseline and summed with its critics;
+    the same call again resumes. Raises as `drift`."""
+    baseline = load(Path(config.baseline))
+    check_named(config.grader)
+    run, watch = RunDir(out), Stopwatch(progress)
+    shards = baseline.manifest.config.shards
+    with run.lock():
+        check_encoders(baseline.manifest.config.encoders)
+        traffic = gather_traffic(config, run, shards.stream, given)
+        with executor(config.workers, shards.threads, watch, rows=traffic.scenario.n) as on:
+            at = workplace(run, on, shards, watch, media_policy(config.data))
+            used = _encoders(at, baseline, traffic.survey)
+            critics, _ = _critics(baseline, used, traffic.survey)
+            files = _profiled(at, config, traffic, used, critics, _grader(config, traffic))
+        return folded(file for of in files.values() for file in of)
+
+
+def _grader(config: DriftConfig, traffic: Traffic) -> Choice:
+    models = {traffic.model} if traffic.model is not None else ()
+    return choose(config.grader, [traffic.scenario.path], models)
+
+
+def _profiled(
+    at: Workplace,
+    config: DriftConfig,
+    traffic: Traffic,
+    used: Encoders,
+    critics: tuple[Files, ...],
+    grader: Choice,
+) -> dict[GroupKey, Files]:
+    return profile(
+        at,
+        traffic.parts,
+        used,
+        critics,
+        [ModelAnswers(traffic.model or "")],
+        sample=config.row_sample,
+        grader=grader,
+        answers=config.row_sample,
+        with_texts=traffic.survey.texts,
+        keep=config.embeddings == "keep",
+    )
 
 
 def _encoders(at: Workplace, baseline: Baseline, found: Survey) -> Encoders:

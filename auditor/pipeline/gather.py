@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from auditor.pipeline.checks import check_records, whose
 from auditor.records import Progress, Rows
-from auditor.scenarios import TRAFFIC, Scenario, Source, gather, records_of, sources
+from auditor.scenarios import TRAFFIC, Given, Scenario, Source, gather, records_of, sources
 from auditor.scenarios.row_ranges import Part, Survey, survey
 from auditor.scenarios.windows import by_rows, by_time, one_window, timed, window_length
 from auditor.storage.run_dir import RunDir
@@ -39,21 +39,21 @@ class Traffic:
     model: str | None
 
 
-def gather_reference(config: BaselineConfig, run: RunDir) -> Reference:
+def gather_reference(config: BaselineConfig, run: RunDir, given: Given | None = None) -> Reference:
     """Raises `BadInput` where no record is usable, or whose responses are meant is not clear."""
     where = config.data.id or f"data.reader: {config.data.reader}"
-    source = replace(sources(config, run)[0], name=REFERENCE)
+    source = replace(sources(config, run, given)[0], name=REFERENCE)
     scenario = gather(source, run, config.data)
     check_records(where, scenario)
     found = sorted({name for record in records_of([scenario]) for name in record.responses})
     return Reference(where, scenario, whose(where, found, config.model))
 
 
-def gather_traffic(config: DriftConfig, run: RunDir, unit: int) -> Traffic:
+def gather_traffic(config: DriftConfig, run: RunDir, unit: int, given: Given | None = None) -> Traffic:
     """`unit`: rows a unit of work. Raises `BadInput` where no record is usable, or whose responses are meant
     is not clear."""
     where, length = config.data.traffic, window_length(config.window) if config.window else None
-    (source,) = sources(config, run)
+    (source,) = sources(config, run, given)
     scenario = gather(_timed(source) if length is not None else source, run, config.data)
     check_records(where, scenario, "nothing to compare")
     if length is not None:

@@ -81,6 +81,16 @@ class Baseline:
     manifest: Manifest
     profile: Profile
 
+    @classmethod
+    def load(cls, folder: str | Path) -> Baseline:
+        """The baseline in `folder`. See `load`."""
+        return load(Path(folder))
+
+    def __repr__(self) -> str:
+        encoders = ", ".join(self.manifest.encoders)
+        whose = f" of {self.manifest.model}" if self.manifest.model else ""
+        return f"<Baseline{whose}: {self.manifest.n:,} rows ({encoders}) in {self.folder}>"
+
     @property
     def profile_file(self) -> Path:
         """Where the profile lies; the name is of its content."""

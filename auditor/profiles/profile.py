@@ -138,6 +138,12 @@ class Profile:
             return self.moments
         return {name: sketch_of(self.sample, name) for name in SKETCHED}
 
+    def __repr__(self) -> str:
+        rows = zip(CONTENTS, self.norms.n, strict=True)
+        having = ", ".join(f"{name} {round(n):,}" for name, n in rows if self.n)
+        aside = f"; {len(self.set_aside):,} set aside" if self.set_aside else ""
+        return f"<Profile of {self.n:,} rows{f' ({having})' if having else ''}{aside}>"
+
     def merge(self, other: Profile) -> Profile:
         """Of both groups of rows. ValueError where encoders' dimensions, critics or sample sizes differ."""
         if not self.n or not other.n:
@@ -171,6 +177,15 @@ class Profile:
             (*self.again, *other.again),
             self.units + other.units,
         )
+
+    def save(self, path: str | Path) -> None:
+        """Write whole (npz). See `write_profile`."""
+        write_profile(Path(path), self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Profile:
+        """What `save` wrote. See `read_profile`."""
+        return read_profile(Path(path))
 
     def to_arrays(self) -> Arrays:
         """Plain arrays, for npz (never pickle); what is no array as JSON in `profile`."""

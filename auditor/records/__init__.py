@@ -9,6 +9,7 @@ rows.progress.naive_timestamps, quarantine.counts()
 """
 
 from auditor.records.admit import admit
+from auditor.records.collection import Records, read
 from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.llavabench import LlavaBench
 from auditor.records.media import MediaPolicy, decode, load_image, thumbnail
@@ -34,10 +35,12 @@ __all__ = [
     "Progress",
     "Quarantine",
     "RecordWriter",
+    "Records",
     "Rows",
     "admit",
     "decode",
     "load_image",
+    "read",
     "read_many",
     "read_records",
     "read_run_columns",

@@ -146,8 +146,10 @@ def _images(fields: Mapping[str, Any]) -> tuple[Image, ...]:
 
 def _listed_image(item: object) -> Image | None:
     match item:
-        case dict():
+        case dict() if "image" in item or "image_bytes" in item:
             return _image(item)
+        case dict():
+            return _struct(item)
         case bytes():
             return _image({"image_bytes": item})
         case str() if item.startswith(_ENCODED_IMAGE) and _BASE64.fullmatch(item):
@@ -157,7 +159,11 @@ def _listed_image(item: object) -> Image | None:
 
 
 def _image(fields: Mapping[str, Any]) -> Image | None:
-    data = fields.get("image_bytes")
+    data, named = fields.get("image_bytes"), fields.get("image")
+    if data is None and isinstance(named, bytes):
+        data = named
+    if data is None and isinstance(named, dict):
+        return _struct(named)
     if data is None:
         path = _text(fields, "image")
         return None if path is None else Image(path=path)
@@ -171,6 +177,11 @@ def _image(fields: Mapping[str, Any]) -> Image | None:
     if not data:
         raise RowError(Reason.IMAGE_CORRUPT, "`image_bytes` is empty")
     return Image(data=data)
+
+
+def _struct(fields: Mapping[str, Any]) -> Image | None:
+    """An image as data sets of Hugging Face keep it: `{bytes, path}`, either of them null."""
+    return _image({"image_bytes": fields.get("bytes"), "image": fields.get("path")})
 
 
 def _history(value: object) -> tuple[Turn, ...]:

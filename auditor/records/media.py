@@ -87,7 +87,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
             if width * height > max_pixels:
                 raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")
             image.load()
-            return _rgb(_upright(image))
+            return rgb(upright(image))
     except RowError:
         raise
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
@@ -96,14 +96,16 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
         raise RowError(Reason.IMAGE_CORRUPT, f"cannot be decoded ({type(error).__name__})") from None
 
 
-def _upright(image: Pillow.Image) -> Pillow.Image:
+def upright(image: Pillow.Image) -> Pillow.Image:
+    """The image turned as its EXIF says."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF beside sound pixels: take these as they lie
         return image
 
 
-def _rgb(image: Pillow.Image) -> Pillow.Image:
+def rgb(image: Pillow.Image) -> Pillow.Image:
+    """The image as RGB: transparency over white, 16 bits cut to 8, values without a range by their own."""
     if image.mode.startswith("I;16"):
         image = Pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):  # no agreed range: the image's own

@@ -72,7 +72,7 @@ def _read_jsonl(
     try:
         for number, line in json_lines(stream, limits.line_bytes):
             last = number
-            yield from _row(line, limits, progress.at(source, number), progress)
+            yield from one_row(line, limits, progress.at(source, number), progress)
     except (OSError, EOFError, zlib.error) as error:
         if last == 0:
             raise BadInput(f"{source}: cannot be read ({why(error)}); is the file whole?") from None
@@ -97,8 +97,8 @@ def _read_parquet(
     row = 0
     try:
         for batch in _batches(file, columns):
-            for fields in _batch_fields(batch):
-                yield from _row(fields, limits, progress.at(source, row), progress)
+            for fields in batch_fields(batch):
+                yield from one_row(fields, limits, progress.at(source, row), progress)
                 row += 1
     except (pa.ArrowException, OSError, ValueError) as error:
         rest = RowError(
@@ -118,9 +118,10 @@ def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatc
         yield from file.iter_batches(rows, row_groups=[index], columns=columns, use_threads=False)
 
 
-def _row(
+def one_row(
     fields: dict[str, Any] | RowError, limits: Limits, place: Place, progress: Progress
 ) -> Iterator[Record | Quarantined]:
+    """The record of a row's fields, or why it is set aside, as `screen` gives them."""
     record_id = None
     try:
         if isinstance(fields, RowError):
@@ -135,7 +136,8 @@ def _row(
     yield from screen(record, limits, place)
 
 
-def _batch_fields(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def batch_fields(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """The rows of a batch, each a field's name -> its value, or an `Unreadable`."""
     columns = {name: _cells(batch.column(i)) for i, name in enumerate(batch.schema.names)}
     for row in range(batch.num_rows):
         yield {name: cells[row] for name, cells in columns.items()}

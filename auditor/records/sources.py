@@ -101,8 +101,9 @@ def locate(path: str) -> tuple[str | None, Remote]:
     return (inner if isinstance(fs, LocalFileSystem) else None), Remote(fs, inner)
 
 
-def fingerprint(paths: str) -> str:
-    """What tells that the files of a path or glob are as they were: names, sizes and times of change.
+def fingerprint(paths: str | Sequence[str]) -> str:
+    """What tells that the files of a path or glob (or a list of either) are as they were: names, sizes and
+    times of change.
 
     Raises `BadInput` where there is no such file.
     """

@@ -4,13 +4,14 @@ rooms up to `graders`.
 A new source is one file with `@reader("name")` above the function that lists its scenarios.
 """
 
-from auditor.scenarios.files import file_source
+from auditor.scenarios.files import file_source, records_source
 from auditor.scenarios.perturbed import perturbed_source
 from auditor.scenarios.registry import reader, sources
 from auditor.scenarios.scenario import (
     ID,
     MOST_ADMITTING,
     TRAFFIC,
+    Given,
     Rows,
     Scenario,
     Source,
@@ -25,6 +26,7 @@ __all__ = [
     "ID",
     "MOST_ADMITTING",
     "TRAFFIC",
+    "Given",
     "Rows",
     "Scenario",
     "Source",
@@ -35,6 +37,7 @@ __all__ = [
     "perturbed_source",
     "reader",
     "records_of",
+    "records_source",
     "sampled",
     "sources",
 ]

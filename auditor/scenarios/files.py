@@ -5,30 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from auditor.errors import BadInput
-from auditor.records import read_many
-from auditor.records.sources import fingerprint
+from auditor.records import Records, read
 from auditor.scenarios.perturbed import perturbed_source
 from auditor.scenarios.registry import reader
-from auditor.scenarios.scenario import ID, TRAFFIC, Source
+from auditor.scenarios.scenario import ID, TRAFFIC, Given, Source
 from auditor.storage.run_dir import RunDir
 from schemas.config import AuditData, BaselineData, DriftData, JobConfig, Partitioning, ScenarioSpec
 
 
 @reader("records", needs={"id": "the file of the in-distribution records"})
-def files(config: JobConfig, run: RunDir) -> Iterator[Source]:
-    """`data.id`, and each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`."""
+def files(config: JobConfig, run: RunDir, given: Given | None = None) -> Iterator[Source]:
+    """`data.id`, and each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`. What is
+    `given` takes the place of a path."""
+
+    def records(name: str, path: str) -> Records:
+        return given[name] if given and name in given else read(path)
+
     if isinstance(config.data, DriftData):
-        yield file_source(TRAFFIC, "window", config.data.traffic)
+        yield records_source(TRAFFIC, "window", records(TRAFFIC, config.data.traffic))
         return
     assert isinstance(config.data, BaselineData)
-    first = file_source(ID, "id", str(config.data.id))
+    first = records_source(ID, "id", records(ID, str(config.data.id)))
     yield first
     for name, spec in config.data.scenarios.items() if isinstance(config.data, AuditData) else ():
         _refuse(name, spec, "language", "pool", "n")
         if spec.path is not None:
             if spec.shifts:
                 raise BadInput(f"data.scenarios.{name}: give path or shifts, not both")
-            yield file_source(name, spec.family or "natural", spec.path, spec.partition)
+            yield records_source(name, spec.family or "natural", records(name, spec.path), spec.partition)
         elif spec.shifts:
             yield perturbed_source(name, spec, first, config, run)
         else:
@@ -37,7 +41,12 @@ def files(config: JobConfig, run: RunDir) -> Iterator[Source]:
 
 def file_source(name: str, family: str, path: str, partition: Partitioning | None = None) -> Source:
     """The records of a JSONL or Parquet file, or of a glob. Raises `BadInput` where there is none."""
-    return Source(name, family, f"file {fingerprint(path)}", lambda: read_many(path), partition)
+    return records_source(name, family, read(path), partition)
+
+
+def records_source(name: str, family: str, records: Records, partition: Partitioning | None = None) -> Source:
+    """Records from wherever they come."""
+    return Source(name, family, records.fingerprint, records.rows, partition)
 
 
 def _refuse(name: str, spec: ScenarioSpec, *keys: str) -> None:

@@ -12,7 +12,7 @@ from auditor.registry import Registry, Settings, settings_keyword
 from schemas.config import DataConfig, JobConfig
 
 if TYPE_CHECKING:
-    from auditor.scenarios.scenario import Source
+    from auditor.scenarios.scenario import Given, Source
     from auditor.storage.run_dir import RunDir
 
 F = TypeVar("F", bound=Callable[..., "Iterable[Source]"])
@@ -57,10 +57,14 @@ def reader(
     return register
 
 
-def sources(config: JobConfig, run: RunDir) -> list[Source]:
-    """The records of the config: of an audit its scenarios, the reference one first. Raises `BadInput` for
-    what cannot be."""
-    settings = check_reader(config.data)
+def sources(config: JobConfig, run: RunDir, given: Given | None = None) -> list[Source]:
+    """The records of the config: of an audit its scenarios, the reference one first. `given`: records in the
+    place of those that it names (of the reader `records`). Raises `BadInput` for what cannot be."""
+    settings = dict(check_reader(config.data))
+    if given:
+        if config.data.reader != "records":
+            raise BadInput(f"data.reader: {config.data.reader} reads no records that are handed in")
+        settings["given"] = given
     found = list(READERS.find(config.data.reader).read(config, run, **settings))
     for source in found[1:]:
         if source.name == found[0].name:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from auditor.records import (
     Limits,
     MediaPolicy,
     Quarantine,
+    Records,
     RecordWriter,
     admit,
     read_run_columns,
@@ -41,6 +42,9 @@ from schemas.record import RECORDS, Quarantined, Record
 Rows = Iterable[Record | Quarantined]
 ID, TRAFFIC = "id", "traffic"
 """Names of the reference records and of the traffic."""
+Given = Mapping[str, Records]
+"""Name -> records that a program hands in, in the place of what the config names: `ID` the reference ones,
+`TRAFFIC` those that drift compares, else a scenario of that name."""
 MOST_ADMITTING = 16
 """Threads that verify images: each may hold one of the largest size that is allowed."""
 

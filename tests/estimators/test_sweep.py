@@ -235,8 +235,8 @@ def test_pairs_come_from_the_sampled_rows_of_the_newest_sketches(tmp_path: Path)
 def test_the_job_says_its_budget_first_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from auditor.pipeline.bars import Bars
     from jobs import sweep as job
-    from jobs.run.bars import Bars
     from jobs.run.settings import load_config
 
     audited(tmp_path / "out")

@@ -7,11 +7,11 @@ import pytest
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
 from auditor.measures.verdict import EXIT_CODES
+from auditor.pipeline.bars import Bars
 from auditor.pipeline.baseline import build
 from auditor.pipeline.drift import drift
 from auditor.report.store import Store
 from auditor.shifts import apply_shift
-from jobs.run.bars import Bars
 from schemas.config import BaselineConfig, DriftConfig
 from schemas.record import Image, Record
 from schemas.report import WHERE

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from auditor.pipeline.bars import Bars
 from auditor.pipeline.baseline import build
 from auditor.pipeline.drift import drift
 from auditor.shifts.registry import shift_image
-from jobs.run.bars import Bars
 from schemas.config import BaselineConfig, DriftConfig
 
 PHOTOGRAPHS = Path("/usr/share/backgrounds/mate/nature")

@@ -18,6 +18,7 @@ import pytest
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
 from auditor.pipeline.audit import audit
+from auditor.pipeline.bars import Bars
 from auditor.pipeline.baseline import build
 from auditor.pipeline.drift import drift
 from auditor.pipeline.profile import pool_of, used_encoders
@@ -26,7 +27,6 @@ from auditor.records import RecordWriter
 from auditor.scenarios import Scenario, sampled
 from auditor.scenarios.row_ranges import Survey
 from auditor.storage.run_dir import RunDir
-from jobs.run.bars import Bars
 from jobs.run.settings import load_config
 from schemas.config import AuditConfig, BaselineConfig, CriticConfig, DriftConfig, EncodersConfig
 from schemas.record import Record

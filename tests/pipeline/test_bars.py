@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
+from auditor.pipeline import bars as progress
+from auditor.pipeline.bars import Bars, rate
 from auditor.pipeline.progress import Tally
-from jobs.run import bars as progress
-from jobs.run.bars import Bars, rate
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,34 @@ def test_a_terminal_shows_rate_and_time_left() -> None:
         bars.update(Tally("answers of m", 100, 0, 0, 0.0))
         bars.update(Tally("answers of m", 100, 50, 0, 200.0))
     assert "50/100" in drawn.getvalue() and "15/min" in drawn.getvalue()
+
+
+def test_a_notebook_shows_bars_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, table: Table) -> None:
+            drawn = io.StringIO()
+            Console(file=drawn, width=120).print(table)
+            shown.append(drawn.getvalue())
+
+    def display(table: Table, display_id: bool) -> Handle:
+        assert display_id and not shown, "one output, which is drawn again"
+        Handle().update(table)
+        return Handle()
+
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    bars = Bars(Console(file=io.StringIO(), force_jupyter=True, width=120))
+    with bars.shown():
+        bars.waiting("runs in this process")
+        assert not shown
+        bars.update(Tally("answers of m", 100, 0, 0, 0.0))
+        for done in range(1, 50):  # too soon after each other to be drawn each
+            bars.update(Tally("answers of m", 100, done, 0, 2.0))
+        bars.update(Tally("answers of m", 100, 100, 0, 4.0))
+        bars.update(Tally("measures", 10, 3, 0, 1.0))
+    assert len(shown) < 10
+    assert "100/100" in shown[-1] and "3/10" in shown[-1]
 
 
 def test_listeners_hear_all_and_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

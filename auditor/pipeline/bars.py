@@ -1,4 +1,5 @@
-"""Progress on the terminal: one bar a stage with its rate and what is left, or a line a stage without one."""
+"""Progress on a terminal or in a notebook: one bar a stage with its rate and what is left. Elsewhere a line a
+stage."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -22,9 +23,14 @@ LONGEST_WAIT = 960.0
 """Seconds between two lines about one wait: they grow twofold until then."""
 
 
+DRAW_SECONDS = 0.2
+"""A notebook's bars are drawn no more often than this."""
+
+
 class Bars:
-    """Bars on standard error where it is a terminal; elsewhere a line every half a minute and at the end of a
-    stage. `listeners` hear the same (logs, metrics); `quiet`: only they do."""
+    """Bars on standard error where it is a terminal, or below the cell of a notebook; elsewhere a line every
+    half a minute and at the end of a stage. `listeners` hear the same (logs, metrics); `quiet`: only they
+    do."""
 
     def __init__(
         self, console: Console | None = None, listeners: Sequence[Listener] = (), quiet: bool = False
@@ -32,6 +38,7 @@ class Bars:
         self.console = console or Console(stderr=True)
         self._listeners, self._quiet = listeners, quiet
         self._bars: Progress | None = None
+        self._cell: _Cell | None = None
         self._tasks: dict[str, TaskID] = {}
         self._told: set[str] = set()
         self._last: dict[str, float] = {}
@@ -40,7 +47,7 @@ class Bars:
     @contextmanager
     def shown(self) -> Iterator[Bars]:
         """Draw while the block runs."""
-        if self._quiet or not self.console.is_terminal:
+        if self._quiet or not (self.console.is_terminal or self.console.is_jupyter):
             yield self
             return
         columns = (
@@ -51,6 +58,15 @@ class Bars:
             TextColumn("{task.fields[left]}"),
             TextColumn("[dim]{task.fields[note]}"),
         )
+        if self.console.is_jupyter:  # what is printed there would stand below the bars for good
+            self._bars = Progress(*columns, console=self.console, auto_refresh=False)
+            self._cell = _Cell(self._bars)
+            try:
+                yield self
+            finally:
+                self._cell.draw(whole=True)
+                self._bars = self._cell = None
+            return
         with Progress(*columns, console=self.console) as bars:
             self._bars = bars
             try:
@@ -78,6 +94,8 @@ class Bars:
             left=f"{left(tally)} left" if left(tally) else "",
             note="",
         )
+        if self._cell is not None:
+            self._cell.draw(whole=tally.done >= tally.total)
 
     def _lines(self, tally: Tally) -> None:
         if self._quiet or tally.stage in self._told:
@@ -101,6 +119,8 @@ class Bars:
                 print(what, file=sys.stderr, flush=True)
         elif self._tasks:
             self._bars.update(list(self._tasks.values())[-1], note=what)
+            if self._cell is not None:
+                self._cell.draw()
 
     def step(self, stage: str, done: int, total: int, seconds: float) -> None:
         """Progress of work in the driver itself."""
@@ -114,6 +134,30 @@ class Bars:
             yield item
         if items:
             self.step(stage, len(items), len(items), time.monotonic() - began)
+
+
+class _Cell:
+    """Where a notebook shows bars: one output of the cell, drawn again in its place. No widgets are needed,
+    and a notebook that is kept keeps what was drawn last."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._handle: Any = None
+        self._drawn = -DRAW_SECONDS
+
+    def draw(self, whole: bool = False) -> None:
+        """Show how far all stages are; `whole`: even if they have just been drawn."""
+        now = time.monotonic()
+        if not self._bars.tasks or not (whole or now - self._drawn >= DRAW_SECONDS):
+            return
+        self._drawn = now
+        table = self._bars.make_tasks_table(self._bars.tasks)
+        if self._handle is not None:
+            self._handle.update(table)
+            return
+        from IPython.display import display
+
+        self._handle = display(table, display_id=True)
 
 
 def rate(tally: Tally) -> str:

@@ -1,0 +1,246 @@
+"""Rows that are in memory: dicts, tables of pandas and pyarrow, data sets of Hugging Face.
+
+pandas and datasets are known by the names of their modules and never imported: who has such a table has them.
+Rows are taken a batch at a time and kept nowhere, so that nothing is held beyond what the user holds.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image as Pillow
+
+from auditor.errors import BadInput, RowError, one_line
+from auditor.records.fields import FIELDS, parse_id
+from auditor.records.limits import Limits
+from auditor.records.media import MAX_PIXELS, rgb, upright
+from auditor.records.readers import batch_fields, one_row
+from auditor.records.rows import Progress, Rows
+from schemas.record import Quarantined, Reason, Record
+
+BATCH_ROWS = 1024
+"""Rows of a table that are made into Python values at a time."""
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+_MISSING = {"NaTType", "NAType"}
+"""Types of pandas whose one value says that there is none."""
+
+Given = Callable[[], Iterator[Any]]
+"""The rows as their source has them, from the first one on as often as they are asked for."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows in memory."""
+
+    label: str
+    """What they are called in messages and reports."""
+    rows: Given
+
+
+def held(source: Any) -> Held | None:
+    """`source` as rows in memory; None where it is nothing that holds rows.
+
+    Raises `BadInput` for a table without the column `record_id`, and for what holds rows in a way that does
+    not say which are meant.
+    """
+    kind, name = _package(source), type(source).__name__
+    if isinstance(source, pa.RecordBatch):
+        source = pa.Table.from_batches([source])
+    if isinstance(source, pa.Table):
+        return Held(_table(source.num_rows), _arrow(source))
+    if kind == "pandas" and hasattr(source, "columns"):
+        return Held(_table(len(source)), _pandas(source))
+    if kind == "datasets" and isinstance(source, Mapping):
+        splits = ", ".join(map(repr, source))
+        raise BadInput(f"a {name} holds several data sets: give one of them, by its name ({splits})")
+    if kind == "datasets" and hasattr(source, "with_format") and hasattr(source, "__len__"):
+        return Held(f"a data set of {_count(len(source))}", _data_set(source))
+    if isinstance(source, Mapping):
+        raise BadInput("a dict is no table of records: give a list of dicts, one a record, or a table")
+    if isinstance(source, str | bytes | bytearray) or not isinstance(source, Iterable):
+        return None
+    if isinstance(source, Iterator):  # it can be gone through once alone
+        source = list(source)
+    if isinstance(source, Sequence) and source and all(isinstance(each, pa.RecordBatch) for each in source):
+        return held(_one_table(source))
+    count = _count(len(source)) if hasattr(source, "__len__") else "rows"
+    return Held(f"{count} in memory", lambda: iter(source))
+
+
+def read_held(source: Held, limits: Limits, max_pixels: int = MAX_PIXELS) -> Rows:
+    """The rows, each a `Record` or a `Quarantined` (its source the label, its row counted from 0), with
+    answers set aside as `screen` does. Pictures become PNG; those of more than `max_pixels` are set aside."""
+    progress = Progress()
+    return Rows(_read(source, limits, max_pixels, progress), progress)
+
+
+def _read(
+    source: Held, limits: Limits, max_pixels: int, progress: Progress
+) -> Iterator[Record | Quarantined]:
+    for number, row in enumerate(source.rows()):
+        place, record_id = progress.at(source.label, number), None
+        try:
+            given = _mapping(row)
+            record_id = parse_id({"record_id": _plain(given.get("record_id"), max_pixels)})
+            fields = _fields(given, max_pixels)
+        except RowError as error:
+            yield place.quarantined(error, record_id)
+            continue
+        except Exception as error:  # rows are whatever objects a program has made
+            yield place.quarantined(RowError(Reason.UNREADABLE_LINE, one_line(error)), record_id)
+            continue
+        yield from one_row(fields, limits, place, progress)
+
+
+# Tables.
+
+
+def _package(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _table(rows: int) -> str:
+    return f"a table of {_count(rows)}"
+
+
+def _count(rows: int) -> str:
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
+def _columns(names: Iterable[object], what: str) -> list[str]:
+    """Those that are read. Raises `BadInput` where there is no record_id, or a name is there twice."""
+    found = [str(name) for name in names]
+    if "record_id" not in found:
+        shown = ", ".join(sorted(found))[:200] or "no column"
+        raise BadInput(f"{what}: has no column `record_id` (it has {shown}); rename or add it")
+    if twice := [name for name in FIELDS if found.count(name) > 1]:
+        raise BadInput(f"{what}: has the column `{twice[0]}` twice; rename one of them")
+    return [name for name in FIELDS if name in found]
+
+
+def _arrow(table: pa.Table) -> Given:
+    chosen = table.select(_columns(table.column_names, _table(table.num_rows)))
+
+    def rows() -> Iterator[Any]:
+        for batch in chosen.to_batches(max_chunksize=BATCH_ROWS):
+            yield from batch_fields(batch)
+
+    return rows
+
+
+def _one_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    try:
+        return pa.Table.from_batches(batches)
+    except pa.ArrowException as error:
+        raise BadInput(f"the record batches do not make one table ({one_line(error)})") from None
+
+
+def _pandas(frame: Any) -> Given:
+    names = _columns(frame.columns, _table(len(frame)))
+
+    def rows() -> Iterator[Any]:
+        for start in range(0, len(frame), BATCH_ROWS):
+            part = frame.iloc[start : start + BATCH_ROWS]
+            for cells in zip(*(list(part[name]) for name in names), strict=True):
+                yield dict(zip(names, cells, strict=True))
+
+    return rows
+
+
+def _data_set(data: Any) -> Given:
+    """Rows of a `datasets.Dataset`; its images are not decoded on the way."""
+    names = _columns(data.column_names, f"a data set of {_count(len(data))}")
+
+    def rows() -> Iterator[Any]:
+        for table in data.select_columns(names).with_format("arrow").iter(batch_size=BATCH_ROWS):
+            for batch in table.to_batches():
+                yield from batch_fields(batch)
+
+    return rows
+
+
+# Values.
+
+
+def _mapping(row: object) -> Mapping[str, Any]:
+    if isinstance(row, Record):
+        return _of_record(row)
+    if not isinstance(row, Mapping):
+        raise RowError(Reason.NOT_AN_OBJECT, f"a row is {type(row).__name__}, not a dict")
+    return row
+
+
+def _fields(row: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
+    fields = {name: _plain(row[name], max_pixels) for name in FIELDS if name in row}
+    for name in ("responses", "scores"):
+        pairs = row.get(name)
+        if isinstance(pairs, list):  # an Arrow map: its pairs stay pairs
+            fields[name] = [tuple(_plain(p, max_pixels)) if isinstance(p, tuple) else p for p in pairs]
+    return fields
+
+
+def _of_record(record: Record) -> dict[str, Any]:
+    """The fields of a record that a program has made: they are checked like anybody's."""
+    return {
+        "record_id": record.record_id,
+        "base_id": record.base_id,
+        "query": record.query,
+        "reference": record.reference,
+        "timestamp": record.timestamp,
+        "images": [{"image": image.path, "image_bytes": image.data} for image in record.images],
+        "history": [{"role": turn.role, "text": turn.text} for turn in record.history],
+        "responses": {model: list(answers) for model, answers in record.responses.items()},
+        "tags": list(record.tags),
+        "scores": dict(record.scores),
+    }
+
+
+def _plain(value: Any, max_pixels: int) -> Any:
+    """A value as a JSON file or a table would have held it."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item()
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if _package(value) == "pandas":
+        if type(value).__name__ in _MISSING:
+            return None
+        if isinstance(value, datetime):
+            return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time())
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, Pillow.Image):
+        return encoded(value, max_pixels)
+    if isinstance(value, Mapping):
+        return {key: _plain(each, max_pixels) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, max_pixels) for each in value]
+    return value
+
+
+def encoded(image: Pillow.Image, max_pixels: int = MAX_PIXELS) -> bytes:
+    """A picture as PNG, upright. Raises `RowError`: image_too_large, image_corrupt."""
+    width, height = image.size
+    if width * height > max_pixels:
+        raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")
+    out = io.BytesIO()
+    try:
+        picture = upright(image)
+        (picture if picture.mode in _PNG_MODES else rgb(picture)).save(out, "PNG")
+    except Exception as error:  # what Pillow's decoders and encoders raise is documented nowhere
+        raise RowError(Reason.IMAGE_CORRUPT, f"cannot be kept as PNG ({type(error).__name__})") from None
+    return out.getvalue()

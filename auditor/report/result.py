@@ -1,0 +1,152 @@
+"""A report in the hands of a program: what an audit or a comparison with a baseline gives back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from auditor.errors import BadInput
+from auditor.report import words, write_reports
+from auditor.report.columns import flat
+from auditor.report.html import html
+from auditor.report.numbers import count, interval, number, p_value, plural
+from auditor.report.store import Store
+from schemas import report as schema
+from schemas.report import Example, Row, Verdict
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+SHOWN = 30
+"""Rows in a notebook; `to_frame` and the reports have all of them."""
+NAME_CHARS = 32
+"""Of a name in a notebook: it comes from data."""
+
+
+class Report:
+    """The report of an audit or of a comparison with a baseline. In a notebook it shows its verdict and its
+    results."""
+
+    def __init__(self, content: schema.Report, examples: Sequence[Example] = ()) -> None:
+        """`examples`: the records that the HTML report shows."""
+        self.content = content
+        """The whole report, as `report.json` has it."""
+        self.examples = tuple(examples)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Report:
+        """The latest report in the store of `folder`, as `save`, a job's `out` and the command line leave it.
+        Raises `BadInput` where there is none."""
+        store = Store(folder)
+        content = store.load_report()
+        return cls(content, store.load_examples(content.run.run_id))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the whole: `status` (pass, warn, fail, undecided) and `because`, a sentence."""
+        return self.content.verdict
+
+    @property
+    def rows(self) -> list[Row]:
+        """The results: a scenario, or a window, under one model each."""
+        return [*self.content.scenarios, *self.content.windows]
+
+    def to_arrow(self) -> pyarrow.Table:
+        """The results as a flat table (columns: `auditor.report.columns.COLUMNS`)."""
+        return flat(self.content)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """The same as a table of pandas. Raises `BadInput` where pandas is not installed."""
+        try:
+            import pandas  # noqa: F401
+        except ImportError:
+            raise BadInput("to_frame needs pandas: pip install pandas, or take to_arrow()") from None
+        frame: pandas.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `report.html`, `report.json` and `audit.duckdb` into `folder`, each whole; returns it. Runs
+        that are in the store already stay."""
+        out = Path(folder)
+        Store(out).write_run(self.content, self.examples)
+        write_reports(self.content, out, self.examples)
+        return out
+
+    def html(self) -> str:
+        """The page that `save` writes."""
+        return html(self.content, self.examples)
+
+    def json(self) -> str:
+        """The content of `report.json`."""
+        return self.content.model_dump_json(indent=2)
+
+    def __repr__(self) -> str:
+        what = "audit" if self.content.run.job == "audit" else "drift"
+        tally = Counter(row.verdict.status for row in self.rows)
+        results = ", ".join(f"{n} {status}" for status, n in sorted(tally.items()))
+        return (
+            f"<Report of {what}: {self.verdict.status}: {_cut(self.verdict.because, 300)} "
+            f"({plural(len(self.rows), 'result')}: {results or 'none'}; see .to_frame(), .save(DIR))>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The verdict and a table of the results, the worst first where there are many. Every text comes from
+        data and is escaped; nothing runs and nothing is loaded."""
+        status = self.verdict.status
+        said = f"{words.STATUS_SIGN[status]} {words.STATUS[status]}"
+        parts = [Markup("<p><b>{}</b>: {}</p>").format(said, _cut(self.verdict.because, 400))]
+        shown = self.rows
+        if len(shown) > SHOWN:
+            shown.sort(key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))
+        if shown:
+            parts.append(_table(shown[:SHOWN]))
+        if len(shown) > SHOWN:
+            more = plural(len(shown) - SHOWN, "more result")
+            parts.append(Markup("<p>and {} (to_frame() has all of them)</p>").format(more))
+        if self.content.quarantine:
+            aside = ", ".join(f"{reason} {n:,}" for reason, n in self.content.quarantine.items())
+            parts.append(Markup("<p>Rows set aside: {}</p>").format(_cut(aside, 400)))
+        return str(Markup("").join(parts))
+
+
+def _table(rows: Sequence[Row]) -> Markup:
+    """The columns that some row has a value in."""
+    first = "Window" if all(row.family == "window" for row in rows) else "Scenario"
+    partial = [row.bounds["partial"].value if "partial" in row.bounds else None for row in rows]
+    verdicts = [row.verdict.status for row in rows]
+    columns = {
+        first: [_cut(row.scenario, NAME_CHARS) for row in rows],
+        "Model": [_cut(row.model or "", NAME_CHARS) for row in rows],
+        "Rows": [count(row.n) for row in rows],
+        "EMI": [number(row.emi) for row in rows],
+        "EMID": [f"{number(row.emid)} {interval(row.intervals.emid)}".strip() for row in rows],
+        "Partial bound": [number(value) for value in partial],
+        **{f"{words.MODALITY[name]}, p": [_p(row, name) for row in rows] for name in words.MODALITY},
+        "Accuracy": [number(row.accuracy) for row in rows],
+        "Verdict": [f"{words.STATUS_SIGN[status]} {words.STATUS[status]}" for status in verdicts],
+    }
+    kept = {name: cells for name, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in kept)
+    lines = (
+        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(cell) for cell in line))
+        for line in zip(*kept.values(), strict=True)
+    )
+    return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(
+        head, Markup("").join(lines)
+    )
+
+
+def _p(row: Row, modality: str) -> str:
+    divergence = row.divergences.get(modality)
+    return p_value(None if divergence is None else divergence.p_adjusted)
+
+
+def _cut(text: str, most: int) -> str:
+    """On one line, without what a terminal would obey, and no longer than `most`."""
+    plain = "".join(c if c.isprintable() else "�" for c in text)
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
