@@ -318,9 +318,12 @@ def _check_sample(sample: RowSample, rows: int) -> None:
     for name in ("has", "norm"):
         if name not in sample.rows or sample.rows[name].shape != (len(sample), len(CONTENTS)):
             raise ValueError(f"sample.rows.{name}: missing, or of another shape")
-    unknown = set(sample.rows) - {*SKETCHED, "has", "norm"}
+    unknown = set(sample.rows) - {*CONTENTS, "has", "norm"}
     if unknown:
         raise ValueError(f"sample.rows.{min(unknown)}: no content of a row")
+    for i, name in enumerate(CONTENTS):
+        if name not in sample.rows and sample.rows["has"][:, i].any():
+            raise ValueError(f"sample.rows.{name}: missing, though rows have it")
 
 
 def _check(profile: Profile, rows: int) -> None:

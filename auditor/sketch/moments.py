@@ -124,9 +124,11 @@ class Sketch:
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Sketch:
         """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers are not finite."""
         s = np.asarray(arrays["s"], dtype=np.float64)
-        S = _mirrored(arrays["upper"], len(s)) if "upper" in arrays else np.asarray(arrays["S"], np.float64)
+        if s.ndim != 1:
+            raise ValueError(f"not a sketch: s {s.shape}")
+        S = np.asarray(arrays["S"], np.float64) if "S" in arrays else _mirrored(arrays["upper"], len(s))
         n, norm4 = int(np.asarray(arrays["n"])), float(np.asarray(arrays["norm4"]))
-        if s.ndim != 1 or S.shape != (len(s), len(s)) or n < 0:
+        if S.shape != (len(s), len(s)) or n < 0:
             raise ValueError(f"not a sketch: n={n}, s {s.shape}, S {S.shape}")
         if not (np.isfinite(s).all() and np.isfinite(S).all() and np.isfinite(norm4)):
             raise ValueError("not a sketch: its sums are not finite")

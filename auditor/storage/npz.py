@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ _DAMAGES = (
     SyntaxError,
     struct.error,
     zipfile.BadZipFile,
+    zlib.error,
 )
 """What reading arrays that were damaged, or made to do harm, ends in."""
 
@@ -56,6 +58,8 @@ def opened(path: Path, delete: str = "it") -> Iterator[Any]:
             raise ValueError("it is a single array, no npz file")
         with found as file:
             members = [m for m in file.zip.infolist() if m.compress_type != zipfile.ZIP_STORED]
+            if any(member.compress_type != zipfile.ZIP_DEFLATED for member in members):
+                raise ValueError("it is compressed in a way that this program's files never are")
             if sum(member.file_size for member in members) > MOST_UNFOLDED:
                 raise ValueError("it is compressed and unfolds to more than this program's files ever do")
             yield file
