@@ -198,6 +198,7 @@ def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str,
         for aside in assessed.set_aside:
             quarantine.add(aside)
     rows = [_window(of, part) for part in of.parts]
+    given = [line for each in of.assessments.values() for line in each.conditional]
     if not (config.window or config.window_rows):  # the one window's are all that there are
         rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
     made = provenance.Made(
@@ -217,6 +218,7 @@ def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str,
         windows=rows,
         tables={
             **({WHERE: of.where} if of.where else {}),
+            **({CONDITIONAL: given} if given else {}),
             "baseline": [{"rows": manifest.n, "model": manifest.model, **manifest.descriptors}],
         },
         quarantine=quarantine.counts(),

@@ -1,4 +1,4 @@
-"""Rows that failed in a run that streams, and the same call again, on a real local Ray: what can be done now
+"""Rows that failed in a run that embeds and profiles, and the same call again, on a real local Ray: what can be done now
 is done, with the bits of a run in which nothing failed."""
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from PIL import Image as Pillow
 from ray import cloudpickle
 
 from auditor.pipeline.embed import Chosen
-from auditor.pipeline.profile import Encoders, stream
+from auditor.pipeline.profile import Encoders, profile
 from auditor.pipeline.workers.profiles import ModelAnswers
 from auditor.pipeline.workplace import Workplace
-from auditor.profiles.folding import Streamed, folded
+from auditor.profiles.profile import GroupKey, Profile, folded
 from auditor.records import MediaPolicy, RecordWriter, read_run_records
 from auditor.scenarios.row_ranges import Part, survey
 from auditor.scenarios.windows import one_window
@@ -94,7 +94,7 @@ class Runs:
         self.model = ModelAnswers("m")
         self.words.write_text("")
 
-    def __call__(self, out: str, *bad: str) -> Streamed:
+    def __call__(self, out: str, *bad: str) -> Profile:
         self.words.write_text("\n".join(bad))
         self.words.with_suffix(".seen").write_text("")
         run = RunDir(self._root / out)
@@ -105,13 +105,13 @@ class Runs:
                 (part,) = survey(self._records, one_window(), run.windows("w"), UNIT).parts
                 return self._fold(at, part)
 
-    def _fold(self, at: Workplace, part: Part) -> Streamed:
+    def _fold(self, at: Workplace, part: Part) -> Profile:
         text, image = (
             Chosen(partial(Moody, modality, dim, self.words), f"moody {modality}", 0.0)
             for modality, dim in (("text", 8), ("image", 6))
         )
-        files = stream(at, [part], Encoders(text, image), [], [self.model], sample=50, answers=50)
-        return folded(files[part.window.name, "m"])
+        files = profile(at, [part], Encoders(text, image), [], [self.model], sample=50, answers=50)
+        return folded(files[GroupKey(part.window.name, "m")])
 
     @property
     def seen(self) -> set[str]:
@@ -123,7 +123,7 @@ def runs(cluster: None, tmp_path: Path, records: Path) -> Runs:
     return Runs(tmp_path, records, tmp_path / "words")
 
 
-def same(a: Streamed, b: Streamed) -> None:
+def same(a: Profile, b: Profile) -> None:
     one, two = a.to_arrays(), b.to_arrays()
     assert one.keys() == two.keys()
     for name in one:
@@ -133,11 +133,11 @@ def same(a: Streamed, b: Streamed) -> None:
 def test_rows_that_failed_are_tried_again_by_the_next_run(runs: Runs, tmp_path: Path) -> None:
     """A text that raised, one that ended its worker, an image that was away: in three units of twelve."""
     clean = runs("clean")
-    assert clean.n == N and clean.aside == ()
+    assert clean.n == N and clean.set_aside == ()
     missing = tmp_path / "media" / "40.png"
     missing.rename(tmp_path / "40.png")
     failed = runs("out", "what is 3?", "!what is 70?")
-    assert {(row.row, row.reason.value) for row in failed.aside} == {
+    assert {(row.row, row.reason.value) for row in failed.set_aside} == {
         (3, "model_failed"),
         (40, "image_missing"),
         (70, "model_failed"),
