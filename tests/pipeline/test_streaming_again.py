@@ -1,5 +1,5 @@
-"""Rows that failed in a run that embeds and profiles, and the same call again, on a real local Ray: what can be done now
-is done, with the bits of a run in which nothing failed."""
+"""Rows that failed in a run that embeds and profiles, and the same call again, on a real local Ray: what can
+be done now is done, with the bits of a run in which nothing failed."""
 
 from __future__ import annotations
 

@@ -237,7 +237,8 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
         nothing(Profile(facts=FACTS), MODALITIES),
     ]
     keys = [GroupKey(part.window.name, "m") for part in parts]
-    built = BaselineConfig(records="id.jsonl", encoders={"image": None, "text": "minilm"})
+    encoders = {"image": None, "text": "minilm"}
+    built = BaselineConfig(records="id.jsonl", encoders=encoders, critic={"cross_fit": 0})
     manifest = Manifest(
         created="2026-03-01T00:00:00+00:00",
         versions={},
