@@ -16,7 +16,7 @@ data: {reader: lab, n: 60, scenarios: {german: {language: de}}}
 encoders: {image: {name: lab}, text: {name: lab}}
 models: [{name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16}]
 critic: {hidden: 16, steps: 40, batch: 64, seeds: 1}
-shards: {generate: 32, embed: 32, sketch: 25}
+shards: {generate: 32, embed: 32, stream: 25}
 """
 
 

@@ -27,7 +27,7 @@ data:
 encoders: {image: {name: lab}, text: {name: lab}}
 models: [{name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16}]
 critic: {hidden: 16, steps: 20, batch: 64, seeds: 1}
-shards: {generate: 20, embed: 20, sketch: 25}
+shards: {generate: 20, embed: 20, stream: 25}
 """
 
 

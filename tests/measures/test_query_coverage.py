@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auditor.encoders.coverage import KNOWN
-from auditor.measures.query_coverage import MOST_RECORDS, queries, queries_chars_per_token, unknown_queries
+from auditor.measures.query_coverage import MOST_RECORDS, QueryCoverage, queries, unknown_queries
 from auditor.records import RecordWriter
 from auditor.scenarios import Scenario
 from schemas.config import EncoderConfig
@@ -36,7 +36,21 @@ def test_unknown_queries_are_noted_by_scenario(tmp_path: Path) -> None:
     notes = unknown_queries(MINILM, [scenario(tmp_path, name, texts) for name, texts in given.items()])
     assert list(notes) == ["greek"]
     (note,) = notes["greek"]
-    english, greek = (queries_chars_per_token(MINILM, texts) for texts in (ENGLISH, GREEK))
+    coverage = QueryCoverage(MINILM)
+    english, greek = (coverage.chars_per_token(texts) for texts in (ENGLISH, GREEK))
     assert english is not None and greek is not None and greek / english < KNOWN
     assert f"{greek / english:.2f} of the in-distribution characters" in note and "minilm" in note
-    assert queries_chars_per_token(MINILM, []) is None
+    assert coverage.chars_per_token([]) is None
+
+
+def test_the_encoder_is_loaded_once_and_only_where_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def make(settings: object, modality: str, batch: int | None) -> object:
+        made.append(modality)
+        return object()  # no encoder of texts that tells its tokens
+
+    monkeypatch.setattr("auditor.measures.query_coverage.make_encoder", make)
+    coverage = QueryCoverage(MINILM)
+    assert made == []
+    assert [coverage.chars_per_token(ENGLISH) for _ in range(3)] == [None] * 3 and made == ["text"]

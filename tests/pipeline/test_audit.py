@@ -32,7 +32,7 @@ data:
 encoders: {image: {name: lab}, text: {name: lab}}
 models: [{name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16}]
 critic: {hidden: 16, steps: 40, batch: 64, seeds: 2}
-shards: {generate: 32, embed: 32, sketch: 25}
+shards: {generate: 32, embed: 32, stream: 25}
 """
 
 

@@ -31,7 +31,7 @@ def write_records(folder: Path) -> None:
     (folder / "audit.yaml").write_text(
         "data: {id: id.jsonl, scenarios: {bright: bright.jsonl}, media_root: media}\n"
         "encoders: {image: lab, text: lab}\nmodels: [m]\n"
-        "critic: {hidden: 8, steps: 5, seeds: 1}\nshards: {embed: 8, sketch: 20}\n"
+        "critic: {hidden: 8, steps: 5, seeds: 1}\nshards: {embed: 8, stream: 20}\n"
     )
 
 

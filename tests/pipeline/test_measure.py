@@ -1,119 +1,265 @@
-"""Measures as units of work: the same bits in this process and from workers, kept, and made anew only where
-something is new."""
+"""Measures of many groups: the same bits from this process and from workers, kept, and made again only where
+rows have changed."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import ray
 
-from actors import executor as ray_side
+from actors import executor
+from auditor.attribution.what_moved import what_moved
+from auditor.errors import AuditError
 from auditor.measures.assessment import Settings
-from auditor.measures.judgement import of_windows
-from auditor.pipeline import measure
-from auditor.pipeline.measure import Comparison, Measuring
-from auditor.pipeline.progress import Silent, Tally
-from auditor.profiles.profile import GroupKey, Profile, write_profile
-from auditor.profiles.row_sums import sketch_rows
-from auditor.profiles.rows import Rows, joined
+from auditor.measures.divergences import Divergences
+from auditor.measures.families import INPUTS, MODALITIES
+from auditor.measures.judgement import of_scenarios, of_windows
+from auditor.pipeline.measure import (
+    Comparison,
+    Measuring,
+    _seconds,
+    assessments,
+    codebook_file,
+    divergences,
+    where,
+)
+from auditor.pipeline.progress import Silent
+from auditor.pipeline.workers.measures import read_codebook
+from auditor.profiles.profile import GroupKey, Profile, read_profile, write_profile
 from auditor.storage.run_dir import RunDir
 from schemas.config import BoundsConfig, ShardConfig, ThresholdsConfig, WorkersConfig
+from schemas.report import Divergence
 from tests.conftest import at as place
+from tests.pipeline.workers.test_measures import FACTS, N, scenario, sums
 
-D = 6
-
-
-@pytest.fixture(scope="module")
-def one_ray(quiet_ray: Callable[[int], None]) -> Iterator[None]:
-    quiet_ray(2)
-    yield
-    ray.shutdown()
+P = "id"
 
 
 class Stages(Silent):
-    def __init__(self) -> None:
-        self.of: list[tuple[str, int]] = []
+    """Stage -> units of work done of it."""
 
-    def update(self, tally: Tally) -> None:
-        if tally.done == tally.total:
-            self.of.append((tally.stage, tally.total))
+    def __init__(self):
+        self.of = {}
 
-
-def rows_of(seed: int, move: float, n: int) -> Profile:
-    rng = np.random.default_rng(seed)
-    there, none = np.ones(n, dtype=bool), np.zeros((n, 0), np.float32)
-
-    def unit(z: Any) -> Any:
-        return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
-
-    text = unit(rng.normal(size=(n, D)) + move)
-    ids = tuple(f"{seed}-{i}" for i in range(n))
-    rows = Rows(
-        ids,
-        ids,
-        none,
-        text,
-        joined(none, text, ~there, there),
-        unit(text + 0.3 * rng.normal(size=(n, D))),
-        unit(text + 0.2 * rng.normal(size=(n, D))),
-        {"image": ~there, "text": there, "response": there, "reference": there},
-    )
-    return replace(sketch_rows(rows, np.ones((n, 4), np.float32), [], 500), facts={"n": n})
+    def update(self, tally):
+        self.of[tally.stage] = tally.total
 
 
-class World:
-    """A run directory with the profiles of a baseline and some windows."""
-
-    def __init__(self, out: Path) -> None:
-        self.run = RunDir(out)
-        self.run.open()
-        self.folder = self.run.profiles("test")
-        write_profile(self.folder / "p.npz", rows_of(0, 0.0, 300))
-
-    def window(self, name: str, move: float) -> Comparison:
-        path = self.folder / f"{name}.npz"
-        if not path.exists():
-            write_profile(path, rows_of(len(name), move, 120))
-        return Comparison(GroupKey(name, "m"), (self.folder / "p.npz",), (path,), 420, {"text": D})
-
-    def measured(self, at: Any, comparisons: list[Comparison]) -> Any:
-        measuring = Measuring(
-            of_windows(ThresholdsConfig(), 0), Settings(0.9, BoundsConfig(), no_critic="none"), (), None
-        )
-        divergences = measure.divergences(at, comparisons, measuring)
-        assessments = measure.assessments(at, comparisons, {}, divergences, measuring)
-        return divergences.judged(measuring.judgement.family), assessments
+@pytest.fixture
+def run(tmp_path):
+    found = RunDir(tmp_path)
+    found.open()
+    for i, name in enumerate((P, "a", "b", "c")):
+        profile = replace(sums(i, 0.1 * i), facts=FACTS, scores=np.linspace(0, 1, 4))
+        write_profile(found.profiles("test") / f"{name}.npz", profile)
+    return found
 
 
-def test_measures_are_kept_and_a_new_window_is_measured_alone(tmp_path: Path) -> None:
-    world, stages = World(tmp_path), Stages()
-    one, two = world.window("a", 0.0), world.window("bb", 1.0)
-    with place(world.run, "serial", WorkersConfig(cpu=1), ShardConfig(), stages) as at:
-        found, assessed = world.measured(at, [one])
-        assert stages.of == [("divergences", 4), ("measures", 1)]
-        assert found[one.key].found["text"].p_value > 0.01 and assessed[one.key].measures.n == 120
+def file(run, name):
+    return (run.profiles("test") / f"{name}.npz",)
 
+
+def compared(run, *names, models=("m",)):
+    dims = {"image": 5, "text": 5, "x": 5, "response": 5}
+    return [
+        Comparison(GroupKey(name, model), file(run, P), file(run, name), 2 * N, dims)
+        for name in names
+        for model in models
+    ]
+
+
+def measuring(at, judgement=None):
+    p = read_profile(file(at.run, P)[0])
+    judgement = judgement or of_windows(ThresholdsConfig(), 0)
+    return Measuring(judgement, Settings(0.9, BoundsConfig()), (), codebook_file(at, [p], 8, 0))
+
+
+def all_of(at, comparisons, with_reference=True):
+    """What is measured of these groups, and of the reference rows."""
+    of = measuring(at)
+    measured = divergences(at, comparisons, of)
+    references = {GroupKey(P, "m"): file(at.run, P)} if with_reference else {}
+    return measured, assessments(at, comparisons, references, measured, of)
+
+
+def files(run):
+    """Of kept measures, and when each was written."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in run.root.glob("measures/*/*.json")
+        if path.name != "identity.json"
+    }
+
+
+def serial(run, stages=None):
+    return place(run, "serial", WorkersConfig(cpu=1), ShardConfig(), stages)
+
+
+def test_measures_are_kept(run):
+    """A second call makes nothing; one more window is measured alone."""
+    stages = Stages()
+    with serial(run, stages) as at:
+        first = all_of(at, compared(run, "a", "b"))
+        assert stages.of == {"divergences": 2 * len(MODALITIES), "measures": 3}
+        made = files(run)
+        assert len(made) == 2 * len(MODALITIES) + 3
         stages.of.clear()
-        assert world.measured(at, [one]) == (found, assessed) and stages.of == []
+        assert all_of(at, compared(run, "a", "b")) == first
+        assert stages.of == {} and files(run) == made
 
-        both, _ = world.measured(at, [one, two])
-        assert stages.of == [("divergences", 4), ("measures", 1)]
-        assert both[one.key] == found[one.key]  # windows do not depend on one another
-        assert both[two.key].found["text"].p_adjusted < 0.01
+        more = all_of(at, compared(run, "a", "b", "c"))
+        assert stages.of == {"divergences": len(MODALITIES), "measures": 1}
+        after = files(run)
+        assert len(after) == len(made) + len(MODALITIES) + 1 and made.items() <= after.items()
+        for before, now in zip(first, more, strict=True):
+            of_before, of_now = (x.found if hasattr(x, "found") else x for x in (before, now))
+            assert all(of_now[key] == found for key, found in of_before.items())
+        (new,) = set(more[1]) - set(first[1])
+        assert new == GroupKey("c", "m")
+    stages.of.clear()
+    with serial(run, stages) as at:  # another job in the same folder, and groups in another order
+        again = all_of(at, compared(run, "c", "a", "b"))
+        assert stages.of == {} and again[1] == more[1] and next(iter(again[0].found)) == GroupKey("c", "m")
 
 
-def test_threads_and_workers_agree_with_a_plain_loop(
-    one_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ray_side, "WORTH_SECONDS", 0.0)
-    found = []
-    for name, cpu in (("serial", 1), ("serial", 3), ("ray", 2)):
-        world = World(tmp_path / f"{name}-{cpu}")
-        with place(world.run, name, WorkersConfig(cpu=cpu), ShardConfig()) as at:
-            found.append(world.measured(at, [world.window("a", 0.0), world.window("bb", 1.0)]))
-    assert found[0] == found[1] == found[2]
+def test_rows_that_failed_and_are_done_now_are_measured_anew(run):
+    """Their file keeps its name."""
+    stages = Stages()
+    path = file(run, "a")[0]
+    whole = read_profile(path)
+    write_profile(path, replace(sums(1, 0.1, n=N - 20), facts=FACTS, again=tuple(range(20))))
+    with serial(run, stages) as at:
+        few = all_of(at, compared(run, "a", "b"))
+        assert few[1][GroupKey("a", "m")].measures.n == N - 20
+        write_profile(path, whole)
+        stages.of.clear()
+        all_now = all_of(at, compared(run, "a", "b"))
+        assert stages.of == {"divergences": len(MODALITIES), "measures": 1}
+        key = GroupKey("a", "m")
+        assert all_now[1][key].measures.n == N and all_now[0].found[key] != few[0].found[key]
+        assert all_now[1][GroupKey("b", "m")] == few[1][GroupKey("b", "m")]
+
+
+def test_what_a_measure_depends_on_makes_another_one(run):
+    stages = Stages()
+    with serial(run, stages) as at:
+        one = all_of(at, compared(run, "a"))
+        for change in (
+            {"level": 0.8},
+            {"bounds": BoundsConfig(entropy_reference=1.0)},
+            {"no_critic": "none"},
+        ):
+            stages.of.clear()
+            of = measuring(at)
+            of = replace(of, settings=replace(of.settings, **change))
+            found = divergences(at, compared(run, "a"), of)
+            assert assessments(at, compared(run, "a"), {}, found, of) != one[1]
+            assert stages.of["measures"] == 1 and ("divergences" in stages.of) == ("level" in change)
+        stages.of.clear()
+        other = measuring(at, of_windows(ThresholdsConfig(p_value=0.5), 1))  # the seed alone counts
+        found = divergences(at, compared(run, "a"), other)
+        assert stages.of == {"divergences": len(MODALITIES)} and found.found != one[0].found
+
+
+def test_inputs_are_measured_once_whatever_the_number_of_models(run):
+    """Of the first model's file: all models have the same ones."""
+    stages = Stages()
+    m, k = compared(run, "a", models=("m", "k"))
+    k = replace(k, q=file(run, "b"))
+    with serial(run, stages) as at:
+        found = divergences(at, [m, k], measuring(at))
+        assert stages.of == {"divergences": len(MODALITIES) + 1}
+        one, other = (found.found[each.key].found for each in (m, k))
+        assert one["response"] != other["response"]
+        assert {name: one[name] for name in INPUTS} == {name: other[name] for name in INPUTS}
+        assert found.files[m.key][:3] == found.files[k.key][:3]
+        alone = divergences(at, [k], measuring(at)).found[k.key].found
+        assert alone["response"] == other["response"] and alone["text"] != other["text"]
+
+
+def test_holm_is_over_the_family_and_leaves_the_kept_as_they_are(run):
+    with serial(run) as at:
+        of = measuring(at, of_scenarios(ThresholdsConfig(), 0))
+        found = divergences(at, compared(run, "a", "b", "c"), of)
+        judged = found.judged(of.judgement.family)
+        for modality in MODALITIES:
+            raw = [found.found[key].found[modality].p_value for key in judged]
+            adjusted = [judged[key].found[modality].p_adjusted for key in judged]
+            assert min(adjusted) == pytest.approx(min(1.0, 3 * min(raw)))
+        assert all(d.p_adjusted is None for each in found.found.values() for d in each.found.values())
+
+
+def test_a_damaged_measure_is_named(run):
+    with serial(run) as at:
+        measured, _ = all_of(at, compared(run, "a"))
+        (place_of,) = {path.parent for path in files(run)} - {measured.files[GroupKey("a", "m")][0].parent}
+        damaged = min(path for path in place_of.glob("*.json") if path.name != "identity.json")
+        damaged.write_text('{"measures": ')
+        with pytest.raises(AuditError, match=rf"{damaged.name}: not readable .*; delete it and run again"):
+            all_of(at, compared(run, "a"))
+        damaged.unlink()
+        all_of(at, compared(run, "a"))
+
+
+def test_one_codebook_for_a_job(run):
+    with serial(run) as at:
+        p = read_profile(file(run, P)[0])
+        path = codebook_file(at, [p, Profile()], 8, 0)
+        assert read_codebook(path).shape == (8, 5) and codebook_file(at, [p], 8, 0) == path
+        assert codebook_file(at, [p], 7, 0) != path
+        assert codebook_file(at, [Profile()], 8, 0) is None
+
+
+def test_slices_are_kept_until_rows_or_tags_change(run, tmp_path):
+    stages = Stages()
+    gone = Divergences({"text": Divergence(p_adjusted=0.001), "response": Divergence(p_adjusted=0.001)})
+    found = {GroupKey(name, model): gone for name in ("a", "b") for model in ("m", "k")}
+    moved = list(what_moved(found, 0.01))
+    assert len(moved) == 6
+    tags = {name: scenario(tmp_path, name, 12, n=N) for name in ("a", "b")}
+    with serial(run, stages) as at:
+        of, groups = measuring(at), compared(run, "a", "b", models=("m", "k"))
+
+        def lines():
+            stages.of.clear()
+            return where(at, moved, groups, None, tags, of)
+
+        first = lines()
+        assert stages.of == {"where the drift is": 6}
+        order = list(dict.fromkeys((line["scenario"], line["model"], line["modality"]) for line in first))
+        assert order == [(key.scenario, model, modality) for key, model, modality in moved]
+        assert lines() == first and stages.of == {}
+        tags["b"] = scenario(tmp_path, "b", 13, n=N)
+        lines()
+        assert stages.of == {"where the drift is": 3}
+        (damaged,) = [path for path in files(run) if json.loads(path.read_text())[:1] == first[:1]]
+        damaged.write_text("[")
+        with pytest.raises(AuditError, match=rf"{damaged.name}: not readable"):
+            lines()
+
+
+def test_workers_and_this_process_agree_to_the_bit(run, quiet_ray, monkeypatch):
+    comparisons = compared(run, "a", "b")
+    with serial(run) as at:
+        here = all_of(at, comparisons)
+        kept = {path.name: path.read_bytes() for path in files(run)}
+    quiet_ray(2)
+    try:
+        stages = Stages()
+        with place(run, "ray", WorkersConfig(cpu=2), ShardConfig(), stages) as at:
+            assert all_of(at, comparisons) == here and stages.of == {}  # all were done
+            monkeypatch.setattr(executor, "WORTH_SECONDS", 0.0)
+            for path in files(run):
+                path.unlink()
+            assert all_of(at, comparisons) == here
+            assert stages.of == {"divergences": 2 * len(MODALITIES), "measures": 3}
+            assert {path.name: path.read_bytes() for path in files(run)} == kept
+    finally:
+        ray.shutdown()
+
+
+def test_about_how_long_a_divergence_takes():
+    one = Comparison(GroupKey("a", "m"), (), (), 240, {"text": 384, "x": 896})
+    assert _seconds(one, "text") < 1 < _seconds(replace(one, rows=12_000, dims={"text": 768}), "text")
+    assert _seconds(one, "joint") > _seconds(one, "text") > _seconds(one, "image") == 0

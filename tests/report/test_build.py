@@ -1,8 +1,11 @@
-"""From what was measured to the report of an audit."""
+"""From what was measured to reports of audits and of traffic, without a cluster."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +14,32 @@ import pytest
 from auditor.estimators import CLUB
 from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import answer_codebook
-from auditor.measures.assessment import Current, Reference, Settings, assess, assess_reference
+from auditor.measures.assessment import (
+    Assessment,
+    Current,
+    Reference,
+    Settings,
+    assess,
+    assess_reference,
+    nothing,
+)
 from auditor.measures.bounds import FORMS
 from auditor.measures.divergences import Divergences
-from auditor.measures.judgement import of_scenarios
+from auditor.measures.families import MODALITIES
+from auditor.measures.judgement import of_scenarios, of_windows
 from auditor.measures.relevance import relevance
+from auditor.profiles.answer_sample import AnswerSample, RecordAnswers
+from auditor.profiles.baseline import Baseline, Manifest, coverage
 from auditor.profiles.profile import GroupKey, Profile
 from auditor.profiles.row_sums import sketch_rows
 from auditor.records import Quarantine, RecordWriter
-from auditor.report.build import Audited, audit_report
+from auditor.report.build import Audited, Drifted, audit_report, drift_report
 from auditor.report.provenance import Made
 from auditor.scenarios import Scenario
-from auditor.storage.embedding_store import normalise
-from schemas.config import AuditConfig, BoundsConfig
+from auditor.scenarios.row_ranges import Part, survey
+from auditor.scenarios.windows import by_time
+from auditor.storage.embedding_store import Embeddings, normalise
+from schemas.config import AuditConfig, BaselineConfig, BoundsConfig, DriftConfig
 from schemas.record import Quarantined, Reason, Record
 from schemas.report import WHERE, Divergence
 from tests.measures.test_assessment import D, rows
@@ -34,9 +50,15 @@ NOISE = {"id": 0.2, "far": 1.5}
 MADE = Made("hash", "content", {"text": "{}"}, {"m": "recorded responses"}, "CLUB")
 
 
-def profiled(seed: int, noise: float, critic: CLUB) -> Profile:
-    sums = sketch_rows(rows(seed, noise=noise, n=N), np.ones((N, 4), np.float32), [critic], 500)
-    return replace(sums, facts=FACTS, scores=np.linspace(0, 1, 5))
+def sums(seed: int, noise: float, critic: CLUB) -> Profile:
+    found = sketch_rows(rows(seed, noise=noise, n=N), np.ones((N, 4), np.float32), [critic], 500)
+    return replace(found, facts=FACTS, scores=np.linspace(0, 1, 5))
+
+
+def trained() -> CLUB:
+    rng = np.random.default_rng(9)
+    x = normalise(rng.normal(size=(400, D))).rows
+    return CLUB(hidden=16, steps=60, batch=64).fit(x, normalise(x + 0.2 * rng.normal(size=x.shape)).rows)
 
 
 def config(**given: Any) -> AuditConfig:
@@ -45,9 +67,17 @@ def config(**given: Any) -> AuditConfig:
     return AuditConfig.model_validate({"data": data, "encoders": encoders, "models": ["m"], **given})
 
 
-def judged(of: Audited, **given: Any) -> Audited:
-    settings = config(**given)
-    return replace(of, config=settings, judgement=of_scenarios(settings.thresholds, settings.seed))
+def assessed(
+    p: Profile, q: Profile, critic: CLUB, divergences: Divergences, conditional: bool = False
+) -> dict[str, Assessment]:
+    """Of the reference rows, and of others held against them."""
+    settings = Settings(0.9, BoundsConfig(), conditional)
+    reference = Reference.of(p, [CrossFitted((critic,))], answer_codebook([p], 8, 0))
+    current = Current(q, divergences, scenario="far")
+    return {
+        "id": assess_reference(reference, settings, seed=0),
+        "far": assess(reference, current, settings, seed=0, seed_of_inputs=0),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -60,29 +90,25 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Audited:
             writer.write(Record(name, name, query=f"what is {name}?"))
         family, notes = ("id", ()) if name == "id" else ("natural", (f"note on {name}", "the same note"))
         scenarios.append(Scenario(name, family, root / f"{name}.parquet", 1, 2, notes=notes))
-    rng = np.random.default_rng(9)
-    x = normalise(rng.normal(size=(400, D))).rows
-    critic = CLUB(hidden=16, steps=60, batch=64).fit(x, normalise(x + 0.2 * rng.normal(size=x.shape)).rows)
-    profiles = {
-        GroupKey(name, "m"): profiled(i, noise, critic) for i, (name, noise) in enumerate(NOISE.items())
-    }
-    profiles[GroupKey("none", "m")] = Profile.empty()
-    p, q = profiles[GroupKey("id", "m")], profiles[GroupKey("far", "m")]
-    reference = Reference.of(p, [CrossFitted((critic,))], answer_codebook([p], 8, 0))
-    found = Divergences({"text": Divergence(value=0.1, p_adjusted=0.3)})
-    settings = Settings(0.9, BoundsConfig(), conditional=True)
-    far = assess(reference, Current(q, found, scenario="far"), settings, seed=0, seed_of_inputs=0)
-    assessments = {
-        GroupKey("id", "m"): assess_reference(reference, settings, seed=0),
-        GroupKey("far", "m"): far,
-    }
+    critic = trained()
+    profiles = {GroupKey(name, "m"): sums(i, noise, critic) for i, (name, noise) in enumerate(NOISE.items())}
+    p, q = profiles.values()
+    profiles[GroupKey("none", "m")] = Profile(facts=FACTS)
+    found = Divergences({"text": Divergence(value=0.1, p_adjusted=0.3)}, {"divergences.image": "no image"})
     aside = Quarantine(
         Quarantined("f", i, Reason.IMAGE_MISSING, "", f"{i}", scenario, model)
         for i, (scenario, model) in enumerate([("far", ""), ("far", "m"), ("far", "k"), ("none", "")])
     )
-    judgement = of_scenarios(config().thresholds, 0)
-    divergences = {GroupKey("far", "m"): found}
-    return Audited(config(), scenarios, profiles, divergences, assessments, judgement, aside, [])
+    return Audited(
+        config(),
+        scenarios,
+        profiles,
+        {GroupKey("far", "m"): found},
+        {GroupKey(name, "m"): each for name, each in assessed(p, q, critic, found).items()},
+        of_scenarios(config().thresholds, 0),
+        aside,
+        [],
+    )
 
 
 def test_a_row_for_every_scenario(audited: Audited) -> None:
@@ -94,17 +120,20 @@ def test_a_row_for_every_scenario(audited: Audited) -> None:
     assert (far.emid, far.emi, far.intervals.emid) == (found.emid, found.emi, found.emid_interval)
     assert found.emid > 0.1
     assert first.emid is None and first.emi is not None and first.verdict.status == "pass"
-    assert first.accuracy == far.accuracy == 0.5 and set(far.bounds) == {*FORMS, "theorem_4_6"}
+    assert first.accuracy == far.accuracy == 0.5 and set(far.bounds) == set(FORMS)
     assert far.divergences == audited.divergences[GroupKey("far", "m")].found
+    assert far.missing["divergences.image"] == "no image"
     assert (first.quarantined, far.quarantined, none.quarantined) == (0, 2, 1)
-    assert (none.n, none.verdict.status, none.missing["emi"]) == (0, "undecided", "no usable row")
-    assert none.missing["divergences.joint"] == "no usable row" and "divergences.image" not in first.missing
+    assert (none.n, none.verdict.status) == (0, "undecided")
+    lacking = {"emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES)}
+    assert none.missing == dict.fromkeys(lacking, "no usable row")
     assert got.quarantine == {"image_missing": 4}
     assert got.missing == {"divergences.image": "encoders.image is null: image terms are left out"}
 
 
 def test_verdicts_are_of_the_shifted_rows_alone(audited: Audited) -> None:
-    at = audit_report(judged(audited, thresholds={"emid": 0.01}), MADE)
+    strict = config(thresholds={"emid": 0.01})
+    at = audit_report(replace(audited, config=strict, judgement=of_scenarios(strict.thresholds, 0)), MADE)
     assert [row.verdict.status for row in at.scenarios] == ["pass", "fail", "undecided"]
     assert at.verdict.status == "fail" and "far / m" in at.verdict.because
     assert "1 fail, 1 undecided" in at.verdict.because  # not the in-distribution one's pass
@@ -116,17 +145,167 @@ def test_notes_are_said_once(audited: Audited) -> None:
     assert got.notes[0].startswith("as in the paper, the critic is trained on the pool")
     assert [n for n in got.notes if "note" in n] == ["note on far", "the same note", "note on none"]
     assert got.notes[-1] == "6 timestamps had no zone and were taken as UTC"
-    folded = audit_report(judged(audited, critic={"cross_fit": 3}), MADE)
+    folded = audit_report(replace(audited, config=config(critic={"cross_fit": 3})), MADE)
     assert folded.notes[0].startswith("the critic is cross-fitted")
 
 
 def test_tables_are_there_where_there_is_something_in_them(audited: Audited) -> None:
-    assert list(audit_report(audited, MADE).tables) == ["Conditional divergences"]
+    assert audit_report(audited, MADE).tables == {}
     lines = [{"scenario": "far", "name": "a slice"}]
-    two = judged(audited, models=["m", "k"])
-    of = {GroupKey(s.name, "k"): audited.profiles[GroupKey(s.name, "m")] for s in audited.scenarios}
-    empty = {key: Profile.empty() for key in of}
-    got = audit_report(replace(two, profiles={**audited.profiles, **empty}, where=lines), MADE)
+    two = config(models=["m", "k"], bounds={"conditional": True})
+    p, q = (audited.profiles[GroupKey(name, "m")] for name in ("id", "far"))
+    each = assessed(p, q, trained(), audited.divergences[GroupKey("far", "m")], conditional=True)
+    of = replace(
+        audited,
+        config=two,
+        where=lines,
+        profiles=audited.profiles | {GroupKey(s.name, "k"): Profile(facts=FACTS) for s in audited.scenarios},
+        assessments={GroupKey(name, "m"): found for name, found in each.items()},
+    )
+    got = audit_report(of, MADE)
     assert got.tables[WHERE] == lines and list(got.tables) == [WHERE, "Conditional divergences"]
     assert {line["scenario"] for line in got.tables["Conditional divergences"]} == {"far"}
     assert "comparison" in got.missing and [row.n for row in got.scenarios] == [N, N, 0, 0, 0, 0]
+
+
+def test_a_sample_of_answers_is_noted(audited: Audited) -> None:
+    """Where there are more than are kept."""
+
+    def sampled(seen: int) -> Audited:
+        texts = Embeddings([], np.zeros((0, D), np.float32), [])
+        records = [RecordAnswers(i, f"r{i}", f"r{i}", (-1.0,), ()) for i in range(20)]
+        kept = AnswerSample.from_records(records, seen, texts, 20)
+        return replace(
+            audited, profiles={key: replace(each, answers=kept) for key, each in audited.profiles.items()}
+        )
+
+    def notes(of: Audited) -> list[str]:
+        return [note for note in audit_report(of, MADE).notes if "sampled answers" in note]
+
+    assert notes(audited) == notes(sampled(20)) == []
+    assert notes(sampled(1_000)) == [
+        "entropies of sampled answers are of 60 of the 3,000 records that have any: at most 2,000 "
+        "(row_sample) a scenario and model are kept"
+    ]
+
+
+# Traffic.
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def traffic(root: Path) -> tuple[Scenario, list[Part]]:
+    """Three records a day on the first, the second and the fifth of March."""
+    with RecordWriter(root / "traffic.parquet") as writer:
+        for day in (0, 1, 4):
+            for i in range(3):
+                at = DAY + timedelta(days=day, hours=i)
+                writer.write(Record(f"{day}-{i}", f"{day}-{i}", query="what?", timestamp=at))
+    Quarantine().write(root / "traffic.quarantine.parquet")
+    (root / "windows").mkdir()
+    found = survey(root / "traffic.parquet", by_time(timedelta(days=1)), root / "windows", 10)
+    return Scenario("traffic", "window", root / "traffic.parquet", 9, 4), list(found.parts)
+
+
+@pytest.fixture
+def drifted(tmp_path: Path) -> Callable[..., Drifted]:
+    """The first day is as the baseline, the second one's texts moved, of the fifth no row is usable."""
+    critic = trained()
+    p, q = (sums(i, noise, critic) for i, noise in enumerate(NOISE.values()))
+    scenario, parts = traffic(tmp_path)
+    quiet, moved = (
+        Divergences({"text": Divergence(value=0.1, p_value=p, p_adjusted=p, excess=0.01, paired=p == 0.3)})
+        for p in (0.3, 0.001)
+    )
+    aside = Quarantined("w", 3, Reason.MODEL_FAILED, "no", "r3", parts[1].window.name)
+    far = assessed(p, q, critic, moved)["far"]
+    near = assessed(p, sums(7, 0.2, critic), critic, quiet)["far"]
+    of = [
+        near,
+        far.model_copy(update={"set_aside": [aside]}),
+        nothing(Profile(facts=FACTS), MODALITIES),
+    ]
+    keys = [GroupKey(part.window.name, "m") for part in parts]
+    encoders = {"image": None, "text": "minilm"}
+    built = BaselineConfig(data={"id": "id.jsonl"}, encoders=encoders, critic={"cross_fit": 0})
+    manifest = Manifest(
+        created="2026-03-01T00:00:00+00:00",
+        versions={},
+        config=built,
+        config_hash="c",
+        rows="r",
+        encoders={"text": "t"},
+        model="m",
+        n=N,
+        coverage=coverage(p),
+        descriptors={"query_chars": 3.5},
+        quarantine={},
+        chars_per_token=4.0,
+        pairs=90,
+        critics=("c",),
+    )
+
+    def make(**given: Any) -> Drifted:
+        model = given.pop("model", "m")
+        asked = DriftConfig.model_validate(
+            {"baseline": "b", "data": {"traffic": "traffic.jsonl"}, "window": "1d", **given}
+        )
+        return Drifted(
+            asked,
+            Baseline(tmp_path, manifest, p),
+            scenario,
+            model,
+            parts,
+            dict(
+                zip([key._replace(model=model) for key in keys], (quiet, moved, Divergences()), strict=True)
+            ),
+            dict(zip([key._replace(model=model) for key in keys], of, strict=True)),
+            of_windows(asked.thresholds, asked.seed),
+            [],
+            {parts[0].window.name: 4.1, parts[1].window.name: 1.0},
+            {"text": "t"},
+            None,
+        )
+
+    return make
+
+
+def test_a_row_for_every_window(drifted: Callable[..., Drifted]) -> None:
+    of = drifted()
+    got = drift_report(of, "content", "in this process", {"embed": 1.0})
+    _, second, third = got.windows
+    assert [row.start for row in got.windows] == [(DAY + timedelta(days=d)).isoformat() for d in (0, 1, 4)]
+    assert [row.verdict.status for row in got.windows] == ["pass", "fail", "undecided"]
+    assert second.verdict.because.startswith("text moved") and got.verdict.status == "fail"
+    assert third.verdict.because == third.missing["emi"] == "no usable row" and third.notes == []
+    assert [row.quarantined for row in got.windows] == [0, 1, 0] and got.quarantine == {"model_failed": 1}
+    assert second.emid == of.assessments[GroupKey(second.scenario, "m")].measures.emid is not None
+    assert {row.family for row in got.windows} == {"window"} and {row.model for row in got.windows} == {"m"}
+    assert got.run.job == "drift" and got.run.executor == "in this process"
+    assert got.run.seconds == {"embed": 1.0}
+    assert got.tables["baseline"] == [{"rows": N, "model": "m", "query_chars": 3.5}]
+
+
+def test_notes_on_traffic(drifted: Callable[..., Drifted]) -> None:
+    got = drift_report(drifted(), "content", "", {})
+    notes = " | ".join(got.notes)
+    assert f"the baseline has {N} rows, fewer than 10 times the window's {N}" in notes
+    assert "3 windows are tested at 0.01 each: about 0.03 would fail by chance" in notes
+    assert "2 windows between the first and the last have no row" in notes
+    assert "the critic was trained on the baseline's own rows" in notes
+    assert got.notes[-1] == "4 timestamps had no zone and were taken as UTC"
+    assert "compares two models" not in notes
+    first, second, _ = got.windows
+    assert any("they are compared within pairs" in note for note in first.notes)
+    assert not any("does not know these queries" in note for note in first.notes)
+    (unknown,) = [note for note in second.notes if "does not know these queries" in note]
+    assert "text encoder minilm" in unknown and "0.25 of the baseline's characters per token" in unknown
+    other = drift_report(drifted(model="k"), "content", "", {})
+    assert any("the responses are of k, the baseline's of m" in note for note in other.notes)
+
+
+def test_all_that_was_set_aside_is_of_the_one_window_there_is(drifted: Callable[..., Drifted]) -> None:
+    of = drifted(window=None)
+    got = drift_report(replace(of, parts=of.parts[1:2]), "content", "", {})
+    (row,) = got.windows
+    assert row.quarantined == sum(got.quarantine.values()) == 1

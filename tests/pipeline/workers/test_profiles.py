@@ -1,4 +1,5 @@
-"""Embedding and sketching in one go: the bits of two passes, what is set aside, what is kept and folded."""
+"""Records in, profiles out: the same bits from kept vectors and from encoders; what is set aside, kept and
+folded."""
 
 import hashlib
 import struct
@@ -14,20 +15,32 @@ from auditor.estimators.crossfit import CrossFitted
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
 from auditor.pipeline.workers.profiles import (
     Encoding,
+    Kept,
     ModelAnswers,
     ProfileSettings,
     ProfileWorker,
     Unit,
     profile_file,
 )
-from auditor.profiles.folding import Fold, folded, read_streamed
-from auditor.profiles.profile import merged, sketch_shard
-from auditor.profiles.rows import answers, descriptors, image_items, input_texts, row_keys, usable
+from auditor.profiles.folding import Fold
+from auditor.profiles.profile import folded, profile_mark, read_profile
+from auditor.profiles.row_sums import sketch_shard
+from auditor.profiles.rows import (
+    answer_items,
+    answers,
+    descriptors,
+    image_items,
+    input_texts,
+    row_keys,
+    usable,
+)
 from auditor.records import RecordWriter, read_run_records
 from auditor.scenarios.row_ranges import survey
 from auditor.scenarios.windows import by_time, one_window
+from auditor.sketch.merge_tree import tree_merge
 from auditor.storage.embedding_store import EmbeddingStore
-from auditor.storage.work_units import cut, text_item
+from auditor.storage.work_units import cut
+from schemas.config import GraderConfig
 from schemas.record import Image, Record, Turn
 
 UNIT, N = 20, 130
@@ -100,6 +113,7 @@ def settings(folder, critics, **given):
     image = Encoding(image_encoder, image_encoder().identity)
     folder.mkdir(exist_ok=True)
     fields = {"text": text, "image": image, "critics": critics, "sample": 50, "models": (ModelAnswers("m"),)}
+    fields["grader"] = GraderConfig(name="lab")
     return ProfileSettings(folder, **fields | given)
 
 
@@ -109,7 +123,7 @@ def shards_of(part, names=None):
         yield unit.shard(f"{part.window.name}-{k}".replace(":", "."))
 
 
-def streamed(records, tmp_path, critics, split=None, unit=UNIT, **given):
+def profiled(records, tmp_path, critics, split=None, unit=UNIT, **given):
     """window -> its parts, folded, by one worker in this process."""
     places = tmp_path / "positions"
     places.mkdir()
@@ -124,65 +138,119 @@ def streamed(records, tmp_path, critics, split=None, unit=UNIT, **given):
     return out
 
 
-def two_passes(path, tmp_path, critics, positions, unit=UNIT):
-    """The rows embedded into folders first, then sketched, as `auditor.pipeline.workplace` does."""
-    every = [each for batch in read_run_records(path) for each in batch]
-    rows = [every[i] for i in positions]
+def embedded(path, tmp_path, positions=None):
+    """The rows, their answers, and where their contents' vectors were kept."""
+    rows = [each for batch in read_run_records(path) for each in batch]
+    rows = rows if positions is None else [rows[i] for i in positions]
     given = answers(rows, "m", None)
-    texts = [*input_texts(rows), *(text_item(a[0]) for a in given if a and a[0].strip())]
-    stores = {}
+    texts = [*input_texts(rows), *(item for each in given for item in answer_items(each))]
     for name, make, items in (("t", text_encoder, texts), ("i", image_encoder, image_items(rows))):
         (tmp_path / name).mkdir()
         worker = EmbedWorker(EmbedSettings(make, tmp_path / name))
         for shard in cut(items, 16, "id"):
             worker.run(shard)
-        stores[name] = EmbeddingStore(tmp_path / name)
-    kept, aside = usable(row_keys(rows, given), stores["i"], stores["t"], "w", "m")
+    return rows, given
+
+
+def by_hand(path, tmp_path, critics, positions, unit=UNIT):
+    """The rows embedded into folders first, then summed."""
+    rows, given = embedded(path, tmp_path, positions)
+    images, texts = EmbeddingStore(tmp_path / "i"), EmbeddingStore(tmp_path / "t")
+    kept, aside = usable(row_keys(rows, given), images, texts, "w", "m")
     folds = [CrossFitted.load(paths) for paths in critics]
     parts = [kept[i : i + unit] for i in range(0, len(kept), unit)]
-    sums = merged(sketch_shard(part, stores["i"], stores["t"], folds, 50) for part in parts)
+    sums = tree_merge((1, sketch_shard(part, images, texts, folds, 50)) for part in parts)
     return sums, descriptors(rows, given), aside
 
 
-def test_one_pass_equals_two_to_the_bit(tmp_path, critics):
+def same_sums(got, truth):
+    """To the bit; what stands beside the sums is compared by whoever asks."""
+    one, two = got.to_arrays(), truth.to_arrays()
+    summed = {name for name in one if name.startswith(("sketch.", "critic.", "norms.", "sample."))}
+    assert summed == {name for name in two if name.startswith(("sketch.", "critic.", "norms.", "sample."))}
+    assert len(summed) > 40
+    for name in summed:
+        assert np.array_equal(one[name], two[name]), name
+
+
+def test_a_profile_is_the_sums_of_its_rows_to_the_bit(tmp_path, critics):
     path = written(tmp_path / "r.parquet", map(record, range(N)))
-    got = streamed(path, tmp_path, critics)["all traffic"]
-    sums, facts, aside = two_passes(path, tmp_path, critics, range(N))
-    truth = sums.to_arrays()
-    assert got.n == N and got.facts == facts and got.aside == () and aside == []
-    assert set(got.sketches.to_arrays()) == set(truth)
-    for name, array in got.sketches.to_arrays().items():
-        assert np.array_equal(array, truth[name]), name
+    got = profiled(path, tmp_path, critics)["all traffic"]
+    sums, facts, aside = by_hand(path, tmp_path, critics, range(N))
+    assert got.n == N and got.facts == facts and got.set_aside == () and aside == []
+    same_sums(got, sums)
 
 
-def test_rows_set_aside_are_those_of_two_passes(tmp_path, critics):
-    """Sums agree to rounding only: rows are cut into units before it is known which of them stay."""
-    bad = {3: {"query": "raise"}, 30: {"reference": "zero"}, 31: {"responses": {"m": ("zero",)}}}
-    broken = Image(data=b"raise 1", digest=hashlib.sha256(b"raise 1").hexdigest())
-    changed = Image(data=b"other", digest="0" * 64)
-    bad |= {60: {"images": (broken,)}, 61: {"images": (changed,)}}
-    path = written(tmp_path / "r.parquet", (record(i, **bad.get(i, {})) for i in range(N)))
-    got = streamed(path, tmp_path, critics)["all traffic"]
-    sums, facts, aside = two_passes(path, tmp_path, critics, range(N))
+def test_answers_are_graded_where_the_truth_is_known(tmp_path, critics):
+    def graded(i):
+        return record(i, tags=("question:count", f"truth:{i % 13}") if i % 2 else (), query="how many?")
+
+    path = written(tmp_path / "r.parquet", map(graded, range(N)))
+    got = profiled(path, tmp_path, critics)["all traffic"]
+    known = sum(i % 2 and i % 5 > 0 for i in range(N))
+    assert len(got.scores) == known > 50 and set(got.scores) <= {0.0, 1.0}
+
+
+BROKEN = Image(data=b"raise 1", digest=hashlib.sha256(b"raise 1").hexdigest())
+CHANGED = Image(data=b"other", digest="0" * 64)
+BAD = {
+    3: {"query": "raise"},
+    30: {"reference": "zero"},
+    31: {"responses": {"m": ("zero",)}},
+    60: {"images": (BROKEN,)},
+    61: {"images": (CHANGED,)},
+}
+
+
+@pytest.mark.parametrize("bad", [{}, BAD], ids=["whole", "with rows set aside"])
+@pytest.mark.parametrize("unit", [7, UNIT, N])
+def test_kept_vectors_and_encoders_give_the_same_profile_to_the_bit(tmp_path, critics, bad, unit):
+    """One pass and two: which strategy was taken does not stand in a profile."""
+    records = (record(i, **several(i) | bad.get(i, {})) for i in range(N))
+    path = written(tmp_path / "r.parquet", records)
+    embedded(path, tmp_path)
+    kept = {"text": Kept(tmp_path / "t"), "image": Kept(tmp_path / "i")}
+    found = []
+    for name, given in (("one", {}), ("two", kept)):
+        (tmp_path / name).mkdir()
+        found.append(profiled(path, tmp_path / name, critics, unit=unit, answers=30, **given)["all traffic"])
+        files = sorted((tmp_path / name / "sums").iterdir())
+        found[-1] = (found[-1], [profile_mark(file) for file in files], [file.read_bytes() for file in files])
+    (one, marks, data), (two, other_marks, other_data) = found
+    assert marks == other_marks and data == other_data
+    assert len(one.set_aside) == len(bad) and one.set_aside == two.set_aside and one.again == two.again
+    arrays, others = one.to_arrays(), two.to_arrays()
+    assert arrays.keys() == others.keys() and one.answers is not None and len(one.answers) == 30
+    for name in arrays:
+        assert np.array_equal(arrays[name], others[name]), name
+
+
+def test_rows_set_aside_are_those_without_vectors(tmp_path, critics):
+    """Sums agree to rounding with those of the rows that stay: rows are cut into units before it is known
+    which these are."""
+    path = written(tmp_path / "r.parquet", (record(i, **BAD.get(i, {})) for i in range(N)))
+    got = profiled(path, tmp_path, critics)["all traffic"]
+    sums, facts, aside = by_hand(path, tmp_path, critics, range(N))
 
     def told(rows):
         return [(row.record_id, row.reason, row.detail, row.model) for row in rows]
 
-    assert told(got.aside) == told(aside) and len(aside) == 5
-    assert [row.row for row in got.aside] == [3, 30, 31, 60, 61]
+    assert told(got.set_aside) == told(aside) and len(aside) == 5
+    assert [row.row for row in got.set_aside] == [3, 30, 31, 60, 61]
     assert got.n == sums.sample.seen == N - 3 and got.facts == facts
-    for name, array in got.sketches.to_arrays().items():
-        if array.dtype.kind == "f":
-            np.testing.assert_allclose(array, sums.to_arrays()[name], rtol=1e-5, atol=1e-5)
-        else:
-            assert np.array_equal(array, sums.to_arrays()[name])
+    truth = sums.to_arrays()
+    for name, array in got.to_arrays().items():
+        if array.dtype.kind == "f" and name in truth and name != "scores":
+            np.testing.assert_allclose(array, truth[name], rtol=1e-5, atol=1e-5)
+        elif name not in ("profile", "scores"):
+            assert np.array_equal(array, truth[name])
 
 
 def test_a_window_has_its_rows_wherever_they_stand(tmp_path, critics):
     """Shuffled traffic: each day's sums are those of the day's rows alone, in their order."""
     order = np.random.default_rng(0).permutation(N)
     path = written(tmp_path / "r.parquet", (record(int(i)) for i in order))
-    got = streamed(path, tmp_path, critics, by_time(timedelta(days=2)))
+    got = profiled(path, tmp_path, critics, by_time(timedelta(days=2)))
     assert sorted(got) == [(DAY + timedelta(days=d)).isoformat() for d in range(-1, 6, 2)]
     for k, (window, found) in enumerate(got.items()):
         start = datetime.fromisoformat(window)
@@ -192,10 +260,9 @@ def test_a_window_has_its_rows_wherever_they_stand(tmp_path, critics):
             if start <= DAY + timedelta(hours=int(i)) < start + timedelta(days=2)
         ]
         (tmp_path / str(k)).mkdir()
-        sums, facts, _ = two_passes(path, tmp_path / str(k), critics, inside)
+        sums, facts, _ = by_hand(path, tmp_path / str(k), critics, inside)
         assert found.facts == facts
-        for name, array in found.sketches.to_arrays().items():
-            assert np.array_equal(array, sums.to_arrays()[name]), name
+        same_sums(found, sums)
 
 
 def test_records_that_changed_under_a_worker_make_no_sums(tmp_path, critics):
@@ -211,7 +278,7 @@ def test_records_that_changed_under_a_worker_make_no_sums(tmp_path, critics):
 
 def test_embeddings_are_kept_only_where_told_to(tmp_path, critics):
     path = written(tmp_path / "r.parquet", map(record, range(N)))
-    streamed(path, tmp_path, critics)
+    profiled(path, tmp_path, critics)
     assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".parquet", ".npz", ".i64"}
     assert [file.name for file in tmp_path.rglob("*.parquet")] == ["r.parquet"]
     kept = tmp_path / "kept"
@@ -221,7 +288,7 @@ def test_embeddings_are_kept_only_where_told_to(tmp_path, critics):
         "text": Encoding(text_encoder, text_encoder().identity, kept / "t"),
         "image": Encoding(image_encoder, image_encoder().identity, kept / "i"),
     }
-    streamed(path, kept, critics, **given)
+    profiled(path, kept, critics, **given)
     texts, images = EmbeddingStore(kept / "t"), EmbeddingStore(kept / "i")
     rows = [each for batch in read_run_records(path) for each in batch]
     keys = row_keys(rows, answers(rows, "m", None))
@@ -235,9 +302,9 @@ def test_a_unit_without_a_usable_row_and_one_without_images(tmp_path, critics):
     records = [record(i, query="raise", history=()) for i in range(20)]
     records += [record(i, images=()) for i in range(20, 45)]
     path = written(tmp_path / "r.parquet", records)
-    got = streamed(path, tmp_path, critics)["all traffic"]
-    assert got.n == 25 and len(got.aside) == 20 and got.facts["n"] == 45
-    assert got.sketches.sketches["image"].n == 0 and got.sketches.sketches["image"].dim == 6
+    got = profiled(path, tmp_path, critics)["all traffic"]
+    assert got.n == 25 and len(got.set_aside) == 20 and got.facts["n"] == 45
+    assert got.sketches["image"].n == 0 and got.sketches["image"].dim == 6
 
 
 def test_another_encoder_than_the_run_is_refused(tmp_path, critics):
@@ -255,14 +322,13 @@ def test_a_condemned_row_is_set_aside_and_costs_the_others_nothing(tmp_path, cri
     worker = ProfileWorker(settings(tmp_path / "sums", critics))
     condemned = replace(shard, condemned=((shard.items[7].key, "model_failed: it ended its worker, twice"),))
     result = worker.run(condemned)
-    got = read_streamed(profile_file(tmp_path / "sums", shard.name, 0))
-    sums, _, _ = two_passes(path, tmp_path, critics, [i for i in range(N) if i != 7], unit=N)
+    got = read_profile(profile_file(tmp_path / "sums", shard.name, 0))
+    sums, _, _ = by_hand(path, tmp_path, critics, [i for i in range(N) if i != 7], unit=N)
     assert (result.rows, result.errors, got.facts["n"]) == (N, 1, N)
-    (aside,) = got.aside
+    (aside,) = got.set_aside
     assert (aside.record_id, aside.row, aside.reason) == ("r7", 7, "model_failed")
     assert aside.detail == "it ended its worker, twice"
-    for name, array in got.sketches.to_arrays().items():
-        assert np.array_equal(array, sums.to_arrays()[name]), name
+    same_sums(got, sums)
 
 
 def test_probing_touches_the_rows_asked_for_and_writes_nothing(tmp_path, critics, monkeypatch):
@@ -287,7 +353,7 @@ def test_probing_touches_the_rows_asked_for_and_writes_nothing(tmp_path, critics
 
 def test_the_fold_has_the_bits_of_one_merge(tmp_path, critics):
     path = written(tmp_path / "r.parquet", map(record, range(N)))
-    truth = streamed(path, tmp_path, critics, unit=5)["all traffic"]
+    truth = profiled(path, tmp_path, critics, unit=5)["all traffic"]
     part = survey(path, one_window(), tmp_path / "positions", 5).parts[0]
     shards = list(shards_of(part))
     fold = Fold(tmp_path / "sums", [f"{shard.name}-0" for shard in shards])
@@ -311,25 +377,24 @@ def test_sampled_answers_do_not_depend_on_the_cut_into_units(tmp_path, critics):
     found = []
     for unit in (7, 20, N):
         (tmp_path / str(unit)).mkdir()
-        found.append(streamed(path, tmp_path / str(unit), critics, unit=unit, answers=30)["all traffic"])
+        found.append(profiled(path, tmp_path / str(unit), critics, unit=unit, answers=30)["all traffic"])
     truth = found[0].answers.to_arrays()
     assert len(found[0].answers) == 30 and found[0].answers.seen == sum(i % 4 > 0 for i in range(N))
     for other in found[1:]:
         for name, array in other.answers.to_arrays().items():
             assert np.array_equal(array, truth[name]), name
     (tmp_path / "none").mkdir()
-    without = streamed(path, tmp_path / "none", critics, unit=20)["all traffic"]
+    without = profiled(path, tmp_path / "none", critics, unit=20)["all traffic"]
     assert without.answers is None
-    for name, array in without.sketches.to_arrays().items():
-        assert np.array_equal(array, found[1].sketches.to_arrays()[name]), name
+    same_sums(without, found[1])
 
 
 def test_an_answer_that_could_not_be_embedded_is_left_out_and_tried_again(tmp_path, critics):
     texts = {3: ("a", "b", "c", "raise"), 4: ("a", "b", "c", "zero"), 5: ("a", "b", "c", "d")}
     path = written(tmp_path / "r.parquet", (record(i, responses={"m": texts[i]}) for i in texts))
-    got = streamed(path, tmp_path, critics, answers=50)["all traffic"]
-    assert [len(keys) for _, keys in got.answers.samples()] == [3, 3, 4]
-    assert got.aside == () and got.again == (0,)  # a vector of nothing would be one again
+    got = profiled(path, tmp_path, critics, answers=50)["all traffic"]
+    assert [len(rows) for _, rows in got.answers.answer_rows()] == [3, 3, 4]
+    assert got.set_aside == () and got.again == (0,)  # a vector of nothing would be one again
 
 
 # Rows that failed in an earlier run.
@@ -374,7 +439,7 @@ def test_a_unit_is_made_again_once_a_failed_row_can_be_done(moody):
     truth = path.read_bytes()
     words.write_text("7? 61?")
     worker.run(shard)
-    failed = read_streamed(path)
+    failed = read_profile(path)
     assert failed.again == tuple(i for i in range(N) if i % 10 == 7 or i == 61)
     assert failed.n == N - len(failed.again)
 
@@ -384,7 +449,7 @@ def test_a_unit_is_made_again_once_a_failed_row_can_be_done(moody):
 
     words.write_text("61?")  # not all of them
     worker.run(tried_again(shard, failed.again))
-    assert read_streamed(path).again == (61,)
+    assert read_profile(path).again == (61,)
     words.write_text("")
     worker.run(tried_again(shard, (61,)))
     assert path.read_bytes() == truth
@@ -404,7 +469,7 @@ def test_rows_that_fail_for_good_cost_no_more_than_themselves(moody, monkeypatch
     worker.run(tried_again(shard, (61,)))
     assert not {"what is 60?", "what is 62?"} & seen
     condemned = replace(tried_again(shard, (61,)), condemned=((shard.items[61].key, "model_failed: no"),))
-    assert worker.run(condemned).errors == 1 and read_streamed(path).again == (61,)
+    assert worker.run(condemned).errors == 1 and read_profile(path).again == (61,)
 
 
 def test_a_worse_day_does_not_replace_a_better_one(moody):

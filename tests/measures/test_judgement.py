@@ -1,0 +1,52 @@
+"""How jobs judge: the seeds, the families of tests, the rule of the verdict."""
+
+from __future__ import annotations
+
+from auditor.measures.families import over_modalities, over_scenarios
+from auditor.measures.judgement import of_scenarios, of_windows
+from auditor.measures.shares import Share
+from auditor.measures.verdict import scenario_verdict, window_verdict
+from schemas.config import AuditThresholds, ThresholdsConfig
+from schemas.report import Bound, Divergence, Intervals, Measures
+
+MOVED = {"text": Divergence(p_value=0.001, p_adjusted=0.001, excess=0.1)}
+QUIET = {"text": Divergence(p_value=0.4, p_adjusted=0.4)}
+SAME, LOST = [Share("image", 1.0, 1.0, 1.0)], [Share("image", 1.0, 0.4, 1e-9)]
+
+
+def measures(emid: float | None, partial: float | None = None) -> Measures:
+    interval = None if emid is None else (emid - 0.01, emid + 0.01)
+    bounds = {} if partial is None else {"partial": Bound(value=partial, terms=["d_v"], complete=True)}
+    return Measures(n=400, emid=emid, intervals=Intervals(emid=interval), bounds=bounds)
+
+
+def test_an_audit_judges_by_emid_and_has_one_seed() -> None:
+    thresholds = AuditThresholds(emid=0.2)
+    judgement = of_scenarios(thresholds, 7)
+    assert judgement.seed("far", "text") == judgement.seed("near", "emi") == 7
+    assert judgement.family is over_scenarios
+    for emid, status in ((0.3, "fail"), (0.1, "pass"), (None, "undecided")):
+        found = judgement.rule(measures(emid), MOVED, LOST)  # whatever moved
+        interval = measures(emid).intervals.emid
+        assert found == scenario_verdict(400, emid, interval, None, thresholds) and found.status == status
+    by_bound = of_scenarios(AuditThresholds(partial_bound=0.5), 7)
+    assert by_bound.rule(measures(None, 0.6), QUIET, SAME).status == "fail"
+    assert by_bound.rule(measures(None, None), QUIET, SAME).status == "undecided"
+
+
+def test_traffic_is_judged_by_p_values_and_shares_and_each_window_has_its_seeds() -> None:
+    thresholds = ThresholdsConfig()
+    judgement = of_windows(thresholds, 7)
+    assert judgement.family is over_modalities
+    found = judgement.rule(measures(9.0, 9.0), QUIET, SAME)
+    assert found == window_verdict(400, QUIET, thresholds) and found.status == "pass"
+    assert judgement.rule(measures(None), MOVED, SAME).status == "fail"
+    assert judgement.rule(measures(None), QUIET, LOST).status == "warn"
+    seeds = [judgement.seed(window, what) for window in ("june", "july") for what in ("text", "emi")]
+    assert len(set(seeds)) == 4 and seeds == [
+        of_windows(ThresholdsConfig(p_value=0.5), 7).seed(window, what)
+        for window in ("june", "july")
+        for what in ("text", "emi")
+    ]
+    assert of_windows(thresholds, 8).seed("june", "text") != seeds[0]
+    assert all(0 <= seed < 2**32 for seed in seeds)
