@@ -20,9 +20,10 @@ from auditor.pipeline.measure import Comparison, Measuring
 from auditor.pipeline.progress import Silent, Tally
 from auditor.profiles.profile import GroupKey, Profile, write_profile
 from auditor.profiles.row_sums import sketch_rows
-from auditor.profiles.rows import Rows, joined
+from auditor.profiles.rows import Rows, descriptors, joined
 from auditor.storage.run_dir import RunDir
 from schemas.config import BoundsConfig, ShardConfig, ThresholdsConfig, WorkersConfig
+from schemas.record import Record
 from tests.conftest import at as place
 
 D = 6
@@ -40,7 +41,7 @@ class Stages(Silent):
         self.of: list[tuple[str, int]] = []
 
     def update(self, tally: Tally) -> None:
-        if tally.done == tally.total:
+        if tally.done == tally.total and self.of[-1:] != [(tally.stage, tally.total)]:  # it is told again
             self.of.append((tally.stage, tally.total))
 
 
@@ -63,7 +64,8 @@ def rows_of(seed: int, move: float, n: int) -> Profile:
         unit(text + 0.2 * rng.normal(size=(n, D))),
         {"image": ~there, "text": there, "response": there, "reference": there},
     )
-    return replace(sketch_rows(rows, np.ones((n, 4), np.float32), [], 500), facts={"n": n})
+    facts = descriptors([Record(i, i, query="why?", reference="so") for i in ids], [("so",)] * n)
+    return replace(sketch_rows(rows, np.ones((n, 4), np.float32), [], 500), facts=facts)
 
 
 class World:
