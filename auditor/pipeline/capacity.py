@@ -113,12 +113,18 @@ class Needs:
 
 
 def sketch_bytes(setup: Setup) -> float:
-    """Of one shard's sketch: second moments, CLUB sums by block, row sample. The same for any number of rows
-    above `sample`."""
+    """Of one shard's sketch: row sample, CLUB sums by block, and where there are more rows than the sample
+    holds the halves of second moments. The same for any number of rows above `sample`.
+
+    Arrays that are equal are written once: the sums of the answers (a pair: the same for every critic) and
+    those of a critic's answers to the queries (the same for both pairs over the labelled rows). Queries are
+    made of images and texts. Compression, which files without moments have, is left out.
+    """
     d, m = setup.dim, min(setup.sample, setup.shard)
-    moments = MODALITIES * (d * d + d) * FLOAT64
-    club = PAIRS * setup.critics * BLOCKS * (4 * d + 2) * FLOAT64
-    rows = m * (MODALITIES * d + 2 * CONTENTS) * FLOAT32
+    moments = MODALITIES * (d * (d + 1) / 2 + d) * FLOAT64 if setup.shard > setup.sample else 0.0
+    answers = PAIRS * 2 * d if setup.critics else 0
+    club = BLOCKS * (answers + setup.critics * ((PAIRS - 1) * 2 * d + PAIRS * 2)) * FLOAT64
+    rows = m * (CONTENTS * d + 2 * CONTENTS) * FLOAT32
     return float(moments + club + rows)
 
 

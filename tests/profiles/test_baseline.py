@@ -8,9 +8,11 @@ import pytest
 
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
+from auditor.measures.reference import Fitted
 from auditor.profiles.baseline import Manifest, coverage, load, save
 from auditor.profiles.row_sums import sketch_rows
-from auditor.profiles.rows import Rows
+from auditor.profiles.rows import Rows, joined
+from auditor.storage.npz import opened
 from schemas.config import BaselineConfig
 
 
@@ -21,7 +23,7 @@ def rows_of(n, seed=0):
     has["reference"] = np.arange(n) % 2 == 0
     z[4][~has["reference"]] = 0
     ids = tuple(f"r{i}" for i in range(n))
-    return Rows(ids, ids, z[0], z[1], z[2], z[3], z[4], has)
+    return Rows(ids, ids, z[0], z[1], joined(z[0], z[1], has["image"], has["text"]), z[3], z[4], has)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def parts(tmp_path):
     manifest = Manifest(
         created="2026-03-01T00:00:00+00:00",
         versions={"shift-auditor": "0"},
-        config=BaselineConfig(records="id.jsonl", row_sample=50),
+        config=BaselineConfig(data={"id": "id.jsonl"}, encoders={"image": "i", "text": "t"}, row_sample=50),
         config_hash="c",
         rows="r",
         encoders={"text": "t", "image": "i"},
@@ -45,18 +47,20 @@ def parts(tmp_path):
         chars_per_token=4.5,
         pairs=90,
     )
-    return manifest, profile, [[tmp_path / "c.safetensors"] * 5]
+    fitted = Fitted.fit(profile, 0).to_arrays()
+    return manifest, profile, fitted, [[tmp_path / "c.safetensors"] * 5]
 
 
 def test_what_was_saved_is_read(tmp_path, parts):
-    manifest, profile, critics = parts
+    manifest, profile, fitted, critics = parts
     folder = tmp_path / "b"
-    saved = save(folder, manifest, profile, critics)
+    saved = save(folder, manifest, profile, fitted, critics)
     found = load(folder)
     assert found.manifest == saved.manifest and found.manifest.config == manifest.config
     before, after = profile.to_arrays(), found.profile.to_arrays()
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[key], after[key]) for key in before)
+    assert np.array_equal(profile.sample.rows["x"], found.profile.sample.rows["x"])
     assert [[CLUB.load(path).digest for path in of] for of in found.critics] == [
         [CLUB.load(path).digest for path in of] for of in critics
     ]
@@ -71,22 +75,36 @@ def test_what_was_saved_is_read(tmp_path, parts):
     assert found.manifest.coverage["sample"]["rows"] == 50
     assert found.profile_file == folder / found.manifest.profile
     assert {"response", "reference"} <= set(found.profile.sample.rows)
+    assert found.fitted_file == folder / found.manifest.fitted
+    with opened(found.fitted_file) as file:
+        again = Fitted.from_arrays(dict(file), found.profile).to_arrays()
+    assert again.keys() == fitted.keys() and fitted
+    assert all(np.array_equal(fitted[key], again[key]) for key in fitted)
+
+
+def test_what_was_fitted_is_part_of_the_identity(tmp_path, parts):
+    manifest, profile, fitted, critics = parts
+    first = save(tmp_path / "a", manifest, profile, fitted, critics)
+    other = save(tmp_path / "b", manifest, profile, fitted | {"more": np.ones(2)}, critics)
+    assert first.manifest.profile == other.manifest.profile
+    assert first.manifest.identity != other.manifest.identity
 
 
 def test_another_baseline_takes_the_place_of_the_old_one(tmp_path, parts):
-    manifest, profile, critics = parts
+    manifest, profile, fitted, critics = parts
     folder = tmp_path / "b"
-    first = save(folder, manifest, profile, critics)
+    first = save(folder, manifest, profile, fitted, critics)
     other = sketch_rows(rows_of(60, seed=1), np.ones((60, 4), np.float32), [CLUB.load(critics[0][0])], 50)
-    second = save(folder, manifest, other, [])
+    second = save(folder, manifest, other, Fitted.fit(other, 0).to_arrays(), [])
     assert load(folder).manifest == second.manifest and first.manifest.identity != second.manifest.identity
-    assert len(list(folder.iterdir())) == 2
+    kinds = sorted(path.name.split("-")[0] for path in folder.iterdir())
+    assert kinds == ["baseline.json", "fitted", "profile"]  # nothing of the first one is left
 
 
 def test_the_identity_does_not_depend_on_when_it_was_made(tmp_path, parts):
-    manifest, profile, critics = parts
-    first = save(tmp_path / "a", manifest, profile, critics)
-    later = save(tmp_path / "b", manifest.model_copy(update={"created": "later"}), profile, critics)
+    manifest, profile, fitted, critics = parts
+    first = save(tmp_path / "a", manifest, profile, fitted, critics)
+    later = save(tmp_path / "b", manifest.model_copy(update={"created": "later"}), profile, fitted, critics)
     assert first.manifest.identity == later.manifest.identity
 
 
@@ -122,7 +140,9 @@ def test_files_of_the_old_version_go_with_it(tmp_path, parts):
         (lambda tree: json.dumps({k: v for k, v in tree.items() if k != "n"}), "not a baseline of format 2"),
         (lambda tree: json.dumps(tree | {"digests": {}}), "list of files is not whole"),
         (
-            lambda tree: json.dumps(tree | {"profile": "../x", "critics": [], "digests": {"../x": "0"}}),
+            lambda tree: json.dumps(
+                tree | {"profile": "../x", "fitted": "../x", "critics": [], "digests": {"../x": "0"}}
+            ),
             "missing or damaged",
         ),
     ],
@@ -135,7 +155,7 @@ def test_a_damaged_description_is_refused(tmp_path, parts, change, message):
         load(tmp_path / "b")
 
 
-@pytest.mark.parametrize("pattern", ["profile-*.npz", "critic-*.safetensors"])
+@pytest.mark.parametrize("pattern", ["profile-*.npz", "fitted-*.npz", "critic-*.safetensors"])
 def test_a_damaged_file_is_refused(tmp_path, parts, pattern):
     save(tmp_path / "b", *parts)
     file = min((tmp_path / "b").glob(pattern))

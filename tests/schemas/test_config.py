@@ -36,6 +36,7 @@ def test_records_are_read_alike_in_every_job(job: type[JobConfig], tree: dict[st
         "max_image_bytes": 5,
         "max_image_pixels": 6,
         "max_text_chars": 7,
+        "options": {"columns": 3},
     }
     assert set(DataConfig.model_fields) == {*shared, "reader", "root", "n"}
     data = job.model_validate(tree | {"data": tree["data"] | shared}).data
