@@ -26,6 +26,8 @@ SLOW = (
     "actors/",
     "estimators/test_club.py::test_the_same_call_gives_the_same_bits",
     "estimators/test_club.py::test_trained_critic_comes_near_the_closed_form",
+    "estimators/test_crossfit.py",
+    "estimators/test_lower_bounds.py",
     "estimators/test_sweep.py",
     "jobs/doctor/test_checks.py",
     "jobs/test_compare.py",
