@@ -1,5 +1,5 @@
-"""This room grades answers: most files hold one grader each, `choice` says which of them grades a run, and
-`scores` applies it. It may import records and the rooms before it.
+"""Graders say how right an answer is: from recorded scores, from references, or by a rule of the lab. May
+import the rooms up to `shifts`.
 
     @grader("judge", JudgeSettings)
     class Judge: ...        # a `auditor.protocols.Grader`, made from its settings

@@ -244,10 +244,11 @@ def built(out: Path) -> dict[str, Any]:
     for name in ("created", "versions", "config", "config_hash"):
         del manifest[name]
     manifest["encoders"] = identities(manifest["encoders"])
-    files = {name: manifest.pop(name) for name in ("profile", "critics", "digests")}
+    files = {name: manifest.pop(name) for name in ("profile", "fitted", "critics", "digests")}
     arrays = {}
-    with np.load(out / files["profile"], allow_pickle=False) as profile:
-        arrays["profile"] = {name: array_digest(profile[name]) for name in sorted(profile.files)}
+    for kind in ("profile", "fitted"):
+        with np.load(out / files[kind], allow_pickle=False) as file:
+            arrays[kind] = {name: array_digest(file[name]) for name in sorted(file.files)}
     for i, name in enumerate(files["critics"]):
         critic = load_file(out / name)
         arrays[f"critic-{i}"] = {part: array_digest(critic[part]) for part in sorted(critic)}

@@ -105,10 +105,9 @@ def test_entropies_in_one_pass_are_those_of_two(tmp_path: Path) -> None:
         assert bounds[2][name].entropy == bound.entropy
         assert bounds[2][name].entropy_source == bound.entropy_source
     text, cells = bounds[0]["theorem_4_5"], bounds[0]["sound"]
-    counts = re.search(
-        r"log-probabilities of sampled answers \(95% quantile over (\d+) queries", text.entropy_source or ""
-    )
-    assert counts is not None and 40 < int(counts[1]) <= 60
+    said = r"log-probabilities of sampled answers \(95% quantile over (\d+) queries"
+    queries = re.search(said, text.entropy_source or "")
+    assert queries is not None and 40 < int(queries[1]) <= 60, text.entropy_source
     assert "cells of sampled answers" in (cells.entropy_source or "")
 
 
@@ -224,10 +223,10 @@ def test_a_baseline_in_one_pass_has_the_sums_of_two(world: Path, tmp_path: Path)
     two = baseline(world, tmp_path / "two")
     one = baseline(world, tmp_path / "one", train_on="sample")
     assert one.manifest.pairs == two.manifest.pairs and one.manifest.descriptors == two.manifest.descriptors
-    truth, arrays = two.profile.to_arrays(), one.profile.to_arrays()
-    assert truth.keys() == arrays.keys()
-    for name, array in truth.items():
-        assert np.array_equal(array, arrays[name]), name
+    kept = one.profile.to_arrays()
+    assert kept.keys() == two.profile.to_arrays().keys() and two.profile.sample.complete
+    for name, array in two.profile.to_arrays().items():
+        assert np.array_equal(array, kept[name]), name
     part = baseline(world, tmp_path / "part", train_on="sample", sample_rows=25)
     assert part.manifest.n == 60 and 25 <= part.manifest.pairs <= 50 < one.manifest.pairs
     assert load(tmp_path / "part").manifest.rows == one.manifest.rows
