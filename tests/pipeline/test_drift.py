@@ -1,9 +1,10 @@
-"""From records to a baseline to windows of traffic, with real encoders: the days on a real local Ray, all else
-in this process."""
+"""From records to a baseline to windows of traffic, with real encoders. The days are compared on a real local
+Ray, all else in this process."""
 
 import json
 
 import pytest
+import ray
 
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
