@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from auditor.measures.models import pairs
 from auditor.report import words
-from auditor.report.numbers import count, interval, number, plural
+from auditor.report.numbers import count, duration, interval, number, plural
 from schemas.report import Report, Row, Status
 
 STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "undecided": "cyan"}
@@ -18,6 +18,8 @@ MOST = 30
 """Rows printed; the reports hold all of them."""
 MOST_COMPARED = 4
 """Models held against the current one that are printed."""
+DEAREST = 3
+"""Stages whose time is printed; the HTML report has all."""
 
 
 def summary(report: Report) -> RenderableType:
@@ -122,7 +124,17 @@ def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:
     if report.quarantine:
         told = ", ".join(f"{_clean(reason)} {n:,}" for reason, n in report.quarantine.items())
         found.append(f"Rows set aside: {told}.")
-    return [*found, *(_clean(note) for note in report.notes)]
+    found += [_clean(note) for note in report.notes]
+    if report.run.seconds:
+        found.append(_time(report.run.seconds))
+    return found
+
+
+def _time(seconds: Mapping[str, float]) -> str:
+    """Where the time went, the dearest stages first."""
+    dearest = sorted(seconds.items(), key=lambda each: -each[1])[:DEAREST]
+    told = ", ".join(f"{_clean(stage)} {duration(each)}" for stage, each in dearest)
+    return f"Time: {duration(sum(seconds.values()))} ({told})."
 
 
 def _clean(text: str) -> str:

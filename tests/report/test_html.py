@@ -275,6 +275,14 @@ def test_both_reports_come_from_the_store_alone(tmp_path: Path, make_audit: Call
     assert "What is it?" not in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_where_the_work_was_done_and_how_long_it_took(make_audit: Callable[..., Report]):
+    report = make_audit(1, 1)
+    made = {"executor": "serial: too little work for a cluster", "seconds": {"embed <1>": 72.2}}
+    page = html(report.model_copy(update={"run": report.run.model_copy(update=made)}))
+    assert "serial: too little work for a cluster" in page and "embed &lt;1&gt;: 1 min 12 s" in page
+    assert "Time by stage" not in html(report)
+
+
 def test_names_lose_what_all_begin_with():
     names = ["llava_bench_coco_German", "llava_bench_coco_Greek", "llava_bench_coco_frost_1"]
     assert list(short_names(names).values()) == ["German", "Greek", "frost_1"]

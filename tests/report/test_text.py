@@ -29,6 +29,14 @@ def test_verdict_results_and_what_is_missing(
     assert "Undecided" in printed(make_drift(5)) and "window-003" in printed(make_drift(5), 120)
 
 
+def test_where_the_time_went(make_audit: Callable[..., Report]):
+    report = make_audit(1, 1)
+    assert "Time:" not in printed(report)
+    seconds = {"read": 0.34, "embed": 72.2, "train": 7500.0, "measure": 12.0}
+    timed = report.model_copy(update={"run": report.run.model_copy(update={"seconds": seconds})})
+    assert "Time: 2 h 06 min (train 2 h 05 min, embed 1 min 12 s, measure 12 s)." in printed(timed, 120)
+
+
 def test_many_results_are_cut_to_the_worst(make_audit: Callable[..., Report]):
     report = make_audit(61, 4)
     text = printed(report, 120)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from auditor.report.numbers import count, percent
+from auditor.report.numbers import count, duration, percent
 from auditor.report.page import Page
 from auditor.report.registry import section
 from schemas.report import Report
@@ -53,6 +53,8 @@ def _facts(report: Report) -> list[Fact]:
             "Rows a result",
             [count(sizes[0]) if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"] if sizes else [],
         ),
+        Fact("Work was done", [run.executor] if run.executor else []),
+        Fact("Time by stage", [f"{stage}: {duration(seconds)}" for stage, seconds in run.seconds.items()]),
         Fact("Interval level", [percent(run.interval_level)]),
         Fact("Thresholds", [f"{name}: {value:g}" for name, value in run.thresholds.items()]),
         Fact("Seed", [str(run.seed)]),
