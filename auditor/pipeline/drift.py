@@ -34,7 +34,7 @@ from auditor.report.store import Store
 from auditor.scenarios import media_policy
 from auditor.scenarios.row_ranges import Part, Survey, first_rows
 from auditor.storage.run_dir import RunDir
-from schemas.config import DriftConfig
+from schemas.config import DriftConfig, GraderConfig
 from schemas.record import Record
 from schemas.report import Example, Report
 
@@ -54,7 +54,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
         check_encoders(baseline.manifest.config.encoders)
         traffic = gather_traffic(config, run, shards.stream)
         scenario, found, parts, model = traffic.scenario, traffic.survey, traffic.parts, traffic.model
-        grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
+        grader = choose(_grader(config, baseline), [scenario.path], {model} if model is not None else ())
         with executor(config.workers, shards.threads, watch, rows=scenario.n) as on:
             at = workplace(run, on, shards, watch, media_policy(config.data))
             used = _encoders(at, baseline, found)
@@ -121,6 +121,16 @@ def drift(config: DriftConfig, out: Path, progress: Progress) -> Report:
         Store(out).write_run(report, examples)
         write_reports(report, out, examples)
     return report
+
+
+def _grader(config: DriftConfig, baseline: Baseline) -> GraderConfig:
+    """`auto` is what the baseline's answers were graded by: accuracies compare, and those of a window do not
+    hang on which other windows there are."""
+    made = baseline.manifest
+    if config.grader.name != "auto" or made.grader is None:
+        return config.grader
+    named = made.config.grader
+    return named if named.name != "auto" else GraderConfig(name=made.grader.name)
 
 
 def _encoders(at: Workplace, baseline: Baseline, found: Survey) -> Encoders:
