@@ -388,12 +388,9 @@ class ModelConfig(_Named):
         return self
 
 
-class CriticConfig(_Model):
+class CriticConfig(_Named):
     estimator: str = Field(
         "club", description="club, infonce, nwj, mine, gaussian, or one that another package adds."
-    )
-    options: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Settings of the estimator beyond those here."
     )
     hidden: int = Field(250, ge=1)
     activation: Literal["tanh", "relu"] = "tanh"

@@ -34,7 +34,7 @@ from auditor.report.store import Store
 from auditor.scenarios import Given, media_policy
 from auditor.scenarios.row_ranges import Part, Survey, first_rows
 from auditor.storage.run_dir import RunDir
-from schemas.config import DriftConfig
+from schemas.config import DriftConfig, GraderConfig
 from schemas.record import Record
 from schemas.report import Example, Report
 
@@ -54,7 +54,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress, given: Given | Non
         check_encoders(baseline.manifest.config.encoders)
         traffic = gather_traffic(config, run, shards.stream, given)
         scenario, parts, model = traffic.scenario, traffic.parts, traffic.model
-        grader = _grader(config, traffic)
+        grader = _grader(config, baseline, traffic)
         with executor(config.workers, shards.threads, watch, rows=scenario.n) as on:
             at = workplace(run, on, shards, watch, media_policy(config.data))
             used = _encoders(at, baseline, traffic.survey)
@@ -129,13 +129,18 @@ def profile_traffic(
             at = workplace(run, on, shards, watch, media_policy(config.data))
             used = _encoders(at, baseline, traffic.survey)
             critics, _ = _critics(baseline, used, traffic.survey)
-            files = _profiled(at, config, traffic, used, critics, _grader(config, traffic))
+            files = _profiled(at, config, traffic, used, critics, _grader(config, baseline, traffic))
         return folded(file for of in files.values() for file in of)
 
 
-def _grader(config: DriftConfig, traffic: Traffic) -> Choice:
-    models = {traffic.model} if traffic.model is not None else ()
-    return choose(config.grader, [traffic.scenario.path], models)
+def _grader(config: DriftConfig, baseline: Baseline, traffic: Traffic) -> Choice:
+    """`auto` is what the baseline's answers were graded by: accuracies compare, and those of a window do not
+    hang on which other windows there are."""
+    asked, made = config.grader, baseline.manifest
+    if asked.name == "auto" and made.grader is not None:
+        named = made.config.grader
+        asked = named if named.name != "auto" else GraderConfig(name=made.grader.name)
+    return choose(asked, [traffic.scenario.path], {traffic.model} if traffic.model is not None else ())
 
 
 def _profiled(

@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from auditor.errors import BadInput
 from auditor.pipeline.names import check_names
 from schemas.config import AuditConfig, BaselineConfig, EncoderConfig
 
+LAB = {"image": "lab", "text": "lab"}
+
 
 def config(**changes: Any) -> AuditConfig:
-    return AuditConfig.model_validate({"data": {"reader": "lab"}, "models": ["m"], **changes})
+    """Of the lab, with these sections in place of its own; encoders by modality."""
+    encoders = LAB | changes.pop("encoders", {})
+    return AuditConfig.model_validate(
+        {"data": {"reader": "lab"}, "models": ["m"], "encoders": encoders, **changes}
+    )
 
 
 @pytest.mark.parametrize(
@@ -23,7 +30,6 @@ def config(**changes: Any) -> AuditConfig:
             {"data": {"reader": "recods"}},
             "data.reader: unknown reader 'recods' (did you mean records?); known:",
         ),
-        ({"data": {"reader": "records"}}, "data.id is missing: the file of the in-distribution records"),
         (
             {"data": {"reader": "lab", "options": {"a": 1}}},
             "data.options: unknown setting 'a'; it takes: none",
@@ -62,6 +68,11 @@ def test_each_is_named(changes: dict[str, Any], said: str) -> None:
     assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
 
 
+def test_records_need_a_file() -> None:
+    with pytest.raises(ValidationError, match=r"data\.id is missing: the file of the in-distrib"):
+        config(data={"reader": "records"})
+
+
 def test_all_at_once() -> None:
     with pytest.raises(BadInput) as refused:
         check_names(
@@ -79,7 +90,7 @@ def test_what_is_fine(tmp_path: Path) -> None:
     check_names(config(encoders={"image": "open_clip:ViT-B-32/openai", "text": "hf:org/name"}))
     check_names(config(encoders={"text": {"name": str(tmp_path), "pooling": "first"}}))
     check_names(config(encoders={"text": "/models/on/another/machine"}))
-    check_names(BaselineConfig(records="p.jsonl"))
+    check_names(BaselineConfig.model_validate({"data": {"id": "p.jsonl"}, "encoders": LAB}))
 
 
 def test_options_are_dumped_where_there_are_some() -> None:

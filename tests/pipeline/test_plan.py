@@ -110,7 +110,7 @@ def planned(
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["encoders.text=nobody"], "unknown encoder 'nobody'"),
+        (["encoders.text=nobody"], "encoders.text.name: unknown text encoder 'nobody'"),
         (["encoders.text.layer=many"], "encoders.text.layer"),
         (["models=[stranger]"], "no recorded responses of stranger; the records have recorded"),
         (["data.scenarios.q=none.jsonl"], "none.jsonl: no such file"),
