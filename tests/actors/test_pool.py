@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from auditor.pipeline.workers.sketches import SketchSettings, SketchWorker
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect
@@ -21,15 +20,25 @@ from auditor.estimators.club import CLUB
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
 from auditor.pipeline.workers.embeddings import EmbedSettings, EmbedWorker
-from auditor.profiles.profile import merged, read_sketches, row_items
-from auditor.profiles.rows import RowKeys
+from auditor.pipeline.workers.profiles import (
+    Kept,
+    ModelAnswers,
+    ProfileSettings,
+    ProfileWorker,
+    Unit,
+    profile_file,
+)
+from auditor.profiles.profile import folded
+from auditor.records import RecordWriter
 from auditor.records.media import MediaPolicy
+from auditor.scenarios.row_ranges import survey
+from auditor.scenarios.windows import one_window
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.row_cache import Failure
 from auditor.storage.work_units import cut, image_item, prompt_item, text_item
 from schemas.config import WorkersConfig
-from schemas.record import Image, Reason
+from schemas.record import Image, Reason, Record
 from schemas.response import Answer
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
@@ -564,19 +573,37 @@ with module.connect(module.WorkersConfig(cpu=2)):
     assert len(EmbeddingStore(tmp_path / "out")) == 101 - 16
 
 
-def test_sketches_are_the_same_from_any_number_of_workers(cluster, plain_folder, tmp_path):
-    keys = [item.key for item in contents(100)]
+def test_profiles_are_the_same_from_any_number_of_workers(cluster, plain_folder, tmp_path):
+    texts = [item.text for item in contents(100)]
     x, y = np.random.default_rng(0).normal(size=(2, 40, 16))
     CLUB(hidden=4, steps=5).fit(x, y).save(tmp_path / "critic.safetensors")
-    rows = [RowKeys(f"r{i}", f"r{i}", (), keys[i], keys[i + 30], keys[i + 60]) for i in range(40)]
-    shards = cut(row_items(rows), 12, "s")
+    with RecordWriter(tmp_path / "r.parquet") as writer:
+        for i in range(40):
+            writer.write(
+                Record(
+                    f"r{i}",
+                    f"r{i}",
+                    query=texts[i],
+                    responses={"m": (texts[i + 30],)},
+                    reference=texts[i + 60],
+                )
+            )
+    (tmp_path / "positions").mkdir()
+    (part,) = survey(tmp_path / "r.parquet", one_window(), tmp_path / "positions", 12).parts
+    units = [
+        Unit(part.records, part.digests[k], part.window.name, part.positions, *rows)
+        for k, rows in enumerate(part.units())
+    ]
+    shards = [unit.shard(f"s{k}") for k, unit in enumerate(units)]
     totals = []
     for workers in (0, 2):
         out = tmp_path / str(workers)
         out.mkdir()
-        critic = (tmp_path / "critic.safetensors",)
-        settings = SketchSettings(out, plain_folder, None, (critic,), sample=20)
-        make(SketchWorker, settings, shards, workers)
-        totals.append(merged(read_sketches(out / f"{s.name}.npz") for s in shards).to_arrays())
+        critics = ((tmp_path / "critic.safetensors",),)
+        models = (ModelAnswers("m"),)
+        settings = ProfileSettings(out, Kept(plain_folder), None, critics, sample=20, models=models)
+        make(ProfileWorker, settings, shards, workers)
+        totals.append(folded(profile_file(out, s.name, 0) for s in shards).to_arrays())
+    assert totals[0].keys() == totals[1].keys()
     assert all((totals[0][name] == totals[1][name]).all() for name in totals[0])
-    assert totals[0]["sketch.x.n"] == 40 and len(totals[0]["club.emi_model.0.n"]) == 60
+    assert totals[0]["sketch.x.n"] == 40 and len(totals[0]["critic.emi_model.0.n"]) == 60

@@ -1,4 +1,5 @@
-"""From records to a baseline to windows of traffic, on a real local Ray with real encoders."""
+"""From records to a baseline to windows of traffic, with real encoders: in this process, and on a real local
+Ray."""
 
 import json
 
@@ -20,14 +21,6 @@ from schemas.report import WHERE
 N = 120
 ENCODERS = {"image": "efficientnet-lite0", "text": "minilm"}
 CRITIC = {"seeds": 2, "steps": 60, "hidden": 16, "batch": 64}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray(quiet_ray):
-    """One local Ray for all of these tests: starting one takes longer than the work."""
-    quiet_ray(2)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +110,24 @@ def days(world, blurred):
 
 
 @pytest.fixture(scope="module")
-def report(world, days, tmp_path_factory):
-    return run(world, days, tmp_path_factory.mktemp("days") / "out", window="1d")
+def report(world, days, tmp_path_factory, quiet_ray):
+    """By workers of a local Ray; whatever is compared with it is made in this process."""
+    quiet_ray(2)
+    yield run(
+        world,
+        days,
+        tmp_path_factory.mktemp("days") / "out",
+        window="1d",
+        workers={"executor": "ray", "cpu": 2},
+    )
+    ray.shutdown()
+
+
+EVERY = {"image", "text", "joint", "response"}
+
+
+def moved(row):
+    return set(row.verdict.because.split(" moved: ")[0].split(", "))
 
 
 def p_values(row):
@@ -133,12 +142,14 @@ def test_windows_by_day(report):
     assert "1 windows between the first and the last have no row" in report.notes
     assert report.verdict.status == "fail" and EXIT_CODES[report.verdict.status] == 1
     assert report.run.job == "drift" and report.run.thresholds["p_value"] == 0.01
+    assert report.run.executor == "on a local Ray (1 node)"
+    assert {"embed and profile", "divergences", "measures", "report"} <= set(report.run.seconds)
 
 
 def test_unshifted_traffic_passes(report):
     row = report.windows[0]
     print("unshifted", p_values(row))
-    assert row.verdict.status == "pass" and set(row.divergences) == {"image", "text", "response"}
+    assert row.verdict.status == "pass" and set(row.divergences) == EVERY
     assert row.family == "window" and row.n == row.n_labelled == N and row.model == "m"
     partial = sum(row.divergences[m].value ** 0.5 for m in ("image", "text"))
     assert row.bounds["partial"].value == pytest.approx(partial) and row.bounds["partial"].complete
@@ -153,14 +164,14 @@ def test_only_the_questions_changed(report):
     row = report.windows[1]
     print("questions", p_values(row))
     assert p_values(row)["text"] < 0.01 < min(p_values(row)["image"], p_values(row)["response"])
-    assert row.verdict.because.startswith("text moved") and row.divergences["text"].excess > 0
+    assert "text" in moved(row) <= {"text", "joint"} and row.divergences["text"].excess > 0
 
 
 def test_only_the_images_changed(report):
     row = report.windows[2]
     print("images", p_values(row))
     assert p_values(row)["image"] < 0.01 < min(p_values(row)["text"], p_values(row)["response"])
-    assert row.verdict.because.startswith("image moved")
+    assert "image" in moved(row) <= {"image", "joint"}
     assert {line["slice"] for line in report.tables[WHERE] if line["scenario"] == row.scenario} == {
         "cluster",
         "record",  # nobody gave tags
@@ -197,8 +208,8 @@ def test_where_the_drift_is(world, tmp_path):
 
 def test_without_responses_and_references(report):
     row = report.windows[3]
-    assert set(row.divergences) == {"image", "text"} and row.verdict.status == "pass"
-    assert row.missing["divergences.response"] == "no row has a response in this window"
+    assert set(row.divergences) == EVERY - {"response"} and row.verdict.status == "pass"
+    assert row.missing["divergences.response"] == "no row has a response"
     assert row.mi_model is None and row.emi is None and row.bounds["partial"].complete
     assert row.bounds["scaled"].terms == ["d_v", "d_t", "delta_p"] and not row.bounds["scaled"].complete
     assert {"emi", "emid", "mi_model", "bounds.scaled", "delta", "label_free"} <= set(row.missing)
@@ -207,7 +218,7 @@ def test_without_responses_and_references(report):
 def test_without_images_in_one_window(report):
     row = report.windows[4]
     assert set(row.divergences) == {"text", "response"} and row.emi is not None
-    assert row.missing["divergences.image"] == "no row has an image in this window"
+    assert row.missing["divergences.image"] == row.missing["divergences.joint"] == "no row has an image"
     assert row.bounds["partial"].terms == ["d_t"] and not row.bounds["partial"].complete
     assert row.verdict.status == "warn"
     assert row.verdict.because.startswith("0% of the rows have an image (100% in the baseline")
@@ -220,7 +231,10 @@ def test_few_rows_are_undecided(report):
 def test_no_window_depends_on_the_others_or_on_the_workers(world, days, report, tmp_path):
     alone = [row for row in days if row.get("timestamp", "").startswith("2026-03-01")]
     one = run(world, alone, tmp_path / "out", window="1d", workers={"cpu": 1})
+    assert one.run.executor == "in this process, one unit of work at a time"
     assert one.windows == report.windows[:1]
+    two = run(world, alone, tmp_path / "two", window="1d", workers={"cpu": 2})
+    assert two.run.executor == "in this process, 2 units of work at a time" and two.windows == one.windows
     assert one.verdict.status == "pass" and EXIT_CODES[one.verdict.status] == 0
 
     by_rows = run(world, alone, tmp_path / "out", window_rows=100)  # resumes: nothing is embedded again
@@ -267,7 +281,7 @@ def test_a_baseline_of_texts_alone_without_answers(world, tmp_path):
     assert made.critics == () and made.manifest.model is None and set(made.manifest.encoders) == {"text"}
     (row,) = run(world, rows[60:], tmp_path / "out", baseline=str(folder)).windows
     assert set(row.divergences) == {"text"} and row.missing["emi"].startswith("the baseline has 0 pairs")
-    assert row.missing["divergences.image"] == "no row of the baseline has an image"
+    assert row.missing["divergences.image"] == "no row has an image"
 
     described = json.loads((folder / "baseline.json").read_text())
     (folder / "baseline.json").write_text(json.dumps(described | {"encoders": {"text": "another"}}))

@@ -54,7 +54,7 @@ TEXT = {"image": None, "text": {"name": "lab", "layer": 0}}
 def report(out: Path) -> dict[str, Any]:
     """All but what says how the work was done, and what the critic's pool is called."""
     found = json.loads((out / "report.json").read_text())
-    for name in ("created", "config", "config_hash", "run_id", "critic"):
+    for name in ("created", "seconds", "config", "config_hash", "run_id", "critic"):
         found["run"].pop(name)
     return found
 
