@@ -113,13 +113,8 @@ def days(world, blurred):
 def report(world, days, tmp_path_factory, quiet_ray):
     """By workers of a local Ray; whatever is compared with it is made in this process."""
     quiet_ray(2)
-    yield run(
-        world,
-        days,
-        tmp_path_factory.mktemp("days") / "out",
-        window="1d",
-        workers={"executor": "ray", "cpu": 2},
-    )
+    workers = {"executor": "ray", "cpu": 2}
+    yield run(world, days, tmp_path_factory.mktemp("days") / "out", window="1d", workers=workers)
     ray.shutdown()
 
 
@@ -142,7 +137,7 @@ def test_windows_by_day(report):
     assert "1 windows between the first and the last have no row" in report.notes
     assert report.verdict.status == "fail" and EXIT_CODES[report.verdict.status] == 1
     assert report.run.job == "drift" and report.run.thresholds["p_value"] == 0.01
-    assert report.run.executor == "on a local Ray (1 node)"
+    assert "Ray" in report.run.executor and report.run.executor.endswith("(1 node)")
     assert {"embed and profile", "divergences", "measures", "report"} <= set(report.run.seconds)
 
 
@@ -233,8 +228,6 @@ def test_no_window_depends_on_the_others_or_on_the_workers(world, days, report, 
     one = run(world, alone, tmp_path / "out", window="1d", workers={"cpu": 1})
     assert one.run.executor == "in this process, one unit of work at a time"
     assert one.windows == report.windows[:1]
-    two = run(world, alone, tmp_path / "two", window="1d", workers={"cpu": 2})
-    assert two.run.executor == "in this process, 2 units of work at a time" and two.windows == one.windows
     assert one.verdict.status == "pass" and EXIT_CODES[one.verdict.status] == 0
 
     by_rows = run(world, alone, tmp_path / "out", window_rows=100)  # resumes: nothing is embedded again
