@@ -55,7 +55,7 @@ data: {id: id.jsonl, scenarios: {natural: natural.jsonl}, media_root: images}
 encoders: {image: lab, text: lab}
 models: [{name: weak, generator: transformers, path: "lab:mllm-weak", max_new_tokens: 4, batch: 16}]
 critic: {hidden: 16, steps: 200, batch: 64, seeds: 2}
-shards: {generate: 16, embed: 32, sketch: 64}
+shards: {generate: 16, embed: 32, stream: 64}
 workers: {cpu: 2, stall_seconds: 240}
 """
 BAD = ("[1, 2]", "{", '{"record_id": "empty"}', '{"record_id": "lost", "image": "lost.png", "query": "?"}')

@@ -547,7 +547,6 @@ class ShardConfig(_Model):
     not_here: ClassVar[str] = "a baseline takes the answers that stand in the records and generates none"
 
     embed: int = Field(512, ge=1, description="Contents a shard.")
-    sketch: int = Field(4096, ge=1, description="Rows a shard.")
     stream: int = Field(
         1024,
         ge=1,

@@ -21,7 +21,7 @@ N = 60
 EVERY = [("serial", 1), ("serial", 2), ("serial", 3), ("ray", 2)]
 ENCODERS = {"image": {"name": "lab"}, "text": {"name": "lab"}}
 CRITIC = {"hidden": 8, "steps": 20, "batch": 64, "seeds": 2}
-SMALL = {"embed": 32, "sketch": 16, "stream": 16}
+SMALL = {"embed": 32, "stream": 16}
 HOW = ("executor", "seconds", "created")
 """What a report says of how and when the work was done."""
 
