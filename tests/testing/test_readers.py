@@ -18,7 +18,8 @@ from schemas.record import Record
 
 
 def config(data: dict[str, Any]) -> AuditConfig:
-    return AuditConfig.model_validate({"data": data, "models": ["m"]})
+    encoders = {"image": None, "text": "lab"}
+    return AuditConfig.model_validate({"data": data, "encoders": encoders, "models": ["m"]})
 
 
 def test_files_keep_it(tmp_path: Path) -> None:
