@@ -20,8 +20,8 @@ from rich.console import Console
 
 from auditor import __version__
 from auditor.errors import AuditError, BadInput, ClusterLost
-from auditor.pipeline.checks import check_paths
 from jobs.run.log import LogFormat, redacted
+from jobs.run.settings import check, load_config
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig, JobConfig
 from schemas.report import Report
 
@@ -98,11 +98,11 @@ def audit(
         raise BadInput("no --config; try: auditor audit --config examples/lab.yaml --out out")
     settings = _settings(AuditConfig, config, set_)
     if dry_run:
-        _show_plan(settings)
+        _show_plan(settings, config)
         return
 
     def job(bars: Bars) -> Report:
-        check_paths(settings)
+        check(settings, config)
         from auditor.pipeline.audit import audit
 
         return audit(settings, out, bars)
@@ -144,11 +144,11 @@ def baseline_build(
         },
     )
     if dry_run:
-        _show_plan(settings)
+        _show_plan(settings, config)
         return
 
     def job(bars: Bars) -> object:
-        check_paths(settings)
+        check(settings, config)
         from auditor.pipeline.baseline import build
 
         return build(settings, out, bars)
@@ -193,11 +193,11 @@ def drift(
         },
     )
     if dry_run:
-        _show_plan(settings)
+        _show_plan(settings, config)
         return
 
     def job(bars: Bars) -> Report:
-        check_paths(settings)
+        check(settings, config)
         from auditor.pipeline.drift import drift
 
         return drift(settings, out, bars)
@@ -209,16 +209,19 @@ C = TypeVar("C", bound=JobConfig)
 
 
 def _settings(
-    job: type[C], config: Path | None, set_: list[str] | None, options: Mapping[str, Any] | None = None
+    job: type[C],
+    config: Path | None,
+    set_: list[str] | None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    names: bool = False,
 ) -> C:
     """The config of a job; of `options` (dotted keys) those that were given. An encoder `none` is no
     encoder."""
-    from jobs.run.settings import load_config
-
     given = {key: value for key, value in (options or {}).items() if value is not None}
     for key in given.keys() & {"encoders.image", "encoders.text"}:
         given[key] = None if given[key] == "none" else {"name": given[key]}
-    return load_config(job, config, set_ or (), given)
+    return load_config(job, config, set_ or (), given, names=names)
 
 
 @app.command()
@@ -311,7 +314,7 @@ def doctor(
     if config is not None:
         from jobs.run.settings import job_of
 
-        _settings(job_of(config), config, set_)  # what is wrong with it is said at once
+        _settings(job_of(config), config, set_, names=True)  # what is wrong with it is said at once
     from jobs.doctor import examine, exit_code, table
 
     checks = examine(config, set_ or (), out)
@@ -322,8 +325,8 @@ def doctor(
     raise typer.Exit(exit_code(checks))
 
 
-def _show_plan(settings: JobConfig) -> None:
-    check_paths(settings)
+def _show_plan(settings: JobConfig, config: Path | None) -> None:
+    check(settings, config)
     from auditor.pipeline.plan import plan
 
     Console().print(plan(settings))

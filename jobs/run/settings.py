@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
+from auditor.pipeline.checks import check_paths
 from auditor.pipeline.settings import explain
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig, JobConfig, resolve
 
@@ -22,11 +23,14 @@ def load_config(
     path: Path | None,
     overrides: Sequence[str] = (),
     values: Mapping[str, Any] | None = None,
+    *,
+    names: bool = True,
 ) -> T:
     """Read `path`, set `values` (dotted keys), then `overrides` (`KEY=VALUE`: dotted keys, YAML values), and
     validate.
 
     Relative paths in the file are relative to its folder; in `--set` and options, to the working directory.
+    `names`: look up the names of encoders, readers, ... in their registries, too; `check` does so later.
     Raises `BadInput` with one line that names the file and the key.
     """
     tree = _read_yaml(path) if path else {}
@@ -48,13 +52,25 @@ def load_config(
         config = model.model_validate(tree)
     except ValidationError as error:
         raise BadInput(f"{where}: {explain(model, error)}") from error
-    from auditor.pipeline.names import check_names  # registries: a config of the wrong form needs none
+    if names:
+        _check_names(config, path)
+    return config
+
+
+def check(config: JobConfig, path: Path | None) -> None:
+    """What can be told before a job begins: that its records are there, then that its names are known (which
+    takes some imports). Raises `BadInput` with one line."""
+    check_paths(config)
+    _check_names(config, path)
+
+
+def _check_names(config: BaseModel, path: Path | None) -> None:
+    from auditor.pipeline.names import check_names
 
     try:
         check_names(config)
     except BadInput as error:
-        raise BadInput(f"{where}: {error}") from None
-    return config
+        raise BadInput(f"{path or 'options'}: {error}") from None
 
 
 def job_of(path: Path) -> type[JobConfig]:

@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (root / "audit.yaml").write_text(
-        "data: {id: id.jsonl, scenarios: {q: q.jsonl}}\nencoders: {image: null}\nmodels: [m]\n"
+        "data: {id: id.jsonl, scenarios: {q: q.jsonl}}\nencoders: {image: null, text: lab}\nmodels: [m]\n"
         "critic: {hidden: 8, steps: 10, seeds: 1}\nthresholds: {emid: 9}\nshards: {stream: 25}\n"
     )
     return root
@@ -106,7 +106,8 @@ def test_accuracy_by_every_way(
 
         # Drift: the baseline keeps its accuracy, and windows have theirs.
         baseline, out = tmp_path / "baseline", tmp_path / "drift"
-        given = ("--set", "encoders.image=null", "--set", "critic={hidden: 8, steps: 10, seeds: 1}")
+        encoders, critic = "encoders={image: null, text: lab}", "critic={hidden: 8, steps: 10, seeds: 1}"
+        given = ("--set", encoders, "--set", critic)
         made = run(
             monkeypatch,
             *("baseline", "build", "--records", folder / "id.jsonl", "-o", baseline),
@@ -141,7 +142,7 @@ def test_a_grader_of_another_package(folder: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "jobs.audit", "-c", str(folder / "audit.yaml"), "-o", str(tmp_path / "out")),
         *("--set", "critic.train_on=sample", "--set", "grader={name: short, most: 10}"),
-        *("--set", "workers.cpu=1"),
+        *("--set", "workers={executor: ray, cpu: 1}"),
     ]
     path = os.pathsep.join([str(plugin), str(Path(__file__).parents[2])])
     environment = {**os.environ, "PYTHONPATH": path}

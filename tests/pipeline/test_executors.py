@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import ray
-from jobs.run.bars import Bars
 
 from auditor.lab.world import lab_items
 from auditor.pipeline.audit import audit
+from auditor.pipeline.bars import Bars
 from auditor.pipeline.baseline import build
 from auditor.pipeline.drift import drift
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig
