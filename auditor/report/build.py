@@ -211,12 +211,15 @@ def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str,
         seconds=seconds,
         beside={"baseline_config": manifest.config.model_dump(mode="json")},
     )
+    graded: dict[str, Any] = {}
+    if manifest.grader is not None:
+        graded = {"accuracy": manifest.accuracy, "grader": manifest.grader.name}
     return Report(
         run=provenance.run(config, "baseline", made),
         windows=rows,
         tables={
             **({WHERE: of.where} if of.where else {}),
-            "baseline": [{"rows": manifest.n, "model": manifest.model, **manifest.descriptors}],
+            "baseline": [{"rows": manifest.n, "model": manifest.model, **graded, **manifest.descriptors}],
         },
         quarantine=quarantine.counts(),
         verdict=overall({row.scenario: row.verdict for row in rows}),
