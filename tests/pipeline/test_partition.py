@@ -176,7 +176,7 @@ def test_a_dead_worker_is_replaced_and_done_work_is_kept(
     cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["Dying"]))
     world, index = World(tmp_path, vectors, "nearest"), IndexConfig(shard_rows=4000)
     monkeypatch.setattr(auditor.pipeline.partition, "SearchWorker", Doomed)
-    with pytest.raises(AuditError, match=r"nearest records of pool: shard .* failed 2 times"):
+    with pytest.raises(AuditError, match=r"nearest records of pool: a unit of 1 row failed 2 times"):
         world.partitioned(index, retries=1)
     monkeypatch.setattr(auditor.pipeline.partition, "SearchWorker", Dying)
     found = world.partitioned(index)
