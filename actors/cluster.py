@@ -36,6 +36,9 @@ _LONGEST_LOCAL_DIR = 40  # Ray keeps its sockets under it, and the kernel takes 
 
 Resources = Mapping[str, float]
 
+LEAVING_SECONDS = 10.0
+"""How long a cluster without a free CPU is watched before it is taken to be busy."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolSize:
@@ -227,9 +230,20 @@ def _watched() -> Iterator[None]:
 
 
 def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
-    free = free_per_node()
+    free = _settled()
     versions = {"ray": ray.__version__, "python": platform.python_version()}
     return Cluster(ray.get_runtime_context().gcs_address, started, free, versions, workers)
+
+
+def _settled() -> tuple[Resources, ...]:
+    """What each node has free. Where no CPU is, workers of a job that has just ended may be leaving still,
+    and are given some seconds."""
+    until = time.monotonic() + LEAVING_SECONDS
+    free = free_per_node()
+    while _total(free, "CPU") < 1 and time.monotonic() < until:
+        time.sleep(0.2)
+        free = free_per_node()
+    return free
 
 
 def free_room() -> str:

@@ -82,9 +82,9 @@ def halves(request, tmp_path_factory):
     photographs, texts = request.param()
     (root / "images").mkdir()
     rows = []
-    images = pieces(photographs, 2 * HALF)
+    drawn = pieces(photographs, 2 * HALF)
     for place, i in enumerate(np.random.default_rng(2).permutation(2 * HALF).tolist()):
-        (root / "images" / f"{place}.png").write_bytes(images[i])
+        (root / "images" / f"{place}.png").write_bytes(drawn[i])
         query, response, reference = texts[place]
         row = {"record_id": f"r{place}", "image": f"{place}.png", "query": query, "reference": reference}
         rows.append(row | ({"responses": {"llava": response}} if response else {}))
