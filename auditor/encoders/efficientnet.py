@@ -10,8 +10,9 @@ from PIL import Image
 
 from auditor.encoders.images import ImageEncoder
 from auditor.encoders.precision import Precision
-from auditor.encoders.pretrained import missing_package, package_file
+from auditor.encoders.pretrained import package_file
 from auditor.encoders.registry import encoder
+from auditor.errors import missing_package
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
     try:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
-        raise missing_package("efficientnet-lite-pytorch", "offline") from None
+        raise missing_package("efficientnet-lite-pytorch") from None
     model = EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model = model.eval()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from auditor.encoders.registry import MODEL_PATHS
-from auditor.errors import BadInput
+from auditor.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,7 +118,7 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise missing_package(package, "offline")
+        raise missing_package(package)
     path = Path(next(iter(spec.submodule_search_locations))) / relative
     if not path.is_file():
         raise BadInput(f"{package}: {relative} is missing; install the package again")
@@ -169,11 +169,6 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     if missing:
         model.pooler = None
     return model.eval()
-
-
-def missing_package(package: str, extra: str) -> BadInput:
-    """The error for an optional package that is not installed."""
-    return BadInput(f"package {package} is not installed: pip install 'shift-auditor[{extra}]'")
 
 
 def _unreachable(name: str, error: Exception) -> BadInput:

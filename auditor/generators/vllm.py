@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from auditor.encoders.pretrained import files_digest, missing_package
-from auditor.errors import AuditError, BadInput, one_line
+from auditor.encoders.pretrained import files_digest
+from auditor.errors import AuditError, BadInput, missing_package, one_line
 from auditor.generators.registry import generator, weights_of
 from auditor.generators.sampling import Drawn, Sampling, answer_of
 from auditor.generators.template import ChatTemplate
@@ -72,7 +72,7 @@ class VllmGenerator:
         """Raises BadInput where vllm is not installed, where `directory` holds no model that generates, or
         where there are fewer GPUs than `settings.tensor_parallel`."""
         if find_spec("vllm") is None:
-            raise missing_package("vllm", "vllm")
+            raise missing_package("vllm")
         import torch
 
         self._name = name
