@@ -37,7 +37,7 @@ _LONGEST_LOCAL_DIR = 40  # Ray keeps its sockets under it, and the kernel takes 
 Resources = Mapping[str, float]
 
 LEAVING_SECONDS = 10.0
-"""How long a cluster without a free CPU is watched before it is taken to be busy."""
+"""How long a job waits at its end for what its workers held, where the connection outlives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,15 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
     where the cluster does not answer.
     """
     if ray.is_initialized():
-        yield _cluster(workers, started=False)
+        cluster = _cluster(workers, started=False)
+        try:
+            yield cluster
+        except ClusterLost:
+            raise
+        except Exception:
+            _wait_for(cluster.free)
+            raise
+        _wait_for(cluster.free)
         return
     address = workers.address or os.environ.get("RAY_ADDRESS")
     try:
@@ -230,20 +238,20 @@ def _watched() -> Iterator[None]:
 
 
 def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
-    free = _settled()
+    free = free_per_node()
     versions = {"ray": ray.__version__, "python": platform.python_version()}
     return Cluster(ray.get_runtime_context().gcs_address, started, free, versions, workers)
 
 
-def _settled() -> tuple[Resources, ...]:
-    """What each node has free. Where no CPU is, workers of a job that has just ended may be leaving still,
-    and are given some seconds."""
+def _wait_for(free: Sequence[Resources]) -> None:
+    """Until as many CPUs and GPUs are free as were when we came: workers that were told to end take a moment,
+    and the next job on this connection would find their places taken. Bounded, since others may take them."""
     until = time.monotonic() + LEAVING_SECONDS
-    free = free_per_node()
-    while _total(free, "CPU") < 1 and time.monotonic() < until:
-        time.sleep(0.2)
-        free = free_per_node()
-    return free
+    while time.monotonic() < until:
+        now = free_per_node()
+        if all(_total(now, name) >= _total(free, name) for name in ("CPU", "GPU")):
+            return
+        time.sleep(0.1)
 
 
 def free_room() -> str:
