@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PYTEST ?=
+# Two workers: one runs all that starts clusters and processes, the other computes (tests/conftest.py).
+TWO := -n 2 --dist loadscope
 VLLM_BIN := .venv-vllm/bin
 VLLM_READY := .venv-vllm/.ready
 
@@ -22,10 +24,10 @@ audit: $(READY)  ## Audit two small multimodal models over the lab's shifts; rep
 	case $$code in 0|1|4) echo "report: out/report.html";; *) exit $$code;; esac
 
 test: $(READY)   ## Run every test
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest $(TWO) $(PYTEST)
 
 test-fast: $(READY)  ## Run the tests that start no cluster and train nothing (some four minutes)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(TWO) -m "not slow" $(PYTEST)
 
 check: $(READY)  ## Lint, check types and who imports whom
 	$(BIN)/ruff check .

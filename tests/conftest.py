@@ -58,12 +58,62 @@ SLOW = (
 """Folders, modules and tests that start clusters, train models, run whole jobs or simulate for long; the rest
 (`-m "not slow"`) still has tests of every room."""
 
+CLUSTER = ("tests/actors/", "tests/examples/", "tests/jobs/", "tests/pipeline/")
+"""Folders whose tests start processes of their own. With several workers (`-n 2`) one of them runs all of
+these, one after the other, so that no two clusters take each other's cores; the others compute."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parent
     for item in items:
         if f"{item.path.relative_to(root).as_posix()}::{item.name}".startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ClustersTogether(LoadScopeScheduling):
+        """The tests of CLUSTER are one piece of work, each other test is one by itself."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return "clusters" if nodeid.startswith(CLUSTER) else nodeid
+
+    return ClustersTogether(config, log)
+
+
+@pytest.fixture(scope="session")
+def registered() -> Iterator[list[Callable[[], None]]]:
+    """What undoes each registration of another package's name, in the order of the registrations."""
+    from auditor.registry import Registry
+
+    undo: list[Callable[[], None]] = []
+    add = Registry.add
+
+    def noted(self: Any, name: str, value: Any, home: Any, shown: str | None = None) -> None:
+        before = [dict(part) for part in (self._values, self._homes, self._shown)]
+        add(self, name, value, home, shown)
+        if not self.ours(name):
+
+            def back() -> None:
+                for part, was in zip((self._values, self._homes, self._shown), before, strict=True):
+                    part.pop(name, None)
+                    part.update({name: was[name]} if name in was else {})
+
+            undo.append(back)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Registry, "add", noted)
+        yield undo
+
+
+@pytest.fixture(autouse=True)
+def names_go_with_their_test(registered: list[Callable[[], None]]) -> Iterator[None]:
+    """What a test registers is gone after it; what a test's module registers while it is imported stays."""
+    yield
+    while registered:
+        registered.pop()()
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -26,17 +26,13 @@ class View(NamedTuple):
 
 
 @pytest.fixture
-def add(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """`add(view, template)`: a section `extra` between two of ours, for the time of a test."""
-    list(SECTIONS.values())
-    monkeypatch.setattr(SECTIONS, "_values", dict(SECTIONS._values))
-    monkeypatch.setattr(SECTIONS, "_homes", dict(SECTIONS._homes))
-    monkeypatch.setattr(SECTIONS, "_shown", dict(SECTIONS._shown))
+def add() -> Callable[..., None]:
+    """`add(view, template)`: a section `extra` between two of ours."""
 
     def register(view: Callable[[Page], object], template: str) -> None:
         section("extra", order=25, title="Extra & more", nav="Extra", template=template)(view)
 
-    yield register
+    return register
 
 
 def named(name: str) -> NamedSection:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from auditor.scenarios import Source, reader
-from auditor.scenarios.registry import READERS
 from auditor.testing import check_reader
 from schemas.config import AuditConfig
 from schemas.record import Record
@@ -48,15 +47,6 @@ def test_the_lab_keeps_it(tmp_path: Path) -> None:
         "b": {"shifts": [{"shift": "blur"}]},
     }
     check_reader(config({"reader": "lab", "n": 4, "scenarios": scenarios}), tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is gone after it."""
-    READERS.names()
-    for part in ("_values", "_homes", "_shown"):
-        monkeypatch.setattr(READERS, part, dict(getattr(READERS, part)))
-    yield
 
 
 COUNT = itertools.count()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,6 @@ from auditor.testing import check_shift
 def test_ours_keep_it(name: str) -> None:
     assert SHIFTS.ours(name)
     check_shift(name)
-
-
-@pytest.fixture(autouse=True)
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is gone after it."""
-    SHIFTS.names()
-    for part in ("_values", "_homes", "_shown"):
-        monkeypatch.setattr(SHIFTS, part, dict(getattr(SHIFTS, part)))
-    yield
 
 
 def rising(image: Any, severity: int, rng: np.random.Generator) -> Any:
