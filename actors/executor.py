@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from actors import reach
 from actors.cluster import Cluster, PoolSize, connect
 from actors.placement import placed
-from actors.pool import identify, run_shards
+from actors.pool import Bench, identify, run_shards
+from auditor.errors import ClusterLost
 from auditor.pipeline.executor import Identified, ShardResult, Staff, Stage, Worker
 from auditor.pipeline.progress import Progress, Tally
 from auditor.pipeline.serial import Hands
@@ -32,7 +33,15 @@ def ray_executor(workers: WorkersConfig, threads: int, progress: Progress) -> It
     """Join the cluster at `workers.address` or RAY_ADDRESS, else start a local Ray (see `connect`). Raises
     `BadInput` where the cluster does not answer."""
     with connect(workers, threads=threads) as cluster:
-        yield RayExecutor(cluster, threads, progress)
+        bench = Bench()
+        try:
+            yield RayExecutor(cluster, threads, progress, bench)
+        except ClusterLost:  # nor are there workers to end
+            raise
+        except BaseException:
+            bench.clear()
+            raise
+        bench.clear()
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class RayExecutor:
     threads: int
     """Of a worker."""
     progress: Progress
+    bench: Bench
     name: str = "ray"
 
     @property
@@ -61,8 +71,10 @@ class RayExecutor:
             yield Hands(stage, self.cluster.workers, 1, 0.0, self.progress)
             return
         size = self.cluster.pool(self.threads, stage.gpus, stage.replicas)
+        if size.gpus:
+            self.bench.clear()
         with placed(size, self.cluster.workers.stall_seconds, self.progress) as reserved:
-            yield Pool(stage, reserved, self.cluster, self.progress)
+            yield Pool(stage, reserved, self.cluster, self.progress, self.bench)
 
     def check_run(self, run: RunDir) -> None:
         reach.check_run(self.cluster, run)
@@ -85,6 +97,7 @@ class Pool:
     size: PoolSize
     cluster: Cluster
     progress: Progress
+    bench: Bench
 
     @property
     def count(self) -> int:
@@ -104,7 +117,7 @@ class Pool:
         if len(self.cluster.free) == 1 and not self.size.gpus:
             return make(settings).identity
         workers = self.cluster.workers
-        return identify(make, settings, self.size, workers.stall_seconds, workers.retries)
+        return identify(make, settings, self.size, workers.stall_seconds, workers.retries, self.bench)
 
     def run(
         self,
@@ -132,4 +145,5 @@ class Pool:
             done=done,
             on_done=on_done,
             progress=self.progress,
+            bench=self.bench,
         )

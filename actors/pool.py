@@ -9,11 +9,13 @@ the shard is made with blanks in their places. A pool that gets nowhere says wha
 an error instead of never.
 
 No spare worker is kept warm: it would hold a second model (on a GPU: its share of one) through the whole run
-to save seconds at each of a bounded number of deaths, while the other workers go on anyway.
+to save seconds at each of a bounded number of deaths, while the other workers go on anyway. But the processes
+of a stage that has ended well serve the next one (`Bench`), which saves seconds of starting and importing.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -61,6 +63,8 @@ class _Host:
         self._worker: Any = None
 
     def start(self, make: Callable[[Any], Any], settings: Any) -> _Started:
+        self._worker = None  # that of the stage before goes first: two models may not fit
+        gc.collect()
         self._worker = make(settings)
         where = f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
         return _Started(where, hasattr(self._worker, "probe"))
@@ -75,22 +79,54 @@ class _Host:
         return self._worker.identity
 
 
+class Bench:
+    """Actors without a GPU that wait for the next stage."""
+
+    def __init__(self) -> None:
+        self._threads = 0
+        self._actors: list[Any] = []
+
+    def take(self, size: PoolSize) -> Any | None:
+        """An actor of this size, if there is one. Those of another size are ended, and make room."""
+        if size.gpus or size.threads != self._threads:
+            self.clear()
+        return self._actors.pop() if self._actors else None
+
+    def give(self, size: PoolSize, actor: Any) -> None:
+        """Keep an actor that has nothing to do; one with a GPU is ended."""
+        if size.gpus:
+            ray.kill(actor)
+            return
+        self._threads = size.threads
+        self._actors.append(actor)
+
+    def clear(self) -> None:
+        """End all of them."""
+        while self._actors:
+            ray.kill(self._actors.pop())
+
+
 def identify(
     make: Callable[[S], Identified],
     settings: S,
     size: PoolSize,
     stall_seconds: float = 600.0,
     retries: int = 3,
+    bench: Bench | None = None,
 ) -> str:
     """Identity of what a worker works with, from a worker: the driver needs neither the weights nor a GPU.
 
     Raises `AuditError` where no worker answers in `stall_seconds`, or more than `retries` of them fail.
     """
+    bench = Bench() if bench is None else bench
     for failed in range(retries + 1):
-        host = _host(size)
+        host: Any = bench.take(size) or _host(size)
         try:
             ray.get(host.start.remote(make, settings), timeout=stall_seconds)
-            return str(ray.get(host.identity.remote(), timeout=stall_seconds))
+            identity = str(ray.get(host.identity.remote(), timeout=stall_seconds))
+            kept, host = host, None
+            bench.give(size, kept)
+            return identity
         except ray.exceptions.GetTimeoutError as error:
             raise AuditError(f"no worker has started in {stall_seconds:g} s; {free_room()}") from error
         except RayError as error:
@@ -100,7 +136,8 @@ def identify(
             log.warning("a worker could not start and is started again: %s", _why(error))
             time.sleep(_pause(failed))
         finally:
-            ray.kill(host)
+            if host is not None:
+                ray.kill(host)
     raise ValueError(f"retries must be at least 0, not {retries}")
 
 
@@ -119,13 +156,15 @@ def run_shards(
     done: Container[str] = (),
     on_done: Callable[[ShardResult], None] = lambda result: None,
     progress: Progress | None = None,
+    bench: Bench | None = None,
 ) -> Tally:
     """Make every shard whose name is not in `done`, on `size` workers; returns what was done.
 
     `make(settings)` is called in each worker's process; both are pickled (a class by its name). `shards` is
     drawn from as workers need them, a few ahead; `total` is the number of rows in it, where it is known
     (of a list it is). `on_done` is called in the driver, in the order in which shards come to be done.
-    Interrupted at any moment, whole shards stay and nothing else.
+    Interrupted at any moment, whole shards stay and nothing else. Actors of `bench` are used, and those that
+    end well are left there.
 
     A shard (or a part of one) that takes longer than `hang_seconds` (default: `stall_seconds`) is taken to
     hang; that counts as two failures. A row that ends or hangs a worker which is `Isolating` is condemned
@@ -142,7 +181,8 @@ def run_shards(
         total = sum(map(len, shards))
     limits = _Limits(stall_seconds, min(hang_seconds or stall_seconds, stall_seconds), retries, poison_rows)
     source = _Source(shards, total, done)
-    return _Pool(make, settings, source, size, stage, limits, on_done, progress or Silent()).run()
+    pool = _Pool(make, settings, source, size, stage, limits, on_done, progress or Silent(), bench)
+    return pool.run()
 
 
 @dataclass(frozen=True)
@@ -205,6 +245,8 @@ class _Hosted(Generic[T]):
     """(reference, task); no task: its start."""
     where: str = ""
     """Empty until it has started. Only then it is given shards: it may never find room in the cluster."""
+    kept: bool = False
+    """Whether it is of an earlier stage: it may have ended since, which is no failed start."""
     since: float = field(default_factory=time.monotonic)
     """When its oldest call became the oldest."""
 
@@ -226,7 +268,9 @@ class _Pool(Generic[T]):
         limits: _Limits,
         on_done: Callable[[ShardResult], None],
         progress: Progress,
+        bench: Bench | None,
     ) -> None:
+        self._bench = bench
         self._make, self._settings, self._size = make, settings, size
         self._source, self._stage, self._limits = source, stage, limits
         self._on_done, self._progress = on_done, progress
@@ -248,6 +292,10 @@ class _Pool(Generic[T]):
             while self._queue or any(host.where and host.calls for host in self._hosts):
                 self._fill()
                 self._step()
+            if self._bench is not None:
+                for host in [host for host in self._hosts if host.where]:
+                    self._hosts.remove(host)
+                    self._bench.give(self._size, host.actor)
         except ClusterLost:  # nor are there workers to end
             self._hosts.clear()
             raise
@@ -277,9 +325,10 @@ class _Pool(Generic[T]):
         busy = sum(bool(host.where and host.calls) for host in self._hosts)
         wanted = min(self._workers, len(self._queue) + busy)
         while len(self._hosts) < wanted and time.monotonic() >= self._start_at:
-            actor = _host(self._size)
+            kept = None if self._bench is None else self._bench.take(self._size)
+            actor = kept or _host(self._size)
             start = actor.start.remote(self._make, self._settings)
-            self._hosts.append(_Hosted(actor, deque([(start, None)])))
+            self._hosts.append(_Hosted(actor, deque([(start, None)]), kept=kept is not None))
         started = [host for host in self._hosts if host.where]
         for held in range(IN_FLIGHT):
             # The last shards are not queued behind one another while another worker is idle.
@@ -369,7 +418,8 @@ class _Pool(Generic[T]):
         # Those queued behind the one that failed are not to blame.
         self._queue.extendleft(reversed([waiting for _, waiting in host.calls if waiting is not None]))
         if task is None:
-            self._not_started(fault)
+            if not host.kept:
+                self._not_started(fault)
         elif task.search is not None:
             self._go_on(task, fault)
         else:

@@ -261,11 +261,10 @@ def _marks(comparisons: Sequence[Comparison], others: Iterable[Files] = ()) -> d
 
 def _mark(source: TagSource | None) -> Any:
     """What stands for the tags of a source."""
-    if source is None:
-        return None
-    path = source.path if isinstance(source, Scenario) else source.records
-    stat = path.stat()
-    return [path.name, stat.st_size, stat.st_mtime_ns]
+    if source is None or not isinstance(source, Scenario):
+        return source and source.tags
+    stat = source.path.stat()  # a scenario's file is written once
+    return [source.path.name, stat.st_size, stat.st_mtime_ns]
 
 
 def _seconds(one: Comparison, modality: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from auditor.errors import RowError
 from auditor.records import MediaPolicy, load_image
 from auditor.scenarios.scenario import Rows, Scenario, Source, gather, media_policy
-from auditor.shifts import Step, apply_shift, find_shift
+from auditor.shifts import Step, apply_shift, find_shift, source_mark
 from auditor.storage.run_dir import RunDir
 from schemas.config import JobConfig, ScenarioSpec
 from schemas.record import Record
@@ -27,7 +27,9 @@ def perturbed_source(name: str, spec: ScenarioSpec, of: Source, config: JobConfi
         scenario = gather(of, run, config.data)
         yield from apply_shift(_with_bytes(scenario, media_policy(config.data)), steps, config.seed)
 
-    return Source(name, family, f"shift {steps} seed {config.seed} of {of.fingerprint}", rows, spec.partition)
+    code = "".join(f" {mark}" for step in steps if (mark := source_mark(step[0])))
+    print_ = f"shift {steps}{code} seed {config.seed} of {of.fingerprint}"
+    return Source(name, family, print_, rows, spec.partition)
 
 
 def _with_bytes(scenario: Scenario, policy: MediaPolicy) -> Iterator[Record]:

@@ -43,6 +43,8 @@ class Part:
     """File of where its rows stand in the record file."""
     digests: tuple[str, ...]
     """Of the content of each unit's rows."""
+    tags: str
+    """Digest of all tags of its rows."""
     times: tuple[datetime, datetime] | None
     """The earliest and the latest timestamp."""
 
@@ -72,12 +74,14 @@ class _Growing:
     pending: list[int] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     state: Any = field(default_factory=lambda: blake2b(digest_size=16))
+    tags: Any = field(default_factory=lambda: blake2b(digest_size=16))
     first: datetime | None = None
     last: datetime | None = None
 
-    def add(self, position: int, content: bytes, moment: datetime | None, unit: int) -> None:
+    def add(self, position: int, content: bytes, tags: list[str], moment: datetime | None, unit: int) -> None:
         self.pending.append(position)
         self.state.update(content)
+        self.tags.update(json.dumps(tags).encode())
         self.n += 1
         if self.n % unit == 0:
             self.close()
@@ -105,13 +109,14 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
     position = 0
     for batch in read_run_columns(records, _COLUMNS, BATCH):
         moments = [m and m.astimezone(UTC) for m in batch["timestamp"].to_pylist()]
+        tags = [each or [] for each in batch["tags"].to_pylist()]
         for row, content in enumerate(contents(batch)):
             record_id, base_id, query, history, responses, reference, digests, _ = content
             window = split(Record(record_id, base_id, timestamp=moments[row]))
             part = growing.get(window)
             if part is None:
                 part = growing[window] = _Growing(folder / f"{len(growing)}.i64")
-            part.add(position, _bytes(content), moments[row], unit)
+            part.add(position, _bytes(content), tags[row], moments[row], unit)
             models.update(name for name, _ in responses or ())
             images = images or bool(digests)
             texts = texts or any(
@@ -133,6 +138,7 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
                 unit,
                 of.positions,
                 tuple(of.digests),
+                of.tags.hexdigest(),
                 None if of.first is None or of.last is None else (of.first, of.last),
             )
             for window, of in growing.items()

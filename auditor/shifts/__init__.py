@@ -6,7 +6,15 @@ new shift is one file with `@shift("name", "visual")` above its function.
 """
 
 from auditor.shifts.apply import Step, apply_shift
-from auditor.shifts.registry import SHIFTS, NamedShift, find_shift, shift, shift_image, shift_text
+from auditor.shifts.registry import (
+    SHIFTS,
+    NamedShift,
+    find_shift,
+    shift,
+    shift_image,
+    shift_text,
+    source_mark,
+)
 
 __all__ = [
     "SHIFTS",
@@ -17,4 +25,5 @@ __all__ = [
     "shift",
     "shift_image",
     "shift_text",
+    "source_mark",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -58,6 +60,19 @@ def find_shift(name: str, severity: int, options: Mapping[str, Any] | None = Non
         raise BadInput(f"shift {name}: severity is {severity!r}, must be 1 to 5")
     settings = settings_keyword(found.settings, options or {}, f"shift {name}")
     return replace(found, function=partial(found.function, **settings)) if settings else found
+
+
+def source_mark(name: str) -> str:
+    """What stands for the code of a shift: nothing for one of ours (the version of this package does), else a
+    digest of the file that it was defined in, so that results of an older one are not taken for its own."""
+    if SHIFTS.ours(name):
+        return ""
+    function = SHIFTS.find(name).function
+    try:
+        lines, _ = inspect.findsource(function)
+    except (OSError, TypeError):  # typed at a prompt, or compiled
+        return f"{function.__module__}.{function.__qualname__}"
+    return blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
 
 def shift_image(

@@ -14,7 +14,7 @@ import pytest
 from ray import cloudpickle
 
 from actors.cluster import PoolSize, connect
-from actors.pool import _Pool, identify, run_shards
+from actors.pool import Bench, _Pool, identify, run_shards
 from auditor.errors import AuditError, BadInput
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
@@ -219,6 +219,23 @@ def test_killed_workers_are_replaced_and_nothing_changes(cluster, plain, tmp_pat
     tally = embed(tmp_path / "out", contents(100), 2, slow=0.1, pids=pids, on_done=kill_one)
     assert len(killed) == 2 and tally.done == 100
     assert {n: d for n, d in digests(tmp_path / "out").items() if not n.startswith(".")} == plain
+
+
+def test_processes_serve_the_next_stage_and_one_that_died_is_replaced(cluster, plain, tmp_path):
+    bench, seen = Bench(), []
+    for number in range(3):
+        pids = tmp_path / f"pids-{number}"
+        pids.mkdir()
+        # No start may fail: that a process died since its stage has ended is not counted as one.
+        embed(tmp_path / str(number), contents(100), 2, slow=0.1, pids=pids, bench=bench, retries=0)
+        assert digests(tmp_path / str(number)) == plain
+        seen.append({int(p.name) for p in pids.iterdir()})
+        if number == 1:
+            os.kill(min(seen[0]), signal.SIGKILL)
+    assert len(seen[0]) == 2 and seen[1] == seen[0]
+    assert len(seen[2] & seen[0]) == 1 and len(seen[2]) == 2
+    assert bench.take(PoolSize(1, 2, 0.0)) is None  # of another size: those that wait make room
+    assert bench.take(size(1)) is None
 
 
 def test_a_row_that_raises_costs_nobody_else_anything(cluster, tmp_path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from scipy.ndimage import convolve
 from auditor.errors import BadInput, RowError
 from auditor.records import decode
 from auditor.registry import Settings
-from auditor.shifts import apply_shift, shift, shift_image, shift_text
+from auditor.shifts import apply_shift, shift, shift_image, shift_text, source_mark
 from auditor.shifts.blur import RADII, blur, disk
 from auditor.shifts.frost import texture
 from auditor.shifts.keyboard import NEIGHBOURS, SHARES, keyboard
@@ -200,3 +202,17 @@ def test_a_new_shift_has_options_of_its_own() -> None:
         apply_shift([record("r1")], [("shout", 1, {"marks": "?"})], seed=0)
     with pytest.raises(BadInput, match="shift blur: unknown setting 'radius'; it takes: none"):
         apply_shift([record("r1")], [("blur", 1, {"radius": 3})], seed=0)
+
+
+def test_the_mark_of_a_shift_follows_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that rows of an older version of somebody's shift are not taken for those of the new one."""
+    code = "def louder(text, severity, rng):\n    return text + severity * '!'\n"
+    marks = []
+    monkeypatch.syspath_prepend(tmp_path)
+    for number, text in enumerate((code, code.replace("!", "?"), code)):
+        (tmp_path / f"louder_{number}.py").write_text(text)
+        module = importlib.import_module(f"louder_{number}")
+        shift(f"louder-{number}", "text")(module.louder)
+        marks.append(source_mark(f"louder-{number}"))
+    assert marks[0] == marks[2] != marks[1]
+    assert source_mark("blur") == ""
