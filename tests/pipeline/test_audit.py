@@ -62,15 +62,16 @@ def numbers(out: Path) -> dict[str, Any]:
 def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
     cluster: None, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]
 ) -> None:
+    """In this process and on three workers of a cluster; `test_executors` has the other numbers of them."""
     found = []
-    for workers in (1, 2, 3):
-        out = tmp_path / f"out-{workers}"
-        assert run(monkeypatch, "audit", "-c", lab, "--set", f"workers.cpu={workers}", "-o", out) == 0
+    for executor, workers in (("serial", 1), ("ray", 3)):
+        out, how = tmp_path / f"out-{workers}", f"workers={{executor: {executor}, cpu: {workers}}}"
+        assert run(monkeypatch, "audit", "-c", lab, "--set", how, "-o", out) == 0
         found.append(numbers(out))
     assert found[1] == found[0]
-    assert found[2] == found[0]
+    serial = ("--set", "workers={executor: serial, cpu: 1}")
     shards = {p: p.stat().st_mtime_ns for p in (tmp_path / "out-1" / "run").rglob("*.parquet")}
-    assert run(monkeypatch, "audit", "-c", lab, "-o", tmp_path / "out-1") == 0
+    assert run(monkeypatch, "audit", "-c", lab, *serial, "-o", tmp_path / "out-1") == 0
     assert numbers(tmp_path / "out-1") == found[0]
     for path, when in shards.items():
         if "responses" in path.parts or "embeddings" in path.parts:
@@ -103,7 +104,7 @@ def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
         "--set",
         "encoders.text={name: lab, batch: 8}",
     ]
-    assert run(monkeypatch, "audit", "-c", lab, *changed, "-o", out) == 0
+    assert run(monkeypatch, "audit", "-c", lab, *serial, *changed, "-o", out) == 0
     for mine, other in zip(found[0]["scenarios"], numbers(out)["scenarios"], strict=True):
         assert mine["emi"] == pytest.approx(other["emi"], abs=1e-3)
         assert mine["accuracy"] == other["accuracy"]
@@ -116,7 +117,7 @@ def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
 
     # Another critic for each fold of base ids: trained and evaluated anew, on the same embeddings.
     out = tmp_path / "out-1"
-    assert run(monkeypatch, "audit", "-c", lab, "--set", "critic.cross_fit=2", "-o", out) == 0
+    assert run(monkeypatch, "audit", "-c", lab, *serial, "--set", "critic.cross_fit=2", "-o", out) == 0
     folded = numbers(out)
     assert "cross-fitted over 2 folds" in folded["run"]["critic"]
     assert len(list((out / "run").rglob("critic-*-without-[01].safetensors"))) == 4
@@ -127,10 +128,13 @@ def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
 def test_a_killed_run_goes_on_to_the_same_numbers(
     cluster: None, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]
 ) -> None:
-    """Ctrl-C, then kill -9 of the driver, in the middle; the same command then ends as an undisturbed run."""
-    assert run(monkeypatch, "audit", "-c", lab, "-o", tmp_path / "whole") == 0
+    """Ctrl-C, then kill -9 of the driver of a cluster, in the middle; without one it then ends as an
+    undisturbed run."""
+    serial = ("--set", "workers={executor: serial}")
+    assert run(monkeypatch, "audit", "-c", lab, *serial, "-o", tmp_path / "whole") == 0
     out = tmp_path / "cut"
     command = [sys.executable, "-m", "jobs.audit", "-c", str(lab), "-o", str(out)]
+    command += ["--set", "workers={executor: ray, cpu: 2}"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("RAY_ADDRESS", None)
     for wanted, how in ((1, signal.SIGINT), (3, signal.SIGKILL)):
@@ -152,7 +156,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
         assert driver.returncode == (3 if how == signal.SIGINT else -signal.SIGKILL)
         assert "Traceback" not in said
     assert not (out / "report.json").exists()
-    assert run(monkeypatch, "audit", "-c", lab, "-o", out) == 0
+    assert run(monkeypatch, "audit", "-c", lab, *serial, "-o", out) == 0
     assert numbers(out) == numbers(tmp_path / "whole")
 
 
