@@ -58,9 +58,18 @@ SLOW = (
 """Folders, modules and tests that start clusters, train models, run whole jobs or simulate for long; the rest
 (`-m "not slow"`) still has tests of every room."""
 
-CLUSTER = ("tests/actors/", "tests/examples/", "tests/jobs/", "tests/pipeline/")
-"""Folders whose tests start processes of their own. With several workers (`-n 2`) one of them runs all of
-these, one after the other, so that no two clusters take each other's cores; the others compute."""
+CLUSTER = (
+    "tests/actors/",
+    "tests/examples/",
+    "tests/jobs/doctor/",
+    "tests/jobs/test_submit.py",
+    "tests/pipeline/test_audit.py",
+    "tests/pipeline/test_executors.py",
+    "tests/pipeline/test_many_nodes.py",
+    "tests/test_api.py",
+)
+"""Folders and modules that mostly test clusters. With several workers (`-n 2`) one of them runs all of them,
+one after the other, so that few clusters take each other's cores; the others do the rest."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -82,14 +82,23 @@ def joint_rows(v_p: Array, t_p: Array, v_q: Array, t_q: Array, *, seed: int = 0)
     Exact, with r = n + m, up to EXACT_ROWS / 2 rows where that is no more than max(d_v, d_t); else the tensor
     sketch with r = max(d_v, d_t).
     """
-    r = max(v_p.shape[1], t_p.shape[1])
     n, total = len(v_p), len(v_p) + len(v_q)
-    if total > min(r, EXACT_ROWS // 2):
-        return tensor_sketch(v_p, t_p, r, seed), tensor_sketch(v_q, t_q, r, seed)
+    if sketched(v_p, t_p, total):
+        return _sketched(v_p, t_p, v_q, t_q, seed)
     gram = _pooled_gram(v_p, t_p, v_q, t_q)
     values, vectors = np.linalg.eigh(gram)
     rows = vectors * np.sqrt(np.maximum(values, 0))
     return rows[:n], rows[n:]
+
+
+def joint_features(v: Array, t: Array, seed: int) -> Float:
+    """(n, r) coordinates as `joint_rows` gives them where it sketches, r = max(d_v, d_t)."""
+    return tensor_sketch(v, t, max(v.shape[1], t.shape[1]), seed)
+
+
+def sketched(v: Array, t: Array, rows: int) -> bool:
+    """Whether `joint_rows` sketches so many rows in all, of the dimensions of v and t."""
+    return rows > min(max(v.shape[1], t.shape[1]), EXACT_ROWS // 2)
 
 
 def tensor_sketch(v: Array, t: Array, r: int, seed: int) -> Float:
@@ -109,8 +118,7 @@ def tensor_sketch(v: Array, t: Array, r: int, seed: int) -> Float:
 
 
 def _sketched(v_p: Array, t_p: Array, v_q: Array, t_q: Array, seed: int) -> tuple[Float, Float]:
-    r = max(v_p.shape[1], t_p.shape[1])
-    return tensor_sketch(v_p, t_p, r, seed), tensor_sketch(v_q, t_q, r, seed)
+    return joint_features(v_p, t_p, seed), joint_features(v_q, t_q, seed)
 
 
 def _product_gram(v: Array, t: Array) -> Float:

@@ -15,7 +15,7 @@ from auditor.bounds.entropies import Entropy, Known, answer_entropy
 from auditor.divergences.representation import rows64
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
 from auditor.profiles.profile import Profile, having
-from auditor.significance import rows_needed
+from auditor.significance import rows_suffice
 from auditor.significance.resampling import RjsdResampler
 from auditor.sketch.blocks import JACKKNIFE_GROUPS, record_groups
 
@@ -34,7 +34,7 @@ def response_gap(rows: Profile) -> Grouped | None:
         return None
     response, reference = (rows64(rows.sample.rows[n][both], n) for n in ("response", "reference"))
     resampler = RjsdResampler(response, reference, paired=True)
-    if int(both.sum()) < rows_needed(resampler):
+    if not rows_suffice(resampler, int(both.sum())):
         return Grouped(resampler.value, None)
     groups = record_groups(rows.sample.base_ids[both])
     left = resampler.left(groups, groups)

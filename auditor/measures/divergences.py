@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.divergences import joint_entropy, joint_rows, rjsd, rjsd_joint, von_neumann_entropy
-from auditor.divergences.joint import EXACT_ROWS
+from auditor.divergences.joint import EXACT_ROWS, joint_features, sketched
 from auditor.errors import AuditError
 from auditor.measures.pairing import Sides, aligned
 from auditor.profiles.profile import Profile, having
 from auditor.significance import drift_test, holm
 from auditor.significance.jackknife import Left
 from auditor.significance.resampling import ReferenceRows
+from auditor.sketch import Float
 from auditor.sketch.blocks import record_groups
 from auditor.storage.run_dir import write_bytes
 from schemas.report import Divergence
@@ -39,7 +40,8 @@ class ReferenceFit:
     """What divergences take of P alone: fitted once, it serves every Q that P is compared with."""
 
     rows: Mapping[str, ReferenceRows]
-    """image, text, response -> the sampled rows that have it"""
+    """image, text, response -> the sampled rows that have it; joint -> the sketched pairs of image and text,
+    where they are so many that they are sketched whatever they are compared with"""
     entropies: Mapping[str, float]
     """The same -> S(C_P) of all rows (nats)"""
     joint: float | None
@@ -47,20 +49,23 @@ class ReferenceFit:
 
     @classmethod
     def fit(cls, p: Profile) -> ReferenceFit:
-        """Of P's sample and sketches: a few spectra a modality, and one of its pairs."""
+        """Of P's sample and sketches: a few spectra a modality, and of its pairs."""
         of = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
         joint = None
-        if "image" in of and "text" in of:
+        rows: dict[str, NDArray[np.floating[Any]]] = {
+            name: p.sample.rows[name][has] for name, has in of.items() if has.any()
+        }
+        if "image" in rows and "text" in rows:
             both = of["image"] & of["text"]
+            pairs = p.sample.rows["image"][both], p.sample.rows["text"][both]
             if 0 < both.sum() < EXACT_ROWS:
-                joint = joint_entropy(p.sample.rows["image"][both], p.sample.rows["text"][both])
+                joint = joint_entropy(*pairs)
+            if (sketched := _pairs(p)) is not None:
+                rows["joint"], of["joint"] = sketched, both
+        groups = {name: record_groups(p.sample.base_ids[of[name]]) for name in rows}
         return cls(
-            {
-                name: ReferenceRows.fit(p.sample.rows[name][has], record_groups(p.sample.base_ids[has]))
-                for name, has in of.items()
-                if has.any()
-            },
-            {name: von_neumann_entropy(p.sketches[name]) for name in of},
+            {name: ReferenceRows.fit(of_name, groups[name]) for name, of_name in rows.items()},
+            {name: von_neumann_entropy(p.sketches[name]) for name in of if name != "joint"},
             joint,
         )
 
@@ -82,17 +87,29 @@ class ReferenceFit:
         def under(prefix: str) -> dict[str, NDArray[Any]]:
             return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
 
-        rows = {
-            name: ReferenceRows.from_arrays(
-                under(f"rows.{name}."), p.sample.rows[name][having(p.sample, name)]
-            )
-            for name in dict.fromkeys(key.split(".")[0] for key in under("rows."))
-        }
+        rows = {}
+        for name in dict.fromkeys(key.split(".")[0] for key in under("rows.")):
+            of = _pairs(p) if name == "joint" else p.sample.rows[name][having(p.sample, name)]
+            if of is None:
+                raise ValueError("not the reference of these rows: their pairs are too few to be sketched")
+            rows[name] = ReferenceRows.from_arrays(under(f"rows.{name}."), of)
         entropies = {name: float(a) for name, a in under("entropy.").items()}
         joint = float(arrays["joint"]) if "joint" in arrays else None
         if not np.isfinite([*entropies.values(), 0.0 if joint is None else joint]).all():
             raise ValueError("not a reference: an entropy is not finite")
         return cls(rows, entropies, joint)
+
+
+JOINT_SEED = 0
+"""Of the sketch of pairs: one for everything that is compared with P."""
+
+
+def _pairs(p: Profile) -> Float | None:
+    """(n, r) `joint_rows` of P's sampled rows that have an image and a text, where they are sketched whatever
+    they are compared with."""
+    both = having(p.sample, "image", "text")
+    v, t = p.sample.rows["image"][both], p.sample.rows["text"][both]
+    return joint_features(v, t, JOINT_SEED) if sketched(v, t, int(both.sum())) else None
 
 
 def divergence(
@@ -101,7 +118,7 @@ def divergence(
     """Distance of Q from P in one modality (image, text, joint or response), and why a part of it is missing.
 
     `value` is of all rows (from the sketches); null, excess, corrected and p-value are of the row samples.
-    `reference`: what was fitted on P before; it changes no bit.
+    `reference`: what was fitted on P before; the numbers are the same to 1e-9.
     """
     names = ("image", "text") if modality == "joint" else (modality,)
     for name in names:
@@ -115,10 +132,12 @@ def divergence(
         return Measured(None, f"no row has {' and '.join(map(article, names))}")
     one_p: NDArray[np.floating[Any]] = rows_p[0]
     one_q: NDArray[np.floating[Any]] = rows_q[0]
-    if modality == "joint":
-        one_p, one_q = joint_rows(*rows_p, *rows_q, seed=seed)
     # Where Q is a perturbed copy of P, only the rows that have a partner are compared.
     fitted = None if reference is None or sides.paired else reference.rows.get(modality)
+    if modality == "joint" and fitted is None:
+        one_p, one_q = joint_rows(*rows_p, *rows_q, seed=JOINT_SEED)
+    elif modality == "joint":
+        one_q = joint_features(rows_q[0], rows_q[1], JOINT_SEED)
     test = drift_test(
         one_p if fitted is None else fitted,
         one_q,

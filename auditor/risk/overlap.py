@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.neighbours.index import Index
-from auditor.risk.ratio import FOLDS, density_ratio
+from auditor.risk.ratio import FOLDS, Features, density_ratio
+from auditor.significance import FAR_MORE
 from auditor.sketch import Float, Floats, as_rows
 
 NEIGHBOURS = 15
@@ -88,6 +89,11 @@ class Support:
         return Index(self.rows)
 
     @cached_property
+    def features(self) -> Features:
+        """For classifiers of P against Q."""
+        return Features.fit(self.rows.astype(np.float64), seed=0)
+
+    @cached_property
     def radius(self) -> float:
         """The distance beyond which a row is outside."""
         return float(np.quantile(self.own, INSIDE))
@@ -126,7 +132,7 @@ def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> 
     radius = support.radius
     outside_p, outside_q = own > radius, other > radius
     local_q = _relative(other, own[near_q[:, 0]])
-    ratio = density_ratio(p, q, seed)
+    ratio = density_ratio(p, q, seed, support.features if len(p) >= FAR_MORE * len(q) else None)
     outside = float(outside_q.mean())
     return Overlap(
         outside=outside,

@@ -2,19 +2,21 @@
 May import the rooms up to `divergences`."""
 
 from auditor.significance.two_sample import (
+    FAR_MORE,
     PERMUTATIONS,
     DriftTest,
     benjamini_hochberg,
     drift_test,
     holm,
-    rows_needed,
+    rows_suffice,
 )
 
 __all__ = [
+    "FAR_MORE",
     "PERMUTATIONS",
     "DriftTest",
     "benjamini_hochberg",
     "drift_test",
     "holm",
-    "rows_needed",
+    "rows_suffice",
 ]

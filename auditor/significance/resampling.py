@@ -58,9 +58,52 @@ class ReferenceRows:
         return np.asarray(self.rows.T @ self.rows)
 
     @cached_property
+    def updates(self) -> Updates:
+        """Of the moment."""
+        return Updates(self.moment)
+
+    @cached_property
     def sketch(self) -> Sketch:
         """Of the rows."""
         return Sketch.from_rows(self.rows)
+
+    def null(self, m: int, draws: int, seed: int) -> Float:
+        """(draws,) RJSD, as of n and m rows, of m of these rows at random from the others: whatever Q of m
+        rows it serves for, and kept for the next one. m is at most n / 4.
+
+        Only n - m rows are left beside them, and of fewer rows RJSD is larger. How much, the same m rows tell
+        beside a part of the others; linear in 1/n it is brought to n.
+        """
+        key = m, draws, seed
+        if key not in self._nulls:
+            n, kept = len(self.rows), len(self._part)
+            rng, values = np.random.default_rng(seed), np.empty((2, draws))
+            for i in range(draws):
+                some = rng.permutation(kept)[:m]
+                values[:, i] = self._deck.taken_out(self._part[some]), self._part_deck.taken_out(some)
+            slope = (values[1] - values[0]) / (1 / (kept - m) - 1 / (n - m))
+            self._nulls[key] = values[0] - slope * (1 / (n - m) - 1 / n)
+        return self._nulls[key]
+
+    @cached_property
+    def _nulls(self) -> dict[tuple[int, int, int], Float]:
+        return {}
+
+    @cached_property
+    def _part(self) -> Index:
+        """Seven eighths of the rows, at random."""
+        n = len(self.rows)
+        return np.random.default_rng(0).permutation(n)[: n - n // 8]
+
+    @cached_property
+    def _part_deck(self) -> Deck:
+        return Deck.of(self.rows[self._part])
+
+    @cached_property
+    def _deck(self) -> Deck:
+        if len(self.rows) < self.rows.shape[1]:
+            return Deck.of(self.rows)
+        return Deck(self.rows, self.moment, self.updates)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them once."""
@@ -87,6 +130,73 @@ class ReferenceRows:
         return cls(rows, float(entropy), groups, dict(zip(names.tolist(), without.tolist(), strict=True)))
 
 
+class Deck:
+    """Rows (n, d) with their second moment, to be dealt into two sides at random."""
+
+    def __init__(self, rows: Float, moment: Float, updates: Updates | None = None) -> None:
+        """`updates`: of the moment, where they are known."""
+        self._rows, self._moment, self._given = rows, moment, updates
+
+    @classmethod
+    def of(cls, rows: Float) -> Deck:
+        """Of rows; where they are fewer than dimensions, in as many coordinates: an exact isometry."""
+        if len(rows) < rows.shape[1]:
+            rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T
+        return cls(rows, rows.T @ rows)
+
+    @cached_property
+    def _updates(self) -> Updates:
+        return self._given or Updates(self._moment)
+
+    @cached_property
+    def _coordinates(self) -> Float:
+        return self._updates.coordinates(self._rows)
+
+    @cached_property
+    def _whole(self) -> float:
+        return von_neumann_entropy(self._moment)
+
+    def deal(self, k: int, draws: int, rng: np.random.Generator, first: bool = False) -> Float:
+        """(draws,) RJSD of k of the rows from all others, the k last ones of a random order, or its first."""
+        orders = (rng.permutation(len(self._rows)) for _ in range(draws))
+        return np.array([self.taken_out(order[:k] if first else order[-k:]) for order in orders])
+
+    def taken_out(self, some: NDArray[np.int64]) -> float:
+        """RJSD of some of the rows from all others, to 1e-6."""
+        for quick in (True, False) if worth(len(some), len(self._moment)) else ():
+            try:
+                return self._updated(some, quick)
+            except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
+                pass
+        others = np.ones(len(self._rows), dtype=bool)
+        others[some] = False
+        return self.apart(self._rows[some], self._rows[others])
+
+    def _updated(self, some: NDArray[np.int64], quick: bool) -> float:
+        rows = self._rows[some]
+        tr_some = positive_trace(rows @ rows.T)
+        tr_rest = float(np.trace(self._moment)) - tr_some
+        if not tr_rest > 0:
+            raise np.linalg.LinAlgError
+        factors = [tr_rest / tr_some - 1, -1.0]
+        mixture, rest = self._updates.entropies(self._coordinates[some], factors, quick)
+        return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(rows)))
+
+    def apart(self, p: Float, q: Float) -> float:
+        """RJSD of two sides (n, d), (m, d) that are all the rows together: their moments' sum is known."""
+        if len(p) <= len(q):
+            S_p = p.T @ p
+            S_q = self._moment - S_p
+        else:
+            S_q = q.T @ q
+            S_p = self._moment - S_q
+        tr_p, tr_q = positive_trace(S_p), positive_trace(S_q)
+        # With equal traces (unit rows, equal sizes) the mixture is the pooled moment, whoever holds the rows.
+        same = abs(tr_p - tr_q) <= 1e-12 * (tr_p + tr_q)
+        mixture = self._whole if same else _mixture_entropy(S_p, S_q)
+        return max(0.0, mixture - 0.5 * (_entropy(p, S_p) + _entropy(q, S_q)))
+
+
 class RjsdResampler:
     """RJSD of p (n, d) and q (m, d), and of what is left or exchanged when rows move.
 
@@ -103,71 +213,43 @@ class RjsdResampler:
         self._fitted = fitted
         self._S_p = self._p.T @ self._p if fitted is None else fitted.moment
         self._S_q = self._q.T @ self._q
-        mixture = spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
-        self._mixture = entropy_of_spectrum(mixture)
+        if fitted is not None and worth(len(q), q.shape[1]):
+            updates = fitted.updates
+            weight = positive_trace(self._S_p) / positive_trace(self._S_q)
+            (self._mixture,) = updates.entropies(updates.coordinates(q), [weight])
+        else:
+            self._mixture = entropy_of_spectrum(self._spectrum)
         self._entropy_p = entropy_of_rows(self._p) if fitted is None else fitted.entropy
         self._entropy_q = entropy_of_rows(self._q)
         self.value = max(0.0, self._mixture - 0.5 * (self._entropy_p + self._entropy_q))
         """RJSD in nats (Eq. 12)"""
         self.effective_rank = float(np.exp(self._mixture))
         """exp of the entropy of (C_P + C_Q)/2"""
-        self.entropy_rank = entropy_rank(mixture)
-        """Among how many directions that entropy is spread"""
 
     @cached_property
-    def _pooled(self) -> float:
-        return von_neumann_entropy(self._S_p + self._S_q)
+    def entropy_rank(self) -> float:
+        """Among how many directions that entropy is spread"""
+        return entropy_rank(self._spectrum)
+
+    @cached_property
+    def _spectrum(self) -> Float:
+        """Of (C_P + C_Q)/2."""
+        return spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
 
     def null(self, draws: int, rng: np.random.Generator, blocks: Index | None = None) -> Float:
         """(draws,) RJSD after rows were exchanged at random: pooled and dealt anew, or swapped within pairs
         (whole blocks (n,) of pairs at a time, if given)."""
-        n = len(self._p)
+        n, m = len(self._p), len(self._q)
+        if not self._paired:
+            pooled = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
+            return pooled.deal(min(n, m), draws, rng, first=n <= m)
+        pairs = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
+        labels = np.arange(n) if blocks is None else np.unique(blocks, return_inverse=True)[1]
         out = np.empty(draws)
-        if self._paired:
-            labels = np.arange(n) if blocks is None else np.unique(blocks, return_inverse=True)[1]
-            for i in range(draws):
-                swap = rng.integers(2, size=int(labels.max()) + 1).astype(bool)[labels][:, None]
-                out[i] = self._exchanged(np.where(swap, self._q, self._p), np.where(swap, self._p, self._q))
-            return out
-        z = np.concatenate([self._p, self._q])
-        few = worth(min(n, len(self._q)), len(self._S_p))
-        updates = Updates(self._S_p + self._S_q) if few else None
-        coordinates = None if updates is None else updates.coordinates(z)
         for i in range(draws):
-            order = rng.permutation(len(z))
-            if updates is not None and coordinates is not None:
-                some = order[:n] if n <= len(self._q) else order[n:]
-                try:
-                    out[i] = self._updated(updates, z[some], coordinates[some])
-                    continue
-                except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
-                    pass
-            out[i] = self._exchanged(z[order[:n]], z[order[n:]])
+            swap = rng.integers(2, size=int(labels.max()) + 1).astype(bool)[labels][:, None]
+            out[i] = pairs.apart(np.where(swap, self._q, self._p), np.where(swap, self._p, self._q))
         return out
-
-    def _updated(self, updates: Updates, some: Float, coordinates: Float) -> float:
-        """As `_exchanged`, `some` being the rows of the smaller side: equal to 1e-9."""
-        tr_some = positive_trace(some @ some.T)
-        tr_rest = float(np.trace(self._S_p) + np.trace(self._S_q)) - tr_some
-        if not tr_rest > 0:
-            raise np.linalg.LinAlgError
-        mixture, rest = updates.entropies(coordinates, [tr_rest / tr_some - 1, -1.0])
-        return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(some)))
-
-    def _exchanged(self, p: Float, q: Float) -> float:
-        """RJSD after an exchange: the sum of both second moments has not changed."""
-        total = self._S_p + self._S_q
-        if len(p) <= len(q):
-            S_p = p.T @ p
-            S_q = total - S_p
-        else:
-            S_q = q.T @ q
-            S_p = total - S_q
-        tr_p, tr_q = positive_trace(S_p), positive_trace(S_q)
-        # With equal traces (unit rows, equal sizes) the mixture is the pooled moment, whoever holds the rows.
-        same = abs(tr_p - tr_q) <= 1e-12 * (tr_p + tr_q)
-        mixture = self._pooled if same else _mixture_entropy(S_p, S_q)
-        return max(0.0, mixture - 0.5 * (_entropy(p, S_p) + _entropy(q, S_q)))
 
     def left(self, groups_p: Index, groups_q: Index) -> Left:
         """RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of a pair

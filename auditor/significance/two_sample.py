@@ -36,6 +36,12 @@ population's is 29) 3 gave 13.5% coverage, and 4 spoke in 8% of the samples and 
 """
 PERMUTATIONS = 2000
 NULL_DRAWS = 16
+FAR_MORE = 8
+"""Times Q's rows from which what could be made of all rows together (the null of RJSD, the features of a
+classifier) is made of P's rows alone: among so many the few of Q would change next to nothing, every Q has
+the same yardstick, and it is made once."""
+NULL_SEED = 0
+"""Of the null that P's rows alone give."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class DriftTest:
     excess: float | None
     """value - null_mean: 0 on average without a shift at every n and d."""
     null_mean: float | None
+    """Of exchanges of rows between P and Q; of parts of P alone where it has FAR_MORE rows."""
     null_std: float | None
     corrected: float | None
     """RJSD with the jackknife's bias taken off."""
@@ -71,13 +78,11 @@ class DriftTest:
     """RJSD with each group of rows left out, where `corrected` could be told: for what is made of it."""
 
 
-def rows_needed(resampler: RjsdResampler) -> float:
-    """Rows a side from which the jackknife of RJSD holds."""
-    return max(
-        ROWS_PER_RANK * resampler.effective_rank,
-        ROWS_PER_RANK * resampler.entropy_rank,
-        2 * JACKKNIFE_GROUPS,
-    )
+def rows_suffice(resampler: RjsdResampler, rows: int) -> bool:
+    """Whether so many rows a side are enough for the jackknife of RJSD."""
+    least = max(ROWS_PER_RANK * resampler.effective_rank, 2 * JACKKNIFE_GROUPS)
+    # The spectrum that the other rank takes is not needed where these are too few already.
+    return rows >= least and rows >= ROWS_PER_RANK * resampler.entropy_rank
 
 
 def drift_test(
@@ -98,7 +103,7 @@ def drift_test(
     of the rows' base ids, where rows share base ids: whole blocks are then deleted by the jackknife and,
     where paired (blocks_q is then blocks_p), swapped together. Cost: at worst (many rows) some
     2·null_draws + 80 spectra of a d x d matrix, none of them larger than (n+m) x (n+m). What was fitted on p
-    before (`ReferenceRows`) saves a part of them and changes no bit.
+    before (`ReferenceRows`) saves a part of them, and the numbers are the same to 1e-9.
     ValueError where dimensions differ, a row is not finite, or paired rows are not aligned.
     """
     fitted = p if isinstance(p, ReferenceRows) else None
@@ -133,8 +138,14 @@ def drift_test(
         test = paired_test(zp, zq, permutations, test_rng, blocks_p)
     else:
         test = unpaired_test(zp, zq, permutations, test_rng, None if fitted is None else fitted.sketch)
+    far_more = not paired and n >= FAR_MORE * m
+    if far_more and fitted is None:
+        fitted = ReferenceRows.fit(zp)
     resampler = RjsdResampler(zp if fitted is None else fitted, zq, paired)
-    null = resampler.null(null_draws, null_rng, blocks_p if paired else None)
+    if far_more and fitted is not None:
+        null = fitted.null(m, null_draws, NULL_SEED)
+    else:
+        null = resampler.null(null_draws, null_rng, blocks_p if paired else None)
     null_mean, null_std = float(null.mean()), float(null.std(ddof=1))
 
     corrected: float | None = None
@@ -142,7 +153,7 @@ def drift_test(
     reason: str | None = None
     left: Left | None = None
     excess = resampler.value - null_mean
-    if min(n, m) < rows_needed(resampler):
+    if not rows_suffice(resampler, min(n, m)):
         reason = "too few rows"
     else:
         groups_p = jackknife_groups(n, group_rng, blocks_p)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from ray import cloudpickle
 
+from actors import pool
 from actors.cluster import PoolSize, connect
-from actors.pool import Bench, _Pool, identify, run_shards
+from actors.pool import Bench, _Pool
 from auditor.errors import AuditError, BadInput
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.answers import GenerateSettings, GenerateWorker
@@ -30,6 +31,9 @@ from schemas.response import Answer
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 ROOT = Path(__file__).resolve().parents[2]
+BENCH = Bench()
+"""Tests follow one another as stages of a job do, on the same processes."""
+run_shards, identify = (partial(call, bench=BENCH) for call in (pool.run_shards, pool.identify))
 
 
 class Projection:
@@ -147,6 +151,7 @@ def cluster():
     with connect(WorkersConfig(cpu=3)) as found:
         assert found.started and found.pool(1).workers == 3
         yield found
+        BENCH.clear()
 
 
 def size(workers):
@@ -233,7 +238,7 @@ def test_processes_serve_the_next_stage_and_one_that_died_is_replaced(cluster, p
         if number == 1:
             os.kill(min(seen[0]), signal.SIGKILL)
     assert len(seen[0]) == 2 and seen[1] == seen[0]
-    assert len(seen[2] & seen[0]) == 1 and len(seen[2]) == 2
+    assert len(seen[2] & seen[0]) == 1  # a new one beside it may come when all is done
     assert bench.take(PoolSize(1, 2, 0.0)) is None  # of another size: those that wait make room
     assert bench.take(size(1)) is None
 
