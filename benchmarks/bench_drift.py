@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -65,10 +64,10 @@ def drawn(rows: int, seed: int) -> Iterator[Record]:
         )
 
 
-def timed(command: list[str], environment: Mapping[str, str] | None = None) -> tuple[float, float]:
+def timed(command: list[str]) -> tuple[float, float]:
     """Seconds of the wall, and of the CPUs with all processes that were waited for. Raises where it fails."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in (0, 1, 4):
         raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-3000:]}")
@@ -88,16 +87,17 @@ class Place:
         out = self.folder / f"baseline-{name}"
         if not out.exists():
             config = self.folder / "baseline.json"
-            config.write_text(
-                json.dumps({"data": {"id": str(self.id)}, "encoders": ENCODERS, "critic": CRITIC})
-            )
-            command = [python, "-m", "jobs.cli", "baseline", "build", "-c", str(config), "-o", str(out)]
-            timed(command)
+            encoders = {name: {"name": of} for name, of in ENCODERS.items()}
+            records = {"data": {"id": str(self.id)}}
+            if subprocess.run([python, "-c", "import auditor; auditor.build_baseline"], cwd="/").returncode:
+                records = {"records": str(self.id)}  # a version before there was one `data:` section
+            config.write_text(json.dumps({**records, "encoders": encoders, "critic": CRITIC}))
+            timed([python, "-m", "jobs.cli", "baseline", "build", "-c", str(config), "-o", str(out)])
         return out
 
     def drift(self, name: str, python: str, *more: str) -> tuple[float, float, dict[str, float]]:
         """Wall and CPU seconds of the command, and its stages as the report tells them."""
-        baseline, out = self.baseline(name.partition(" ")[0], python), self.folder / "out"
+        baseline, out = self.baseline(name.partition(",")[0], python), self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         words = ["drift", "--baseline", str(baseline), "--traffic", str(self.traffic), "-o", str(out)]
         wall, cpu = timed([python, "-m", "jobs.cli", *words, *more])
@@ -109,8 +109,8 @@ def ways(others: Mapping[str, str]) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Name -> the interpreter, and words of the command."""
     here = sys.executable
     return {
-        "serial": (here, ("--set", "workers.executor=serial")),
-        "serial ray": (here, ("--set", "workers.executor=ray")),
+        "this, serial": (here, ("--set", "workers.executor=serial")),
+        "this, ray": (here, ("--set", "workers.executor=ray")),
         **{name: (python, ()) for name, python in others.items()},
     }
 
@@ -127,11 +127,11 @@ def command(sizes: Sizes, rounds: int, others: Mapping[str, str]) -> None:
                 wall, cpu, stages = place.drift(name, python, *words)
                 found.setdefault(name, []).append((wall, cpu))
                 told = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
-                print(f"{number} {name:<12} {wall:6.1f} s wall {cpu:6.1f} s CPU   {told}", flush=True)
-        first = median(wall for wall, _ in found["serial"])
+                print(f"{number} {name:<13} {wall:6.1f} s wall {cpu:6.1f} s CPU   {told}", flush=True)
+        first = median(wall for wall, _ in found["this, serial"])
         for name, times in found.items():
             wall = median(wall for wall, _ in times)
-            print(f"median {name:<12} {wall:6.1f} s wall, {wall / first:.2f} of serial")
+            print(f"median {name:<13} {wall:6.1f} s wall, {wall / first:.2f} of serial", flush=True)
 
 
 def windows(sizes: Sizes, rounds: int, others: Mapping[str, str]) -> None:
@@ -166,21 +166,24 @@ def start(rounds: int, others: Mapping[str, str]) -> None:
     print("\nstarting, median seconds of the wall (CPU)")
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "wrong.yaml"
-        config.write_text("data: {id: nowhere.jsonl}\nencoder: {}\n")
+        config.write_text(
+            "data: {id: nowhere.jsonl, scenarios: {q: other.jsonl}}\nmodels: [m]\n"
+            "encoders: {image: {name: efficientnet-lite0}, text: {name: minilmm}}\n"
+        )
         for name, python in {"this": sys.executable, **others}.items():
             for what, words in {
-                "import auditor": ["-c", "import auditor"],
-                "a wrong config": ["-m", "jobs.cli", "audit", "-c", str(config), "-o", f"{folder}/out"],
+                "import auditor": ["-c", "import auditor; getattr(auditor, 'drift', None)"],
+                "an unknown encoder": ["-m", "jobs.cli", "audit", "-c", str(config), "-o", f"{folder}/out"],
                 "auditor --help": ["-m", "jobs.cli", "--help"],
             }.items():
                 times = []
                 for _ in range(rounds):
                     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-                    subprocess.run([python, *words], capture_output=True)
+                    subprocess.run([python, *words], capture_output=True, cwd="/")
                     wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
                     times.append((wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
                 wall, cpu = (median(each) for each in zip(*times, strict=True))
-                print(f"{name:<8} {what:<16} {wall:5.2f} ({cpu:5.2f})")
+                print(f"{name:<8} {what:<18} {wall:5.2f} ({cpu:5.2f})")
 
 
 def main() -> None:
