@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from auditor.divergences.representation import rows64, same_dimension
 from auditor.sketch import Float
@@ -50,9 +49,9 @@ def _log_forms(a: Float) -> Float:
     """
     n, d = a.shape
     if n < d:
-        values, vectors = eigh(a @ a.T, check_finite=False)
+        values, vectors = np.linalg.eigh(a @ a.T)
         return np.square(vectors) @ _x_log_x(values)
-    values, vectors = eigh(a.T @ a, check_finite=False)
+    values, vectors = np.linalg.eigh(a.T @ a)
     logs = np.zeros(d)
     support = values > np.finfo(np.float64).eps * values[-1]
     logs[support] = np.log(values[support])

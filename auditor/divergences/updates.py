@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import eigh
 
 from auditor.divergences.spectrum import positive_trace
 from auditor.sketch import Float
@@ -41,7 +40,7 @@ class Updates:
 
     def __init__(self, moment: Float) -> None:
         self._trace = positive_trace(moment)
-        values, self._vectors = eigh(moment / self._trace, driver="evd", check_finite=False)
+        values, self._vectors = np.linalg.eigh(moment / self._trace)
         self._values = np.maximum(values, 0.0)
         positive = self._values[self._values > 0]
         self._own = float((positive * np.log(positive)).sum())

@@ -160,14 +160,12 @@ def find(report: Report, new: str, current: str | None, scenario: str | None) ->
     base = found[0].mean.current
     others = {pair.mean.new: pair for pair in found}
     current = base if current is None else current
-    for option, name in (("--new", new), ("--current", current)):
+    for option, name in (("new", new), ("current", current)):
         if name != base and name not in others:
-            raise BadInput(
-                f"{option} {name}: no such model in the report; it has {', '.join((base, *others))}"
-            )
+            raise BadInput(f"{option}: no model {name} in the report; it has {', '.join((base, *others))}")
     if new == current:
-        way = f"; --current takes another: {', '.join(others)}" if new == base else ""
-        raise BadInput(f"--new and --current are the same model, {new}{way}")
+        way = f"; current can be another: {', '.join(others)}" if new == base else ""
+        raise BadInput(f"new and current are the same model, {new}{way}")
     if base not in (new, current):
         raise BadInput(
             f"the report compares every model with {base}, not {new} with {current}: audit again with "
@@ -178,7 +176,7 @@ def find(report: Report, new: str, current: str | None, scenario: str | None) ->
     if scenario not in rows:
         names = [row.scenario or "" for row in pair.scenarios]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        raise BadInput(f"--scenario {scenario}: the report has {', '.join(names[:8])}{more}")
+        raise BadInput(f"scenario: {scenario} is not in the report, which has {', '.join(names[:8])}{more}")
     return rows[scenario] if current == base else _mirrored(rows[scenario])
 
 
@@ -213,7 +211,7 @@ def compare(
     try:
         verdict = judge(row, margin, level)
     except ValueError as error:
-        raise BadInput(f"--margin {margin:g} --level {level:g}: {error}") from error
+        raise BadInput(f"margin {margin:g}, level {level:g}: {error}") from error
     over = "mean over the scenarios" if row.scenario is None else row.scenario
     because = f"{row.new} against {row.current}, {over}: {verdict.because}"
     return Verdict(status=verdict.status, because=because)

@@ -34,7 +34,7 @@ from auditor.pipeline.workers.profiles import (
 from auditor.pipeline.workplace import Workplace
 from auditor.profiles.answer_sample import hash_limit
 from auditor.profiles.folding import Fold
-from auditor.profiles.profile import FORMAT, GroupKey
+from auditor.profiles.profile import FORMAT, GroupKey, sweep_inputs
 from auditor.records import records_from_table
 from auditor.scenarios import Scenario, sampled
 from auditor.scenarios.row_ranges import Part, Survey, first_rows, survey
@@ -142,6 +142,7 @@ def profile(
     these rows can be done now.
     """
     encoders = vectors if isinstance(vectors, Encoders) else None
+    of_critics = [CrossFitted.load(paths).digest for paths in critics]
     identity = json.dumps(
         {
             "format": FORMAT,
@@ -149,7 +150,7 @@ def profile(
             "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
             "encoders": vectors.identities,
             "vectors": "encoded" if encoders else "kept",
-            "critics": [CrossFitted.load(paths).digest for paths in critics],
+            "critics": of_critics,
             "sample": sample,
             "grader": grader.make().identity,
             "answers": answers,
@@ -185,6 +186,7 @@ def profile(
         sample,
         tuple(models),
         grader.config,
+        digest(json.dumps([vectors.identities, of_critics], sort_keys=True)),
         answers,
         with_texts,
         at.media,
@@ -197,11 +199,13 @@ def profile(
             total=sum(window.left() for window in windows),
             on_done=came,
         )
-    return {
+    files = {
         GroupKey(window.part.window.name, model.name): fold.files()
         for window in windows
         for model, fold in zip(models, window.folds, strict=True)
     }
+    sweep_inputs(folder)
+    return files
 
 
 def _some_images(parts: Sequence[Part]) -> list[Image]:
@@ -225,7 +229,11 @@ class _Window:
         of = [identity, part.window.name, *([self.limit] if answers else [])]
         self.names = [digest(json.dumps([*of, mark])) for mark in part.digests]
         self.folds = [
-            Fold(folder, [profile_file(folder, name, model).stem for name in self.names])
+            Fold(
+                folder,
+                [profile_file(folder, name, model).stem for name in self.names],
+                inputs_apart=models > 1,
+            )
             for model in range(models)
         ]
 

@@ -28,11 +28,11 @@ class Fold:
 
     The last unit stays by itself: a group that grows keeps all units before it. So do units with rows that
     the next run will try again. What is folded is named by the units in it, so that the next run knows them
-    as done.
+    as done. `inputs_apart`: as in `write_profile`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._folder, self._names = folder, tuple(names)
+    def __init__(self, folder: Path, names: Sequence[str], *, inputs_apart: bool = False) -> None:
+        self._folder, self._names, self._apart = folder, tuple(names), inputs_apart
         self._sizes: dict[int, int] = {}
         """First unit of each file that there is -> units in it."""
         self._failed: dict[int, tuple[int, ...]] = {}
@@ -89,7 +89,7 @@ class Fold:
         if len(paths) <= MOST_FILES:
             whole.unlink(missing_ok=True)
             return paths
-        write_profile(whole, folded(paths))
+        write_profile(whole, folded(paths), inputs_apart=self._apart)
         return (whole,)
 
     def _find(self, at: int, size: int) -> None:
@@ -133,7 +133,7 @@ class Fold:
             return
         starts = list(self._starts(at, at + size))
         paths = [self._file(start, self._sizes[start]) for start in starts]
-        write_profile(self._file(at, size), folded(paths))
+        write_profile(self._file(at, size), folded(paths), inputs_apart=self._apart)
         for start in starts:
             del self._sizes[start]
         self._sizes[at] = size

@@ -9,6 +9,7 @@ that a report says of the group is a function of its profile. One file format se
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auditor.errors import AuditError
+from auditor.errors import AuditError, BadInput
 from auditor.estimators.registry import read_sums
 from auditor.profiles.answer_sample import AnswerSample
 from auditor.profiles.rows import joined
@@ -32,6 +33,10 @@ from schemas.record import Quarantined, Reason
 
 FORMAT = 1
 """Version of the file format of profiles."""
+INPUTS = "inputs"
+"""Folder, beside profiles, of what several of them share (see `write_profile`)."""
+OF_INPUTS = ("sample.rows.image", "sample.rows.text", "sketch.image.", "sketch.text.", "sketch.x.")
+"""Arrays that are of images and queries, and so the same whichever model answered."""
 SMALL_BYTES = 512
 """Arrays of fewer bytes are written as often as they occur."""
 CONTENTS = ("image", "text", "response", "reference")
@@ -119,6 +124,8 @@ class Profile:
     """Rows, counted within the group, that failed for a reason that may have gone in the next run."""
     units: int = 1
     """Units of work that it is of."""
+    made_with: str = ""
+    """What stands for the encoders and critics that it was made with; empty where that is not known."""
 
     @classmethod
     def empty(cls) -> Profile:
@@ -145,15 +152,28 @@ class Profile:
         return f"<Profile of {self.n:,} rows{f' ({having})' if having else ''}{aside}>"
 
     def merge(self, other: Profile) -> Profile:
-        """Of both groups of rows. ValueError where encoders' dimensions, critics or sample sizes differ."""
+        """Of both groups of rows.
+
+        Raises `BadInput` where they were made with other encoders, critics or sample sizes.
+        """
+        try:
+            return self._merged(other)
+        except ValueError as error:
+            raise BadInput(
+                f"profiles can be merged where they were made with one baseline and one row_sample: {error}"
+            ) from error
+
+    def _merged(self, other: Profile) -> Profile:
+        of = self if self.n or not other.n else other
         if not self.n or not other.n:
-            of = self if self.n else other
             moments, sums, norms, sample = of.moments, of.critic_sums, of.norms, of.sample
         else:
+            if self.made_with and other.made_with and self.made_with != other.made_with:
+                raise ValueError("these have other encoders or critics")
             if {p: len(c) for p, c in self.critic_sums.items()} != {
                 p: len(c) for p, c in other.critic_sums.items()
             }:
-                raise ValueError("cannot merge profiles made with different critics")
+                raise ValueError("these have other numbers of critics")
             norms, sample = self.norms.merge(other.norms), self.sample.merge(other.sample)
             moments = {}
             if not sample.complete:
@@ -176,6 +196,7 @@ class Profile:
             (*self.set_aside, *other.set_aside),
             (*self.again, *other.again),
             self.units + other.units,
+            of.made_with or other.made_with,
         )
 
     def save(self, path: str | Path) -> None:
@@ -197,6 +218,7 @@ class Profile:
             "units": self.units,
             "critics": len(next(iter(self.critic_sums.values()), ())),
             "rows": self.n,
+            "made_with": self.made_with,
         }
         parts: list[tuple[str, Mapping[str, ArrayLike]]] = []
         if self.n:
@@ -244,6 +266,7 @@ class Profile:
             set_aside=tuple(map(_quarantined, head["set_aside"])),
             again=tuple(_count(row, "again") for row in head["again"]),
             units=_count(head["units"], "units"),
+            made_with=str(head.get("made_with", "")),
         )
         if not _count(head["rows"], "rows"):
             return found
@@ -297,13 +320,12 @@ def _each_once(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
     of the answers, and where every answered row is labelled two of three pairs are the same."""
     kept: Arrays = {}
     same: dict[str, str] = {}
-    first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    first: dict[str, str] = {}
     for name, array in arrays.items():
         if array.nbytes < SMALL_BYTES or array.dtype.hasobject:
             kept[name] = array
             continue
-        data = np.ascontiguousarray(array)
-        mark = (array.dtype.str, array.shape, blake2b(data.view(np.uint8).data, digest_size=16).digest())
+        mark = _content(array)
         if mark in first:
             same[name] = first[mark]
         else:
@@ -358,16 +380,67 @@ def sketch_of(sample: RowSample, name: str) -> Sketch:
     return Sketch.from_rows(sample.rows[name][having(sample, name)])
 
 
-def write_profile(path: Path, profile: Profile) -> None:
-    """Write whole (npz)."""
-    write_arrays(path, profile.to_arrays(), compressed=profile.sample.complete)
+def write_profile(path: Path, profile: Profile, *, inputs_apart: bool = False) -> None:
+    """Write whole (npz). `inputs_apart`: what is of images and queries goes to files of its own in `INPUTS`
+    beside it, named by their content, so that the profiles of several models share them."""
+    arrays, compressed = profile.to_arrays(), profile.sample.complete
+    if inputs_apart:
+        folder, apart = path.parent / INPUTS, {}
+        for name in [name for name in arrays if name.startswith(OF_INPUTS)]:
+            if arrays[name].nbytes < SMALL_BYTES:
+                continue
+            array = arrays.pop(name)
+            apart[name] = _content(array)
+            there = folder / f"{apart[name]}.npz"
+            if not there.exists():
+                folder.mkdir(exist_ok=True)
+                write_arrays(there, {"array": array}, compressed=compressed)
+        head = json.loads(arrays["profile"].tobytes()) | {"apart": apart}
+        arrays["profile"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    write_arrays(path, arrays, compressed=compressed)
 
 
 def read_profile(path: Path) -> Profile:
     """What `write_profile` wrote. Raises `AuditError`, with the file and what is wrong in it, where the file
     is none, is damaged, or is of another format."""
     with opened(path) as file:
-        return Profile.from_arrays(dict(file))
+        arrays = dict(file)
+        for name, content in _apart(_head(arrays["profile"])).items():
+            with opened(path.parent / INPUTS / f"{content}.npz", delete=str(path.parent)) as of:
+                arrays[name] = of["array"]
+            if _content(arrays[name]) != content:
+                raise ValueError(f"{name}: not what the file of its name should hold")
+        return Profile.from_arrays(arrays)
+
+
+def sweep_inputs(folder: Path) -> None:
+    """Delete what `inputs_apart` has written for profiles of this folder that are no longer there."""
+    there = set((folder / INPUTS).glob("*.npz"))
+    if not there:
+        return
+    for path in folder.glob("*.npz"):
+        with opened(path) as file:
+            there -= {
+                folder / INPUTS / f"{content}.npz" for content in _apart(_head(file["profile"])).values()
+            }
+    for path in there:
+        path.unlink(missing_ok=True)
+
+
+def _apart(head: Mapping[str, Any]) -> dict[str, str]:
+    """Array -> the content that names its file."""
+    found = dict(head.get("apart", {}))
+    for name, content in found.items():
+        if not (name.startswith(OF_INPUTS) and re.fullmatch("[0-9a-f]{32}", str(content))):
+            raise ValueError(f"apart: {str(name)[:40]} is nothing that lies in a file of its own")
+    return found
+
+
+def _content(array: NDArray[Any]) -> str:
+    """Digest of an array: its type, shape and numbers."""
+    state = blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
+    state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
 
 
 def failed_rows(path: Path) -> tuple[int, ...]:
@@ -390,7 +463,7 @@ def folded(paths: Iterable[Path]) -> Profile:
     paths = list(paths)
     try:
         total = tree_merge((each.units, each) for each in map(read_profile, paths))
-    except ValueError as error:
+    except BadInput as error:
         raise AuditError(f"{paths[0].parent}: profiles do not fit together ({error}); delete it") from error
     return Profile.empty() if total is None else total
 

@@ -266,9 +266,13 @@ def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]])
 def means(facts: Mapping[str, int]) -> dict[str, float | None]:
     """Sums of plain facts (see `descriptors`) as means."""
     n, answered = facts.get("n", 0), facts.get("answered", 0)
+
+    def mean(name: str, of: int) -> float | None:
+        return facts[name] / of if of and name in facts else None
+
     return {
-        "query_chars": facts["query_chars"] / n if n else None,
-        "response_chars": facts["response_chars"] / answered if answered else None,
-        "with_image": facts["with_image"] / n if n else None,
-        "answered": answered / n if n else None,
+        "query_chars": mean("query_chars", n),
+        "response_chars": mean("response_chars", answered),
+        "with_image": mean("with_image", n),
+        "answered": mean("answered", n),
     }

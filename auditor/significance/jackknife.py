@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh
 from scipy.stats import t as student
 from scipy.stats.qmc import MultivariateNormalQMC
 
@@ -107,7 +106,7 @@ def profile_interval(
     a sum the t-interval of the sum. It holds where statistics are at zero, as divergences without a shift
     are, and the function a root of them: a jackknife of the function itself, or the delta method, does not.
     """
-    variances, axes = eigh(found.covariance)
+    variances, axes = np.linalg.eigh(found.covariance)
     root = axes * np.sqrt(np.maximum(variances, 0))
     normal = MultivariateNormalQMC(np.zeros(len(root)), rng=seed).random(DIRECTIONS)
     directions = normal / np.linalg.norm(normal, axis=1, keepdims=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from auditor.divergences.mean_discrepancy import mmd
 from auditor.sketch import Float, Sketch
@@ -137,7 +137,7 @@ def whitened(z: Float, covariance: Float) -> Float:
     ridge = float(np.trace(covariance)) / d
     if ridge <= 0:
         return np.zeros_like(z)
-    factor = cholesky(covariance + ridge * np.eye(d), lower=True, overwrite_a=True, check_finite=False)
+    factor = np.linalg.cholesky(covariance + ridge * np.eye(d))
     return np.ascontiguousarray(solve_triangular(factor, z.T, lower=True, check_finite=False).T)
 
 

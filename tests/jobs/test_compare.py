@@ -106,7 +106,7 @@ def test_what_cannot_be_compared_is_one_line_and_code_2(
     run: Callable[..., int],
 ) -> None:
     for words, said in (
-        ((out, "--new", "newest", "--margin", 0.1), "--new newest: no such model"),
+        ((out, "--new", "newest", "--margin", 0.1), "new: no model newest in the report"),
         ((out, "--new", "new", "--current", "copy", "--margin", 0.1), "--set comparison.current=copy"),
         ((out, "--new", "new", "--margin", -1), "the margin is a finite number of nats, at least 0"),
         ((out, "--new", "new", "--margin", "nan"), "the margin is a finite number"),

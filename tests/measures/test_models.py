@@ -165,12 +165,12 @@ def test_a_report_gives_the_difference_back(sets: dict[tuple[str, str], Profile]
 @pytest.mark.parametrize(
     ("new", "current", "scenario", "said"),
     [
-        ("newest", None, None, "--new newest: no such model in the report; it has old, new, copy"),
-        ("new", "elder", None, "--current elder: no such model"),
-        ("new", "new", None, "--new and --current are the same model, new"),
-        ("old", None, None, "the same model, old; --current takes another: new, copy"),
+        ("newest", None, None, "new: no model newest in the report; it has old, new, copy"),
+        ("new", "elder", None, "current: no model elder in the report"),
+        ("new", "new", None, "new and current are the same model, new"),
+        ("old", None, None, "the same model, old; current can be another: new, copy"),
         ("new", "copy", None, "--set comparison.current=copy"),
-        ("new", None, "nowhere", "--scenario nowhere: the report has id, far, bare"),
+        ("new", None, "nowhere", "scenario: nowhere is not in the report, which has id, far, bare"),
     ],
 )
 def test_what_a_report_does_not_hold(

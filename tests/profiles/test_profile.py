@@ -20,12 +20,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditor.errors import AuditError
+from auditor.errors import AuditError, BadInput
 from auditor.estimators import CLUB
 from auditor.estimators.club_sums import ClubSums
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, smallest
 from auditor.profiles.profile import (
     CONTENTS,
+    INPUTS,
     PAIRS,
     SKETCHED,
     Norms,
@@ -35,6 +36,7 @@ from auditor.profiles.profile import (
     having,
     profile_mark,
     read_profile,
+    sweep_inputs,
     write_profile,
 )
 from auditor.profiles.row_sums import sketch_rows
@@ -268,13 +270,17 @@ def test_files_of_few_rows_hold_the_rows_alone_and_each_array_once(tmp_path: Pat
 
 def test_profiles_that_were_not_made_alike_do_not_merge() -> None:
     of = units()[0]
-    with pytest.raises(ValueError, match="different critics"):
+    with pytest.raises(BadInput, match="other numbers of critics"):
         of.merge(group(9, 5, count=1))
     other = replace(units()[2], sample=replace(units()[2].sample, k=19))
-    with pytest.raises(ValueError, match="different k"):
+    with pytest.raises(BadInput, match="different k"):
         of.merge(other)
+    made = replace(of, made_with="one"), replace(units()[2], made_with="other")
+    with pytest.raises(BadInput, match="one row_sample: these have other encoders or critics"):
+        made[0].merge(made[1])
+    assert made[0].merge(units()[2]).made_with == "one"
     narrow = replace(units()[2], moments={**units()[2].moments, "image": Sketch.empty(D + 1)})
-    with pytest.raises(ValueError, match="dimensions"):
+    with pytest.raises(BadInput, match="dimensions"):
         of.merge(narrow)
     assert of.merge(Profile(facts={"n": 3})).n == of.n  # of no usable row: whatever it was made with
 
@@ -282,7 +288,8 @@ def test_profiles_that_were_not_made_alike_do_not_merge() -> None:
 def test_files_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
     write_profile(tmp_path / "a.npz", units()[0])
     write_profile(tmp_path / "b.npz", group(9, 5, count=1))
-    with pytest.raises(AuditError, match=r"profiles do not fit together \(.*different critics\); delete it"):
+    said = r"profiles do not fit together \(.*other numbers of critics\); delete it"
+    with pytest.raises(AuditError, match=said):
         folded([tmp_path / "a.npz", tmp_path / "b.npz"])
     same(folded([]), Profile.empty())
 
@@ -696,3 +703,57 @@ def test_what_is_refused_is_what_was_changed(path: Path, k: int) -> None:
     np.savez(path, **arrays(k, profile=head(k)))
     same(read_profile(path), golden(k))
     assert set(PAIRS) == set(golden(k).critic_sums) and set(SKETCHED) == set(golden(k).sketches)
+
+
+# What the profiles of several models share.
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The units of this module are small."""
+    monkeypatch.setattr("auditor.profiles.profile.SMALL_BYTES", 32)
+
+
+def test_inputs_lie_once_for_all_models(apart: None, tmp_path: Path) -> None:
+    """Of images and queries; each model's answers are its own. What nobody needs any more goes."""
+    for i, large in ((0, False), (2, True)):
+        folder, one = tmp_path / str(i), units()[i]
+        folder.mkdir()
+        other = replace(one, facts={"n": 1})
+        for name, profile in (("m", one), ("k", other)):
+            write_profile(folder / f"{name}.npz", profile, inputs_apart=True)
+            same(read_profile(folder / f"{name}.npz"), profile)
+        shared = list((folder / INPUTS).iterdir())
+        with np.load(folder / "m.npz") as file:
+            assert not any(name.startswith(("sample.rows.image", "sketch.image.upper")) for name in file)
+            head = json.loads(file["profile"].tobytes())["apart"]
+        wanted = {"sample.rows.image", "sample.rows.text", *(["sketch.image.upper"] if large else [])}
+        assert wanted <= set(head) and {path.stem for path in shared} == set(head.values())
+        sweep_inputs(folder)
+        assert list((folder / INPUTS).iterdir()) == shared
+        (folder / "m.npz").unlink()
+        write_profile(folder / "k.npz", units()[4], inputs_apart=True)
+        sweep_inputs(folder)
+        assert not {path.name for path in shared} & {path.name for path in (folder / INPUTS).iterdir()}
+        same(read_profile(folder / "k.npz"), units()[4])
+
+
+def test_inputs_that_are_not_there_or_others_are_refused_by_name(apart: None, tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    write_profile(path, units()[0], inputs_apart=True)
+    first = min((tmp_path / INPUTS).iterdir())
+    with np.load(first) as file:
+        array = file["array"]
+    np.savez(first, array=array + 1)
+    with pytest.raises(
+        AuditError, match=r"m.npz: .*sample.rows.*: not what the file of its name should hold"
+    ):
+        read_profile(path)
+    first.unlink()
+    with pytest.raises(AuditError, match=rf"{first.name}: not readable .*; delete {tmp_path} and run again"):
+        read_profile(path)
+    arrays = {name: np.asarray(a) for name, a in units()[0].to_arrays().items()}
+    head = json.loads(arrays["profile"].tobytes()) | {"apart": {"sample.rows.image": "../../etc/passwd"}}
+    np.savez(path, **{**arrays, "profile": np.frombuffer(json.dumps(head).encode(), np.uint8)})
+    with pytest.raises(AuditError, match=r"apart: sample.rows.image is nothing that lies in a file"):
+        read_profile(path)

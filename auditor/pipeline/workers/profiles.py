@@ -139,6 +139,8 @@ class ProfileSettings:
     """Whose responses; the rows of each are sketched by themselves."""
     grader: GraderConfig
     """By name, never `auto`."""
+    made_with: str = ""
+    """What stands for encoders and critics (`Profile.made_with`)."""
     answers: int = 0
     """Records whose sampled answers travel with it, too; 0: nobody asks for entropies."""
     with_texts: bool = True
@@ -170,7 +172,7 @@ class ProfileWorker:
             path = profile_file(self._settings.folder, shard.name, model)
             # Where more has failed than in an earlier run, what that one has is not given up for it.
             if not (unit.again and path.exists() and len(failed_rows(path)) < len(profile.again)):
-                write_profile(path, profile)
+                write_profile(path, profile, inputs_apart=len(self._settings.models) > 1)
             aside.update(row.record_id for row in profile.set_aside)
         return ShardResult(shard.name, len(shard), len(aside), time.monotonic() - began)
 
@@ -284,6 +286,7 @@ class ProfileWorker:
                 scores=np.array(of.scores),
                 set_aside=tuple(every),
                 again=tuple(sorted(again)),
+                made_with=settings.made_with,
             )
 
 
