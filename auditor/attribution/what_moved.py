@@ -31,11 +31,11 @@ class Moved(NamedTuple):
     modality: str
 
 
-def what_moved(found: Mapping[GroupKey, Divergences], p_value: float) -> Iterator[Moved]:
+def what_moved(by_group: Mapping[GroupKey, Divergences], p_value: float) -> Iterator[Moved]:
     """The divergences (but for the joint one) whose adjusted p-value is at most `p_value`: each once, in the
     order of the groups."""
     seen: set[tuple[str, str | None, str]] = set()
-    for key, divergences in found.items():
+    for key, divergences in by_group.items():
         for modality in moved(divergences.found, p_value):
             model = None if modality in INPUTS else key.model
             if (key.scenario, model, modality) not in seen:

@@ -46,8 +46,8 @@ def preference(p_x: Float, y_given_x: Float, model: Float) -> float:
     """PM = E[r(x, ŷ) - r(x, y)], ŷ ~ P_θ(·|x), y ~ P(Y|x), r = log P(y|x): the logit Bradley-Terry model."""
     with np.errstate(divide="ignore", invalid="ignore"):
         reward = np.log(y_given_x)
-        each = np.where(model > 0, model * reward, 0.0) - np.where(y_given_x > 0, y_given_x * reward, 0.0)
-    return float(p_x[p_x > 0] @ each[p_x > 0].sum(axis=-1))
+        gain = np.where(model > 0, model * reward, 0.0) - np.where(y_given_x > 0, y_given_x * reward, 0.0)
+    return float(p_x[p_x > 0] @ gain[p_x > 0].sum(axis=-1))
 
 
 def log_win_rate(p_x: Float, y_given_x: Float, model: Float) -> float:
@@ -59,12 +59,12 @@ def log_win_rate(p_x: Float, y_given_x: Float, model: Float) -> float:
     total = 0.0
     for weight, law, answers in zip(p_x, y_given_x, model, strict=True):
         if weight > 0:
-            y, said = law > 0, answers > 0
-            if (said & ~y).any():
+            y_support, model_support = law > 0, answers > 0
+            if (model_support & ~y_support).any():
                 return float("-inf")
-            reward = np.log(law[y])
-            lost = np.logaddexp(0.0, reward[None, :] - np.log(law[said])[:, None])
-            total -= float(weight * (answers[said] @ lost @ law[y]))
+            reward = np.log(law[y_support])
+            lost = np.logaddexp(0.0, reward[None, :] - np.log(law[model_support])[:, None])
+            total -= float(weight * (answers[model_support] @ lost @ law[y_support]))
     return total
 
 
@@ -115,8 +115,8 @@ def _entropy_change(kl: float, symbols: int) -> float:
 
 def _mean_kl(p_x: Float, a: Float, b: Float) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
-        each = np.where(a > 0, a * (np.log(a) - np.log(b)), 0.0).sum(axis=-1)
-    return float(p_x[p_x > 0] @ np.maximum(each[p_x > 0], 0.0))
+        kl = np.where(a > 0, a * (np.log(a) - np.log(b)), 0.0).sum(axis=-1)
+    return float(p_x[p_x > 0] @ np.maximum(kl[p_x > 0], 0.0))
 
 
 def _not_negative(name: str, value: float) -> None:

@@ -61,8 +61,8 @@ def squared_distances(a: Float, b: Float) -> Float:
 
 def median_squared_distance(z: Float) -> float:
     """Of every (N / 1,000)-th row: the width needs no more, and the same rows give the same width."""
-    some = z[:: -(-len(z) // _BANDWIDTH_ROWS)]
-    return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
+    sample = z[:: -(-len(z) // _BANDWIDTH_ROWS)]
+    return float(np.median(squared_distances(sample, sample)[np.triu_indices(len(sample), 1)]))
 
 
 def _rbf_sum(a: Float, b: Float, variance: float) -> float:

@@ -69,7 +69,7 @@ class Updates:
             scaled = rows * (1 / np.sqrt(self._values + t)).astype(precision)
             gram[...] = scaled @ scaled.T
         identity = np.eye(len(x))
-        found = []
+        entropies = []
         for c in factors:
             change = c * float(np.trace(products))
             # (tr B² - tr T²) / 2Δ
@@ -79,5 +79,5 @@ class Updates:
             integral = float(weights @ (change / (b + nodes) - determinants))
             total = self._own + change * (1 + np.log(b)) + integral
             trace = 1 + change
-            found.append(float(np.log(trace) - total / trace))
-        return found
+            entropies.append(float(np.log(trace) - total / trace))
+        return entropies

@@ -105,7 +105,7 @@ def compare(a: EmiSums, b: EmiSums, *, level: float = 0.9, draws: int = 1000, se
     blocks or critics, one has no rows, or level or draws make no sense.
     """
     drawn = _Draws([a, b], level, draws, seed)
-    return drawn.difference(a.value - b.value, drawn.of(a) - drawn.of(b))
+    return drawn.difference(a.value - b.value, drawn.emi_values(a) - drawn.emi_values(b))
 
 
 def compare_over(
@@ -126,15 +126,17 @@ def compare_over(
         raise ValueError("no scenario to compare over")
     drawn = _Draws([side for pair in pairs.values() for side in pair], level, draws, seed)
     values = {name: a.value - b.value for name, (a, b) in pairs.items()}
-    spreads = {name: drawn.of(a) - drawn.of(b) for name, (a, b) in pairs.items()}
+    spreads = {name: drawn.emi_values(a) - drawn.emi_values(b) for name, (a, b) in pairs.items()}
     mean = drawn.difference(float(np.mean(list(values.values()))), np.mean(list(spreads.values()), axis=0))
-    found = {name: drawn.difference(values[name], spreads[name], [a, b]) for name, (a, b) in pairs.items()}
-    tested = {name: d.p_value for name, d in found.items() if d.p_value is not None}
+    differences = {
+        name: drawn.difference(values[name], spreads[name], [a, b]) for name, (a, b) in pairs.items()
+    }
+    tested = {name: d.p_value for name, d in differences.items() if d.p_value is not None}
     for name, p in zip(tested, _ADJUST[adjustment](list(tested.values())), strict=True):
-        found[name] = replace(found[name], p_adjusted=p)
-    clear = [d for d in found.values() if d.p_adjusted is not None and d.p_adjusted <= 1 - level]
+        differences[name] = replace(differences[name], p_adjusted=p)
+    clear = [d for d in differences.values() if d.p_adjusted is not None and d.p_adjusted <= 1 - level]
     return Comparison(
-        found,
+        differences,
         mean,
         adjustment,
         better=sum(d.corrected is not None and d.corrected > 0 for d in clear),
@@ -177,39 +179,41 @@ class _Draws:
     """One set of block weights, and what each side's EMI is under it."""
 
     def __init__(self, sides: Sequence[EmiSums], level: float, draws: int, seed: int) -> None:
-        every = [s for side in sides for s in (*side.model, *side.reference)]
-        if not every or len({s.n.shape for s in every}) != 1:
+        all_sums = [s for side in sides for s in (*side.model, *side.reference)]
+        if not all_sums or len({s.n.shape for s in all_sums}) != 1:
             raise ValueError("all sums must be over the same hash blocks")
         if len({len(part) for side in sides for part in side}) != 1:
             raise ValueError("all sides must have the same critics, one sum each")
         if not 0 < level < 1 or draws < 2:
             raise ValueError(f"level {level} must lie in (0, 1), draws {draws} be at least 2")
         self._level = level
-        self._has = np.any([s.n > 0 for s in every], axis=0)
+        self._has_rows = np.any([s.n > 0 for s in all_sums], axis=0)
         self._weights = (
-            block_weights(self._has, draws, np.random.default_rng(seed))
-            if self._has.any()
-            else np.zeros((draws, len(self._has)))
+            block_weights(self._has_rows, draws, np.random.default_rng(seed))
+            if self._has_rows.any()
+            else np.zeros((draws, len(self._has_rows)))
         )
-        self._found: dict[int, Float] = {}
+        self._cache: dict[int, Float] = {}
 
-    def of(self, side: EmiSums) -> Float:
+    def emi_values(self, side: EmiSums) -> Float:
         """(draws,) EMI of a side, the mean over its critics."""
-        each = [self._values(m) - self._values(r) for m, r in zip(side.model, side.reference, strict=True)]
-        return np.asarray(np.mean(each, axis=0))
+        per_critic = [
+            self._values(m) - self._values(r) for m, r in zip(side.model, side.reference, strict=True)
+        ]
+        return np.asarray(np.mean(per_critic, axis=0))
 
     def _values(self, sums: Sums) -> Float:
         # The sides live as long as this object, so an id stands for one sum.
-        if id(sums) not in self._found:
-            self._found[id(sums)] = sums.reweighted(self._weights).values()
-        return self._found[id(sums)]
+        if id(sums) not in self._cache:
+            self._cache[id(sums)] = sums.reweighted(self._weights).values()
+        return self._cache[id(sums)]
 
     def difference(self, value: float, drawn: Float, sides: Sequence[EmiSums] = ()) -> Difference:
         """A difference with what its draws say; `sides`: whose blocks count, where not those of all."""
-        has: NDArray[np.bool_] = self._has
+        has_rows: NDArray[np.bool_] = self._has_rows
         if sides:
-            has = np.any([s.n > 0 for side in sides for s in (*side.model, *side.reference)], axis=0)
-        k = int(has.sum())
+            has_rows = np.any([s.n > 0 for side in sides for s in (*side.model, *side.reference)], axis=0)
+        k = int(has_rows.sum())
         drawn = drawn[np.isfinite(drawn)]
         if k < LEAST_BLOCKS or len(drawn) < 2:
             why = f"rows in {k} hash blocks, fewer than the {LEAST_BLOCKS} that a bootstrap needs"

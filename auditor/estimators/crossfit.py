@@ -87,9 +87,9 @@ class CrossFitted:
         if len(critics) == 1:
             return critics[0].moments(rows)
         fold = block_folds(blocks, len(critics))
-        found = [critic.moments(rows[fold == k]) for k, critic in enumerate(critics)]
+        by_fold = [critic.moments(rows[fold == k]) for k, critic in enumerate(critics)]
         order = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
-        mu, logvar = (np.concatenate(part)[order] for part in zip(*found, strict=True))
+        mu, logvar = (np.concatenate(part)[order] for part in zip(*by_fold, strict=True))
         return mu, logvar
 
     @property
@@ -148,10 +148,14 @@ def cross_fit(
     labels = np.unique(np.asarray(groups), return_inverse=True)[1]
     if labels.shape != (len(xs),):
         raise ValueError(f"{labels.size} group labels for {len(xs)} rows")
-    at = fold_labels(labels, folds, seed) if fold is None else _checked(fold, labels)
-    critics = fit_folds(make, xs, ys, labels, at, seed=seed)
-    by_fold = tuple(critic.sums(xs[at == k], ys[at == k]).value() for k, critic in enumerate(critics))
-    return CrossFit(critics, at, by_fold, held_out_sums(critics, at, xs, ys, blocks, n_blocks), seed)
+    row_folds = fold_labels(labels, folds, seed) if fold is None else _checked_folds(fold, labels)
+    critics = fit_folds(make, xs, ys, labels, row_folds, seed=seed)
+    by_fold = tuple(
+        critic.sums(xs[row_folds == k], ys[row_folds == k]).value() for k, critic in enumerate(critics)
+    )
+    return CrossFit(
+        critics, row_folds, by_fold, held_out_sums(critics, row_folds, xs, ys, blocks, n_blocks), seed
+    )
 
 
 def fit_folds(
@@ -202,12 +206,12 @@ def held_out_sums(
     return total
 
 
-def _checked(fold: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    at = np.asarray(fold, dtype=np.int64)
-    if at.shape != groups.shape:
-        raise ValueError(f"{at.size} folds for {groups.size} rows")
-    if at.min() < 0 or at.max() < 1 or not np.bincount(at).all():
+def _checked_folds(fold: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    row_folds = np.asarray(fold, dtype=np.int64)
+    if row_folds.shape != groups.shape:
+        raise ValueError(f"{row_folds.size} folds for {groups.size} rows")
+    if row_folds.min() < 0 or row_folds.max() < 1 or not np.bincount(row_folds).all():
         raise ValueError("folds must be 0, 1, ... with rows in each, and two at least")
-    if len(np.unique(np.stack([groups, at]), axis=1).T) != groups.max() + 1:
+    if len(np.unique(np.stack([groups, row_folds]), axis=1).T) != groups.max() + 1:
         raise ValueError("a group lies in two folds: its critic would have seen it")
-    return at
+    return row_folds

@@ -39,9 +39,9 @@ class InfoNCESums(PairSums):
             for start in range(0, len(weights), _DRAWS):
                 w = weights[start : start + _DRAWS, scores.blocks]
                 rows, own = w @ n, w.T[scores.own]
-                others = scores.others @ w.T / np.maximum(rows - own, 1.0)
+                other_mean = scores.pair_sums @ w.T / np.maximum(rows - own, 1.0)
                 k = np.clip(rows, 1.0, self.batch)
-                row = log_true - np.log((true + (k - 1.0) * others) / k)
+                row = log_true - np.log((true + (k - 1.0) * other_mean) / k)
                 out[start : start + _DRAWS] += (own * share * row).sum(axis=0)
         return out
 

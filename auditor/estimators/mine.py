@@ -42,5 +42,5 @@ class MINE(SeparableEstimator):
 
     @staticmethod
     def bound(scores: torch.Tensor) -> torch.Tensor:
-        others = off_diagonal(scores)
-        return scores.diagonal().mean() - (others.logsumexp(dim=(0, 1)) - log(others.numel()))
+        false_scores = off_diagonal(scores)
+        return scores.diagonal().mean() - (false_scores.logsumexp(dim=(0, 1)) - log(false_scores.numel()))

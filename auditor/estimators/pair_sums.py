@@ -53,7 +53,7 @@ class Scores(NamedTuple):
     """(m,) T_ii"""
     top: Float
     """(m,) max_j T_ij: taken off before e is raised to anything"""
-    others: Float
+    pair_sums: Float
     """(m, b) Q_ib · e^{-top_i}"""
 
 
@@ -130,9 +130,9 @@ class PairSums(ABC):
             n=n,
             t=np.bincount(blocks, weights=true, minlength=n_blocks).astype(np.float64),
             critic=np.where(n > 0, mark, np.uint64(0)),
-        )._keeping(blocks, _hashes(x, y), f, g)
+        )._keep_rows(blocks, _hashes(x, y), f, g)
 
-    def _keeping(
+    def _keep_rows(
         self,
         block: NDArray[np.int64],
         hashes: NDArray[np.uint64],
@@ -148,12 +148,14 @@ class PairSums(ABC):
     def merge(self, other: Self) -> Self:
         """Of both sets of rows. ValueError where kinds, blocks, dimensions, limits or batches differ, or a
         block was scored by two critics."""
-        mine, theirs = (
+        own_sizes, other_sizes = (
             (s.kind, s.n.shape, s.f.shape[1], s.limit, s.batch) if isinstance(s, PairSums) else type(s)
             for s in (self, other)
         )
-        if mine != theirs:
-            raise ValueError(f"cannot merge sums of pairs of different kinds or sizes: {mine} and {theirs}")
+        if own_sizes != other_sizes:
+            raise ValueError(
+                f"cannot merge sums of pairs of different kinds or sizes: {own_sizes} and {other_sizes}"
+            )
         if ((self.critic != other.critic) & (self.critic > 0) & (other.critic > 0)).any():
             raise ValueError("two critics scored one block: cut the folds by hash blocks (block_folds)")
         return replace(
@@ -161,7 +163,7 @@ class PairSums(ABC):
             n=self.n + other.n,
             t=self.t + other.t,
             critic=np.maximum(self.critic, other.critic),
-        )._keeping(
+        )._keep_rows(
             np.concatenate([self.block, other.block]),
             np.concatenate([self.hashes, other.hashes]),
             np.concatenate([self.f, other.f]),
@@ -211,17 +213,17 @@ class PairSums(ABC):
         starts = np.searchsorted(own, np.arange(len(blocks)))
         n, kept = self.n[blocks], np.bincount(own, minlength=len(blocks))
         true, top = np.einsum("ij,ij->i", f, g), np.empty(len(rows))
-        others = np.empty((len(rows), len(blocks)))
+        pair_sums = np.empty((len(rows), len(blocks)))
         for start in range(0, len(rows), _CHUNK):
             part = np.arange(start, min(start + _CHUNK, len(rows)))
             t = f[part] @ g.T
             top[part] = t.max(axis=1)
             e = np.exp(t - top[part, None])
             e[part - start, part] = 0.0
-            others[part] = np.add.reduceat(e, starts, axis=1)
-        mine = own[:, None] == np.arange(len(blocks))
-        others *= np.maximum(n - mine, 0.0) / np.maximum(kept - mine, 1)
-        return Scores(blocks, own, true, top, others)
+            pair_sums[part] = np.add.reduceat(e, starts, axis=1)
+        own_block = own[:, None] == np.arange(len(blocks))
+        pair_sums *= np.maximum(n - own_block, 0.0) / np.maximum(kept - own_block, 1)
+        return Scores(blocks, own, true, top, pair_sums)
 
     def _pair_means(self, scores: Scores, weights: Float) -> tuple[float, Float]:
         """c and (r,) means of e^{T - c} over the pairs i ≠ j of one critic's rows; 0 where there are none."""
@@ -230,7 +232,7 @@ class PairSums(ABC):
         share = n / self.kept[scores.blocks]
         of_block = np.zeros((len(scores.blocks), len(scores.own)))
         of_block[scores.own, np.arange(len(scores.own))] = share[scores.own] * np.exp(scores.top - c)
-        g = of_block @ scores.others
+        g = of_block @ scores.pair_sums
         w = weights[:, scores.blocks]
         pairs = np.square(w @ n) - np.square(w) @ n
         total = np.einsum("ra,ab,rb->r", w, g, w, optimize=True)

@@ -55,10 +55,10 @@ def critic(
         BadInput: the name is taken.
     """
 
-    def register(made: C) -> C:
-        made.kind = name
-        CRITICS.add(name, CriticKind(made, sums, reads, options), made)
-        return made
+    def register(critic_class: C) -> C:
+        critic_class.kind = name
+        CRITICS.add(name, CriticKind(critic_class, sums, reads, options), critic_class)
+        return critic_class
 
     return register
 

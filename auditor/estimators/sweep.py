@@ -70,12 +70,12 @@ class Pool:
 
     def split(self, share: float, seed: int) -> tuple[Pool, Pool]:
         """The pool to train on and the one held out: `share` of the groups, at least one on either side."""
-        names, at = np.unique(self.groups, return_inverse=True)
+        names, group = np.unique(self.groups, return_inverse=True)
         count = round(share * len(names))
         if not 1 <= count < len(names):
             raise ValueError(f"{share:.0%} of {len(names)} base ids cannot be held out")
         order = np.random.default_rng(seed).permutation(len(names))
-        out = np.isin(at, order[:count])
+        out = np.isin(group, order[:count])
         return self.rows(~out), self.rows(out)
 
     @property
@@ -188,13 +188,13 @@ def trials(defaults: CriticConfig, grid: Grid = GRID, *, seeds: int = 1, seed: i
     ValueError for a value that the setting cannot have; BadInput where the estimator has no such settings.
     """
     untrained(defaults, seed)
-    found = [Trial("default", 0.0, defaults, s) for s in range(seed, seed + seeds)]
+    todo = [Trial("default", 0.0, defaults, s) for s in range(seed, seed + seeds)]
     for setting, values in grid.items():
         for value in dict.fromkeys(values):
             if value != getattr(defaults, setting):
                 moved = CriticConfig.model_validate(defaults.model_dump() | {setting: value})
-                found += [Trial(setting, float(value), moved, s) for s in range(seed, seed + seeds)]
-    return found
+                todo += [Trial(setting, float(value), moved, s) for s in range(seed, seed + seeds)]
+    return todo
 
 
 def untrained(config: CriticConfig, seed: int) -> Stepwise:
@@ -203,12 +203,12 @@ def untrained(config: CriticConfig, seed: int) -> Stepwise:
     Raises:
         BadInput: an unknown estimator, a setting that it does not read, or one that takes no steps.
     """
-    made = make_critic(config, seed=seed)
+    critic = make_critic(config, seed=seed)
     if "steps" not in CRITICS.find(config.estimator).reads:
         raise BadInput(
             f"critic.estimator: {config.estimator} is not trained in steps, so nothing can be swept"
         )
-    return cast(Stepwise, made)
+    return cast(Stepwise, critic)
 
 
 def budget(
@@ -223,8 +223,8 @@ def budget(
             if not cost:
                 _timed(trained, trial, 1)  # importing and waking torch is no part of a training
             once = _timed(trained, trial, 1)
-            more = _timed(trained, trial, 1 + PROBE_STEPS)
-            cost[shape] = once, max(more - once, 1e-6) / PROBE_STEPS
+            longer = _timed(trained, trial, 1 + PROBE_STEPS)
+            cost[shape] = once, max(longer - once, 1e-6) / PROBE_STEPS
     seconds = 0.0
     for trial in todo:
         once, step = cost[trial.config.hidden, trial.config.batch]
@@ -286,52 +286,52 @@ def sweep(
     """All trials, in their order. `known`: key -> a row that is not made again; `progress` is called after
     each one that is made, with how many are there, of how many, and the row (a place to keep it, too)."""
     rows: dict[str, SweepRow] = dict(known or {})
-    there = sum(trial.key in rows for trial in todo)
+    count = sum(trial.key in rows for trial in todo)
     for trial in todo:
         if trial.key not in rows:
             rows[trial.key] = run_trial(pool, trial, holdout=holdout, seed=seed)
-            there += 1
+            count += 1
             if progress is not None:
-                progress(there, len(todo), rows[trial.key])
+                progress(count, len(todo), rows[trial.key])
     return [rows[trial.key] for trial in todo]
 
 
 def summarise(rows: Sequence[SweepRow], defaults: CriticConfig, grid: Grid = GRID) -> list[Summary]:
     """A line for each value of each setting, in order, the default among them. ValueError where a value has
     no row."""
-    found = []
+    summaries = []
     for setting, values in grid.items():
         own = float(getattr(defaults, setting))
         for value in sorted({float(v) for v in values} | {own}):
-            of = [
+            trainings = [
                 row
                 for row in rows
                 if (
                     row.setting == "default" if value == own else (row.setting, row.value) == (setting, value)
                 )
             ]
-            if not of:
+            if not trainings:
                 raise ValueError(f"no training of {setting} = {value:g}")
-            likelihoods = [row.log_likelihood for row in of if row.log_likelihood is not None]
-            emis = [row.emi for row in of if row.emi is not None]
-            variances = [row.last_variance for row in of if row.last_variance is not None]
-            found.append(
+            likelihoods = [row.log_likelihood for row in trainings if row.log_likelihood is not None]
+            emis = [row.emi for row in trainings if row.emi is not None]
+            variances = [row.last_variance for row in trainings if row.last_variance is not None]
+            summaries.append(
                 Summary(
                     setting,
                     value,
                     value == own,
-                    len(of),
+                    len(trainings),
                     float(np.mean(likelihoods)) if likelihoods else None,
-                    float(np.mean([row.mi for row in of])),
-                    _spread([row.mi for row in of]),
+                    float(np.mean([row.mi for row in trainings])),
+                    _spread([row.mi for row in trainings]),
                     float(np.mean(emis)) if emis else None,
                     _spread(emis) if emis else None,
-                    float(np.mean([row.mi_trained for row in of])),
+                    float(np.mean([row.mi_trained for row in trainings])),
                     float(np.mean(variances)) if variances else None,
-                    float(np.mean([row.seconds for row in of])),
+                    float(np.mean([row.seconds for row in trainings])),
                 )
             )
-    return found
+    return summaries
 
 
 def log_likelihood(critic: ConditionalGaussian, x: ArrayLike, y: ArrayLike) -> float:

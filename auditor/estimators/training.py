@@ -140,7 +140,7 @@ class Batches:
         self.judged_apart = bool(out.any())
         """Whether the rows to judge by are others than the training rows."""
 
-    def of(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Endless batches of `size` rows: epochs of shuffled rows, the remainder of each left out."""
         import torch
 
@@ -189,7 +189,7 @@ def early_stopped(
     alone = parameters[0].device.type != "cpu" or torch.get_num_threads() == 1
     optimizer = torch.optim.AdamW(parameters, lr=lr, fused=alone)
     if data.held_out is None:
-        for step, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
+        for step, (xb, yb) in zip(range(steps), data.batches(data.size), strict=False):
             last = _step(optimizer, loss(xb, yb), parameters, clip)
             if step % CHECK_EVERY == 0:
                 _report(step / steps)
@@ -199,8 +199,8 @@ def early_stopped(
             raise ValueError(_DIVERGED)
         return [p.detach().cpu().numpy() for p in parameters]
     best, least = [p.detach().clone() for p in parameters], float("inf")
-    by = GROWTH if growing and data.judged_apart else (1,)
-    sizes = sorted({max(min(_LEAST_BATCH, data.size), data.size // divisor) for divisor in by})
+    divisors = GROWTH if growing and data.judged_apart else (1,)
+    sizes = sorted({max(min(_LEAST_BATCH, data.size), data.size // divisor) for divisor in divisors})
     rows = 0
     for size in sizes:
         with torch.no_grad():
@@ -208,7 +208,7 @@ def early_stopped(
                 p.copy_(b)
         look = max(CHECK_EVERY, _LOOK_ROWS * len(data.held_out[0]) // size)
         best_step = 0
-        for step, (xb, yb) in enumerate(data.of(size), start=1):
+        for step, (xb, yb) in enumerate(data.batches(size), start=1):
             _step(optimizer, loss(xb, yb), parameters, clip)
             rows += size
             spent = rows >= steps * data.size

@@ -42,14 +42,14 @@ def read_ids(path: Path) -> NDArray[np.str_]:
     return _read(path, "ids")[0]
 
 
-def write_found(path: Path, found: Found) -> None:
+def write_found(path: Path, matches: Found) -> None:
     """Write what was found whole."""
-    near = found.neighbours
+    neighbours = matches.neighbours
     arrays: dict[str, NDArray[Any]] = {
-        "distance": near.distance,
-        "ids": near.ids,
-        "sample": found.sample,
-        "exact": found.exact,
+        "distance": neighbours.distance,
+        "ids": neighbours.ids,
+        "sample": matches.sample,
+        "exact": matches.exact,
     }
     write_arrays(path, arrays)
 

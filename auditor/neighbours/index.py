@@ -108,14 +108,14 @@ class Index:
         if q.shape[1] != self.dim or k < 1:
             raise ValueError(f"queries of dimension {q.shape[1]} and k={k} for rows of {self.dim}")
         k = min(k, len(self))
-        distance, at = np.empty((len(q), k)), np.empty((len(q), k), np.int64)
-        left, count = np.arange(len(q)), k + _MARGIN
-        while len(left) and count <= max(_MOST_CANDIDATES, k + _MARGIN):
-            left = left[~self._settle(q, left, k, count, exact, distance, at)]
+        distance, positions = np.empty((len(q), k)), np.empty((len(q), k), np.int64)
+        pending, count = np.arange(len(q)), k + _MARGIN
+        while len(pending) and count <= max(_MOST_CANDIDATES, k + _MARGIN):
+            pending = pending[~self._settle(q, pending, k, count, exact, distance, positions)]
             count *= 8
-        for i in left:  # more rows than that at one distance, or too few in the cells looked into
-            distance[i], at[i] = self._by_hand(q[i], k)
-        return Neighbours(np.sqrt(distance), self._ids[at])
+        for i in pending:  # more rows than that at one distance, or too few in the cells looked into
+            distance[i], positions[i] = self._search_all_rows(q[i], k)
+        return Neighbours(np.sqrt(distance), self._ids[positions])
 
     def _flat(self) -> Any:
         """None on the CPU, where FAISS searches the rows as they lie."""
@@ -142,43 +142,43 @@ class Index:
         """(n, count) squared distances in fp32, and distinct rows; -1 where the cells hold no more."""
         count = min(count, len(self._rows))
         if self._index is None or (exact and self.kind == "ivf"):
-            squared, found = _faiss().knn(q, self._rows, count)
+            squared, candidates = _faiss().knn(q, self._rows, count)
         else:
-            squared, found = self._index.search(q, count)
-        return squared, found
+            squared, candidates = self._index.search(q, count)
+        return squared, candidates
 
     def _settle(
         self,
         queries: Float32,
-        left: NDArray[np.int64],
+        pending: NDArray[np.int64],
         k: int,
         count: int,
         exact: bool,
         distance: Float,
-        at: NDArray[np.int64],
+        positions: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
         """Fill in the queries `left` from `count` candidates; which of them are sure: no other row can be as
         near as their k-th."""
-        rough, found = self._candidates(queries[left], count, exact)
-        sure = np.zeros(len(left), dtype=bool)
+        rough, candidates = self._candidates(queries[pending], count, exact)
+        sure = np.zeros(len(pending), dtype=bool)
         everything = rough.shape[1] == len(self._rows)
-        for start in range(0, len(left), step := max(1, _CHUNK_PAIRS // rough.shape[1])):
+        for start in range(0, len(pending), step := max(1, _CHUNK_PAIRS // rough.shape[1])):
             part = slice(start, start + step)
-            q, near = queries[left[part]], found[part]
+            q, near = queries[pending[part]], candidates[part]
             squared = _squared(q[:, None, :], self._rows[near])
             squared[near < 0] = np.inf
             enough = self._copies_of(near).sum(axis=1) >= k
             if not enough.any():
                 continue
             best, rows = self._first(squared[enough], near[enough], k)
-            distance[left[part][enough]], at[left[part][enough]] = best, rows
+            distance[pending[part][enough]], positions[pending[part][enough]] = best, rows
             last = np.where(near[enough, -1] < 0, np.inf, rough[part][enough, -1].astype(np.float64))
             norm = np.linalg.norm(q[enough].astype(np.float64), axis=1)
             off = _ROUNDING * (norm**2 + (norm + np.sqrt(np.maximum(best[:, -1], 0))) ** 2)
             sure[part][enough] = everything | (best[:, -1] + off < last)
         return sure
 
-    def _by_hand(self, q: Float32, k: int) -> tuple[Float, NDArray[np.int64]]:
+    def _search_all_rows(self, q: Float32, k: int) -> tuple[Float, NDArray[np.int64]]:
         """(k,) squared distances and positions of one query's nearest, over all rows."""
         squared = np.concatenate(
             [_squared(q, self._rows[i : i + _CHUNK_PAIRS]) for i in range(0, len(self._rows), _CHUNK_PAIRS)]
@@ -196,10 +196,10 @@ class Index:
         """(n, k) the first by (distance, id) among all rows that distinct rows `near` (n, c) stand for."""
         n, c = near.shape
         counts = np.minimum(self._copies_of(near), k).ravel()
-        of = np.repeat(np.arange(n * c), counts)
-        inside = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
-        position = self._members[self._starts[near.ravel()[of]] + inside]
-        query, value = of // c, squared.ravel()[of]
+        candidate = np.repeat(np.arange(n * c), counts)
+        inside = np.arange(len(candidate)) - np.repeat(np.cumsum(counts) - counts, counts)
+        position = self._members[self._starts[near.ravel()[candidate]] + inside]
+        query, value = candidate // c, squared.ravel()[candidate]
         order = np.lexsort((position, value, query))
         begins = np.searchsorted(query, np.arange(n))  # `query` ascends already
         take = order[begins[:, None] + np.arange(k)]
@@ -215,10 +215,10 @@ def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
     return Neighbours(np.take_along_axis(distance, order, 1), np.take_along_axis(ids, order, 1))
 
 
-def recall(found: Float, exact: Float) -> float:
+def recall(approximate: Float, exact: Float) -> float:
     """Share of the exact neighbours that were found, from distances (n, k) as found and (n, k) exact: a row
     as near as the last of them counts as one of them."""
-    return float((found <= exact[:, -1:]).mean())
+    return float((approximate <= exact[:, -1:]).mean())
 
 
 def nearest_distance(

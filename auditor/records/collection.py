@@ -39,8 +39,8 @@ class Records:
         return self.rows()
 
     def __repr__(self) -> str:
-        said = "".join(f", {name}={value!r}" for name, value in self.settings.items())
-        return f"<Records: {self.label}{said}>"
+        settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        return f"<Records: {self.label}{settings}>"
 
     @property
     def path(self) -> str | None:
@@ -94,7 +94,7 @@ def read(
     Raises `BadInput` where `source` is nothing that holds records, a file is not there, or a table has no
     column `record_id`.
     """
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "media_root": None if media_root is None else str(media_root),
         "url_allow": None if url_allow is None else tuple(url_allow),
         "url_private": url_private,
@@ -102,37 +102,37 @@ def read(
         "max_image_pixels": max_image_pixels,
         "max_text_chars": max_text_chars,
     }
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = {name: value for name, value in options.items() if value is not None}
     if isinstance(source, Records):
         return replace(source, settings={**source.settings, **settings})
     if isinstance(source, str | Path):
         source = [source]
-    if isinstance(source, list | tuple) and source and all(isinstance(each, str | Path) for each in source):
+    if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
         files = tuple(map(str, source))
         read_many(files)  # whether they are of a kind that is read
         if missing := [shown(file) for file in expand(files) if not is_uri(file) and not Path(file).exists()]:
             raise BadInput(f"{missing[0]}: no such file; check the path")
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        return Records(f"{shown(files[0])}{more}", files=files, settings=settings)
-    if (found := held(source)) is None:
+        suffix = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return Records(f"{shown(files[0])}{suffix}", files=files, settings=settings)
+    if (rows := held(source)) is None:
         raise BadInput(
             f"{type(source).__name__} holds no records: give a path, a table (pandas, pyarrow, datasets) or "
             "a list of dicts"
         )
-    return Records(found.label, held=found, settings=settings)
+    return Records(rows.label, held=rows, settings=settings)
 
 
 def _content(row: Record | Quarantined) -> bytes:
     """What a row says, as bytes that no other row has."""
     if isinstance(row, Quarantined):
-        said: tuple[object, ...] = (row.row, row.reason.value, row.detail, row.record_id, row.model)
+        values: tuple[object, ...] = (row.row, row.reason.value, row.detail, row.record_id, row.model)
     else:
         turns = [(turn.role, turn.text) for turn in row.history]
         when = None if row.timestamp is None else row.timestamp.isoformat()
         images = [_image(image) for image in row.images]
         models = [list(row.responses.items()), list(row.scores.items())]
-        said = (row.record_id, row.base_id, images, row.query, turns, models, row.reference, when, row.tags)
-    return repr(said).encode("utf-8", "surrogatepass") + b"\0"
+        values = (row.record_id, row.base_id, images, row.query, turns, models, row.reference, when, row.tags)
+    return repr(values).encode("utf-8", "surrogatepass") + b"\0"
 
 
 def _image(image: Image) -> tuple[str | None, str | None]:

@@ -112,11 +112,11 @@ class LlavaBench:
     ) -> Iterator[Record | Quarantined]:
         record_id = f"{scenario}/{identifier}"
         if not replies:
-            place = progress.at(_QUESTIONS, identifier)
+            place = progress.advance(_QUESTIONS, identifier)
             error = RowError(Reason.MISSING_INPUT, "no file of answers has this question")
             yield place.quarantined(error, record_id, scenario)
             return
-        place = progress.at(*next(iter(replies.values())).place)
+        place = progress.advance(*next(iter(replies.values())).place)
         if len({reply.prompt for reply in replies.values()}) > 1:
             error = RowError(Reason.UNREADABLE_LINE, "the models were not asked the same prompt")
             yield place.quarantined(error, record_id, scenario)
@@ -225,5 +225,5 @@ def _name_parts(path: Path) -> tuple[str, str]:
 
 
 def _without_suffix(prompt: str) -> str:
-    query, found = _SUFFIX.subn("", prompt)
-    return _JOINT.sub("", query) if found else prompt
+    query, count = _SUFFIX.subn("", prompt)
+    return _JOINT.sub("", query) if count else prompt

@@ -31,7 +31,7 @@ _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 _MISSING = {"NaTType", "NAType"}
 """Types of pandas whose one value says that there is none."""
 
-Given = Callable[[], Iterator[Any]]
+RowSource = Callable[[], Iterator[Any]]
 """The rows as their source has them, from the first one on as often as they are asked for."""
 
 
@@ -41,7 +41,7 @@ class Held:
 
     label: str
     """What they are called in messages and reports."""
-    rows: Given
+    rows: RowSource
 
 
 def held(source: Any) -> Held | None:
@@ -54,21 +54,21 @@ def held(source: Any) -> Held | None:
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
     if isinstance(source, pa.Table):
-        return Held(_table(source.num_rows), _arrow(source))
+        return Held(_table_label(source.num_rows), _arrow_rows(source))
     if kind == "pandas" and hasattr(source, "columns"):
-        return Held(_table(len(source)), _pandas(source))
+        return Held(_table_label(len(source)), _pandas_rows(source))
     if kind == "datasets" and isinstance(source, Mapping):
         splits = ", ".join(map(repr, source))
         raise BadInput(f"a {name} holds several data sets: give one of them, by its name ({splits})")
     if kind == "datasets" and hasattr(source, "with_format") and hasattr(source, "__len__"):
-        return Held(f"a data set of {_count(len(source))}", _data_set(source))
+        return Held(f"a data set of {_count(len(source))}", _data_set_rows(source))
     if isinstance(source, Mapping):
         raise BadInput("a dict is no table of records: give a list of dicts, one a record, or a table")
     if isinstance(source, str | bytes | bytearray) or not isinstance(source, Iterable):
         return None
     if isinstance(source, Iterator):  # it can be gone through once alone
         source = list(source)
-    if isinstance(source, Sequence) and source and all(isinstance(each, pa.RecordBatch) for each in source):
+    if isinstance(source, Sequence) and source and all(isinstance(batch, pa.RecordBatch) for batch in source):
         return held(_one_table(source))
     count = _count(len(source)) if hasattr(source, "__len__") else "rows"
     return Held(f"{count} in memory", lambda: iter(source))
@@ -85,11 +85,11 @@ def _read(
     source: Held, limits: Limits, max_pixels: int, progress: Progress
 ) -> Iterator[Record | Quarantined]:
     for number, row in enumerate(source.rows()):
-        place, record_id = progress.at(source.label, number), None
+        place, record_id = progress.advance(source.label, number), None
         try:
-            given = _mapping(row)
-            record_id = parse_id({"record_id": _plain(given.get("record_id"), max_pixels)})
-            fields = _fields(given, max_pixels)
+            mapping = _mapping(row)
+            record_id = parse_id({"record_id": _plain(mapping.get("record_id"), max_pixels)})
+            fields = _fields(mapping, max_pixels)
         except RowError as error:
             yield place.quarantined(error, record_id)
             continue
@@ -106,7 +106,7 @@ def _package(value: object) -> str:
     return type(value).__module__.partition(".")[0]
 
 
-def _table(rows: int) -> str:
+def _table_label(rows: int) -> str:
     return f"a table of {_count(rows)}"
 
 
@@ -116,17 +116,17 @@ def _count(rows: int) -> str:
 
 def _columns(names: Iterable[object], what: str) -> list[str]:
     """Those that are read. Raises `BadInput` where there is no record_id, or a name is there twice."""
-    found = [str(name) for name in names]
-    if "record_id" not in found:
-        shown = ", ".join(sorted(found))[:200] or "no column"
+    present = [str(name) for name in names]
+    if "record_id" not in present:
+        shown = ", ".join(sorted(present))[:200] or "no column"
         raise BadInput(f"{what}: has no column `record_id` (it has {shown}); rename or add it")
-    if twice := [name for name in FIELDS if found.count(name) > 1]:
+    if twice := [name for name in FIELDS if present.count(name) > 1]:
         raise BadInput(f"{what}: has the column `{twice[0]}` twice; rename one of them")
-    return [name for name in FIELDS if name in found]
+    return [name for name in FIELDS if name in present]
 
 
-def _arrow(table: pa.Table) -> Given:
-    chosen = table.select(_columns(table.column_names, _table(table.num_rows)))
+def _arrow_rows(table: pa.Table) -> RowSource:
+    chosen = table.select(_columns(table.column_names, _table_label(table.num_rows)))
 
     def rows() -> Iterator[Any]:
         for batch in chosen.to_batches(max_chunksize=BATCH_ROWS):
@@ -142,8 +142,8 @@ def _one_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
         raise BadInput(f"the record batches do not make one table ({one_line(error)})") from None
 
 
-def _pandas(frame: Any) -> Given:
-    names = _columns(frame.columns, _table(len(frame)))
+def _pandas_rows(frame: Any) -> RowSource:
+    names = _columns(frame.columns, _table_label(len(frame)))
 
     def rows() -> Iterator[Any]:
         for start in range(0, len(frame), BATCH_ROWS):
@@ -154,7 +154,7 @@ def _pandas(frame: Any) -> Given:
     return rows
 
 
-def _data_set(data: Any) -> Given:
+def _data_set_rows(data: Any) -> RowSource:
     """Rows of a `datasets.Dataset`; its images are not decoded on the way."""
     names = _columns(data.column_names, f"a data set of {_count(len(data))}")
 
@@ -171,7 +171,7 @@ def _data_set(data: Any) -> Given:
 
 def _mapping(row: object) -> Mapping[str, Any]:
     if isinstance(row, Record):
-        return _of_record(row)
+        return _record_fields(row)
     if not isinstance(row, Mapping):
         raise RowError(Reason.NOT_AN_OBJECT, f"a row is {type(row).__name__}, not a dict")
     return row
@@ -186,7 +186,7 @@ def _fields(row: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
     return fields
 
 
-def _of_record(record: Record) -> dict[str, Any]:
+def _record_fields(record: Record) -> dict[str, Any]:
     """The fields of a record that a program has made: they are checked like anybody's."""
     return {
         "record_id": record.record_id,
@@ -226,9 +226,9 @@ def _plain(value: Any, max_pixels: int) -> Any:
     if isinstance(value, Pillow.Image):
         return encoded(value, max_pixels)
     if isinstance(value, Mapping):
-        return {key: _plain(each, max_pixels) for key, each in value.items()}
+        return {key: _plain(item, max_pixels) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each, max_pixels) for each in value]
+        return [_plain(item, max_pixels) for item in value]
     return value
 
 

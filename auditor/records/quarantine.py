@@ -60,8 +60,8 @@ class Quarantine:
     def counts(self) -> dict[str, int]:
         """Reason -> rows (and single answers) set aside for it; only reasons that occurred, as `Reason`
         orders them."""
-        found = Counter(row.reason for row in self._rows)
-        return {reason.value: found[reason] for reason in Reason if found[reason]}
+        counts = Counter(row.reason for row in self._rows)
+        return {reason.value: counts[reason] for reason in Reason if counts[reason]}
 
     def describe(self) -> list[str]:
         """One line a reason: how many, and the first of them."""

@@ -45,7 +45,7 @@ async def _get(url: str, max_bytes: int, private: bool) -> bytes:
     )
     try:
         address = URL(url, encoded=True)  # as it stands: what was allowed is what is asked for
-        resolver = None if private else _Public(address.host or "")
+        resolver = None if private else _PublicResolver(address.host or "")
         async with (
             web.session(1, timeout, resolver) as session,
             session.get(address, proxy=web.proxy_of(url), allow_redirects=False) as answer,
@@ -66,7 +66,7 @@ async def _get(url: str, max_bytes: int, private: bool) -> bytes:
         raise RowError(Reason.IMAGE_MISSING, f"cannot be fetched ({why(error)})") from None
 
 
-class _Public(AbstractResolver):
+class _PublicResolver(AbstractResolver):
     """Resolves names, and refuses `host` where it leads into this machine or a private network: who owns a
     name decides where it leads, today and tomorrow."""
 
@@ -74,12 +74,12 @@ class _Public(AbstractResolver):
         self._host, self._inner = host, ThreadedResolver()
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if host == self._host and not all(is_public(each["host"]) for each in found):
+        addresses = await self._inner.resolve(host, port, family)
+        if host == self._host and not all(is_public(address["host"]) for address in addresses):
             raise RowError(
                 Reason.URL_NOT_ALLOWED, "the host's name leads to a private address (see data.url_private)"
             )
-        return found
+        return addresses
 
     async def close(self) -> None:
         await self._inner.close()

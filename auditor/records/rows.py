@@ -23,7 +23,7 @@ class Progress:
     lost_scores: int = 0
     """Scores that were no number from 0 to 1, or of no one model, and were left out."""
 
-    def at(self, source: str, row: int) -> Place:
+    def advance(self, source: str, row: int) -> Place:
         """Moves on to the row at `source`, `row`, and returns that place."""
         self.source, self.row = source, row
         self.rows += 1

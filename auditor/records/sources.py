@@ -65,10 +65,10 @@ def expand(paths: str | Path | Sequence[str | Path]) -> list[str]:
         paths = [paths]
     files: list[str] = []
     for pattern in map(str, paths):
-        found = _glob(pattern)
-        if not found:
+        matches = _glob(pattern)
+        if not matches:
             raise BadInput(f"{shown(pattern)}: no such file; check the path")
-        files.extend(found)
+        files.extend(matches)
     return files
 
 

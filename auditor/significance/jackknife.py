@@ -90,14 +90,14 @@ def moments(statistics: Sequence[Left], shares: Shares) -> Moments:
 
 def jackknife(statistic: Left, shares: Shares, level: float) -> Jackknifed:
     """The t-interval of one statistic (see `moments`)."""
-    found = moments([statistic], shares)
-    corrected, std = float(found.corrected[0]), float(np.sqrt(found.covariance[0, 0]))
-    half = float(student.ppf((1 + level) / 2, found.freedom)) * std
+    result = moments([statistic], shares)
+    corrected, std = float(result.corrected[0]), float(np.sqrt(result.covariance[0, 0]))
+    half = float(student.ppf((1 + level) / 2, result.freedom)) * std
     return Jackknifed(corrected, std, corrected - half, corrected + half)
 
 
 def profile_interval(
-    function: Callable[[Float], float], found: Moments, level: float, seed: int = 0
+    function: Callable[[Float], float], statistics: Moments, level: float, seed: int = 0
 ) -> tuple[float, float]:
     """Interval of a function of several statistics, none of them negative: its least and greatest value where
     they are as likely as the ends of a t-interval of one (a profile likelihood interval), cut off at zero.
@@ -106,10 +106,10 @@ def profile_interval(
     a sum the t-interval of the sum. It holds where statistics are at zero, as divergences without a shift
     are, and the function a root of them: a jackknife of the function itself, or the delta method, does not.
     """
-    variances, axes = np.linalg.eigh(found.covariance)
+    variances, axes = np.linalg.eigh(statistics.covariance)
     root = axes * np.sqrt(np.maximum(variances, 0))
     normal = MultivariateNormalQMC(np.zeros(len(root)), rng=seed).random(DIRECTIONS)
     directions = normal / np.linalg.norm(normal, axis=1, keepdims=True)
-    radius = float(student.ppf((1 + level) / 2, found.freedom))
-    values = [function(z) for z in np.maximum(0.0, found.corrected + radius * directions @ root.T)]
+    radius = float(student.ppf((1 + level) / 2, statistics.freedom))
+    values = [function(z) for z in np.maximum(0.0, statistics.corrected + radius * directions @ root.T)]
     return min(values), max(values)

@@ -79,8 +79,8 @@ class ReferenceRows:
             n, kept = len(self.rows), len(self._part)
             rng, values = np.random.default_rng(seed), np.empty((2, draws))
             for i in range(draws):
-                some = rng.permutation(kept)[:m]
-                values[:, i] = self._deck.taken_out(self._part[some]), self._part_deck.taken_out(some)
+                picks = rng.permutation(kept)[:m]
+                values[:, i] = self._deck.taken_out(self._part[picks]), self._part_deck.taken_out(picks)
             slope = (values[1] - values[0]) / (1 / (kept - m) - 1 / (n - m))
             self._nulls[key] = values[0] - slope * (1 / (n - m) - 1 / n)
         return self._nulls[key]
@@ -97,12 +97,12 @@ class ReferenceRows:
 
     @cached_property
     def _part_deck(self) -> Deck:
-        return Deck.of(self.rows[self._part])
+        return Deck.from_rows(self.rows[self._part])
 
     @cached_property
     def _deck(self) -> Deck:
         if len(self.rows) < self.rows.shape[1]:
-            return Deck.of(self.rows)
+            return Deck.from_rows(self.rows)
         return Deck(self.rows, self.moment, self.updates)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -135,10 +135,10 @@ class Deck:
 
     def __init__(self, rows: Float, moment: Float, updates: Updates | None = None) -> None:
         """`updates`: of the moment, where they are known."""
-        self._rows, self._moment, self._given = rows, moment, updates
+        self._rows, self._moment, self._known_updates = rows, moment, updates
 
     @classmethod
-    def of(cls, rows: Float) -> Deck:
+    def from_rows(cls, rows: Float) -> Deck:
         """Of rows; where they are fewer than dimensions, in as many coordinates: an exact isometry."""
         if len(rows) < rows.shape[1]:
             rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T
@@ -146,7 +146,7 @@ class Deck:
 
     @cached_property
     def _updates(self) -> Updates:
-        return self._given or Updates(self._moment)
+        return self._known_updates or Updates(self._moment)
 
     @cached_property
     def _coordinates(self) -> Float:
@@ -161,25 +161,25 @@ class Deck:
         orders = (rng.permutation(len(self._rows)) for _ in range(draws))
         return np.array([self.taken_out(order[:k] if first else order[-k:]) for order in orders])
 
-    def taken_out(self, some: NDArray[np.int64]) -> float:
+    def taken_out(self, picks: NDArray[np.int64]) -> float:
         """RJSD of some of the rows from all others, to 1e-6."""
-        for quick in (True, False) if worth(len(some), len(self._moment)) else ():
+        for quick in (True, False) if worth(len(picks), len(self._moment)) else ():
             try:
-                return self._updated(some, quick)
+                return self._updated_rjsd(picks, quick)
             except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
                 pass
-        others = np.ones(len(self._rows), dtype=bool)
-        others[some] = False
-        return self.apart(self._rows[some], self._rows[others])
+        rest = np.ones(len(self._rows), dtype=bool)
+        rest[picks] = False
+        return self.apart(self._rows[picks], self._rows[rest])
 
-    def _updated(self, some: NDArray[np.int64], quick: bool) -> float:
-        rows = self._rows[some]
-        tr_some = positive_trace(rows @ rows.T)
-        tr_rest = float(np.trace(self._moment)) - tr_some
+    def _updated_rjsd(self, picks: NDArray[np.int64], quick: bool) -> float:
+        rows = self._rows[picks]
+        tr_picks = positive_trace(rows @ rows.T)
+        tr_rest = float(np.trace(self._moment)) - tr_picks
         if not tr_rest > 0:
             raise np.linalg.LinAlgError
-        factors = [tr_rest / tr_some - 1, -1.0]
-        mixture, rest = self._updates.entropies(self._coordinates[some], factors, quick)
+        factors = [tr_rest / tr_picks - 1, -1.0]
+        mixture, rest = self._updates.entropies(self._coordinates[picks], factors, quick)
         return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(rows)))
 
     def apart(self, p: Float, q: Float) -> float:
@@ -298,14 +298,14 @@ def _entropies_without(rows: Float, S: Float, groups: Index) -> dict[int, float]
     names, counts = np.unique(groups, return_counts=True)
     few = len(S) <= len(rows) - counts.max() and worth(int(counts.max()), len(S))
     updates = Updates(S) if few else None
-    found = {}
+    entropies = {}
     for g in names.tolist():
         drop = groups == g
         if updates is not None:
             try:
-                (found[g],) = updates.entropies(updates.coordinates(rows[drop]), [-1.0])
+                (entropies[g],) = updates.entropies(updates.coordinates(rows[drop]), [-1.0])
                 continue
             except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
                 pass
-        found[g] = _entropy(rows[~drop], _delete(rows, S, drop))
-    return found
+        entropies[g] = _entropy(rows[~drop], _delete(rows, S, drop))
+    return entropies

@@ -50,7 +50,7 @@ def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Fail
     """A shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a content with
     a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its error."""
     unit = normalise(vectors)
-    errors = [None if failure is None else str(failure) for failure in _without(unit, failures)]
+    errors = [None if failure is None else str(failure) for failure in _all_failures(unit, failures)]
     null = np.array([e is not None for e in errors], dtype=bool)
     dim = vectors.shape[1]
     flat = pa.array(unit.rows.reshape(-1))
@@ -65,14 +65,14 @@ def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Fail
     )
 
 
-def _without(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failure | None]:
+def _all_failures(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failure | None]:
     """Why each content has no vector: it failed, or its vector has no direction."""
-    found = list(failures)
+    reasons = list(failures)
     for row in np.flatnonzero(unit.bad).tolist():
-        if found[row] is None:
+        if reasons[row] is None:
             what = "the vector is zero" if unit.norms[row] == 0 else "the vector is not finite"
-            found[row] = Failure(Reason.NON_FINITE_EMBEDDING, what)
-    return found
+            reasons[row] = Failure(Reason.NON_FINITE_EMBEDDING, what)
+    return reasons
 
 
 class UnitVectors(Protocol):
@@ -102,11 +102,11 @@ class Embeddings:
     def __init__(self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> None:
         """`vectors` (n, d) as the encoder gave them."""
         unit = normalise(vectors)
-        self._held = _Vectors(unit.rows, unit.norms)
-        self._at = {key: row for row, key in enumerate(keys)}
+        self._unit = _Vectors(unit.rows, unit.norms)
+        self._row_of = {key: row for row, key in enumerate(keys)}
         self._errors = {
             key: Failure.parse(str(failure))
-            for key, failure in zip(keys, _without(unit, failures), strict=True)
+            for key, failure in zip(keys, _all_failures(unit, failures), strict=True)
             if failure is not None
         }
 
@@ -114,16 +114,16 @@ class Embeddings:
         return self._errors
 
     def rows(self, keys: Sequence[str]) -> Float32:
-        return self._held.rows[self._places(keys)]
+        return self._unit.rows[self._places(keys)]
 
     def norms(self, keys: Sequence[str]) -> Float32:
-        return self._held.norms[self._places(keys)]
+        return self._unit.norms[self._places(keys)]
 
     def _places(self, keys: Sequence[str]) -> NDArray[np.intp]:
         for key in keys:
             if key in self._errors:
                 raise AuditError(f"{key} has no vector ({self._errors[key]})")
-        return np.array([self._at[key] for key in keys], dtype=np.intp)
+        return np.array([self._row_of[key] for key in keys], dtype=np.intp)
 
 
 class _Vectors(NamedTuple):
@@ -168,9 +168,9 @@ class EmbeddingStore:
                 raise AuditError(f"{self._index.folder}: {key} has no vector ({self._index.failures[key]})")
         dim = self._shards[0].rows.shape[1] if self._index.files else 0
         rows, norms = np.empty((len(keys), dim), np.float32), np.empty(len(keys), np.float32)
-        for shard, at, inside in by_shard(places):
-            held = self._shards[shard]
-            rows[at], norms[at] = held.rows[inside], held.norms[inside]
+        for shard, positions, shard_rows in by_shard(places):
+            vectors = self._shards[shard]
+            rows[positions], norms[positions] = vectors.rows[shard_rows], vectors.norms[shard_rows]
         return _Vectors(rows, norms)
 
 

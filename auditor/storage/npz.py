@@ -53,10 +53,10 @@ def opened(path: Path, delete: str = "it") -> Iterator[Any]:
     """The file, array by array. Raises `AuditError` where it is no npz file of ours, or where what is made of
     it in the block finds arrays missing or not fitting; `delete`: what the way out is to delete."""
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array, no npz file")
-        with found as file:
+        with loaded as file:
             members = [m for m in file.zip.infolist() if m.compress_type != zipfile.ZIP_STORED]
             if any(member.compress_type != zipfile.ZIP_DEFLATED for member in members):
                 raise ValueError("it is compressed in a way that this program's files never are")
@@ -66,8 +66,10 @@ def opened(path: Path, delete: str = "it") -> Iterator[Any]:
     except KeyError as error:
         raise AuditError(f"{path}: not readable (it lacks {error}); delete {delete} and run again") from error
     except _DAMAGES as error:
-        raise AuditError(f"{path}: not readable ({_line(error)}); delete {delete} and run again") from error
+        raise AuditError(
+            f"{path}: not readable ({_one_line(error)}); delete {delete} and run again"
+        ) from error
 
 
-def _line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]

@@ -64,10 +64,12 @@ class ResponseStore:
     def answers(self, keys: Sequence[str]) -> list[Answer]:
         """The answer to each prompt, in the order of `keys`; one that failed has its `error`. Raises
         `AuditError` where a prompt was never put to the model."""
-        found = [Answer()] * len(keys)
-        for shard, at, inside in by_shard(self._index.places(keys)):
-            for position, row in zip(at, self._shards[shard].take(inside).to_pylist(), strict=True):
-                found[position] = Answer(
+        answers = [Answer()] * len(keys)
+        for shard, positions, shard_rows in by_shard(self._index.places(keys)):
+            for position, row in zip(
+                positions, self._shards[shard].take(shard_rows).to_pylist(), strict=True
+            ):
+                answers[position] = Answer(
                     tuple(row["texts"]), tuple(row["logprobs"]), tuple(row["tokens"]), row["error"]
                 )
-        return found
+        return answers

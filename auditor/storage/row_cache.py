@@ -74,15 +74,17 @@ class ShardIndex:
             places.append(np.column_stack([shard, np.arange(len(names), dtype=np.int32)]))
             bad.append(np.array([e is not None for e in errors], dtype=bool))
             self.files.append(file)
-        every, failed = np.concatenate(keys), np.concatenate(bad)
-        order = np.lexsort((failed, every))  # stable: among equals, shards stay in order
+        all_keys, failed = np.concatenate(keys), np.concatenate(bad)
+        order = np.lexsort((failed, all_keys))  # stable: among equals, shards stay in order
         first = np.ones(len(order), dtype=bool)
-        first[1:] = every[order[1:]] != every[order[:-1]]
+        first[1:] = all_keys[order[1:]] != all_keys[order[:-1]]
         order = order[first]
-        self._keys, self._places = every[order], np.concatenate(places)[order]
-        left = failed[order][self._find(list(failures))[0]]
+        self._keys, self._places = all_keys[order], np.concatenate(places)[order]
+        still_failed = failed[order][self._find(list(failures))[0]]
         self.failures: dict[str, Failure] = {
-            key: failure for (key, failure), still in zip(failures.items(), left, strict=True) if still
+            key: failure
+            for (key, failure), failing in zip(failures.items(), still_failed, strict=True)
+            if failing
         }
         """The keys that only ever failed, and why."""
 
@@ -94,22 +96,22 @@ class ShardIndex:
 
     def places(self, keys: Sequence[str]) -> NDArray[np.int32]:
         """(n, 2) shard and row of each key. Raises `AuditError` where one is not there."""
-        at, there = self._find(keys)
-        if not there.all():
-            missing = np.flatnonzero(~there)
+        positions, present = self._find(keys)
+        if not present.all():
+            missing = np.flatnonzero(~present)
             raise AuditError(
                 f"{self.folder}: {len(missing)} of {len(keys)} contents were never made, the first is "
                 f"{keys[missing[0]]}; run the same command again"
             )
-        return self._places[at]
+        return self._places[positions]
 
     def _find(self, keys: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Position of each key in the sorted keys, and whether it is the key's."""
         wanted = _short(keys)
         if len(self._keys) == 0:
             return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
-        at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        return at, self._keys[at] == wanted
+        positions = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return positions, self._keys[positions] == wanted
 
 
 class Decoded(Generic[T]):

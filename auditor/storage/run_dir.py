@@ -72,30 +72,30 @@ class RunDir:
             self.root.mkdir(parents=True, exist_ok=True)
             if not stamp.exists():
                 write_bytes(stamp, json.dumps({"format": FORMAT_VERSION}).encode())
-            found = json.loads(stamp.read_text(encoding="utf-8"))["format"]
+            version = json.loads(stamp.read_text(encoding="utf-8"))["format"]
         except OSError as error:
             raise BadInput(f"{self.root}: cannot be written ({error.strerror or error})") from error
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{stamp}: not readable; delete {self.root} and run again") from error
-        if found != FORMAT_VERSION:
+        if version != FORMAT_VERSION:
             raise BadInput(
-                f"{self.root}: has format {found}, this program reads format {FORMAT_VERSION}; "
+                f"{self.root}: has format {version}, this program reads format {FORMAT_VERSION}; "
                 "use the version that wrote it, or another --out"
             )
 
     def records(self, scenario: str) -> Path:
         """Parquet file of a scenario's admitted records."""
-        return self._made(self.root / "records") / f"{safe_name(scenario)}.parquet"
+        return self._make(self.root / "records") / f"{safe_name(scenario)}.parquet"
 
     def windows(self, scenario: str) -> Path:
         """Empty folder for where each window's rows stand in the scenario's records."""
         folder = self.root / "windows" / safe_name(scenario)
         shutil.rmtree(folder, ignore_errors=True)
-        return self._made(folder)
+        return self._make(folder)
 
     def folder(self, kind: Kind, identity: str) -> Path:
         """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""
-        folder = self._made(self.root / kind / digest(identity))
+        folder = self._make(self.root / kind / digest(identity))
         self._used.add(f"{kind}/{folder.name}")
         stamp = folder / "identity.json"
         if not stamp.exists():
@@ -126,7 +126,7 @@ class RunDir:
 
     def finished(self, result: str) -> None:
         """Note which folders the result of this name was made of: `unused` keeps those."""
-        path = self._made(self.root / "used") / f"{safe_name(result)}.json"
+        path = self._make(self.root / "used") / f"{safe_name(result)}.json"
         write_bytes(path, json.dumps(sorted(self._used)).encode())
 
     def unused(self, results: Collection[str]) -> list[Path]:
@@ -170,7 +170,7 @@ class RunDir:
             yield
 
     @staticmethod
-    def _made(folder: Path) -> Path:
+    def _make(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
