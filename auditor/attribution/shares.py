@@ -17,7 +17,8 @@ from auditor.sketch import Float
 
 
 def rjsd_shares(p: NDArray[np.floating[Any]], q: NDArray[np.floating[Any]]) -> tuple[Float, Float]:
-    """Shares (n,), (m,) in nats of the rows of p (n, d) and q (m, d); together they sum to rjsd(p, q).
+    """Return the shares (n,), (m,) in nats of the rows of p (n, d) and q (m, d); together they sum to rjsd(p,
+    q).
 
     Logarithms act on the support of C_P, C_Q and M, which holds all rows of the side. A share may be
     negative: a row that makes the two sides more alike. O(N d min(N, d)), N = n + m.

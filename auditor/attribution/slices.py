@@ -46,7 +46,8 @@ class Side:
     """None where they are not known (a baseline keeps none)."""
 
     def tag_lists(self) -> list[list[str]]:
-        """(n,) tags of each row, each tag once; those that tell a grader the right answer are left out."""
+        """Return (n,) tags of each row, each tag once; those that tell a grader the right answer are left
+        out."""
         known = self.tags or {}
         return [
             [tag for tag in dict.fromkeys(known.get(i, ())) if not tag.startswith(TRUTH_TAG)]
@@ -75,7 +76,7 @@ class Slice:
 
 
 def side(sample: RowSample, modality: str, tags: Tags | None) -> Side:
-    """The sampled rows that have a modality, the first MOST_ROWS of them."""
+    """Return the sampled rows that have a modality, the first MOST_ROWS of them."""
     positions = np.flatnonzero(having(sample, modality))[:MOST_ROWS]
     return Side(sample.ids[positions].tolist(), sample.rows[modality][positions], tags)
 
@@ -108,7 +109,8 @@ def slices(p: Side, q: Side, *, seed: int = 0) -> dict[Kind, list[Slice]]:
 
 
 def leading(by_kind: Mapping[Kind, Sequence[Slice]]) -> list[Slice]:
-    """The slices that a report shows: the first SHOWN of each kind that have an excess; records of Q only."""
+    """Return the slices that a report shows: the first SHOWN of each kind that have an excess; records of Q
+    only."""
     shown: list[Slice] = []
     for kind, most in SHOWN.items():
         pieces = [s for s in by_kind[kind] if s.excess > _LEAST_EXCESS and (s.rows > 0 or kind != "record")]
@@ -117,7 +119,7 @@ def leading(by_kind: Mapping[Kind, Sequence[Slice]]) -> list[Slice]:
 
 
 def moved(divergences: Mapping[str, Divergence], p_value: float) -> list[str]:
-    """The modalities whose adjusted p-value is at most `p_value`."""
+    """Return the modalities whose adjusted p-value is at most `p_value`."""
     return [
         name
         for name in ("image", "text", "response")
@@ -126,7 +128,7 @@ def moved(divergences: Mapping[str, Divergence], p_value: float) -> list[str]:
 
 
 def table(scenario: str, model: str | None, modality: str, slices: Sequence[Slice]) -> list[dict[str, Any]]:
-    """Slices as rows of the report's table `WHERE`."""
+    """Return the slices as rows of the report's table `WHERE`."""
     return [
         {
             "scenario": scenario,

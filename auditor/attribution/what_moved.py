@@ -17,7 +17,8 @@ TagSource = Scenario | Part
 
 
 def tags_of(source: TagSource, ids: Collection[str]) -> Tags:
-    """Tags of the records with these ids, those without any left out; one pass over ids and tags."""
+    """Return the tags of the records with these ids, those without any left out; one pass over ids and
+    tags."""
     return source.tags(ids) if isinstance(source, Scenario) else part_tags(source, ids)
 
 
@@ -32,8 +33,8 @@ class Moved(NamedTuple):
 
 
 def what_moved(by_group: Mapping[GroupKey, Divergences], p_value: float) -> Iterator[Moved]:
-    """The divergences (but for the joint one) whose adjusted p-value is at most `p_value`: each once, in the
-    order of the groups."""
+    """Return the divergences (but for the joint one) whose adjusted p-value is at most `p_value`: each once,
+    in the order of the groups."""
     seen: set[tuple[str, str | None, str]] = set()
     for key, divergences in by_group.items():
         for modality in moved(divergences.found, p_value):

@@ -113,7 +113,7 @@ class EntropyShift:
 def from_log_probabilities(
     log_probabilities: Sequence[Sequence[float]], base_ids: Sequence[str], temperature: float
 ) -> QueryEntropies:
-    """H(P_θ(·|x)) of each query by -mean log p over its sampled answers: exactly unbiased.
+    """Return H(P_θ(·|x)) of each query by -mean log p over its sampled answers: exactly unbiased.
 
     log_probabilities: for each of n queries those of its answers (none where it has none), in nats under the
     law they were drawn from; base_ids (n,). Greedy answers (temperature 0) are refused, with the reason: they
@@ -151,7 +151,7 @@ def from_log_probabilities(
 def from_sampled_cells(
     cells: Sequence[Sequence[int]], symbols: int, base_ids: Sequence[str]
 ) -> QueryEntropies:
-    """H of the quantised answer of each query, from the cells (0..symbols-1) of its sampled answers.
+    """Return H of the quantised answer of each query, from the cells (0..symbols-1) of its sampled answers.
 
     The plug-in's bias is taken off by the jackknife (delete an answer); queries with fewer than
     LEAST_CELL_SAMPLES answers are left out, and the answers must have been sampled, not greedy.
@@ -233,14 +233,14 @@ def codebook_entropy(symbols: int) -> Entropy:
 
 
 def given_entropy(value: float) -> Entropy:
-    """An entropy passed in. ValueError where it is negative or not finite."""
+    """Return an entropy that the user passed in. ValueError where it is negative or not finite."""
     if not (np.isfinite(value) and value >= 0):
         raise ValueError(f"an entropy is a finite number not below 0, not {value}")
     return Entropy(float(value), "given", note="given")
 
 
 def answer_entropy(cells: Sequence[Sequence[int]], symbols: int, base_ids: Sequence[str]) -> Entropy:
-    """H(P_Yθ) of the quantised answer to a random query, its plug-in bias taken off; at most log K.
+    """Return H(P_Yθ) of the quantised answer to a random query, its plug-in bias taken off; at most log K.
 
     cells: of each of n queries those of its answers (one will do; none: left out), each query weighing the
     same. The bias is ½ Σ_k var(p̂_k)/p̂_k with the variance between base ids: Miller and Madow's (K-1)/2n where
@@ -277,9 +277,9 @@ def entropy_shift(
     seed: int = 0,
     paired: bool | None = None,
 ) -> EntropyShift:
-    """(B) with its interval: a bootstrap of base ids, those of P and Q together where they share them
-    (paired=None: where at least half of the smaller side does). Means of unbiased terms have no bias to take
-    off. O(draws · base ids). ValueError where the two are not of one source."""
+    """Return (B) with its interval, by a bootstrap of base ids, those of P and Q together where they share
+    them (paired=None: where at least half of the smaller side does). Means of unbiased terms have no bias to
+    take off. O(draws · base ids). ValueError where the two are not of one source."""
     if p.source != q.source or p.limit != q.limit:
         raise ValueError(f"entropies from {p.source} and from {q.source} cannot be subtracted")
     if not 0 < level < 1 or draws < 2:

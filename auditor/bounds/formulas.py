@@ -139,7 +139,7 @@ FORMS: dict[str, tuple[Summand, ...]] = {
 
 
 def bound_terms(form: str) -> tuple[str, ...]:
-    """The keyword names that a form needs, in the order of its formula.
+    """Return the keyword names that a form needs, in the order of its formula.
 
     Instead of `entropy` (Ĥ) its two parts `entropy_y` and `entropy_model` may be given, instead of
     `entropy_shift` in the sound forms `entropy_model`.
@@ -151,7 +151,8 @@ def bound_terms(form: str) -> tuple[str, ...]:
 
 
 def missing_terms(form: str, terms: Mapping[str, float | None]) -> tuple[str, ...]:
-    """The terms of a form that are not given (None counts as not given) and have no given alternative."""
+    """Return the terms of a form that are not given (None counts as not given) and have no given
+    alternative."""
     available = {name for name, value in terms.items() if value is not None}
     return tuple(name for name in bound_terms(form) if not _is_available(form, name, available))
 
@@ -178,7 +179,8 @@ def emid_bound(
     h_model_q: float | None = None,
     incomplete: bool = False,
 ) -> float:
-    """Upper bound of EMID in nats, by the form's name (see the module's docstring for each formula).
+    """Return the upper bound of EMID in nats, by the form's name (see the module's docstring for each
+    formula).
 
     d_v, d_t, d_x: JS divergences of images, texts, their joint law; delta_p, delta_q: of the model's answers
     from the references on P, Q; entropy: Ĥ, with entropy_y, entropy_model its two parts (their sum is Ĥ for

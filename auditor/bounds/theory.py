@@ -23,27 +23,29 @@ from auditor.sketch import Float
 
 
 def mutual_information(p_x: Float, y_given_x: Float) -> float:
-    """I(X; Y) = H(Y) - E_x H(Y|x), Eq. 3."""
+    """Return I(X; Y) = H(Y) - E_x H(Y|x), Eq. 3."""
     return float(entropy(p_x @ y_given_x) - p_x @ entropy(y_given_x))
 
 
 def effective_information(p_x: Float, y_given_x: Float, model: Float) -> float:
-    """EMI, Eq. 7: I(P_X ⊗ P_θ) - I(P_XY)."""
+    """Return EMI, Eq. 7: I(P_X ⊗ P_θ) - I(P_XY)."""
     return mutual_information(p_x, model) - mutual_information(p_x, y_given_x)
 
 
 def model_error(p_x: Float, y_given_x: Float, model: Float) -> float:
-    """E_x KL(P_θ(·|x) ‖ P(Y|x)): the δ of Lemma 4.3. Infinite where the model says what P never does."""
+    """Return E_x KL(P_θ(·|x) ‖ P(Y|x)): the δ of Lemma 4.3. Infinite where the model says what P never
+    does."""
     return _mean_kl(p_x, model, y_given_x)
 
 
 def training_error(p_x: Float, y_given_x: Float, model: Float) -> float:
-    """E_x KL(P(Y|x) ‖ P_θ(·|x)): the ε of Eq. 8, what the autoregressive objective leaves."""
+    """Return E_x KL(P(Y|x) ‖ P_θ(·|x)): the ε of Eq. 8, what the autoregressive objective leaves."""
     return _mean_kl(p_x, y_given_x, model)
 
 
 def preference(p_x: Float, y_given_x: Float, model: Float) -> float:
-    """PM = E[r(x, ŷ) - r(x, y)], ŷ ~ P_θ(·|x), y ~ P(Y|x), r = log P(y|x): the logit Bradley-Terry model."""
+    """Return PM = E[r(x, ŷ) - r(x, y)], ŷ ~ P_θ(·|x), y ~ P(Y|x), r = log P(y|x): the logit Bradley-Terry
+    model."""
     with np.errstate(divide="ignore", invalid="ignore"):
         reward = np.log(y_given_x)
         gain = np.where(model > 0, model * reward, 0.0) - np.where(y_given_x > 0, y_given_x * reward, 0.0)
@@ -51,7 +53,7 @@ def preference(p_x: Float, y_given_x: Float, model: Float) -> float:
 
 
 def log_win_rate(p_x: Float, y_given_x: Float, model: Float) -> float:
-    """RM = E log σ(r(x, ŷ) - r(x, y)), ŷ and y independent given x. O(n K²).
+    """Return RM = E log σ(r(x, ŷ) - r(x, y)), ŷ and y independent given x. O(n K²).
 
     RM ≤ log σ(PM), with equality only where all differences of reward are equal: the paper's "clear"
     RM = PM - log(1 + e^PM) takes the logarithm out of the mean, and a larger PM need not mean a larger RM.
@@ -69,13 +71,14 @@ def log_win_rate(p_x: Float, y_given_x: Float, model: Float) -> float:
 
 
 def lemma_4_3(delta: float) -> float:
-    """δ + 4.4 δ^⅛ ≥ |EMI - PM|, as printed. It rests on Lemma D.4 and fails with it on large alphabets."""
+    """Return δ + 4.4 δ^⅛ ≥ |EMI - PM|, as printed. It rests on Lemma D.4 and fails with it on large
+    alphabets."""
     _not_negative("delta", delta)
     return delta + 4.4 * delta**0.125
 
 
 def lemma_4_3_sound(delta: float, symbols: int) -> float:
-    """δ + T log(K-1) + h(T), T = min(√(δ/2), 1 - 1/K): Lemma 4.3 as it holds on K = `symbols` answers.
+    """Return δ + T log(K-1) + h(T), T = min(√(δ/2), 1 - 1/K): Lemma 4.3 as it holds on K = `symbols` answers.
 
     KL is convex, so KL(P_Yθ ‖ P_Y) ≤ δ; by Pinsker half their L1 distance is at most √(δ/2); then Fano.
     """
@@ -84,7 +87,8 @@ def lemma_4_3_sound(delta: float, symbols: int) -> float:
 
 
 def theorem_4_4_delta(epsilon: float, c: float) -> float:
-    """δ = 4.4 ε^⅛ - log c √(2ε) of Theorem 4.4 (Lemma D.7): the paper's bound of `model_error` by ε."""
+    """Return δ = 4.4 ε^⅛ - log c √(2ε) of Theorem 4.4 (Lemma D.7): the paper's bound of `model_error` by
+    ε."""
     _not_negative("epsilon", epsilon)
     _density(c)
     return 4.4 * epsilon**0.125 - log(c) * sqrt(2 * epsilon)
@@ -97,7 +101,8 @@ def theorem_4_4(epsilon: float, c: float) -> float:
 
 
 def theorem_4_4_sound(epsilon: float, c: float) -> float:
-    """min(ε/c, F(T) - T log c) + F(T), T = √(ε/2), F Fano's bound: Theorem 4.4 as it holds where P(y|x) ≥ c.
+    """Return min(ε/c, F(T) - T log c) + F(T), T = √(ε/2), F Fano's bound: Theorem 4.4 as it holds where
+    P(y|x) ≥ c.
 
     c bounds the alphabet, K ≤ 1/c. Of one x: KL(P_θ‖P) ≤ χ² ≤ 2T²/c (and, as in Lemma D.7 but with half
     the L1 distance, ≤ F(T) - T log c); both are at most their value at the mean of KL, ε, by concavity.

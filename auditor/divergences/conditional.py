@@ -84,7 +84,7 @@ class ConditionalDivergence:
 
     @property
     def outside(self) -> float:
-        """Share of all anchors that were left out, both sides weighted alike."""
+        """Return the share of all anchors that were left out, both sides weighted alike."""
         return (self.outside_p + self.outside_q) / 2
 
 
@@ -115,7 +115,8 @@ def conditional_divergence(
     *,
     draws: int = 8,
 ) -> ConditionalDivergence:
-    """D̄(other | given) between P and Q: given_p (n, a), other_p (n, b), given_q (m, a), other_q (m, b).
+    """Return D̄(other | given) between P and Q: given_p (n, a), other_p (n, b), given_q (m, a), other_q (m,
+    b).
 
     given: the embedding that is conditioned on (Euclidean distance); other: rows whose law is compared,
     brought to unit length. At most `anchors` of each side's rows. Equal for a seed. Estimator and limits: see

@@ -14,7 +14,8 @@ Rows = NDArray[np.floating[Any]] | Sketch
 
 
 def rjsd(p: Rows, q: Rows, *, entropy_p: float | None = None) -> float:
-    """S((C_P + C_Q)/2) - ½(S(C_P) + S(C_Q)) in nats, in [0, log 2]; C the uncentred second moment at trace 1.
+    """Return S((C_P + C_Q)/2) - ½(S(C_P) + S(C_Q)) in nats, in [0, log 2]; C the uncentred second moment at
+    trace 1.
 
     p (n, d) and q (m, d) arrays or sketches. Arrays with n + m < d take the Gram route, O((n+m)² d); all else
     the second moments, O(d³) after the sketch: same value to 1e-9. `entropy_p` is S(C_P) where it is known
@@ -38,7 +39,7 @@ def rjsd(p: Rows, q: Rows, *, entropy_p: float | None = None) -> float:
 
 
 def trace_one(z: Rows, name: str = "rows") -> Float:
-    """(d, d) float64 second moment at trace 1, of an array or a sketch."""
+    """Return (d, d) float64 second moment at trace 1, of an array or a sketch."""
     if isinstance(z, Sketch):
         S = z.S
     else:

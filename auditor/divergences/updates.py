@@ -31,7 +31,7 @@ memory others use: of 1,280 dimensions and 100 rows 0.03 s for two entropies ins
 
 
 def worth(k: int, d: int) -> bool:
-    """Whether updates by k rows are to be preferred to spectra of (d, d) matrices."""
+    """Return whether updates by k rows are to be preferred to spectra of (d, d) matrices."""
     return d >= LEAST_DIM and d >= WORTH * k
 
 
@@ -46,12 +46,12 @@ class Updates:
         self._own = float((positive * np.log(positive)).sum())
 
     def coordinates(self, rows: Float) -> Float:
-        """(k, d) rows X as `entropies` takes them. O(k d²)."""
+        """Return (k, d) rows X as `entropies` takes them. O(k d²)."""
         return np.asarray(rows @ self._vectors) / np.sqrt(self._trace)
 
     def entropies(self, x: Float, factors: Sequence[float], quick: bool = False) -> list[float]:
-        """S (nats) of T + c XᵀX, at trace 1, for each c, which is at least -1 (then X are rows of T); `x` as
-        `coordinates` gives them. LinAlgError where rounding leaves T - XᵀX an eigenvalue below zero.
+        """Return S (nats) of T + c XᵀX, at trace 1, for each c, which is at least -1 (then X are rows of T);
+        `x` as `coordinates` gives them. LinAlgError where rounding leaves T - XᵀX an eigenvalue below zero.
 
         `quick`: to some 1e-6 instead of 1e-9, in a third of the time (fewer nodes, single precision): for a
         null, which varies by far more from draw to draw.

@@ -40,7 +40,7 @@ class EmiSums(NamedTuple):
 
     @property
     def value(self) -> float:
-        """EMI, the mean over the critics."""
+        """Return EMI, the mean over the critics."""
         return float(np.mean([emi(m, r) for m, r in zip(self.model, self.reference, strict=True)]))
 
 
@@ -97,7 +97,7 @@ class NonInferiority:
 
 
 def compare(a: EmiSums, b: EmiSums, *, level: float = 0.9, draws: int = 1000, seed: int = 0) -> Difference:
-    """EMI of a less EMI of b over one scenario's rows. compare(b, a) is its exact mirror image.
+    """Return EMI of a less EMI of b over one scenario's rows. compare(b, a) is its exact mirror image.
 
     The sums are over the same hash blocks, one pair a critic, the same critics on both sides. O(draws ·
     blocks · d) a sum; sums that are one object on both sides (references) are drawn once and cancel exactly.

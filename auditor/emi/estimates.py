@@ -47,12 +47,12 @@ class EmidIntervals:
 
 
 def emi(sums_model: Sums, sums_reference: Sums) -> float:
-    """EMI = I(X; Ŷ) - I(X; Y) in nats (Eq. 7), of the sums of (x, ŷ) and of (x, y) over the same x."""
+    """Return EMI = I(X; Ŷ) - I(X; Y) in nats (Eq. 7), of the sums of (x, ŷ) and of (x, y) over the same x."""
     return sums_model.value() - sums_reference.value()
 
 
 def emid(p_model: Sums, p_reference: Sums, q_model: Sums, q_reference: Sums) -> float:
-    """EMID = EMI(P) - EMI(Q) in nats (Eq. 9): positive where relevance is lost on Q."""
+    """Return EMID = EMI(P) - EMI(Q) in nats (Eq. 9): positive where relevance is lost on Q."""
     return emi(p_model, p_reference) - emi(q_model, q_reference)
 
 
@@ -105,7 +105,7 @@ def paired_bootstrap(
 
 
 def block_weights(has_rows: NDArray[np.bool_], draws: int, rng: np.random.Generator) -> Float:
-    """(draws, blocks) how often each block with rows is drawn; 0 for the empty ones."""
+    """Return (draws, blocks): how often each block with rows is drawn; 0 for the empty ones."""
     weights = np.zeros((draws, len(has_rows)))
     k = int(has_rows.sum())
     weights[:, has_rows] = rng.multinomial(k, np.full(k, 1 / k), size=draws)

@@ -74,7 +74,7 @@ class CLUB:
 
     @classmethod
     def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
-        """An untrained critic of a config's `critic`."""
+        """Return an untrained critic of a config's `critic`."""
         return cls(
             hidden=config.hidden,
             steps=config.steps,
@@ -135,7 +135,7 @@ class CLUB:
         return self
 
     def moments(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
+        """Return the mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
         w = self._trained()
         rows = as_rows(x, "x").astype(np.float32, copy=False)
         if rows.shape[1] != w["p_mu.0.weight"].shape[1]:
@@ -157,7 +157,8 @@ class CLUB:
         n_blocks: int = HASH_BLOCKS,
         weights: ArrayLike | None = None,
     ) -> ClubSums:
-        """CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given.
+        """Return the CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are
+        given.
 
         Row weights (n,) enter every sum. fp32 forward pass in chunks, float64 sums: O(n d hidden).
         """
@@ -221,7 +222,7 @@ class CLUB:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of weights and activation: equal for equal critics, however they were stored."""
+        """Return the SHA-256 of weights and activation: equal for equal critics, however they were stored."""
         h = sha256(self.activation.encode())
         for key, value in sorted(self._trained().items()):
             h.update(f"{key}{value.shape}".encode())

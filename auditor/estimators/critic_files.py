@@ -62,8 +62,8 @@ def read_critic(path: str | os.PathLike[str], kind: str, names: tuple[str, ...])
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The kind of critic in a file. A CLUB critic's tells its activation alone, a published state dict (.pt)
-    nothing. ValueError where the file holds none."""
+    """Return the kind of critic in a file. The file of a CLUB critic tells its activation alone; a published
+    state dict (.pt) tells nothing. ValueError where the file holds none."""
     if Path(path).suffix in (".pt", ".pth"):
         return "club"
     from safetensors import SafetensorError, safe_open
@@ -82,7 +82,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 
 def digest_of(kind: str, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> str:
-    """SHA-256 of a critic's kind, settings and arrays, in the order of their names."""
+    """Return the SHA-256 of a critic's kind, settings and arrays, in the order of their names."""
     state = sha256(json.dumps([kind, dict(settings)], sort_keys=True).encode())
     for name, a in sorted(arrays.items()):
         state.update(f"{name}{a.dtype}{a.shape}".encode())

@@ -52,7 +52,7 @@ class CrossFit(Generic[C]):
 
     @property
     def value(self) -> float:
-        """The folds' estimates, each with the weight of its rows (nats)."""
+        """Return the mean of the folds' estimates, each with the weight of its rows (nats)."""
         return float(np.average(self.by_fold, weights=np.bincount(self.fold, minlength=len(self.critics))))
 
 
@@ -65,18 +65,18 @@ class CrossFitted:
     def sums(
         self, x: ArrayLike, y: ArrayLike, blocks: NDArray[np.int64], n_blocks: int = HASH_BLOCKS
     ) -> Sums:
-        """Sums of pairs x (n, d_x), y (n, d_y) over the hash blocks (n,) of their base ids."""
+        """Return the sums of pairs x (n, d_x), y (n, d_y) over the hash blocks (n,) of their base ids."""
         if len(self.critics) == 1:
             return self.critics[0].sums(x, y, blocks, n_blocks)
         return held_out_sums(self.critics, block_folds(blocks, len(self.critics)), x, y, blocks, n_blocks)
 
     @property
     def gaussian(self) -> bool:
-        """Whether its critics are conditional densities, and have moments."""
+        """Return whether all critics are conditional densities, and have moments."""
         return all(isinstance(critic, ConditionalGaussian) for critic in self.critics)
 
     def moments(self, x: ArrayLike, blocks: NDArray[np.int64]) -> tuple[Array, Array]:
-        """(n, d_y) μ and log-variance of rows x (n, d_x) (see `CLUB.moments`), each by its own critic.
+        """Return (n, d_y) μ and log-variance of rows x (n, d_x) (see `CLUB.moments`), each by its own critic.
 
         ValueError where the critics are no conditional densities (`gaussian`).
         """
@@ -94,7 +94,7 @@ class CrossFitted:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all its critics, in their order."""
+        """Return the SHA-256 of all its critics, in their order."""
         return sha256("".join(critic.digest for critic in self.critics).encode()).hexdigest()
 
     @classmethod
@@ -104,7 +104,7 @@ class CrossFitted:
 
 
 def fold_labels(groups: ArrayLike, folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
-    """(n,) fold of each row in 0..folds-1: whole groups, shuffled, as many groups a fold as can be.
+    """Return (n,) fold of each row in 0..folds-1: whole groups, shuffled, as many groups a fold as can be.
 
     ValueError where there are fewer groups than folds, or fewer than two folds.
     """
@@ -117,7 +117,8 @@ def fold_labels(groups: ArrayLike, folds: int = FOLDS, seed: int = 0) -> NDArray
 
 
 def block_folds(blocks: ArrayLike, folds: int = FOLDS) -> NDArray[np.int64]:
-    """(n,) fold of each row from the hash block of its base id alone: workers need not ask each other."""
+    """Return (n,) fold of each row from the hash block of its base id alone: workers need not ask each
+    other."""
     if folds < 2:
         raise ValueError(f"at least two folds are needed, not {folds}")
     return np.asarray(blocks, dtype=np.int64) % folds
@@ -185,8 +186,8 @@ def held_out_sums(
     blocks: ArrayLike | None = None,
     n_blocks: int = HASH_BLOCKS,
 ) -> Sums:
-    """Sums of pairs x (n, d_x), y (n, d_y), each row by the critic of its fold (n,), merged. Without blocks
-    (n,) the folds are the blocks.
+    """Return the sums of pairs x (n, d_x), y (n, d_y), each row by the critic of its fold (n,), merged.
+    Without blocks (n,) the folds are the blocks.
 
     The rows may be others than those that were cross-fitted (the references beside the answers), if their
     base ids are in the same folds.

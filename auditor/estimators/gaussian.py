@@ -57,7 +57,7 @@ class Gaussian:
 
     @classmethod
     def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
-        """An untrained critic with these `GaussianOptions`."""
+        """Return an untrained critic with these `GaussianOptions`."""
         return cls(features=options.features, ridge=options.ridge, seed=seed)
 
     def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
@@ -102,7 +102,7 @@ class Gaussian:
         return np.asarray(np.tanh(z) if self.features else z, dtype=np.float32)
 
     def moments(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
+        """Return the mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
         a = self._trained()
         rows = as_rows(x, "x").astype(np.float32, copy=False)
         if rows.shape[1] != len(a["mean_x"]):
@@ -114,7 +114,8 @@ class Gaussian:
     def sums(
         self, x: ArrayLike, y: ArrayLike, blocks: ArrayLike | None = None, n_blocks: int = HASH_BLOCKS
     ) -> ClubSums:
-        """CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given."""
+        """Return the CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are
+        given."""
         xs, ys = pairs(x, y)
         if ys.shape[1] != len(self._trained()["mean_y"]):
             raise ValueError(f"y has {ys.shape[1]} columns, the critic {len(self._trained()['mean_y'])}")
@@ -128,7 +129,7 @@ class Gaussian:
         return total
 
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Eq. 11 on pairs x (n, d_x), y (n, d_y), in nats. O(n)."""
+        """Return Eq. 11 on pairs x (n, d_x), y (n, d_y), in nats. O(n)."""
         return self.sums(x, y).value()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -153,7 +154,7 @@ class Gaussian:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its arrays and options: equal for equal critics, however they were stored."""
+        """Return the SHA-256 of its arrays and options: equal for equal critics, however they were stored."""
         return digest_of(self.kind, self._trained(), self._settings)
 
     @property

@@ -64,7 +64,7 @@ class Reweighted:
     bounds: Float
 
     def values(self) -> Float:
-        """(r,) nats; NaN where a weighting leaves no rows."""
+        """Return the (r,) bounds in nats; NaN where a weighting leaves no rows."""
         return self.bounds
 
 
@@ -94,7 +94,7 @@ class PairSums(ABC):
 
     @classmethod
     def empty(cls, n_blocks: int, k: int, batch: int) -> Self:
-        """The neutral element; `k` is the dimension of f and g."""
+        """Return the neutral element; `k` is the dimension of f and g."""
         return cls(
             np.zeros(n_blocks),
             np.zeros(n_blocks),
@@ -172,12 +172,12 @@ class PairSums(ABC):
 
     @property
     def kept(self) -> Float:
-        """(blocks,) rows whose vectors are kept."""
+        """Return (blocks,) rows whose vectors are kept."""
         return np.bincount(self.block, minlength=len(self.n)).astype(np.float64)
 
     @property
     def complete(self) -> bool:
-        """Whether all rows' vectors are kept: the value is then the bound on all of them."""
+        """Return whether all rows' vectors are kept: the value is then the bound on all of them."""
         return bool((self.kept == self.n).all())
 
     def reweighted(self, weights: Float) -> Reweighted:
@@ -192,11 +192,11 @@ class PairSums(ABC):
         """(r,) the bound under each weighting times the rows that it leaves, summed over critics."""
 
     def values(self) -> Float:
-        """(blocks,) the bound of each block on its own, in nats; NaN where a block has no rows."""
+        """Return (blocks,) the bound of each block on its own, in nats; NaN where a block has no rows."""
         return self.reweighted(np.eye(len(self.n))).values()
 
     def value(self) -> float:
-        """The bound of all blocks together, in nats. ValueError where there are no rows."""
+        """Return the bound of all blocks together, in nats. ValueError where there are no rows."""
         if not self.n.sum():
             raise ValueError(f"{self.kind} of no rows is not defined")
         return float(self.reweighted(np.ones((1, len(self.n)))).values()[0])
@@ -239,7 +239,7 @@ class PairSums(ABC):
         return c, np.where(pairs > 0, total / np.where(pairs > 0, pairs, 1.0), 0.0)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz or Arrow (never pickle)."""
+        """Return plain arrays, for npz or Arrow (never pickle)."""
         return {
             "kind": np.array(self.kind),
             "limit": np.array(self.limit, dtype=np.int64),

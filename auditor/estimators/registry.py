@@ -78,7 +78,7 @@ def make_critic(config: CriticConfig, *, seed: int, device: str = "cpu") -> Crit
 
 
 def describe(estimator: str) -> str:
-    """What reports call an estimator, and what its sums are of where these are not of all rows."""
+    """Return what reports call an estimator, and what its sums are of where these are not of all rows."""
     kind = CRITICS.find(estimator, "critic.estimator")
     rows = f" (pairs from at most {KEPT_ROWS:,} rows a scenario)" if issubclass(kind.sums, PairSums) else ""
     return f"{kind.critic.__name__}{rows}"

@@ -71,7 +71,7 @@ class SeparableEstimator(ABC):
 
     @classmethod
     def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
-        """An untrained critic of a config's `critic`."""
+        """Return an untrained critic of a config's `critic`."""
         return cls(
             hidden=config.hidden,
             steps=config.steps,
@@ -85,7 +85,7 @@ class SeparableEstimator(ABC):
     @staticmethod
     @abstractmethod
     def bound(scores: torch.Tensor) -> torch.Tensor:
-        """The bound (nats) from T of all (b, b) pairs of a batch, the true pairs on the diagonal."""
+        """Return the bound (nats) from T of all (b, b) pairs of a batch, the true pairs on the diagonal."""
 
     def fit(
         self,
@@ -135,7 +135,8 @@ class SeparableEstimator(ABC):
         blocks: ArrayLike | None = None,
         n_blocks: int = HASH_BLOCKS,
     ) -> PairSums:
-        """Sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given.
+        """Return the sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are
+        given.
 
         They keep the vectors of KEPT_ROWS rows at most. fp32 forward pass in chunks, O(n d hidden).
         """
@@ -165,8 +166,8 @@ class SeparableEstimator(ABC):
         return f, g
 
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
-        """The bound on pairs x (n, d_x), y (n, d_y), in nats; beyond KEPT_ROWS rows its pairs i ≠ j are those
-        of a sample. The order of the rows does not matter. O(n d hidden).
+        """Return the bound on pairs x (n, d_x), y (n, d_y), in nats; beyond KEPT_ROWS rows its pairs i ≠ j
+        are those of a sample. The order of the rows does not matter. O(n d hidden).
 
         InfoNCE cannot exceed the log of the batch size. ValueError below two rows, or before `fit`.
         """
@@ -197,7 +198,7 @@ class SeparableEstimator(ABC):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of weights and batch size: equal for equal critics, however they were stored."""
+        """Return the SHA-256 of weights and batch size: equal for equal critics, however they were stored."""
         return digest_of(self.kind, dict(zip(_NAMES, self._trained(), strict=True)), {"batch": self.batch})
 
     def _trained(self) -> list[NDArray[np.float32]]:
@@ -207,7 +208,7 @@ class SeparableEstimator(ABC):
 
 
 def off_diagonal(scores: torch.Tensor) -> torch.Tensor:
-    """The (b, b - 1) scores of the pairs that are not true ones."""
+    """Return the (b, b - 1) scores of the pairs that are not true ones."""
     b = len(scores)
     return scores.flatten()[1:].view(b - 1, b + 1)[:, :-1].reshape(b, b - 1)
 

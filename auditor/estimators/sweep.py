@@ -64,12 +64,13 @@ class Pool:
         return len(self.x)
 
     def rows(self, which: NDArray[np.bool_]) -> Pool:
-        """The rows of a mask (n,)."""
+        """Return the pool of the rows that a mask (n,) selects."""
         model = None if self.is_model is None else self.is_model[which]
         return Pool(self.x[which], self.y[which], self.groups[which], model)
 
     def split(self, share: float, seed: int) -> tuple[Pool, Pool]:
-        """The pool to train on and the one held out: `share` of the groups, at least one on either side."""
+        """Return the pool to train on and the one held out: `share` of the groups, at least one on either
+        side."""
         names, group = np.unique(self.groups, return_inverse=True)
         count = round(share * len(names))
         if not 1 <= count < len(names):
@@ -100,7 +101,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Its name among the trials of one set of defaults."""
+        """Return the trial's name among the trials of one set of defaults."""
         moved = "default" if self.setting == "default" else f"{self.setting}-{self.value:g}"
         return f"{moved}-seed-{self.seed}"
 
@@ -183,7 +184,8 @@ class Summary:
 
 
 def trials(defaults: CriticConfig, grid: Grid = GRID, *, seeds: int = 1, seed: int = 0) -> list[Trial]:
-    """The defaults first, then every other value of every setting, each with `seeds` seeds from `seed` on.
+    """Return the defaults first, then every other value of every setting, each with `seeds` seeds from `seed`
+    on.
 
     ValueError for a value that the setting cannot have; BadInput where the estimator has no such settings.
     """
@@ -297,8 +299,8 @@ def sweep(
 
 
 def summarise(rows: Sequence[SweepRow], defaults: CriticConfig, grid: Grid = GRID) -> list[Summary]:
-    """A line for each value of each setting, in order, the default among them. ValueError where a value has
-    no row."""
+    """Return a line for each value of each setting, in order, the default among them. ValueError where a
+    value has no row."""
     summaries = []
     for setting, values in grid.items():
         own = float(getattr(defaults, setting))
@@ -335,7 +337,8 @@ def summarise(rows: Sequence[SweepRow], defaults: CriticConfig, grid: Grid = GRI
 
 
 def log_likelihood(critic: ConditionalGaussian, x: ArrayLike, y: ArrayLike) -> float:
-    """Mean log q(y|x) of pairs x (n, d_x), y (n, d_y) under a Gaussian critic, nats a row. O(n d hidden)."""
+    """Return the mean log q(y|x) of pairs x (n, d_x), y (n, d_y) under a Gaussian critic, nats a row. O(n d
+    hidden)."""
     xs, ys = pairs(x, y)
     total = 0.0
     for start in range(0, len(xs), _CHUNK):

@@ -84,12 +84,13 @@ def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def held_out(config: CriticConfig) -> float:
-    """The share of base ids that a config holds out of training."""
+    """Return the share of base ids that a config holds out of training."""
     return HELD_OUT if config.early_stopping else 0.0
 
 
 def block_labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
-    """(n,) blocks of n rows, checked. ValueError where they are not as many, or not in 0..n_blocks-1."""
+    """Return (n,) blocks of n rows, checked. ValueError where they are not as many, or not in
+    0..n_blocks-1."""
     labels = np.asarray(blocks, dtype=np.int64)
     if labels.shape != (n,) or (n and not (labels.min() >= 0 and labels.max() < n_blocks)):
         raise ValueError(f"blocks must be {n} labels in 0..{n_blocks - 1}")
@@ -99,8 +100,8 @@ def block_labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
 def linear_weights(
     out: int, fan_in: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(out, fan_in) weights and (out,) biases of a layer by torch.nn.Linear's own law, U(±1/√fan_in), without
-    touching torch's global generator."""
+    """Return (out, fan_in) weights and (out,) biases of a layer by torch.nn.Linear's own law, U(±1/√fan_in),
+    without touching torch's global generator."""
     limit = 1 / np.sqrt(fan_in)
     return (
         rng.uniform(-limit, limit, (out, fan_in)).astype(np.float32),
@@ -174,7 +175,7 @@ def early_stopped(
     clip: float | None = None,
     watch: Watch | None = None,
 ) -> list[NDArray[np.float32]]:
-    """The parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
+    """Return the parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
 
     A stage ends when that loss has not fallen for `patience` steps, or when as many rows as `steps` full
     batches hold have gone by. One stage; with `growing` (and rows held out) one a size of GROWTH, each from

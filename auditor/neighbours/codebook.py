@@ -41,7 +41,7 @@ def learn_codebook(rows: ArrayLike, k: int, seed: int = 0) -> NDArray[np.float32
 
 
 def nearest_cell(rows: ArrayLike, codebook: ArrayLike, name: str = "rows") -> Cells:
-    """(n,) index of the nearest centroid of rows (n, d); codebook is (K, d). O(n K d).
+    """Return (n,) index of the nearest centroid of rows (n, d); codebook is (K, d). O(n K d).
 
     Of equally near centroids the first. ValueError where the dimensions differ or the codebook is empty.
     """

@@ -48,15 +48,15 @@ class Neighbours(NamedTuple):
 
 
 def choose_kind(rows: int, queries: int, kind: Literal["auto", "flat", "ivf"] = "auto") -> Kind:
-    """What `auto` stands for: exact as long as that is affordable."""
+    """Return the kind that `auto` stands for: exact as long as that is affordable."""
     if kind != "auto":
         return kind
     return "flat" if rows * queries <= EXACT_PAIRS else "ivf"
 
 
 def cells(rows: int) -> int:
-    """Cells of an IVF index: the power of two nearest to twice the root of the rows, 40 rows a cell at
-    least."""
+    """Return the number of cells of an IVF index: the power of two nearest to twice the root of the rows, 40
+    rows a cell at least."""
     return min(2 ** round(np.log2(2 * np.sqrt(rows))), rows // _TRAINED_ON)
 
 
@@ -95,11 +95,11 @@ class Index:
 
     @property
     def dim(self) -> int:
-        """d"""
+        """Return d, the dimension of the rows."""
         return self._rows.shape[1]
 
     def search(self, queries: ArrayLike, k: int, *, exact: bool = False) -> Neighbours:
-        """The min(k, len) nearest rows of each query (n, d), O(n d len), IVF O(n d len probe).
+        """Return the min(k, len) nearest rows of each query (n, d), O(n d len), IVF O(n d len probe).
 
         `exact`: whatever the kind (recall is measured against it). ValueError where dimensions differ or k is
         below 1.
@@ -207,8 +207,8 @@ class Index:
 
 
 def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
-    """The k nearest of the union of disjoint sets of rows, from the k nearest in each, for the same queries.
-    Fewer than k where all parts together have fewer. The order of the parts does not matter."""
+    """Return the k nearest of the union of disjoint sets of rows, from the k nearest in each, for the same
+    queries. Fewer than k where all parts together have fewer. The order of the parts does not matter."""
     distance = np.concatenate([p.distance for p in parts], axis=1)
     ids = np.concatenate([p.ids for p in parts], axis=1)
     order = np.lexsort((ids, distance), axis=1)[:, :k]
@@ -216,15 +216,16 @@ def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
 
 
 def recall(approximate: Float, exact: Float) -> float:
-    """Share of the exact neighbours that were found, from distances (n, k) as found and (n, k) exact: a row
-    as near as the last of them counts as one of them."""
+    """Return the share of the exact neighbours that were found, from distances (n, k) as found and (n, k)
+    exact: a row as near as the last of them counts as one of them."""
     return float((approximate <= exact[:, -1:]).mean())
 
 
 def nearest_distance(
     rows: ArrayLike, reference: ArrayLike, k: int = 1, *, leave_one_out: bool = False
 ) -> Float:
-    """(n,) Euclidean distance of each row (n, d) to its k-th nearest reference row (m, d). Exact, O(n m d).
+    """Return (n,) Euclidean distance of each row (n, d) to its k-th nearest reference row (m, d). Exact, O(n
+    m d).
 
     leave_one_out: rows are the reference itself, and a row is not its own neighbour (a second copy of it is).
     ValueError where fewer than k neighbours exist.

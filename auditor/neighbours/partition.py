@@ -50,8 +50,9 @@ class Centroid:
         self._sum += z.sum(axis=0, dtype=np.float64)
 
     def distances(self, rows: ArrayLike) -> Float:
-        """(n,) mean cosine distance of unit rows (n, d) to all rows that were added: exactly 1 - z·mean, in
-        float64. O(n d). ValueError where none was added, a row is not of unit length, or dimensions differ.
+        """Return (n,) mean cosine distance of unit rows (n, d) to all rows that were added: exactly 1 -
+        z·mean, in float64. O(n d). ValueError where none was added, a row is not of unit length, or
+        dimensions differ.
         """
         if self._sum is None or self.n == 0:
             raise ValueError("reference has no rows")

@@ -44,11 +44,12 @@ class Records:
 
     @property
     def path(self) -> str | None:
-        """The path, glob or address, where it is one."""
+        """Return the path, glob or address, where it is one."""
         return self.files[0] if len(self.files) == 1 else None
 
     def rows(self) -> Rows:
-        """The rows, with how far they are read. Raises `BadInput` for a file that cannot be read."""
+        """Return the rows, which count how far they are read. Raises `BadInput` for a file that cannot be
+        read."""
         limits = Limits()
         if (most := self.settings.get("max_text_chars")) is not None:
             limits = replace(limits, text_chars=most)
@@ -58,7 +59,7 @@ class Records:
 
     @property
     def fingerprint(self) -> str:
-        """What tells that the rows are as they were: of files their names, sizes and times of change, of rows
+        """Return what changes when the rows change: of files their names, sizes and times of change, of rows
         in memory a digest of all that is in them (one pass over them). Computed when it is asked for."""
         if self.held is None:
             return f"file {fingerprint(self.files)}"

@@ -60,8 +60,8 @@ def clean(text: str) -> str:
 
 
 def parse_id(fields: Mapping[str, Any]) -> str:
-    """The row's record_id. Raises `RowError` (missing_id): ids are never mended, since rows are joined,
-    paired and deleted by them."""
+    """Return the row's record_id. Raises `RowError` (missing_id): ids are never mended, since rows are
+    joined, paired and deleted by them."""
     value = fields.get("record_id")
     if not isinstance(value, str):
         raise RowError(Reason.MISSING_ID, f"`record_id` is {kind(value)}, not a text")
@@ -73,7 +73,7 @@ def parse_id(fields: Mapping[str, Any]) -> str:
 
 
 def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
-    """The record of one row. Raises `RowError`: unreadable_line for a field of the wrong type,
+    """Return the record of one row. Raises `RowError`: unreadable_line for a field of the wrong type,
     bad_timestamp, image_corrupt (undecodable base64), image_missing (a null among `images`).
 
     Blank texts are absent texts; lengths and emptiness are `screen`'s business. A score never costs the row:

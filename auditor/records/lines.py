@@ -37,7 +37,7 @@ def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, An
 
 
 def load_json(text: str) -> Any:
-    """The value of a JSON text. Raises `RowError` (unreadable_line)."""
+    """Return the value of a JSON text. Raises `RowError` (unreadable_line)."""
     try:
         return _DECODER.decode(text)
     except RecursionError:
@@ -71,7 +71,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def kind(value: object) -> str:
-    """What `value` is, in words for a message; never its content."""
+    """Return in words what `value` is, for a message; never its content."""
     match value:
         case None:
             return "null"

@@ -58,8 +58,9 @@ class LlavaBench:
         self._splits = self._read_splits()
 
     def scenarios(self) -> list[str]:
-        """Scenarios by their published names, the ID one first. Where the published split is there, each
-        in-the-wild language comes as easy, normal (all of it) and hard; else under its files' name."""
+        """Return the scenarios by their published names, the ID one first. Where the published split is
+        there, each in-the-wild language comes as easy, normal (all of it) and hard; else under its files'
+        name."""
         names: list[str] = []
         for name in sorted(self._files):
             if name.startswith(_WILD) and self._splits:
@@ -69,12 +70,12 @@ class LlavaBench:
         return sorted(names, key=lambda name: (name != ID_SCENARIO, name))
 
     def models(self) -> list[str]:
-        """Models with at least one file of answers."""
+        """Return the models with at least one file of answers."""
         return sorted({model for files in self._files.values() for model in files})
 
     def records(self, scenario: str) -> Rows:
-        """The scenario's records, all models' answers merged by question. Raises `BadInput` for an unknown
-        scenario.
+        """Return the scenario's records, all models' answers merged by question. Raises `BadInput` for an
+        unknown scenario.
 
         `record_id` is `<scenario>/<question>`, `base_id` that of the unshifted set, so scenarios pair. The
         query is the prompt that the models saw (the same for all, else the row is quarantined), without

@@ -50,7 +50,7 @@ class MediaPolicy:
 
     @property
     def folder(self) -> Path | None:
-        """The root where it is local (`file://` is)."""
+        """Return the root where it is local (`file://` is)."""
         if self.root is None:
             return None
         root = str(self.root)
@@ -60,7 +60,7 @@ class MediaPolicy:
 
 
 def load_image(image: Image, policy: MediaPolicy) -> bytes:
-    """The encoded bytes of `image`, allowed by `policy` and known to decode.
+    """Return the encoded bytes of `image`, allowed by `policy` and known to decode.
 
     An image that was admitted (has a digest) is not decoded again, but must still have the bytes it had
     then. Raises `RowError`: image_missing, image_outside_root, url_not_allowed, image_too_large,
@@ -144,8 +144,8 @@ def _read(image: Image, policy: MediaPolicy) -> bytes:
 
 
 def allowed(url: str, allow: tuple[str, ...]) -> bool:
-    """Whether `url` is http(s) on a host, or anything under a prefix, of `allow`. Addresses that could mean
-    two things (credentials, `..`, escapes of path characters, chained protocols) never are."""
+    """Return whether `url` is http(s) on a host, or anything under a prefix, of `allow`. Addresses that could
+    mean two things (credentials, `..`, escapes of path characters, chained protocols) never are."""
     if not _PLAIN_URL.fullmatch(url) or "::" in url:
         return False
     try:
@@ -224,7 +224,8 @@ def _too_many_bytes(policy: MediaPolicy) -> RowError:
 
 
 def thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
-    """PNG of the record's first image, at most THUMBNAIL pixels a side; None where it has none that opens."""
+    """Return a PNG of the record's first image, at most THUMBNAIL pixels a side; None where it has none that
+    opens."""
     if not record.images:
         return None
     try:

@@ -75,8 +75,9 @@ def held(source: Any) -> Held | None:
 
 
 def read_held(source: Held, limits: Limits, max_pixels: int = MAX_PIXELS) -> Rows:
-    """The rows, each a `Record` or a `Quarantined` (its source the label, its row counted from 0), with
-    answers set aside as `screen` does. Pictures become PNG; those of more than `max_pixels` are set aside."""
+    """Return the rows, each a `Record` or a `Quarantined` (its source the label, its row counted from 0),
+    with answers set aside as `screen` does. Pictures become PNG; those of more than `max_pixels` are set
+    aside."""
     progress = Progress()
     return Rows(_read(source, limits, max_pixels, progress), progress)
 
@@ -233,7 +234,7 @@ def _plain(value: Any, max_pixels: int) -> Any:
 
 
 def encoded(image: Pillow.Image, max_pixels: int = MAX_PIXELS) -> bytes:
-    """A picture as PNG, upright. Raises `RowError`: image_too_large, image_corrupt."""
+    """Return a picture as PNG, upright. Raises `RowError`: image_too_large, image_corrupt."""
     width, height = image.size
     if width * height > max_pixels:
         raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")

@@ -58,13 +58,13 @@ class Quarantine:
                 self.add(row)
 
     def counts(self) -> dict[str, int]:
-        """Reason -> rows (and single answers) set aside for it; only reasons that occurred, as `Reason`
-        orders them."""
+        """Return reason -> rows (and single answers) quarantined for it; only reasons that occurred, as
+        `Reason` orders them."""
         counts = Counter(row.reason for row in self._rows)
         return {reason.value: counts[reason] for reason in Reason if counts[reason]}
 
     def describe(self) -> list[str]:
-        """One line a reason: how many, and the first of them."""
+        """Return one line a reason: how many, and the first of them."""
         first: dict[Reason, Quarantined] = {}
         for row in self._rows:
             first.setdefault(row.reason, row)
@@ -75,7 +75,7 @@ class Quarantine:
         ]
 
     def why_empty(self) -> str:
-        """The first reasons why no row is left, in one line."""
+        """Return the first reasons why no row is left, in one line."""
         return "; ".join(self.describe()[:3]) or "the files hold no rows"
 
     def write(self, path: str | Path) -> None:

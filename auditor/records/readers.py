@@ -30,7 +30,8 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Rows:
-    """The rows of one file: `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`; a local path or fsspec URI.
+    """Return the rows of one file: `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`; a local path or fsspec
+    URI.
 
     Every row comes out as a `Record` or a `Quarantined`; see `screen` for answers that are set aside while
     their row stays. Where a file breaks half-way, the rows before count and one unreadable_line stands for
@@ -40,8 +41,8 @@ def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Rows:
 
 
 def read_many(paths: str | Path | Sequence[str | Path], limits: Limits = DEFAULT_LIMITS) -> Rows:
-    """The rows of all files of a glob, a path or a list of either, one file after the other; within a glob
-    in the order of names. Errors as `read_records`."""
+    """Return the rows of all files of a glob, a path or a list of either, one file after the other; within a
+    glob in the order of names. Errors as `read_records`."""
     files = expand(paths)
     for path in files:
         if not _ends_with(path, _JSONL + _PARQUET):

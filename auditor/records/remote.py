@@ -86,8 +86,8 @@ class _PublicResolver(AbstractResolver):
 
 
 def is_public(address: str) -> bool:
-    """Whether a numeric address is one of the open internet: not this machine, a private or link-local net,
-    multicast or reserved."""
+    """Return whether a numeric address is one of the open internet: not this machine, a private or link-local
+    net, multicast or reserved."""
     number = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(number, ipaddress.IPv6Address) and number.ipv4_mapped is not None:
         number = number.ipv4_mapped

@@ -20,7 +20,7 @@ class Place(NamedTuple):
     def quarantined(
         self, error: RowError, record_id: str | None = None, scenario: str = "", model: str = ""
     ) -> Quarantined:
-        """The row at this place, set aside for `error`."""
+        """Return the row at this place, quarantined for `error`."""
         return Quarantined(self.source, self.row, error.reason, error.detail, record_id, scenario, model)
 
 

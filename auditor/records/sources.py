@@ -21,7 +21,7 @@ _QUERY = re.compile(r"\?.*$", re.DOTALL)
 
 
 def is_uri(path: str) -> bool:
-    """Whether `path` names a protocol (`s3://...`, chained ones too) rather than a local file."""
+    """Return whether `path` names a protocol (`s3://...`, chained ones too) rather than a local file."""
     return "://" in path
 
 
@@ -31,7 +31,7 @@ def shown(path: str) -> str:
 
 
 def why(error: BaseException) -> str:
-    """The reason of `error` on one line, without the path that the caller names already."""
+    """Return the reason of `error` on one line, without the path that the caller names already."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:200] or type(error).__name__
 
@@ -93,8 +93,8 @@ class Remote(NamedTuple):
 
 
 def locate(path: str) -> tuple[str | None, Remote]:
-    """The local path, or None and where the file is otherwise. Raises what fsspec raises for an unknown or
-    uninstalled protocol."""
+    """Return the local path (None for a remote file), and the file system with the path in it. Raises what
+    fsspec raises for an unknown or uninstalled protocol."""
     if not is_uri(path):
         return path, Remote(None, path)
     fs, inner = url_to_fs(path)
@@ -102,7 +102,7 @@ def locate(path: str) -> tuple[str | None, Remote]:
 
 
 def fingerprint(paths: str | Sequence[str]) -> str:
-    """What tells that the files of a path or glob (or a list of either) are as they were: names, sizes and
+    """Return what changes when the files of a path or glob (or a list of either) change: names, sizes and
     times of change.
 
     Raises `BadInput` where there is no such file.

@@ -131,12 +131,12 @@ def _public_image(image: Image) -> dict[str, Any]:
 
 
 def records_table(records: Iterable[Record]) -> pa.Table:
-    """The records as a table of the schema `RECORDS`."""
+    """Return the records as a table of the schema `RECORDS`."""
     return pa.Table.from_pylist([_row(record) for record in records], schema=RECORDS)
 
 
 def records_from_table(table: pa.Table | pa.RecordBatch) -> list[Record]:
-    """The records of a table of the schema `RECORDS`."""
+    """Return the records of a table of the schema `RECORDS`."""
     return [_record(row) for row in table.to_pylist()]
 
 

@@ -89,7 +89,7 @@ def moments(statistics: Sequence[Left], shares: Shares) -> Moments:
 
 
 def jackknife(statistic: Left, shares: Shares, level: float) -> Jackknifed:
-    """The t-interval of one statistic (see `moments`)."""
+    """Return the t-interval of one statistic (see `moments`)."""
     result = moments([statistic], shares)
     corrected, std = float(result.corrected[0]), float(np.sqrt(result.covariance[0, 0]))
     half = float(student.ppf((1 + level) / 2, result.freedom)) * std
@@ -99,8 +99,9 @@ def jackknife(statistic: Left, shares: Shares, level: float) -> Jackknifed:
 def profile_interval(
     function: Callable[[Float], float], statistics: Moments, level: float, seed: int = 0
 ) -> tuple[float, float]:
-    """Interval of a function of several statistics, none of them negative: its least and greatest value where
-    they are as likely as the ends of a t-interval of one (a profile likelihood interval), cut off at zero.
+    """Return the interval of a function of several statistics, none of them negative: its least and greatest
+    value where they are as likely as the ends of a t-interval of one (a profile likelihood interval), cut off
+    at zero.
 
     Of one statistic, and a function that grows with it, it is the function at the ends of its t-interval; of
     a sum the t-interval of the sum. It holds where statistics are at zero, as divergences without a shift

@@ -88,7 +88,8 @@ def paired_test(
 
 
 def aggregated_p_value(statistics: Float) -> float:
-    """P-value of several statistics together: (k, 1 + draws), column 0 the observed one, large is extreme.
+    """Return the P-value of several statistics together: (k, 1 + draws), column 0 the observed one, large is
+    extreme.
 
     Each statistic's permutation p-value is found for every draw; the smallest over statistics is itself
     ranked among the draws, so the choice between statistics is paid for. Counts the observed draw: never 0.
@@ -103,7 +104,7 @@ def aggregated_p_value(statistics: Float) -> float:
 
 
 def block_plan(n: int, m: int) -> tuple[int, int, int]:
-    """(rows a block, blocks of p, blocks of q) for n and m rows."""
+    """Return (rows a block, blocks of p, blocks of q) for n and m rows."""
     small = min(n, m)
     most = MOST_BLOCKS
     if n + m > _MANY_ROWS and small * LARGE_BLOCKS >= LEAST_BLOCKS * (n + m):
@@ -130,8 +131,9 @@ def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, Blo
 
 
 def whitened(z: Float, covariance: Float) -> Float:
-    """Rows (n, d) whose inner products are those of z in the metric (C + λI)⁻¹, λ the mean eigenvalue of C:
-    directions far below the mean are not blown up to noise. O(n d² + d³). Zeros where C is zero.
+    """Return the rows (n, d) whose inner products are those of z in the metric (C + λI)⁻¹, λ the mean
+    eigenvalue of C: directions far below the mean are not blown up to noise. O(n d² + d³). Zeros where C is
+    zero.
     """
     d = z.shape[1]
     ridge = float(np.trace(covariance)) / d
@@ -142,14 +144,14 @@ def whitened(z: Float, covariance: Float) -> Float:
 
 
 def linear_gram(z: Float, block_rows: int) -> BlockGram:
-    """Inner products of rows (K·block_rows, d) in order of blocks. O(N d + K² d)."""
+    """Return the inner products of rows (K·block_rows, d) in order of blocks. O(N d + K² d)."""
     sums = z.reshape(-1, block_rows, z.shape[1]).sum(axis=1)
     norms = np.einsum("ij,ij->i", z, z).reshape(-1, block_rows).sum(axis=1)
     return BlockGram(sums @ sums.T, norms)
 
 
 def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
-    """Features zzᵀ of (K·block_rows, d) rows in order of blocks.
+    """Return the features zzᵀ of (K·block_rows, d) rows in order of blocks.
 
     The cheaper of two ways: squared inner products of all rows, O(N² d), or K sketches of d x d, O(K² d²).
     fp32 products, sums in float64.
@@ -172,7 +174,7 @@ def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
 
 
 def permuted_labels(k_p: int, k_q: int, permutations: int, rng: np.random.Generator) -> Float:
-    """(1 + permutations, K) of 1 where a block is P's, else 0; the first row as observed."""
+    """Return (1 + permutations, K) of 1 where a block is P's, else 0; the first row as observed."""
     labels = np.zeros((permutations + 1, k_p + k_q))
     labels[:, :k_p] = 1.0
     labels[1:] = rng.permuted(labels[1:], axis=1)
@@ -180,7 +182,8 @@ def permuted_labels(k_p: int, k_q: int, permutations: int, rng: np.random.Genera
 
 
 def unpaired_statistics(grams: Sequence[BlockGram], labels: Float, block_rows: int) -> Float:
-    """(statistics, 1 + permutations) unbiased MMD² of each Gram under each labelling, the same for all."""
+    """Return (statistics, 1 + permutations) unbiased MMD² of each Gram under each labelling, the same for
+    all."""
     k = labels.shape[1]
     n = int(labels[0].sum()) * block_rows
     m = k * block_rows - n

@@ -54,7 +54,7 @@ class ReferenceRows:
 
     @cached_property
     def moment(self) -> Float:
-        """(d, d) Σzzᵀ"""
+        """Return (d, d) Σzzᵀ"""
         return np.asarray(self.rows.T @ self.rows)
 
     @cached_property
@@ -106,7 +106,8 @@ class ReferenceRows:
         return Deck(self.rows, self.moment, self.updates)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them once."""
+        """Return plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them
+        once."""
         return {
             "entropy": np.array(self.entropy),
             "groups": self.groups,
@@ -157,12 +158,13 @@ class Deck:
         return von_neumann_entropy(self._moment)
 
     def deal(self, k: int, draws: int, rng: np.random.Generator, first: bool = False) -> Float:
-        """(draws,) RJSD of k of the rows from all others, the k last ones of a random order, or its first."""
+        """Return (draws,) RJSD of k of the rows from all others, the k last ones of a random order, or its
+        first."""
         orders = (rng.permutation(len(self._rows)) for _ in range(draws))
         return np.array([self.taken_out(order[:k] if first else order[-k:]) for order in orders])
 
     def taken_out(self, picks: NDArray[np.int64]) -> float:
-        """RJSD of some of the rows from all others, to 1e-6."""
+        """Return RJSD of some of the rows from all others, to 1e-6."""
         for quick in (True, False) if worth(len(picks), len(self._moment)) else ():
             try:
                 return self._updated_rjsd(picks, quick)
@@ -183,7 +185,8 @@ class Deck:
         return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(rows)))
 
     def apart(self, p: Float, q: Float) -> float:
-        """RJSD of two sides (n, d), (m, d) that are all the rows together: their moments' sum is known."""
+        """Return RJSD of two sides (n, d), (m, d) that are all the rows together: their moments' sum is
+        known."""
         if len(p) <= len(q):
             S_p = p.T @ p
             S_q = self._moment - S_p
@@ -237,8 +240,8 @@ class RjsdResampler:
         return spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
 
     def null(self, draws: int, rng: np.random.Generator, blocks: Index | None = None) -> Float:
-        """(draws,) RJSD after rows were exchanged at random: pooled and dealt anew, or swapped within pairs
-        (whole blocks (n,) of pairs at a time, if given)."""
+        """Return (draws,) RJSD after rows were exchanged at random: pooled and dealt anew, or swapped within
+        pairs (whole blocks (n,) of pairs at a time, if given)."""
         n, m = len(self._p), len(self._q)
         if not self._paired:
             pooled = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
@@ -252,8 +255,8 @@ class RjsdResampler:
         return out
 
     def left(self, groups_p: Index, groups_q: Index) -> Left:
-        """RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of a pair
-        together where paired (P's groups are then Q's)."""
+        """Return RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of
+        a pair together where paired (P's groups are then Q's)."""
         fitted = self._fitted
         if fitted is not None and np.array_equal(fitted.groups, groups_p):
             left_p = fitted.without

@@ -79,7 +79,7 @@ class DriftTest:
 
 
 def rows_suffice(resampler: RjsdResampler, rows: int) -> bool:
-    """Whether so many rows a side are enough for the jackknife of RJSD."""
+    """Return whether so many rows a side are enough for the jackknife of RJSD."""
     least = max(ROWS_PER_RANK * resampler.effective_rank, 2 * JACKKNIFE_GROUPS)
     # The spectrum that the other rank takes is not needed where these are too few already.
     return rows >= least and rows >= ROWS_PER_RANK * resampler.entropy_rank
@@ -183,7 +183,8 @@ def drift_test(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given: they bound the chance of any false alarm."""
+    """Return Holm's step-down adjusted p-values, in the order given: they bound the chance of any false
+    alarm."""
     p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
@@ -191,7 +192,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Benjamini-Hochberg adjusted p-values, in the order given: they bound the share of false alarms."""
+    """Return Benjamini-Hochberg adjusted p-values, in the order given: they bound the share of false
+    alarms."""
     p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     raised = p[order] * len(p) / np.arange(1, len(p) + 1)

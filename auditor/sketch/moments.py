@@ -53,12 +53,12 @@ class Sketch:
 
     @classmethod
     def empty(cls, d: int) -> Sketch:
-        """The neutral element: no rows of dimension d."""
+        """Return the neutral element: no rows of dimension d."""
         return cls(0, np.zeros(d), np.zeros((d, d)), 0.0)
 
     @classmethod
     def from_rows(cls, z: ArrayLike, chunk: int = CHUNK_ROWS) -> Sketch:
-        """Sketch of (n, d) rows, O(n d²).
+        """Return the sketch of (n, d) rows, O(n d²).
 
         Products are formed in the rows' own precision (fp32 for embeddings) a chunk at a time, and added in
         float64. ValueError names the first row that is not finite.
@@ -79,29 +79,29 @@ class Sketch:
         return cls(n, s, S, norm4)
 
     def merge(self, other: Sketch) -> Sketch:
-        """Sketch of both sets of rows. ValueError where the dimensions differ."""
+        """Return the sketch of both sets of rows. ValueError where the dimensions differ."""
         if self.dim != other.dim:
             raise ValueError(f"cannot merge sketches of dimensions {self.dim} and {other.dim}")
         return Sketch(self.n + other.n, self.s + other.s, self.S + other.S, self.norm4 + other.norm4)
 
     @property
     def dim(self) -> int:
-        """d"""
+        """Return d, the dimension of the rows."""
         return len(self.s)
 
     @property
     def trace(self) -> float:
-        """Σ‖z‖²"""
+        """Return Σ‖z‖²"""
         return float(np.trace(self.S))
 
     @property
     def mean(self) -> Float:
-        """(d,) mean row. ValueError where there are no rows."""
+        """Return (d,) mean row. ValueError where there are no rows."""
         return self.s / self._count()
 
     @property
     def second_moment(self) -> Float:
-        """(d, d) uncentred second moment S/n. ValueError where there are no rows."""
+        """Return (d, d) uncentred second moment S/n. ValueError where there are no rows."""
         return self.S / self._count()
 
     def _count(self) -> int:
@@ -110,7 +110,7 @@ class Sketch:
         return self.n
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain numeric arrays, for npz or Arrow (never pickle); of S the upper half."""
+        """Return plain numeric arrays, for npz or Arrow (never pickle); of S the upper half."""
         symmetric = np.array_equal(self.S, self.S.T)  # as products of a matrix with itself are, to the bit
         second = {"upper": self.S[np.triu_indices(self.dim)]} if symmetric else {"S": self.S}
         return {

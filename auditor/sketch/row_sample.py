@@ -42,7 +42,7 @@ class RowSample:
     def from_rows(
         cls, ids: Sequence[str], base_ids: Sequence[str], rows: Mapping[str, ArrayLike], k: int
     ) -> RowSample:
-        """Sample of n rows: ids (n,), base_ids (n,), rows modality -> (n, d). O(n)."""
+        """Return the sample of n rows: ids (n,), base_ids (n,), rows modality -> (n, d). O(n)."""
         if k < 1:
             raise ValueError(f"a row sample holds at least one row, not {k}")
         checked = {name: as_rows(z, name) for name, z in rows.items()}
@@ -75,7 +75,7 @@ class RowSample:
         return cls(k, seen, hashes[keep], ids[keep], base_ids[keep], kept)
 
     def merge(self, other: RowSample) -> RowSample:
-        """Sample of both sets of rows. ValueError where k, modalities or dimensions differ."""
+        """Return the sample of both sets of rows. ValueError where k, modalities or dimensions differ."""
         shape = {name: z.shape[1] for name, z in self.rows.items()}
         if self.k != other.k or shape != {name: z.shape[1] for name, z in other.rows.items()}:
             raise ValueError("cannot merge row samples of different k, modalities or dimensions")
@@ -93,11 +93,11 @@ class RowSample:
 
     @property
     def complete(self) -> bool:
-        """Whether the sample is simply all of the rows."""
+        """Return whether the sample holds all of the rows."""
         return len(self) == self.seen
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz or Arrow (never pickle); modalities as `rows.<name>`."""
+        """Return plain arrays, for npz or Arrow (never pickle); modalities as `rows.<name>`."""
         return {
             "k": np.array(self.k, dtype=np.int64),
             "seen": np.array(self.seen, dtype=np.int64),

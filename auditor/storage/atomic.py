@@ -22,8 +22,8 @@ _TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.
 
 
 def temporary_name(path: Path) -> str:
-    """The name of a temporary file for `path`. It tells host and process, so that the next driver can sweep
-    the file if the process dies."""
+    """Return the name of a temporary file for `path`. It tells host and process, so that the next driver can
+    sweep the file if the process dies."""
     return f".{path.name[:100]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 

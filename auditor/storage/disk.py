@@ -12,7 +12,7 @@ _WORDS = ("no space left", "file too large", "quota exceeded")
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a write failed because there was no room for it."""
+    """Return whether a write failed because there was no room for it."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
     text = str(error).lower()
@@ -20,7 +20,8 @@ def is_full(error: BaseException) -> bool:
 
 
 def no_space(path: Path | str) -> str:
-    """One line about `path`, which could not be written, with its folder and the space that is left there."""
+    """Return one line about `path`, which could not be written, with its folder and the space that is left
+    there."""
     folder = Path(path).parent
     try:
         usage = shutil.disk_usage(folder)

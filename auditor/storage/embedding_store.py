@@ -47,8 +47,9 @@ def normalise(vectors: Array) -> Normalised:
 
 
 def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> pa.Table:
-    """A shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a content with
-    a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its error."""
+    """Return a shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a
+    content with a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its
+    error."""
     unit = normalise(vectors)
     errors = [None if failure is None else str(failure) for failure in _all_failures(unit, failures)]
     null = np.array([e is not None for e in errors], dtype=bool)
@@ -79,11 +80,11 @@ class UnitVectors(Protocol):
     """Directions of embedded contents by key."""
 
     def errors(self) -> dict[str, Failure]:
-        """The contents that have no vector, and why."""
+        """Return the contents that have no vector, and why."""
         ...
 
     def rows(self, keys: Sequence[str]) -> Float32:
-        """(n, d) unit rows, in the order of `keys` (which may repeat)."""
+        """Return (n, d) unit rows, in the order of `keys` (which may repeat)."""
         ...
 
 
@@ -91,7 +92,7 @@ class Vectors(UnitVectors, Protocol):
     """Embedded contents by key."""
 
     def norms(self, keys: Sequence[str]) -> Float32:
-        """(n,) lengths before normalising."""
+        """Return (n,) lengths before normalising."""
         ...
 
 
@@ -149,16 +150,16 @@ class EmbeddingStore:
         return key in self._index
 
     def errors(self) -> dict[str, Failure]:
-        """The contents that have no vector, and why."""
+        """Return the contents that have no vector, and why."""
         return self._index.failures
 
     def rows(self, keys: Sequence[str]) -> Float32:
-        """(n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a content
-        was never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
+        """Return (n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a
+        content was never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
         return self._gather(keys).rows
 
     def norms(self, keys: Sequence[str]) -> Float32:
-        """(n,) lengths before normalising. Raises as `rows` does."""
+        """Return (n,) lengths before normalising. Raises as `rows` does."""
         return self._gather(keys).norms
 
     def _gather(self, keys: Sequence[str]) -> _Vectors:

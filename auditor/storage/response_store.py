@@ -26,7 +26,7 @@ def checked(answer: Answer) -> Answer:
 
 
 def response_table(keys: Sequence[str], answers: Sequence[Answer]) -> pa.Table:
-    """A shard of answers, one a prompt. An answer with an error keeps nothing else."""
+    """Return a shard of answers, one a prompt. An answer with an error keeps nothing else."""
     good = [checked(answer) for answer in answers]
     return pa.table(
         {
@@ -58,11 +58,11 @@ class ResponseStore:
         return key in self._index
 
     def errors(self) -> dict[str, Failure]:
-        """The prompts that have no answer, and why."""
+        """Return the prompts that have no answer, and why."""
         return self._index.failures
 
     def answers(self, keys: Sequence[str]) -> list[Answer]:
-        """The answer to each prompt, in the order of `keys`; one that failed has its `error`. Raises
+        """Return the answer to each prompt, in the order of `keys`; one that failed has its `error`. Raises
         `AuditError` where a prompt was never put to the model."""
         answers = [Answer()] * len(keys)
         for shard, positions, shard_rows in by_shard(self._index.places(keys)):

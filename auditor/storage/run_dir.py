@@ -37,7 +37,7 @@ def safe_name(name: str) -> str:
 
 
 def digest(identity: str) -> str:
-    """32 hex digits that stand for an identity in file names."""
+    """Return 32 hex digits that stand for an identity in file names."""
     return blake2b(identity.encode(), digest_size=16).hexdigest()
 
 
@@ -84,7 +84,7 @@ class RunDir:
             )
 
     def records(self, scenario: str) -> Path:
-        """Parquet file of a scenario's admitted records."""
+        """Return the Parquet file of a scenario's admitted records."""
         return self._make(self.root / "records") / f"{safe_name(scenario)}.parquet"
 
     def windows(self, scenario: str) -> Path:
@@ -94,7 +94,8 @@ class RunDir:
         return self._make(folder)
 
     def folder(self, kind: Kind, identity: str) -> Path:
-        """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""
+        """Return the folder of the shards made under `identity`, which stands in it in clear
+        (`identity.json`)."""
         folder = self._make(self.root / kind / digest(identity))
         self._used.add(f"{kind}/{folder.name}")
         stamp = folder / "identity.json"
@@ -105,23 +106,23 @@ class RunDir:
         return folder
 
     def responses(self, identity: str) -> Path:
-        """Folder of shards of answers."""
+        """Return the folder of shards of answers."""
         return self.folder("responses", identity)
 
     def embeddings(self, identity: str) -> Path:
-        """Folder of shards of embedded contents."""
+        """Return the folder of shards of embedded contents."""
         return self.folder("embeddings", identity)
 
     def profiles(self, identity: str) -> Path:
-        """Folder of profiles, a file a unit of work."""
+        """Return the folder of profiles, a file a unit of work."""
         return self.folder("profiles", identity)
 
     def critics(self, identity: str) -> Path:
-        """Folder of trained critics."""
+        """Return the folder of trained critics."""
         return self.folder("critics", identity)
 
     def neighbours(self, identity: str) -> Path:
-        """Folder of a search among ID rows."""
+        """Return the folder of a search among ID rows."""
         return self.folder("neighbours", identity)
 
     def finished(self, result: str) -> None:
@@ -130,8 +131,8 @@ class RunDir:
         write_bytes(path, json.dumps(sorted(self._used)).encode())
 
     def unused(self, results: Collection[str]) -> list[Path]:
-        """Folders of shards that none of these results was made of. Raises `AuditError` where it is not known
-        what one of them was made of: then nothing may be taken for unused."""
+        """Return folders of shards that none of these results was made of. Raises `AuditError` where it is
+        not known what one of them was made of: then nothing may be taken for unused."""
         kept: set[str] = set()
         for result in results:
             path = self.root / "used" / f"{safe_name(result)}.json"

@@ -46,19 +46,19 @@ class PromptItem:
 
 
 def text_key(text: str) -> str:
-    """Content key of a text: SHA-256 (hex) of its UTF-8."""
+    """Return the content key of a text: SHA-256 (hex) of its UTF-8."""
     return sha256(text.encode()).hexdigest()
 
 
 def image_key(image: Image) -> str:
-    """Content key of an image: its digest. ValueError where the image has not been admitted."""
+    """Return the content key of an image: its digest. ValueError where the image has not been admitted."""
     if image.digest is None:
         raise ValueError(f"image {image.path or 'given by its bytes'} has no digest: admit it first")
     return image.digest
 
 
 def prompt_key(images: Sequence[Image], text: str, history: Sequence[Turn] = ()) -> str:
-    """Content key of a prompt: SHA-256 (hex) of its image digests, earlier turns and text."""
+    """Return the content key of a prompt: SHA-256 (hex) of its image digests, earlier turns and text."""
     parts = [[image_key(i) for i in images], [[t.role, t.text] for t in history], text]
     return sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
@@ -96,7 +96,7 @@ def cut(
     done: Container[str] = (),
     failed: Container[str] = (),
 ) -> list[Shard[T]]:
-    """The shards of `cut_lazily`, all of them at once."""
+    """Return the shards of `cut_lazily`, all of them at once."""
     return list(cut_lazily(items, size, identity, done, failed))
 
 
@@ -153,7 +153,7 @@ class Cut(Generic[T]):
         return cut_lazily(self.items(), self.size, self.identity, self.done, self.failed)
 
     def count(self) -> int:
-        """Items in all shards."""
+        """Return the number of items in all shards."""
         return sum(map(len, self))
 
 
