@@ -1,4 +1,4 @@
-"""Records by whatever a program has them in: files, addresses, tables, lists of dicts."""
+"""Records come from whatever a program has them in: files, addresses, tables, lists of dicts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from schemas.record import Image, Quarantined, Record
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Records, from wherever they come: what `auditor.read` returns.
+    """`Records` are what `auditor.read` returns, from wherever they come.
 
-    Iterating gives each row as a `Record`, or as a `Quarantined` that says why it cannot be used, from the
-    first one on every time. Images are not opened by that; whether they may be is said by the settings.
+    Iterating gives each row as a `Record`, or as a `Quarantined` that says why it cannot be used. Every
+    iteration starts at the first row. It opens no image; the settings say which images may be opened.
     """
 
     label: str
@@ -79,21 +79,21 @@ def read(
     max_image_pixels: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a list
-    of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or
-    of `schemas.record.Record`.
+    """Return records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a
+    list of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of
+    dicts or of `schemas.record.Record`.
 
     A row has the fields of the record format: `record_id`, `image` (a path) or `image_bytes` or `images`,
     `query`, `history`, `responses` (model -> text or list of texts), `reference`, `timestamp`, `base_id`,
     `tags`; others are ignored. An image may be a path under `media_root`, an address under one of
-    `url_allow`, bytes, a PIL image, or a dict of `bytes` and `path`. A row that cannot be used is set aside
+    `url_allow`, bytes, a PIL image, or a dict of `bytes` and `path`. A row that cannot be used is quarantined
     with its reason, and stops nothing.
 
-    Nothing is copied: a table is read where it is, every time. (An iterator, which can be gone through once
-    alone, is kept as a list.) Settings that are not given are those of the job.
+    Nothing is copied: a table is read where it is, every time. (An iterator can be gone through only once, so
+    it is kept as a list.) Settings that are not given are those of the job.
 
-    Raises `BadInput` where `source` is nothing that holds records, a file is not there, or a table has no
-    column `record_id`.
+    Raises `BadInput` where `source` holds no records, a file does not exist, or a table has no column
+    `record_id`.
     """
     options: dict[str, Any] = {
         "media_root": None if media_root is None else str(media_root),
@@ -124,7 +124,7 @@ def read(
 
 
 def _content(row: Record | Quarantined) -> bytes:
-    """What a row says, as bytes that no other row has."""
+    """Return the content of a row as bytes that no other row has."""
     if isinstance(row, Quarantined):
         values: tuple[object, ...] = (row.row, row.reason.value, row.detail, row.record_id, row.model)
     else:

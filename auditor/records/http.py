@@ -1,4 +1,4 @@
-"""HTTP as this program speaks it: no redirect is followed, nothing is inflated, every body has a bound.
+"""This program's HTTP follows no redirect, inflates nothing, and bounds the size of every body.
 
 aiohttp is the client: it comes with `ray[default]`, streams bodies so that a bound is kept while reading, and
 resolves names through a class of ours, so that the address that was looked at is the one connected to.

@@ -1,4 +1,5 @@
-"""JSON lines from bytes that nobody vouches for: bounded memory, and an error a line, never a crash."""
+"""JSON lines are read from untrusted bytes in bounded memory: a bad line is an error of that line, never a
+crash."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 
 
 def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """(line number from 1, object or the error of that line); blank lines are no rows.
+    """Yield (line number from 1, object or the error of that line); blank lines are no rows.
 
     A line longer than `limit` bytes is skipped in pieces. I/O errors of `stream` pass through.
     """

@@ -1,4 +1,4 @@
-"""LLaVA-Bench as published with the paper: recorded answers of several models under many shifts."""
+"""LLaVA-Bench, as published with the paper, holds recorded answers of several models under many shifts."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class _Reply(NamedTuple):
 
 
 class LlavaBench:
-    """The published layout under `root`: `qa90_questions.jsonl`, `qa90_gpt4_answer.jsonl` (references) and
-    `responses/<scenario>_<model>.jsonl`; optional are `wild_split_indices.json` and `images/`.
+    """A `LlavaBench` reads the published layout under `root`: `qa90_questions.jsonl`,
+    `qa90_gpt4_answer.jsonl` (references) and `responses/<scenario>_<model>.jsonl`; optional are
+    `wild_split_indices.json` and `images/`.
 
     Images: `images/<file>` for scenarios whose pictures are clean, `images/<corruption>/<file>` (such as
     `images/frost_3/`) for the others; without the folder, records have no image. `root` is then the media

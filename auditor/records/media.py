@@ -1,5 +1,6 @@
-"""Which images may be opened, and how large they may be. Nothing is opened because a record names it:
-paths stay under the declared root, URLs need an allow-list, sizes are checked before pixels are decoded."""
+"""The media policy says which images may be opened, and how large they may be. A record cannot have a file
+opened by naming it: paths stay under the declared root, URLs need an allow-list, sizes are checked before
+pixels are decoded."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ _TWO_MEANINGS = re.compile(r"(^|/)\.\.?(/|$)|%(2e|2f|5c)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class MediaPolicy:
-    """What may be opened. Raises `BadInput` where the root is no folder."""
+    """A `MediaPolicy` says what may be opened. Raises `BadInput` where the root is no folder."""
 
     root: Path | str | None = None
     """Folder (or URI) that image paths are relative to, and that they may not leave."""
@@ -75,8 +76,8 @@ def load_image(image: Image, policy: MediaPolicy) -> bytes:
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
-    """The image as RGB: upright (EXIF), the first frame of an animation, transparency over white, 16 bits
-    cut to 8.
+    """Decode the image to RGB: upright (EXIF), the first frame of an animation, transparency over white, 16
+    bits cut to 8.
 
     The size is read from the header before any pixel is decoded. Raises `RowError`: image_too_large,
     image_corrupt.
@@ -97,7 +98,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
 
 
 def upright(image: Pillow.Image) -> Pillow.Image:
-    """The image turned as its EXIF says."""
+    """Turn the image as its EXIF says."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF beside sound pixels: take these as they lie
@@ -105,7 +106,8 @@ def upright(image: Pillow.Image) -> Pillow.Image:
 
 
 def rgb(image: Pillow.Image) -> Pillow.Image:
-    """The image as RGB: transparency over white, 16 bits cut to 8, values without a range by their own."""
+    """Convert the image to RGB: transparency lies over white, 16 bits are cut to 8, and values without a
+    fixed range are scaled by their own."""
     if image.mode.startswith("I;16"):
         image = Pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):  # no agreed range: the image's own

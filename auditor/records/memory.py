@@ -1,7 +1,8 @@
-"""Rows that are in memory: dicts, tables of pandas and pyarrow, data sets of Hugging Face.
+"""Rows in memory are read from dicts, tables of pandas and pyarrow, and data sets of Hugging Face.
 
-pandas and datasets are known by the names of their modules and never imported: who has such a table has them.
-Rows are taken a batch at a time and kept nowhere, so that nothing is held beyond what the user holds.
+pandas and datasets are known by the names of their modules and never imported: whoever has such a table has
+imported them. Rows are taken a batch at a time and not kept, so memory holds nothing beyond what the user
+holds.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ RowSource = Callable[[], Iterator[Any]]
 
 @dataclass(frozen=True)
 class Held:
-    """Rows in memory."""
+    """`Held` rows are in memory."""
 
     label: str
     """What they are called in messages and reports."""
@@ -45,10 +46,10 @@ class Held:
 
 
 def held(source: Any) -> Held | None:
-    """`source` as rows in memory; None where it is nothing that holds rows.
+    """Return `source` as rows in memory; None where it holds no rows.
 
-    Raises `BadInput` for a table without the column `record_id`, and for what holds rows in a way that does
-    not say which are meant.
+    Raises `BadInput` for a table without the column `record_id`, and for a source that does not say which of
+    its rows are meant.
     """
     kind, name = _package(source), type(source).__name__
     if isinstance(source, pa.RecordBatch):
@@ -76,8 +77,8 @@ def held(source: Any) -> Held | None:
 
 def read_held(source: Held, limits: Limits, max_pixels: int = MAX_PIXELS) -> Rows:
     """Return the rows, each a `Record` or a `Quarantined` (its source the label, its row counted from 0),
-    with answers set aside as `screen` does. Pictures become PNG; those of more than `max_pixels` are set
-    aside."""
+    with answers quarantined as `screen` does. Pictures become PNG; those of more than `max_pixels` are
+    quarantined."""
     progress = Progress()
     return Rows(_read(source, limits, max_pixels, progress), progress)
 
@@ -116,7 +117,8 @@ def _count(rows: int) -> str:
 
 
 def _columns(names: Iterable[object], what: str) -> list[str]:
-    """Those that are read. Raises `BadInput` where there is no record_id, or a name is there twice."""
+    """Return the columns that are read. Raises `BadInput` where there is no record_id, or a name occurs
+    twice."""
     present = [str(name) for name in names]
     if "record_id" not in present:
         shown = ", ".join(sorted(present))[:200] or "no column"
@@ -188,7 +190,7 @@ def _fields(row: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
 
 
 def _record_fields(record: Record) -> dict[str, Any]:
-    """The fields of a record that a program has made: they are checked like anybody's."""
+    """Return the fields of a record that a program has made: they are checked like any others."""
     return {
         "record_id": record.record_id,
         "base_id": record.base_id,

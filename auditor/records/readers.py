@@ -1,4 +1,4 @@
-"""Records from JSONL and Parquet, streamed. A bad row is a `Quarantined`, a bad file a `BadInput`."""
+"""Records are streamed from JSONL and Parquet. A bad row is a `Quarantined`, a bad file a `BadInput`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Rows:
     """Return the rows of one file: `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`; a local path or fsspec
     URI.
 
-    Every row comes out as a `Record` or a `Quarantined`; see `screen` for answers that are set aside while
+    Every row comes out as a `Record` or a `Quarantined`; see `screen` for answers that are quarantined while
     their row stays. Where a file breaks half-way, the rows before count and one unreadable_line stands for
     the rest. Raises `BadInput` (at once, or when the first row is taken) for a file that cannot be read.
     """
@@ -122,7 +122,7 @@ def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatc
 def one_row(
     fields: dict[str, Any] | RowError, limits: Limits, place: Place, progress: Progress
 ) -> Iterator[Record | Quarantined]:
-    """The record of a row's fields, or why it is set aside, as `screen` gives them."""
+    """Yield the record of a row's fields, or why it is quarantined, as `screen` does."""
     record_id = None
     try:
         if isinstance(fields, RowError):
@@ -138,7 +138,7 @@ def one_row(
 
 
 def batch_fields(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """The rows of a batch, each a field's name -> its value, or an `Unreadable`."""
+    """Yield the rows of a batch, each as a field's name -> its value, or an `Unreadable`."""
     columns = {name: _values(batch.column(i)) for i, name in enumerate(batch.schema.names)}
     for row in range(batch.num_rows):
         yield {name: cells[row] for name, cells in columns.items()}

@@ -1,4 +1,4 @@
-"""Images from elsewhere, within a size and a time. Whether an address may be read is decided before."""
+"""Remote images are fetched within a size and a time. The caller decides whether an address may be read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _HTTP = ("http://", "https://")
 
 
 def fetch(url: str, max_bytes: int, private: bool = False) -> bytes:
-    """The content of an allowed `url`: at most `max_bytes` + 1 bytes, so that the caller sees the excess.
+    """Fetch the content of an allowed `url`: at most `max_bytes` + 1 bytes, so that the caller sees the
+    excess.
 
     http and https by aiohttp: no redirects, no inflating, headers and body together within a minute however
     slowly they drip. A host's name must lead to public addresses only, unless `private`; the addresses that
@@ -67,8 +68,8 @@ async def _get(url: str, max_bytes: int, private: bool) -> bytes:
 
 
 class _PublicResolver(AbstractResolver):
-    """Resolves names, and refuses `host` where it leads into this machine or a private network: who owns a
-    name decides where it leads, today and tomorrow."""
+    """A `_PublicResolver` resolves names, and refuses `host` where it leads into this machine or a private
+    network: whoever owns a name decides where it leads, and may change it."""
 
     def __init__(self, host: str) -> None:
         self._host, self._inner = host, ThreadedResolver()
@@ -95,7 +96,8 @@ def is_public(address: str) -> bool:
 
 
 def read_remote(root: str, path: str, max_bytes: int) -> bytes:
-    """At most `max_bytes` + 1 bytes of `path` (itself never parsed as an address) under the URI `root`."""
+    """Read at most `max_bytes` + 1 bytes of `path` (itself never parsed as an address) under the URI
+    `root`."""
     if root.lower().startswith(_HTTP):
         return web.run(_get(f"{root.rstrip('/')}/{quote(path)}", max_bytes, private=True))
     try:

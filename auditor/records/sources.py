@@ -1,4 +1,5 @@
-"""Files of records: local paths and fsspec URIs, opened and listed. Errors are one line for the user."""
+"""Files of records are local paths and fsspec URIs, which are opened and listed here. Errors are one line for
+the user."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def is_uri(path: str) -> bool:
 
 
 def shown(path: str) -> str:
-    """`path` as it may be written to a log or a report: a URI without credentials and signatures."""
+    """Return `path` as it may be written to a log or a report: a URI without credentials and signatures."""
     return _QUERY.sub("", _USERINFO.sub("//", path)) if is_uri(path) else path
 
 
@@ -37,7 +38,7 @@ def why(error: BaseException) -> str:
 
 
 def open_source(path: str) -> BinaryIO:
-    """A buffered binary stream of `path`. Raises `BadInput` where it cannot be opened."""
+    """Open a buffered binary stream of `path`. Raises `BadInput` where it cannot be opened."""
     try:
         local, remote = locate(path)
         if local is None:
@@ -57,7 +58,7 @@ def open_source(path: str) -> BinaryIO:
 
 
 def expand(paths: str | Path | Sequence[str | Path]) -> list[str]:
-    """The files that a glob, a path or a list of either names, sorted within each glob.
+    """List the files that a glob, a path or a list of either names, sorted within each glob.
 
     Raises `BadInput` where one of them names nothing.
     """
@@ -86,7 +87,7 @@ def _glob(pattern: str) -> list[str]:
 
 
 class Remote(NamedTuple):
-    """A file system and a path in it."""
+    """A `Remote` is a file system and a path in it."""
 
     fs: fsspec.AbstractFileSystem
     path: str

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: the one way in which this program writes a file."""
+"""Every file of this program is written here: it is whole, or it is not there."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def temporary_name(path: Path) -> str:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which takes its name when the block ends, and is removed when it fails:
-    half a file is never seen. The folder must be there.
+    """Yield a temporary file beside `path`. It takes the name of `path` when the block ends, and is removed
+    when the block fails: nobody ever sees half a file. The folder must exist.
 
-    Whoever writes the same content twice replaces it. Raises `AuditError` where there is no space.
+    Writing a file again replaces it. Raises `AuditError` where there is no space.
     """
     temporary = path.with_name(temporary_name(path))
     try:
@@ -70,7 +70,8 @@ def write_text(path: Path, text: str) -> None:
 def sweep(root: Path) -> int:
     """Delete temporary files whose process is dead; returns how many.
 
-    Workers of a driver that died write on for some seconds: theirs are left alone until they are gone.
+    Workers of a driver that died go on writing for some seconds: their files stay until these workers are
+    gone.
     """
     swept = 0
     for file in root.rglob(".*.tmp"):

@@ -1,4 +1,4 @@
-"""Full disks: how they are recognised, and what is said of them."""
+"""This module recognises a full disk and words the error for it."""
 
 from __future__ import annotations
 

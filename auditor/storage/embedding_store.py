@@ -1,4 +1,4 @@
-"""Embedded contents: normalising them, writing them as shards, and reading them back by key."""
+"""Embedded contents are normalised, written as shards, and read back by key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHE_BYTES = 256 * 2**20
 
 
 class Normalised(NamedTuple):
-    """Unit rows, the length of each before that, and which rows have none."""
+    """`normalise` gives unit rows, the length of each row before that, and which rows have no direction."""
 
     rows: Float32
     """(n, d); a row that has no direction is zero here."""
@@ -32,7 +32,7 @@ class Normalised(NamedTuple):
 
 
 def normalise(vectors: Array) -> Normalised:
-    """L2-normalise (n, d) vectors, a row by itself: a bad row costs nobody else anything.
+    """L2-normalise (n, d) vectors, each row by itself: a bad row changes no other row.
 
     Lengths are taken in float64, so that finite float32 rows never overflow; rows come out in float32.
     """
@@ -67,7 +67,7 @@ def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Fail
 
 
 def _all_failures(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failure | None]:
-    """Why each content has no vector: it failed, or its vector has no direction."""
+    """Return why each content has no vector: the encoder failed, or the vector has no direction."""
     reasons = list(failures)
     for row in np.flatnonzero(unit.bad).tolist():
         if reasons[row] is None:
@@ -77,7 +77,7 @@ def _all_failures(unit: Normalised, failures: Sequence[Failure | None]) -> list[
 
 
 class UnitVectors(Protocol):
-    """Directions of embedded contents by key."""
+    """`UnitVectors` gives the directions of embedded contents by key."""
 
     def errors(self) -> dict[str, Failure]:
         """Return the contents that have no vector, and why."""
@@ -89,7 +89,7 @@ class UnitVectors(Protocol):
 
 
 class Vectors(UnitVectors, Protocol):
-    """Embedded contents by key."""
+    """`Vectors` gives directions and lengths of embedded contents by key."""
 
     def norms(self, keys: Sequence[str]) -> Float32:
         """Return (n,) lengths before normalising."""
@@ -97,8 +97,8 @@ class Vectors(UnitVectors, Protocol):
 
 
 class Embeddings:
-    """Contents that were just embedded, in memory: the same vectors and errors as an `EmbeddingStore` of
-    them."""
+    """`Embeddings` holds contents that were just embedded, in memory. It gives the same vectors and errors as
+    an `EmbeddingStore` of them."""
 
     def __init__(self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> None:
         """`vectors` (n, d) as the encoder gave them."""
@@ -133,7 +133,8 @@ class _Vectors(NamedTuple):
 
 
 class EmbeddingStore:
-    """Reads a folder of shards of one encoder's embedded contents, as it is when the store is opened.
+    """An `EmbeddingStore` reads a folder of shards of one encoder's embedded contents, as it is when the
+    store is opened.
 
     Memory: 24 bytes a key, and at most `cache_bytes` of decoded shards.
     """

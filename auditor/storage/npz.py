@@ -1,4 +1,4 @@
-"""Plain arrays in npz files: written whole, never pickled, and named where they cannot be read."""
+"""Plain arrays are kept in npz files, which are written whole and never pickled."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], compressed: boo
 
 @contextmanager
 def opened(path: Path, delete: str = "it") -> Iterator[Any]:
-    """The file, array by array. Raises `AuditError` where it is no npz file of ours, or where what is made of
-    it in the block finds arrays missing or not fitting; `delete`: what the way out is to delete."""
+    """Yield the open file, from which each array is read by its name. Raises `AuditError` where it is no npz
+    file of this program, or where the block finds that arrays are missing or do not fit. `delete` is what the
+    message tells the user to delete."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):

@@ -1,4 +1,4 @@
-"""Answers of a model: writing them as shards, and reading them back by the key of their prompt."""
+"""A model's answers are written as shards and read back by the key of their prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ CACHE_BYTES = 64 * 2**20
 
 
 def checked(answer: Answer) -> Answer:
-    """`answer`, with an error where it has no usable text: an empty answer is never taken from a cache."""
+    """Return `answer`, with an error where it has no usable text: an empty answer is never taken from a
+    cache."""
     if answer.error is not None:
         return Answer(error=str(Failure.parse(answer.error)))
     if not answer.texts:
@@ -41,7 +42,7 @@ def response_table(keys: Sequence[str], answers: Sequence[Answer]) -> pa.Table:
 
 
 class ResponseStore:
-    """Reads a folder of shards of one model's answers, as it is when the store is opened.
+    """A `ResponseStore` reads a folder of shards of one model's answers, as it is when the store is opened.
 
     Memory: 24 bytes a key, and at most `cache_bytes` of decoded shards (by their size in Arrow).
     """

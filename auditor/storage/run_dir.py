@@ -1,4 +1,4 @@
-"""Where a run keeps its rows: paths under OUT, and one driver at a time."""
+"""A run keeps its rows in files under OUT, which one driver at a time may use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # what a Path leaves of PROT
 
 
 def safe_name(name: str) -> str:
-    """`name` as a file name: itself where that is harmless, else a readable part, `~` and its hash.
+    """Return `name` as a file name: `name` itself where that is harmless, else a readable part, `~` and its
+    hash.
 
     No two names share a file name: a plain name never holds `~`.
     """
@@ -42,8 +43,8 @@ def digest(identity: str) -> str:
 
 
 def work_identity(identity: str, **settings: Any) -> str:
-    """Identity of cached work: who did it (an encoder's or generator's identity) and the settings of the work
-    that change its bits or its seed (threads, shard size, seed), as canonical JSON."""
+    """Return the identity of cached work: who did it (an encoder's or generator's identity) and the settings
+    of the work that change its bits or its seed (threads, shard size, seed), as canonical JSON."""
     try:
         who = json.loads(identity)
     except ValueError:
@@ -52,7 +53,8 @@ def work_identity(identity: str, **settings: Any) -> str:
 
 
 class RunDir:
-    """The folder of one run, `OUT/run`. Everything in it can be made again; nothing is read from outside."""
+    """A `RunDir` is the folder of one run, `OUT/run`. Everything in it can be made again; nothing is read
+    from outside."""
 
     def __init__(self, out: Path) -> None:
         """Raises `BadInput` where `out` is the address of an object store: files are locked and renamed in
@@ -88,7 +90,8 @@ class RunDir:
         return self._make(self.root / "records") / f"{safe_name(scenario)}.parquet"
 
     def windows(self, scenario: str) -> Path:
-        """Empty folder for where each window's rows stand in the scenario's records."""
+        """Create an empty folder for files that say where each window's rows stand in the scenario's
+        records."""
         folder = self.root / "windows" / safe_name(scenario)
         shutil.rmtree(folder, ignore_errors=True)
         return self._make(folder)
