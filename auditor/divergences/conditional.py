@@ -1,4 +1,5 @@
-"""Conditional divergences of Theorem 4.6 by neighbourhoods: D̄(X_t|X_v), D̄(X_v|X_t), E_P D^¼(Y|x).
+"""The conditional divergences of Theorem 4.6 are estimated from neighbourhoods: D̄(X_t|X_v), D̄(X_v|X_t), E_P
+D^¼(Y|x).
 
 The paper's D̄(P_{X|X'} ‖ Q_{X|X'}) is a *sum* of two means of D(x) = D_JS(P_{X|X'=x} ‖ Q_{X|X'=x}), one over
 x ~ P_X', one over x ~ Q_X', so it lies in [0, 2 log 2].
@@ -53,7 +54,8 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class ConditionalDivergence:
-    """What `conditional_divergence` found. Nats; None where no anchor of a side lies inside (`reason`)."""
+    """A `ConditionalDivergence` is the result of `conditional_divergence`, in nats. A field is None where no
+    anchor of a side lies inside (`reason`)."""
 
     value: float | None
     """D̄ of Theorem 4.6: mean_p + mean_q. 0 on average without a shift; a bound takes max(0, value)"""
@@ -97,7 +99,7 @@ class _Side(NamedTuple):
 
 
 class _LocalDivergences(NamedTuple):
-    """Of each anchor inside: (A,) RJSD, and (A,) its mean over permutations."""
+    """These are the (A,) RJSD of each anchor inside, and (A,) its mean over permutations."""
 
     raw: Float
     null: Float
@@ -174,7 +176,7 @@ def conditional_divergence(
 
 
 def _side(given_rows: Array, other_rows: Array, name: str, k: int, rng: np.random.Generator) -> _Side:
-    """Rows in random order, so that among equal distances no row is preferred."""
+    """Return a side with its rows in random order, so that among equal distances no row is preferred."""
     x, y = as_rows(given_rows, f"given_{name}"), as_rows(other_rows, f"other_{name}")
     if len(x) != len(y):
         raise ValueError(f"given_{name} has {len(x)} rows, other_{name} has {len(y)}")

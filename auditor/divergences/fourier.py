@@ -1,4 +1,4 @@
-"""RJSD and MMD with the RBF kernel from sums: random Fourier features (Rahimi & Recht 2007).
+"""Random Fourier features give RJSD and MMD with the RBF kernel from sums (Rahimi & Recht 2007).
 
 The kernel exp(-‖z-z'‖²/2σ²) is no function of sums of z. It is, on average over random frequencies, the inner
 product of r features cos(ωz), sin(ωz); the second moment of those is an ordinary `Sketch`: it merges over
@@ -36,7 +36,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class FourierFeatures:
-    """The map of rows (n, dim) to features (n, features), known by these four numbers alone."""
+    """`FourierFeatures` map rows (n, dim) to features (n, features). These four numbers determine the map."""
 
     dim: int
     """d"""

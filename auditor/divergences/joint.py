@@ -1,4 +1,4 @@
-"""The joint divergence D_X of (image, text) pairs: the product kernel ⟨v,v'⟩⟨t,t'⟩, i.e. rows v⊗t.
+"""The joint divergence D_X of (image, text) pairs has the product kernel ⟨v,v'⟩⟨t,t'⟩, i.e. rows v⊗t.
 
 v⊗t has d_v·d_t coordinates and is never built. Up to some thousand rows the Hadamard product of the two Grams
 is the exact Gram, and its factor gives exact coordinates in N dimensions; beyond, a seeded tensor sketch
@@ -24,7 +24,8 @@ Array = NDArray[np.floating[Any]]
 
 
 class JointDivergence(NamedTuple):
-    """D_X (nats) and, where it was sketched, how far off the sketch was on rows that were done both ways."""
+    """A `JointDivergence` is D_X (nats) and, where it was sketched, the sketch's error on rows that were done
+    both ways."""
 
     value: float
     exact: bool
@@ -65,7 +66,8 @@ def joint_entropy(v: Array, t: Array) -> float:
 def joint_divergence(
     v_p: Array, t_p: Array, v_q: Array, t_q: Array, *, seed: int = 0, exact_rows: int = EXACT_ROWS
 ) -> JointDivergence:
-    """`rjsd_joint` with its error. `exact_rows` bounds the Gram; 8·exact_rows² bytes of memory, twice."""
+    """Return `rjsd_joint` with its error. `exact_rows` bounds the Gram; 8·exact_rows² bytes of memory,
+    twice."""
     n, m = len(v_p), len(v_q)
     if n + m <= exact_rows:
         return JointDivergence(_exact(v_p, t_p, v_q, t_q), True, 0.0)
@@ -130,14 +132,14 @@ def _product_gram(v: Array, t: Array) -> Float:
 
 
 def _pooled_gram(v_p: Array, t_p: Array, v_q: Array, t_q: Array) -> Float:
-    """(n + m, n + m) of P's rows, then Q's."""
+    """Return the (n + m, n + m) product Gram of P's rows, then Q's."""
     _same_length(v_p, t_p)
     _same_length(v_q, t_q)
     return _product_gram(np.concatenate([v_p, v_q]), np.concatenate([t_p, t_q]))
 
 
 def _weight(gram: Float) -> float:
-    """Its trace, which must not be zero."""
+    """Return the trace of a Gram. ValueError where it is not positive."""
     weight = float(np.trace(gram))
     if not weight > 0:
         raise ValueError("a side has no rows, or only rows whose product is zero")

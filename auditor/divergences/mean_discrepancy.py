@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy, unbiased: it is 0 on average without a shift at any n, and may be negative."""
+"""The unbiased maximum mean discrepancy is 0 on average without a shift at any n, and may be negative."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def squared_distances(a: Float, b: Float) -> Float:
 
 
 def median_squared_distance(z: Float) -> float:
-    """Of every (N / 1,000)-th row: the width needs no more, and the same rows give the same width."""
+    """Return the median squared distance between every (N / 1,000)-th row of z (N, d): the width of a kernel
+    needs no more rows, and the same rows give the same width."""
     sample = z[:: -(-len(z) // _BANDWIDTH_ROWS)]
     return float(np.median(squared_distances(sample, sample)[np.triu_indices(len(sample), 1)]))
 

@@ -1,4 +1,4 @@
-"""The representation Jensen-Shannon divergence (RJSD), Eq. 12 of the paper."""
+"""The representation Jensen-Shannon divergence (RJSD) is Eq. 12 of the paper."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def trace_one(z: Rows, name: str = "rows") -> Float:
 
 
 def rows64(z: NDArray[np.floating[Any]], name: str) -> Float:
-    """Checked rows in float64: entropies of small eigenvalues need it."""
+    """Return checked rows in float64: entropies of small eigenvalues need it."""
     return as_rows(z, name).astype(np.float64, copy=False)
 
 
 def same_dimension(d_p: int, d_q: int) -> None:
-    """ValueError unless both sides have one dimension."""
+    """Raise ValueError unless both sides have one dimension."""
     if d_p != d_q:
         raise ValueError(f"p has dimension {d_p}, q has {d_q}")
 

@@ -1,6 +1,6 @@
-"""Von Neumann entropy of second moments: the building block of RJSD. Natural logarithms (nats).
+"""The von Neumann entropy of second moments is the building block of RJSD. Logarithms are natural (nats).
 
-eigenvalues only; the matrix is brought to trace 1 first, as Eq. 12 of the paper wants.
+It needs eigenvalues only. The matrix is brought to trace 1 first, as Eq. 12 of the paper wants.
 """
 
 from __future__ import annotations

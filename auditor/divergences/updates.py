@@ -1,4 +1,5 @@
-"""Entropies of second moments after a few rows were taken off or given more weight, without a new spectrum.
+"""Entropies of second moments are updated, without a new spectrum, after a few rows were taken off or given
+more weight.
 
 Let T be a (d, d) second moment of trace 1, with eigenvalues λ, and B = T + c XᵀX of k rows X. With
 x log x = x ∫ [1/(1+t) - 1/(x+t)] dt over t > 0, and after integration by parts,
@@ -36,7 +37,8 @@ def worth(k: int, d: int) -> bool:
 
 
 class Updates:
-    """Entropies of T + c XᵀX for many X of one T (d, d), positive semidefinite. O(d³), with eigenvectors."""
+    """`Updates` gives entropies of T + c XᵀX for many X and one T (d, d), positive semidefinite. O(d³), with
+    eigenvectors."""
 
     def __init__(self, moment: Float) -> None:
         self._trace = positive_trace(moment)

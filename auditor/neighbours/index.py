@@ -1,4 +1,5 @@
-"""Nearest neighbours among rows: exact, or by cells (IVF) where there are too many rows for that.
+"""Nearest neighbours among rows are searched exactly, or by cells (IVF) where there are too many rows for
+that.
 
 FAISS proposes candidates in fp32; their distances are then taken again in float64, a pair by itself, and
 equal ones are ordered by id. So neighbours depend neither on the order of rows, nor on how rows and queries
@@ -39,7 +40,7 @@ Ids = NDArray[Any]
 
 
 class Neighbours(NamedTuple):
-    """Of n queries their k nearest rows, nearest first."""
+    """`Neighbours` holds the k nearest rows of n queries, nearest first."""
 
     distance: Float
     """(n, k) Euclidean"""
@@ -61,7 +62,8 @@ def cells(rows: int) -> int:
 
 
 class Index:
-    """Rows that are searched: on the first GPU where FAISS has one, else on the CPU's threads.
+    """An `Index` holds rows and searches them: on the first GPU where FAISS has one, else on the CPU's
+    threads.
 
     Rows (n, d) stay in memory once (IVF: twice); equal rows are kept once. ids (n,) are integers or texts
     that sort, each once; their positions if absent. Building is O(n d), IVF O(40 c² d + n c d) with c cells.
@@ -118,7 +120,7 @@ class Index:
         return Neighbours(np.sqrt(distance), self._ids[positions])
 
     def _flat(self) -> Any:
-        """None on the CPU, where FAISS searches the rows as they lie."""
+        """Build a flat index on the GPU; None on the CPU, where FAISS searches the rows as they lie."""
         faiss = _faiss()
         if faiss.get_num_gpus() == 0:
             return None
@@ -157,8 +159,8 @@ class Index:
         distance: Float,
         positions: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
-        """Fill in the queries `left` from `count` candidates; which of them are sure: no other row can be as
-        near as their k-th."""
+        """Fill in the queries `pending` from `count` candidates, and return which of them are sure: no other
+        row can be as near as their k-th neighbour."""
         rough, candidates = self._candidates(queries[pending], count, exact)
         sure = np.zeros(len(pending), dtype=bool)
         everything = rough.shape[1] == len(self._rows)
@@ -257,8 +259,8 @@ def _squared(a: Float32, b: Float32) -> Float:
 
 
 def _copies(rows: Float32) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Equal rows as groups in the order of their first: (u,) its position; (n,) positions, a group after the
-    other, each ascending; (u + 1,) where each group starts there."""
+    """Return equal rows as groups, in the order of each group's first row: (u,) position of that row; (n,)
+    positions, one group after the other, each ascending; (u + 1,) where each group starts among these."""
     clean = rows + np.float32(0)  # -0 becomes 0
     keys = np.array([blake2b(row, digest_size=16).digest() for row in clean], dtype="V16")
     order = np.argsort(keys, kind="stable")

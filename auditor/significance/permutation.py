@@ -1,4 +1,4 @@
-"""Permutation tests from block Grams: every permutation is a quadratic form in them.
+"""Permutation tests work on block Grams: every permutation is a quadratic form in them.
 
 Three statistics, each the unbiased MMD² of a kernel: *linear* ⟨z, z'⟩ (a moved mean along the rows' own
 spectrum), *quadratic* ⟨z, z'⟩² (second moments), and *whitened* ⟨z, z'⟩ in the pooled covariance's metric
@@ -30,14 +30,16 @@ _GRAM_ROWS = 1024
 
 
 class PermutationTest(NamedTuple):
-    """The unbiased quadratic MMD², and the p-value of the three statistics together."""
+    """A `PermutationTest` holds the unbiased quadratic MMD², and the p-value of the three statistics
+    together."""
 
     mmd2: float
     p_value: float
 
 
 class BlockGram(NamedTuple):
-    """Inner products of K block sums of features φ: gram (K, K), and Σ‖φ‖² over each block's rows (K,)."""
+    """A `BlockGram` holds inner products of K block sums of features φ: gram (K, K), and Σ‖φ‖² over each
+    block's rows (K,)."""
 
     gram: Float
     norms: Float
@@ -116,7 +118,7 @@ def block_plan(n: int, m: int) -> tuple[int, int, int]:
 
 
 def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, BlockGram]:
-    """Linear, quadratic and whitened, of (K·block_rows, d) rows in order of blocks.
+    """Return the linear, quadratic and whitened Grams of (K·block_rows, d) rows in order of blocks.
 
     The pooled covariance does not know which rows are P's: permutations leave it alone, and the test exact.
     """

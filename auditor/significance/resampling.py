@@ -1,4 +1,4 @@
-"""RJSD under resampling: its null by permutation, its bias and interval by the delete-a-block jackknife."""
+"""Resampling gives RJSD's null by permutation, and its bias and interval by the delete-a-block jackknife."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from auditor.sketch.blocks import Index
 
 @dataclass(frozen=True, eq=False)
 class ReferenceRows:
-    """What a drift test takes of P's n rows alone: fitted once, it serves every Q that P is compared with."""
+    """`ReferenceRows` hold what a drift test takes of P's n rows alone. Fitted once, they serve every Q that
+    P is compared with."""
 
     rows: Float
     """(n, d)"""
@@ -40,8 +41,8 @@ class ReferenceRows:
 
     @classmethod
     def fit(cls, p: ArrayLike, groups: Index | None = None) -> ReferenceRows:
-        """Of rows p (n, d). With the jackknife groups (n,) of the rows their entropies without each are taken
-        too. O(n d² + d³).
+        """Fit on rows p (n, d). With the jackknife groups (n,) of the rows, the entropy without each group is
+        computed, too. O(n d² + d³).
 
         ValueError where a row is not finite, all are zero, or labels do not fit.
         """
@@ -59,20 +60,20 @@ class ReferenceRows:
 
     @cached_property
     def updates(self) -> Updates:
-        """Of the moment."""
+        """Return the `Updates` of the moment."""
         return Updates(self.moment)
 
     @cached_property
     def sketch(self) -> Sketch:
-        """Of the rows."""
+        """Return the sketch of the rows."""
         return Sketch.from_rows(self.rows)
 
     def null(self, m: int, draws: int, seed: int) -> Float:
-        """(draws,) RJSD, as of n and m rows, of m of these rows at random from the others: whatever Q of m
-        rows it serves for, and kept for the next one. m is at most n / 4.
+        """Return (draws,) RJSD of m of these rows, at random, from the others, brought to that of n and m
+        rows. It serves any Q of m rows, and is kept for the next one. m is at most n / 4.
 
-        Only n - m rows are left beside them, and of fewer rows RJSD is larger. How much, the same m rows tell
-        beside a part of the others; linear in 1/n it is brought to n.
+        Only n - m rows are left beside the m, and RJSD of fewer rows is larger. Comparing the same m rows
+        with a part of the others shows by how much; it is then brought to n, linearly in 1/n.
         """
         key = m, draws, seed
         if key not in self._nulls:
@@ -117,8 +118,8 @@ class ReferenceRows:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike], p: ArrayLike) -> ReferenceRows:
-        """Inverse of `to_arrays`, given the rows (n, d) that it was fitted on. ValueError where it cannot
-        have been."""
+        """Restore from the arrays of `to_arrays`, given the rows p (n, d) of the fit. ValueError where they
+        cannot be those rows."""
         rows = rows64(np.asarray(p), "p")
         groups, names = (np.asarray(arrays[name], dtype=np.int64) for name in ("groups", "names"))
         entropy, without = (np.asarray(arrays[name], dtype=np.float64) for name in ("entropy", "without"))
@@ -132,15 +133,16 @@ class ReferenceRows:
 
 
 class Deck:
-    """Rows (n, d) with their second moment, to be dealt into two sides at random."""
+    """A `Deck` holds rows (n, d) with their second moment, to be dealt into two sides at random."""
 
     def __init__(self, rows: Float, moment: Float, updates: Updates | None = None) -> None:
-        """`updates`: of the moment, where they are known."""
+        """Take rows (n, d) and their moment; `updates` are those of the moment, where they are known."""
         self._rows, self._moment, self._known_updates = rows, moment, updates
 
     @classmethod
     def from_rows(cls, rows: Float) -> Deck:
-        """Of rows; where they are fewer than dimensions, in as many coordinates: an exact isometry."""
+        """Return a deck of rows (n, d). Where n < d they are first turned into n coordinates, an exact
+        isometry."""
         if len(rows) < rows.shape[1]:
             rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T
         return cls(rows, rows.T @ rows)
@@ -201,10 +203,11 @@ class Deck:
 
 
 class RjsdResampler:
-    """RJSD of p (n, d) and q (m, d), and of what is left or exchanged when rows move.
+    """An `RjsdResampler` gives RJSD of p (n, d) and q (m, d), and of the sides after rows are deleted or
+    exchanged.
 
-    Fewer rows than dimensions: the rows are first turned into n + m coordinates, an exact isometry, so
-    that no spectrum is larger than the rows are many. What was fitted on P then serves for nothing.
+    Where n + m < d, the rows are first turned into n + m coordinates, an exact isometry, so that no spectrum
+    is larger than the number of rows. A fit on P is then of no use.
     """
 
     def __init__(self, p: Float | ReferenceRows, q: Float, paired: bool) -> None:
@@ -231,12 +234,12 @@ class RjsdResampler:
 
     @cached_property
     def entropy_rank(self) -> float:
-        """Among how many directions that entropy is spread"""
+        """Return among how many directions that entropy is spread."""
         return entropy_rank(self._spectrum)
 
     @cached_property
     def _spectrum(self) -> Float:
-        """Of (C_P + C_Q)/2."""
+        """Return the eigenvalues of (C_P + C_Q)/2."""
         return spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
 
     def null(self, draws: int, rng: np.random.Generator, blocks: Index | None = None) -> Float:

@@ -1,4 +1,4 @@
-"""Is Q's difference from P more than chance? The p-value, the excess over the null, the corrected RJSD.
+"""A drift test asks whether Q's difference from P is more than chance, and how large it is.
 
 Three questions, three tools. *Is there a shift?* The p-value comes from the linear, quadratic and whitened
 MMD together (RJSD has little power against a moved mean): the largest permutation rank of the three,
@@ -46,7 +46,8 @@ NULL_SEED = 0
 
 @dataclass(frozen=True)
 class DriftTest:
-    """What `drift_test` found. Divergences in nats; None where it cannot be said (`reason`)."""
+    """A `DriftTest` is the result of `drift_test`. Divergences are in nats; a field is None where it cannot
+    be computed (`reason`)."""
 
     value: float | None
     """RJSD as in Eq. 12: for parity with the paper, never to be compared across sizes."""

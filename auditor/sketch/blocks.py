@@ -1,4 +1,4 @@
-"""Who goes into which block: hash blocks for pairing, equal blocks for permutation, groups for the jackknife.
+"""Rows go into hash blocks for pairing, equal blocks for permutation, and groups for the jackknife.
 
 The two kinds are never mixed. *Hash blocks* follow the base id, so that the same question under another
 shift, or answered by another model, falls into the same block (what the paired bootstrap needs); their sizes

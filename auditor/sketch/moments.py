@@ -1,4 +1,4 @@
-"""The sketch: sums over rows, which merge by addition.
+"""A sketch holds sums over rows, which merge by addition.
 
 Everything the auditor reports is a function of these sums, or of the sample where sums cannot give it
 (permutation, jackknife, neighbours, shares of rows). `merge` is addition: distribution, windows over time,
@@ -21,7 +21,7 @@ CHUNK_ROWS = 4096
 
 
 def as_rows(z: ArrayLike, name: str = "rows", *, check_finite: bool = True) -> Floats:
-    """`z` as an (n, d) float32 or float64 array (other types become float64; float16 float32).
+    """Return `z` as an (n, d) float32 or float64 array (other types become float64; float16 float32).
 
     ValueError where `z` is no matrix or a row holds NaN or infinity; the message names the row.
     """
@@ -41,7 +41,8 @@ def as_rows(z: ArrayLike, name: str = "rows", *, check_finite: bool = True) -> F
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """Sums over rows z of dimension d: n, s = Σz, S = Σzzᵀ, Σ‖z‖⁴. O(d²) memory whatever n is."""
+    """A `Sketch` holds sums over rows z of dimension d: n, s = Σz, S = Σzzᵀ, Σ‖z‖⁴. O(d²) memory whatever n
+    is."""
 
     n: int
     s: Float
@@ -122,7 +123,8 @@ class Sketch:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Sketch:
-        """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers are not finite."""
+        """Restore a sketch from the arrays of `to_arrays`. ValueError where shapes do not fit or numbers are
+        not finite."""
         s = np.asarray(arrays["s"], dtype=np.float64)
         if s.ndim != 1:
             raise ValueError(f"not a sketch: s {s.shape}")

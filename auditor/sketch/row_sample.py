@@ -1,4 +1,4 @@
-"""The row sample: the rows with the smallest hashes of their record ids. It travels with the sums of all
+"""The row sample holds the rows with the smallest hashes of their record ids. It travels with the sums of all
 rows, for what sums cannot give: permutations, the jackknife, neighbours, shares of rows."""
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from auditor.sketch.moments import Floats, as_rows
 
 @dataclass(frozen=True, eq=False)
 class RowSample:
-    """The k rows with the smallest 64-bit hashes of their record ids: deterministic and mergeable.
+    """A `RowSample` holds the k rows with the smallest 64-bit hashes of their record ids: deterministic and
+    mergeable.
 
     Rows are ordered by (hash, id). Record ids are taken to be unique (the reader quarantines duplicates);
     a repeated id is sampled as often as it occurs, as the sketch counts it.
@@ -34,7 +35,7 @@ class RowSample:
 
     @classmethod
     def empty(cls) -> RowSample:
-        """Of no rows."""
+        """Return the sample of no rows."""
         none = np.zeros(0, np.str_)
         return cls(0, 0, np.zeros(0, np.uint64), none, none, {})
 
@@ -109,7 +110,8 @@ class RowSample:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> RowSample:
-        """Inverse of `to_arrays`. ValueError where lengths differ or a row is not finite."""
+        """Restore a sample from the arrays of `to_arrays`. ValueError where lengths differ or a row is not
+        finite."""
         ids = np.asarray(arrays["ids"], dtype=np.str_)
         base_ids = np.asarray(arrays["base_ids"], dtype=np.str_)
         hashes = np.asarray(arrays["hashes"], dtype=np.uint64)
