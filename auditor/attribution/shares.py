@@ -1,4 +1,4 @@
-"""Whose drift is it? RJSD splits exactly over rows, so every record, tag or cluster has its share.
+"""RJSD splits exactly over rows, so every record, tag or cluster has its share of the drift.
 
 D = ½ E_P[zᵀ(log C_P - log M)z] + ½ E_Q[zᵀ(log C_Q - log M)z], M = (C_P + C_Q)/2, which is Eq. 12 of the paper
 written as a mean over rows. Rank slices by their share *in excess of* their share of the rows, or the largest

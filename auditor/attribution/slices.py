@@ -1,4 +1,5 @@
-"""Slices of a divergence: the tags, clusters and records that have more of it than their rows alone explain.
+"""Slices of a divergence are the tags, clusters and records that have more of it than their rows alone
+explain.
 
 A slice holds rows of both sides. Records and clusters are partitions: the shares of their slices add up to
 the divergence. Tags overlap, so theirs need not.
@@ -36,7 +37,7 @@ _LEAST_EXCESS = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """n rows of one side in one modality."""
+    """A `Side` holds n rows of one side in one modality."""
 
     ids: Sequence[str]
     """(n,) record ids"""
@@ -57,7 +58,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Slice:
-    """Some rows of Q, the rows of P that go with them, and what they have of RJSD."""
+    """A `Slice` is some rows of Q, the rows of P that go with them, and their share of RJSD."""
 
     kind: Kind
     name: str
@@ -82,8 +83,8 @@ def side(sample: RowSample, modality: str, tags: Tags | None) -> Side:
 
 
 def slices(p: Side, q: Side, *, seed: int = 0) -> dict[Kind, list[Slice]]:
-    """Every slice of RJSD of p and q, by kind, the greatest excess first. A tag of one row alone is that
-    record, and left out. ValueError as `rjsd_shares`.
+    """Return every slice of RJSD of p and q, by kind, the greatest excess first. A tag of only one row would
+    repeat that record, so it is left out. ValueError as `rjsd_shares`.
 
     A cluster (k-means over the rows of both sides) is named by its record nearest the centre and the tag that
     sets it apart; both are looked for among its rows of Q, where it has some. O(N d min(N, d)).
@@ -166,7 +167,7 @@ class _Shares:
         label: NDArray[np.int64],
         known_of_p: bool = True,
     ) -> list[Slice]:
-        """A slice a name: row at[i] belongs to slice label[i], i < k."""
+        """Return a slice for each name. The row at positions[i] belongs to the slice of names[label[i]]."""
         k = len(names)
         nats = np.bincount(label, self.nats[positions], k)
         of_p = np.bincount(label[positions < self.n], minlength=k) / self.n
@@ -190,7 +191,8 @@ class _Shares:
 
 
 def _labels(names: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """The names, each once, and the place of each among them. Not np.unique: its texts have one width."""
+    """Return the names, each once, and the place of each given name among them. np.unique is not used: it
+    pads all texts to one width."""
     places: dict[str, int] = {}
     labels = np.array([places.setdefault(name, len(places)) for name in names], dtype=np.int64)
     return list(places), labels
@@ -216,7 +218,8 @@ def _clusters(p: Side, q: Side, seed: int) -> tuple[NDArray[np.int64], list[str]
 
 
 def _dominant(tags: Sequence[Sequence[str]], positions: NDArray[np.int64]) -> str | None:
-    """The tag that at least half of the rows `at` have, and two, and that is most beyond its share of all."""
+    """Return the tag that at least half of the rows at `positions` have, and at least two rows, and that
+    exceeds its share of all rows the most."""
     counts = Counter(tag for i in positions for tag in tags[i])
     total_counts = Counter(tag for tags_of_row in tags for tag in tags_of_row)
     beyond = {

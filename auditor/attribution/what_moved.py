@@ -1,4 +1,4 @@
-"""Which divergences are more than chance, and whose rows and tags their slices are made of."""
+"""Slices are made of the divergences that are more than chance, from the rows and tags of their groups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tags_of(source: TagSource, ids: Collection[str]) -> Tags:
 
 
 class Moved(NamedTuple):
-    """A divergence that is more than chance."""
+    """`Moved` is a divergence that is more than chance."""
 
     key: GroupKey
     """A group that has it; of the images and queries, which all models share, that of the first model."""

@@ -1,4 +1,4 @@
-"""Entropies of discrete laws and of counts, in nats."""
+"""This module computes entropies of discrete laws and of counts, in nats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from auditor.sketch import Float
 def entropy(p: Float) -> Float:
     """Return (...) entropies (nats) of (..., K) weights, normalised here; 0 where all weights are 0.
 
-    Of counts it is the plug-in, too low by about (K-1)/2n.
+    For counts this is the plug-in estimate, too low by about (K-1)/2n.
     """
     total = p.sum(axis=-1)
     safe = np.where(total > 0, total, 1.0)

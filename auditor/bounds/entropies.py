@@ -1,9 +1,9 @@
-"""The entropies that bounds of EMID need, each with where it comes from. Natural logarithms, nats.
+"""Bounds of EMID need these entropies, each with its source. Logarithms are natural (nats).
 
-Ĥ_θ = max_x H(P_θ(·|x)) of the model, Ĥ_Y = max_x H(Y|x) of the references, (B) = E_Q H(P_θ(·|x)) -
-E_P H(P_θ(·|x)), and H(P_Yθ) of the quantised answers. A query has one reference, so Ĥ_Y is never estimated:
-it is given, or log K of the response codebook. What is of the model is given, or comes from log-probabilities
-of sampled answers (entropy of the text) or from the cells of several sampled answers, else from the codebook.
+Ĥ_θ = max_x H(P_θ(·|x)) of the model, Ĥ_Y = max_x H(Y|x) of the references, (B) = E_Q H(P_θ(·|x)) - E_P
+H(P_θ(·|x)), and H(P_Yθ) of the quantised answers. A query has one reference, so Ĥ_Y is never estimated: it is
+given, or log K of the response codebook. The model's entropies are given, or come from log-probabilities of
+sampled answers (entropy of the text) or from the cells of several sampled answers, else from the codebook.
 
 **The maximum that is reported is an upper quantile.** H(P_θ(·|x)) of one query is known only up to the noise
 of its few samples, and the maximum of n noisy estimates grows with n for ever. Tried on laws of 50 symbols
@@ -50,7 +50,7 @@ _DRAWN_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Entropy:
-    """An entropy in nats, and where it comes from."""
+    """An `Entropy` is in nats, and says where it comes from."""
 
     value: float | None
     source: Source
@@ -68,7 +68,8 @@ class Entropy:
 
 @dataclass(frozen=True, eq=False)
 class QueryEntropies:
-    """Estimates of H(P_θ(·|x)) query by query: right on average, each with the noise of its few samples."""
+    """`QueryEntropies` are estimates of H(P_θ(·|x)) query by query: right on average, each with the noise of
+    its few samples."""
 
     values: Float
     """(n,)"""
@@ -91,7 +92,8 @@ class QueryEntropies:
 
 @dataclass(frozen=True)
 class EntropyShift:
-    """(B) = E_Q H(P_θ(·|x)) - E_P H(P_θ(·|x)) in nats: positive where the model is less sure on Q."""
+    """An `EntropyShift` is (B) = E_Q H(P_θ(·|x)) - E_P H(P_θ(·|x)) in nats: positive where the model is less
+    sure on Q."""
 
     value: float | None
     source: Source
@@ -190,8 +192,9 @@ def _cell_counts(cells: Sequence[int], symbols: int) -> Float:
 
 
 def upper_entropy(entropies: QueryEntropies, quantile: float = QUANTILE) -> Entropy:
-    """Ĥ_θ: an upper quantile over the queries, the noise of their samples taken off where it is known (see
-    the module's docstring). At most log K of quantised answers. quantile=1 is the maximum, on request."""
+    """Return Ĥ_θ, an upper quantile over the queries, the noise of their samples taken off where it is known
+    (see the module's docstring). At most log K of quantised answers. quantile=1 is the maximum, on
+    request."""
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile {quantile} must lie in (0, 1]")
     n = len(entropies)
@@ -219,14 +222,15 @@ def upper_entropy(entropies: QueryEntropies, quantile: float = QUANTILE) -> Entr
 
 
 def _noise_removed(values: Float, noise: float) -> Float:
-    """Estimates drawn to their mean until their variance is that of what they estimate."""
+    """Return the estimates, drawn to their mean until their variance is that of the entropies they
+    estimate."""
     mean, variance = values.mean(), values.var(ddof=1) if len(values) > 1 else 0.0
     true = max(0.0, variance - noise)
     return np.asarray(mean + (np.sqrt(true / variance) if variance > 0 else 0.0) * (values - mean))
 
 
 def codebook_entropy(symbols: int) -> Entropy:
-    """log K: no law on K cells has more."""
+    """Return log K: no law on K cells has more entropy."""
     if symbols < 1:
         raise ValueError(f"symbols must be at least 1, not {symbols}")
     return Entropy(log(symbols), "codebook", note=f"log {symbols}, the most of {symbols} cells")
@@ -338,7 +342,7 @@ def entropy_shift(
 
 @dataclass(frozen=True)
 class Known:
-    """Every entropy that is known of a scenario under a model; None where nothing was tried."""
+    """`Known` holds every entropy that is known of a scenario under a model; None where nothing was tried."""
 
     symbols: int | None = None
     """K of the response codebook."""
@@ -358,7 +362,7 @@ class Known:
 
 
 class Chosen(NamedTuple):
-    """The entropies that go into one bound."""
+    """`Chosen` holds the entropies that go into one bound."""
 
     terms: dict[str, float]
     """Keyword arguments of `bounds.emid_bound`."""
@@ -375,7 +379,7 @@ ON_CELLS = frozenset({"sound", "sound_label_free"})
 
 
 def choose(form: str, known: Known) -> Chosen:
-    """The entropies of one form, all of the same variable: the answer's text, or its cell.
+    """Choose the entropies of one form, all of the same variable: the answer's text, or its cell.
 
     A form of the text takes Ĥ_Y as given and Ĥ_θ (and, `measured`, (B)) as given or from log-probabilities;
     where one of them is missing, all are of the cells instead: log K, sampled cells, and the source says so.

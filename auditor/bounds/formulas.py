@@ -1,4 +1,4 @@
-"""Upper bounds of EMID, each by its name. Natural logarithms; all results in nats.
+"""Each upper bound of EMID has a name. Logarithms are natural; all results are in nats.
 
 Divergences here stand for *true* Jensen-Shannon divergences. RJSD is at most the true one, so a bound
 computed from estimates is itself an estimate: nothing may call it a guarantee.
@@ -42,8 +42,9 @@ Terms = Mapping[str, float]
 
 
 class Summand(NamedTuple):
-    """One addend of a bound: `needs` must all be there. In an incomplete bound an addend drops out where one
-    of `divergences` is missing; a missing factor (entropy, symbols) is an error all the same."""
+    """A `Summand` is one addend of a bound; all its divergences and factors must be given. In an incomplete
+    bound an addend drops out where one of `divergences` is missing; a missing factor (entropy, symbols) is an
+    error all the same."""
 
     divergences: tuple[str, ...]
     factors: tuple[str, ...]
@@ -51,7 +52,7 @@ class Summand(NamedTuple):
 
 
 def entropy_change_bound(divergence: float, symbols: int) -> float:
-    """F(D) ≥ |H(P) - H(Q)| in nats for laws on `symbols` = K values with JS divergence D (nats).
+    """Return F(D) ≥ |H(P) - H(Q)| in nats for laws on `symbols` = K values with JS divergence D (nats).
 
     T log(K-1) + h(T) with T = min(√(2D), 1 - 1/K): Fano's inequality for a maximal coupling, since √(2D) is
     at least half the L1 distance.

@@ -1,4 +1,4 @@
-"""Lemma 4.3 and Theorem 4.4: how far EMI lies from the preference of answers over references. Nats.
+"""Lemma 4.3 and Theorem 4.4 say how far EMI lies from the preference of answers over references, in nats.
 
 On discrete laws everything is exact: p_x (n,) is P_X, y_given_x (n, K) is P(Y|X=x), model (n, K) is
 P_θ(·|x). The reward is the paper's, r(x, y) = log P(y|x). Then (proof of Lemma D.1)
@@ -6,9 +6,9 @@ P_θ(·|x). The reward is the paper's, r(x, y) = log P(y|x). Then (proof of Lemm
     EMI - PM = [H(P_Yθ) - H(P_Y)] + E_x KL(P_θ(·|x) ‖ P(Y|x)),
 
 and all that has to be bounded is the difference of two entropies. The paper bounds it by its Lemma D.4, which
-is false from alphabets of 31 symbols on; on K symbols Fano's inequality does
-(`entropy_change_bound`), at no more than half the L1 distance, which Pinsker's inequality bounds by √(KL/2).
-What is whose, with counterexamples: `docs/design/theory.md`.
+is false from alphabets of 31 symbols on; on K symbols Fano's inequality does (`entropy_change_bound`), at no
+more than half the L1 distance, which Pinsker's inequality bounds by √(KL/2). `docs/design/theory.md` says
+which results are the paper's and which are ours, with counterexamples.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def theorem_4_4_delta(epsilon: float, c: float) -> float:
 
 
 def theorem_4_4(epsilon: float, c: float) -> float:
-    """Theorem 4.4 as printed: `lemma_4_3` of `theorem_4_4_delta`, for a model with E KL(P(Y|x)‖P_θ) ≤ ε and
-    P(y|x) ≥ c everywhere. It rests on Lemma D.4 twice."""
+    """Return Theorem 4.4 as printed: `lemma_4_3` of `theorem_4_4_delta`, for a model with E KL(P(Y|x)‖P_θ) ≤
+    ε and P(y|x) ≥ c everywhere. It rests on Lemma D.4 twice."""
     return lemma_4_3(theorem_4_4_delta(epsilon, c))
 
 

@@ -1,13 +1,13 @@
-"""Is one model better than another on the same records? Differences of EMI (nats), paired.
+"""Two models are compared on the same records by paired differences of EMI (nats).
 
 Two models answer the same questions, so a draw of hash blocks weighs both alike, over one scenario or many
 (the same base id falls into the same block under every shift): what makes a question hard is common to both
-and cancels. The critics are held fixed: intervals speak of the sample of records, not of training, nor of
-scenarios that were not audited.
+and cancels. The critics are held fixed: intervals are about the sample of records, not about training, nor
+about scenarios that were not audited.
 
 The bootstrap gives a difference's bias and standard error, Student's t (blocks - 1 degrees) the interval and
-the p-value, so that the two always agree and small p-values survive Holm's factor: the least that shares of
-1,000 draws can say, 0.001, is no news over 61 scenarios.
+the p-value, so that the two always agree and small p-values survive Holm's factor: the least p-value from
+shares of 1,000 draws, 0.001, is too large over 61 scenarios.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ADJUST = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
 
 
 class EmiSums(NamedTuple):
-    """What a model's EMI over one scenario is made of, a pair of sums a critic."""
+    """`EmiSums` hold what a model's EMI over one scenario is made of: a pair of sums for each critic."""
 
     model: Sequence[Sums]
     """of (x, ŷ); `Profile.critic_sums["emi_model"]`"""
@@ -46,7 +46,8 @@ class EmiSums(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """EMI of the one less EMI of the other, in nats: positive where the first is better."""
+    """A `Difference` is EMI of the first model less EMI of the second, in nats: positive where the first is
+    better."""
 
     value: float
     """As estimated."""
@@ -67,7 +68,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models over many scenarios."""
+    """A `Comparison` is of two models over many scenarios."""
 
     scenarios: dict[str, Difference]
     mean: Difference
@@ -80,7 +81,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """Is the new model no worse than the current one by more than a margin?"""
+    """`NonInferiority` says whether the new model is no worse than the current one by more than a margin."""
 
     status: Status
     """pass: no worse than that. fail: worse than that. undecided: the records do not tell."""
@@ -116,7 +117,8 @@ def compare_over(
     seed: int = 0,
     adjustment: Adjustment = "holm",
 ) -> Comparison:
-    """scenario -> (a, b): each difference, p-values adjusted over the scenarios, and their mean.
+    """Compare a with b over scenarios (scenario -> (a, b)): each difference, p-values adjusted over the
+    scenarios, and the mean difference.
 
     All scenarios are drawn with the same block weights, so copies of one record under many shifts count as
     the one record they are; scenarios that share no record vary apart all the same. Holm bounds the chance
@@ -145,7 +147,7 @@ def compare_over(
 
 
 def non_inferiority(difference: Difference, margin: float, *, level: float = 0.95) -> NonInferiority:
-    """Verdict on a difference (new less current, of one scenario or the mean over many).
+    """Judge a difference (new less current, of one scenario or the mean over many).
 
     Pass where the lower one-sided bound lies above -margin, fail where the upper one lies below it,
     undecided between. `margin` (nats, at least 0) is what one is ready to lose, stated before looking.
@@ -176,7 +178,7 @@ def non_inferiority(difference: Difference, margin: float, *, level: float = 0.9
 
 
 class _Draws:
-    """One set of block weights, and what each side's EMI is under it."""
+    """`_Draws` holds one set of block weights, and gives each side's EMI under it."""
 
     def __init__(self, sides: Sequence[EmiSums], level: float, draws: int, seed: int) -> None:
         all_sums = [s for side in sides for s in (*side.model, *side.reference)]
@@ -196,7 +198,7 @@ class _Draws:
         self._cache: dict[int, Float] = {}
 
     def emi_values(self, side: EmiSums) -> Float:
-        """(draws,) EMI of a side, the mean over its critics."""
+        """Return (draws,) EMI of a side, the mean over its critics."""
         per_critic = [
             self._values(m) - self._values(r) for m, r in zip(side.model, side.reference, strict=True)
         ]
@@ -209,7 +211,8 @@ class _Draws:
         return self._cache[id(sums)]
 
     def difference(self, value: float, drawn: Float, sides: Sequence[EmiSums] = ()) -> Difference:
-        """A difference with what its draws say; `sides`: whose blocks count, where not those of all."""
+        """Return a difference with the interval and p-value of its draws. `sides` are those whose blocks
+        count, where these are not all."""
         has_rows: NDArray[np.bool_] = self._has_rows
         if sides:
             has_rows = np.any([s.n > 0 for side in sides for s in (*side.model, *side.reference)], axis=0)

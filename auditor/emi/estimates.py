@@ -1,7 +1,9 @@
-"""EMI and EMID (Eq. 7 and 9 of the paper) from critics' sums, with intervals by a bootstrap of hash blocks.
+"""EMI and EMID (Eq. 7 and 9 of the paper) come from critics' sums, with intervals by a bootstrap of hash
+blocks.
 
 EMI = I(X; Ŷ) - I(X; Y) of one critic, EMID = EMI(P) - EMI(Q), in nats. The critic is held fixed: the
-intervals speak of the sample of records, not of the training (its spread over seeds is reported beside them).
+intervals are about the sample of records, not about the training (its spread over seeds is reported beside
+them).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ LEAST_BLOCKS = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value (nats) with the bootstrap's account of it."""
+    """An `Estimate` is a value (nats) with its bias, standard error and interval by the bootstrap."""
 
     value: float
     """As estimated: for parity with the paper."""
@@ -35,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class EmidIntervals:
-    """Estimates of EMI on P, EMI on Q and EMID, all from the same draws."""
+    """`EmidIntervals` are estimates of EMI on P, EMI on Q and EMID, all from the same draws."""
 
     emi_p: Estimate
     emi_q: Estimate
@@ -67,7 +69,8 @@ def paired_bootstrap(
     *,
     paired: bool = True,
 ) -> EmidIntervals | None:
-    """Intervals for EMI and EMID: blocks (the same hash blocks on all sides) are drawn with replacement.
+    """Compute intervals for EMI and EMID: blocks (the same hash blocks on all sides) are drawn with
+    replacement.
 
     paired: P and Q share base ids, so a draw weighs a block alike in both; else P and Q are drawn apart. The
     model's and the reference's sums of one side are always drawn together. No estimate is linear in its sums:

@@ -1,4 +1,4 @@
-"""CLUB in one pass: Eq. 11 of the paper as a function of sums, a monoid like the sketch.
+"""CLUB is computed in one pass: Eq. 11 of the paper is a function of sums, which merge as sketches do.
 
 With a Gaussian critic q(y|x) of mean μ(x) and precision w(x) = exp(-logvar(x)) the N x N terms of Eq. 11
 collapse, exactly, to
@@ -22,7 +22,8 @@ from auditor.sketch import Float
 
 @dataclass(frozen=True, eq=False)
 class ClubSums:
-    """The CLUB sums of each of `blocks` blocks of rows: (blocks,) and (blocks, d) float64 arrays."""
+    """`ClubSums` are the CLUB sums of each of `blocks` blocks of rows: (blocks,) and (blocks, d) float64
+    arrays."""
 
     kind: ClassVar[str] = "club"
     n: Float
@@ -80,7 +81,8 @@ class ClubSums:
         return self.reweighted(np.ones((1, len(self.n))))
 
     def reweighted(self, weights: Float) -> ClubSums:
-        """(r, blocks) weights of the blocks -> sums of r resamples, each as one block. One matrix product."""
+        """Return the sums of r resamples, each as one block, from (r, blocks) weights of the blocks. One
+        matrix product."""
         return ClubSums(*(weights @ getattr(self, f.name) for f in fields(self)))
 
     def values(self) -> Float:
@@ -102,7 +104,8 @@ class ClubSums:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> ClubSums:
-        """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers are not finite."""
+        """Restore sums from the arrays of `to_arrays`. ValueError where shapes do not fit or numbers are not
+        finite."""
         got = {f.name: np.asarray(arrays[f.name], dtype=np.float64) for f in fields(cls)}
         vectors = {got[name].shape for name in ("n", "A")}
         matrices = {got[name].shape for name in ("y", "y2", "wmu", "w")}

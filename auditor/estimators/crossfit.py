@@ -1,4 +1,4 @@
-"""Cross-fitting: no row is evaluated by a critic that was trained on it, or on another of its base id.
+"""In cross-fitting no row is evaluated by a critic that was trained on it, or on another row of its base id.
 
 A critic with many parameters knows its training rows by heart, and its estimate on them is far too high. Rows
 are cut into folds, whole base ids at a time; a critic a fold is trained on all the others, and each row is
@@ -38,7 +38,7 @@ C = TypeVar("C", bound=Critic)
 
 @dataclass(frozen=True, eq=False)
 class CrossFit(Generic[C]):
-    """Critics and what each says of the rows that it did not see."""
+    """A `CrossFit` holds critics, and the estimates of each on the rows that it did not see."""
 
     critics: tuple[C, ...]
     """One a fold, trained on the rows of all other folds."""
@@ -58,7 +58,8 @@ class CrossFit(Generic[C]):
 
 @dataclass(frozen=True, eq=False)
 class CrossFitted:
-    """One critic, or one a fold: each row is evaluated by the one that saw no row of its hash block."""
+    """`CrossFitted` is one critic, or one a fold: each row is evaluated by the critic that saw no row of its
+    hash block."""
 
     critics: tuple[Critic, ...]
 
@@ -99,7 +100,7 @@ class CrossFitted:
 
     @classmethod
     def load(cls, paths: Sequence[Path]) -> Self:
-        """Of saved critics of any kind, in the order of their folds."""
+        """Load saved critics of any kind, in the order of their folds."""
         return cls(tuple(load_critic(path) for path in paths))
 
 
@@ -136,8 +137,8 @@ def cross_fit(
     n_blocks: int = HASH_BLOCKS,
     fold: ArrayLike | None = None,
 ) -> CrossFit[C]:
-    """Train a critic a fold of pairs x (n, d_x), y (n, d_y), and evaluate each row by the one that saw no row
-    of its group. The same bits for one seed on a fixed number of threads.
+    """Train a critic a fold of pairs x (n, d_x), y (n, d_y), and evaluate each row by the critic that saw no
+    row of its group. The same bits for one seed on a fixed number of threads.
 
     make: the seed of a critic -> an untrained one (of any kind: `lambda s: CLUB(seed=s)`); groups (n,): base
     ids or labels of them, held together in folds and in early stopping. blocks (n,): hash blocks that sums
@@ -168,7 +169,7 @@ def fit_folds(
     *,
     seed: int = 0,
 ) -> tuple[C, ...]:
-    """A critic a fold, trained on the rows of all other folds; fold k's has the seed `seed + k`.
+    """Train a critic for each fold, on the rows of all other folds; fold k's critic has the seed `seed + k`.
 
     The trainings are independent of one another: workers may do a fold each, with the same result.
     """

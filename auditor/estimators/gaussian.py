@@ -1,4 +1,5 @@
-"""A critic in closed form: q(y|x) Gaussian around a ridge regression of y on x. Nothing is trained in steps.
+"""This critic has a closed form: q(y|x) is Gaussian around a ridge regression of y on x. Nothing is trained
+in steps.
 
 With `features`, the regression is on random features tanh(W x + b) of x: an untrained network of one layer,
 whose last layer is exact. The variance of each dimension of y is that of the residuals, taken over what the
@@ -33,7 +34,7 @@ _LEAST_VARIANCE = 1e-6
 
 
 class GaussianOptions(Settings):
-    """`critic.options` of `critic.estimator: gaussian`."""
+    """These are the `critic.options` of `critic.estimator: gaussian`."""
 
     features: int = Field(0, ge=0, description="Random tanh features of x; 0: x itself, a linear mean.")
     ridge: float = Field(30.0, gt=0, description="Added to the squares of the features, in rows' worth.")
@@ -41,7 +42,8 @@ class GaussianOptions(Settings):
 
 @critic("gaussian", sums=ClubSums, options=GaussianOptions)
 class Gaussian:
-    """q(y|x) = N(y; a + Bᵀ z(x), diag σ²), z(x) = x / scale or tanh(W x + b): the mean by ridge regression.
+    """The critic is q(y|x) = N(y; a + Bᵀ z(x), diag σ²), z(x) = x / scale or tanh(W x + b), its mean by ridge
+    regression.
 
     x is centred and scaled to mean square 1 a dimension first, so that `ridge` and the features mean the same
     for embeddings of any length. `seed` draws W and b, and nothing else.
@@ -138,7 +140,7 @@ class Gaussian:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """A saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
+        """Load a saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
         arrays, settings = read_critic(path, cls.kind, _NAMES)
         loaded = cls(**GaussianOptions(**settings).model_dump())
         loaded._arrays = {name: arrays[name].astype(np.float32) for name in _NAMES}

@@ -1,4 +1,4 @@
-"""InfoNCE (van den Oord et al. 2018): which of the batch's answers belongs to this query?"""
+"""InfoNCE (van den Oord et al. 2018) asks which of the batch's answers belongs to a query."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DRAWS = 128
 
 
 class InfoNCESums(PairSums):
-    """Of the K candidates of a row one is its own answer; the others weigh as the mean of those kept:
+    """One of the K candidates of a row is its own answer; the others weigh as the mean of those kept:
 
         1/N Σ_i [T_ii - log( (e^{T_ii} + (K-1) mean_{j≠i} e^{T_ij}) / K )],   K = the batch, or N if smaller.
 
@@ -48,7 +48,8 @@ class InfoNCESums(PairSums):
 
 @critic("infonce", sums=InfoNCESums, reads=TRAINED)
 class InfoNCE(SeparableEstimator):
-    """E T(x,y) - E log mean_j exp T(x, y_j): at most the log of the batch size, of low variance."""
+    """The bound E T(x,y) - E log mean_j exp T(x, y_j) is at most the log of the batch size, and of low
+    variance."""
 
     sums_type = InfoNCESums
 

@@ -1,4 +1,4 @@
-"""Sums of InfoNCE, NWJ and MINE, which need pairs of rows, for a separable critic T(x, y) = f(x)·g(y).
+"""InfoNCE, NWJ and MINE need pairs of rows: these are their sums for a separable critic T(x, y) = f(x)·g(y).
 
 Write T_ij = f(x_i)·g(y_j). The joint term of these bounds, E_XY T, is a plain sum of T_ii. The other one is
 of pairs i ≠ j, E_X E_Y e^T or a mean of it within each row, and no sum over rows. So each hash block keeps,
@@ -43,7 +43,7 @@ _CHUNK = 512
 
 
 class Scores(NamedTuple):
-    """What one critic says of the kept rows of its blocks."""
+    """`Scores` are one critic's scores of the kept rows of its blocks."""
 
     blocks: NDArray[np.int64]
     """(b,) the blocks"""
@@ -59,7 +59,7 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Reweighted:
-    """A bound under several weightings of the blocks."""
+    """`Reweighted` is a bound under several weightings of the blocks."""
 
     bounds: Float
 
@@ -70,7 +70,7 @@ class Reweighted:
 
 @dataclass(frozen=True, eq=False)
 class PairSums(ABC):
-    """Sums and kept rows of each of `blocks` blocks."""
+    """`PairSums` are the sums and kept rows of each of `blocks` blocks."""
 
     kind: ClassVar[str]
     n: Float
@@ -120,8 +120,8 @@ class PairSums(ABC):
         critic: str,
         batch: int,
     ) -> Self:
-        """Of n rows: their contents x, y (that hashes are of), f(x) and g(y) (n, k), blocks (n,) in
-        0..n_blocks-1, and the digest of the critic. O(n (d + k))."""
+        """Return the sums of n rows. They take the rows' contents x, y (for the hashes), f(x) and g(y) (n,
+        k), blocks (n,) in 0..n_blocks-1, and the digest of the critic. O(n (d + k))."""
         true = np.einsum("ij,ij->i", f, g, dtype=np.float64)
         n = np.bincount(blocks, minlength=n_blocks).astype(np.float64)
         mark = np.uint64(max(1, int(critic[:16], 16)))
@@ -146,8 +146,8 @@ class PairSums(ABC):
         return replace(self, block=block[keep], hashes=hashes[keep], f=f[keep], g=g[keep])
 
     def merge(self, other: Self) -> Self:
-        """Of both sets of rows. ValueError where kinds, blocks, dimensions, limits or batches differ, or a
-        block was scored by two critics."""
+        """Return the sums of both sets of rows. ValueError where kinds, blocks, dimensions, limits or batches
+        differ, or a block was scored by two critics."""
         own_sizes, other_sizes = (
             (s.kind, s.n.shape, s.f.shape[1], s.limit, s.batch) if isinstance(s, PairSums) else type(s)
             for s in (self, other)
@@ -181,8 +181,8 @@ class PairSums(ABC):
         return bool((self.kept == self.n).all())
 
     def reweighted(self, weights: Float) -> Reweighted:
-        """(r, blocks) weights of the blocks, not negative -> the bound under each. O(m² k) once for m kept
-        rows, and O(m blocks) a weighting at most."""
+        """Return the bound under each of (r, blocks) weights of the blocks, none negative. O(m² k) once for m
+        kept rows, and O(m blocks) a weighting at most."""
         rows = weights @ self.n
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             return Reweighted(np.where(rows > 0, self._bounds(weights) / rows, np.nan))
@@ -203,7 +203,7 @@ class PairSums(ABC):
 
     @cached_property
     def scores(self) -> tuple[Scores, ...]:
-        """Of each critic's kept rows. O(m² k), in chunks of rows; made once."""
+        """Return the scores of each critic's kept rows, computed once. O(m² k), in chunks of rows."""
         marks = self.critic[self.block]
         return tuple(self._scores(np.flatnonzero(marks == mark)) for mark in np.unique(marks))
 
@@ -226,7 +226,8 @@ class PairSums(ABC):
         return Scores(blocks, own, true, top, pair_sums)
 
     def _pair_means(self, scores: Scores, weights: Float) -> tuple[float, Float]:
-        """c and (r,) means of e^{T - c} over the pairs i ≠ j of one critic's rows; 0 where there are none."""
+        """Return c and (r,) means of e^{T - c} over the pairs i ≠ j of one critic's rows; 0 where there are
+        no pairs."""
         c = float(scores.top.max())
         n = self.n[scores.blocks]
         share = n / self.kept[scores.blocks]
@@ -249,7 +250,8 @@ class PairSums(ABC):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Self:
-        """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers make no sense."""
+        """Restore sums from the arrays of `to_arrays`. ValueError where shapes do not fit or numbers make no
+        sense."""
         got = cls(
             n=np.asarray(arrays["n"], dtype=np.float64),
             t=np.asarray(arrays["t"], dtype=np.float64),

@@ -1,4 +1,5 @@
-"""The critics that a config can name. A new one is one file in this folder, or one of another package."""
+"""A config can name any critic that is registered here. A new critic is one file, in this folder or in
+another package."""
 
 from __future__ import annotations
 
@@ -25,11 +26,11 @@ C = TypeVar("C", bound=type[Critic])
 
 
 class NoOptions(Settings):
-    """For critics without settings of their own."""
+    """`NoOptions` is for critics without settings of their own."""
 
 
 class CriticKind(NamedTuple):
-    """What is registered of a critic."""
+    """A `CriticKind` is what is registered of a critic."""
 
     critic: type[Critic]
     sums: type[Sums]
@@ -64,7 +65,7 @@ def critic(
 
 
 def make_critic(config: CriticConfig, *, seed: int, device: str = "cpu") -> Critic:
-    """The untrained critic of a config.
+    """Make the untrained critic of a config.
 
     Raises:
         BadInput: an unknown estimator or option, or a key that the estimator does not read.
@@ -85,7 +86,7 @@ def describe(estimator: str) -> str:
 
 
 def load_critic(path: str | os.PathLike[str]) -> Critic:
-    """A saved critic of any kind.
+    """Load a saved critic of any kind.
 
     Raises:
         ValueError: the file holds none.
@@ -95,7 +96,7 @@ def load_critic(path: str | os.PathLike[str]) -> Critic:
 
 
 def read_sums(arrays: Mapping[str, ArrayLike]) -> Sums:
-    """Sums of any kind, from their arrays (`Sums.to_arrays`).
+    """Restore sums of any kind from their arrays (`Sums.to_arrays`).
 
     Raises:
         ValueError, KeyError: the arrays are not those of sums.

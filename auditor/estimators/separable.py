@@ -1,8 +1,8 @@
-"""What InfoNCE, NWJ and MINE share: a separable critic T(x, y) = f(x)·g(y) trained on a lower bound of MI.
+"""InfoNCE, NWJ and MINE share a separable critic T(x, y) = f(x)·g(y) that is trained on a lower bound of MI.
 
-These bounds need pairs of rows: they run on samples (`pair_sums`). A separable critic costs two small
-forward passes and one matrix product a batch; a concatenated one took 5.9 s a step at batch 1,024. Training
-needs torch; what a trained critic says of rows is plain numpy.
+These bounds need pairs of rows: they run on samples (`pair_sums`). A separable critic costs two small forward
+passes and one matrix product a batch; a concatenated one took 5.9 s a step at batch 1,024. Training needs
+torch; a trained critic scores rows in plain numpy.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _NAMES = tuple(
 
 
 class SeparableEstimator(ABC):
-    """A lower bound of I(X; Y) in nats with f and g two-layer ReLU networks; defaults as the paper's Table 6.
+    """A `SeparableEstimator` is a lower bound of I(X; Y) in nats. f and g are two-layer ReLU networks; the
+    defaults are those of the paper's Table 6.
 
     The same call gives the same bits on a fixed number of threads.
     """
@@ -183,7 +184,7 @@ class SeparableEstimator(ABC):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """A saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
+        """Load a saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
         arrays, settings = read_critic(path, cls.kind, _NAMES)
         weights = [arrays[name].astype(np.float32) for name in _NAMES]
         shapes = [w.shape for w in weights]

@@ -1,4 +1,5 @@
-"""Sensitivity to the critic's hyperparameters: Table 6 and Figure 7 of the paper, one setting at a time.
+"""A sweep shows the sensitivity to the critic's hyperparameters, one setting at a time (Table 6 and Figure 7
+of the paper).
 
 Every setting is moved alone, the others staying at their defaults, on one pool of pairs and one split of its
 base ids: what is reported is of rows (and of base ids) that no training saw. The paper chose by the variance
@@ -43,7 +44,7 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Pairs to sweep over."""
+    """A `Pool` holds the pairs to sweep over."""
 
     x: Floats
     """(n, d_x) queries"""
@@ -81,7 +82,7 @@ class Pool:
 
     @property
     def digest(self) -> str:
-        """Of every number in it."""
+        """Return a digest of every number in the pool."""
         state = blake2b(digest_size=16)
         for a in (self.x, self.y, self.groups, self.is_model):
             if a is not None:
@@ -92,7 +93,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: the defaults but for one setting."""
+    """A `Trial` is one training: all settings but one are the defaults."""
 
     setting: Setting | Literal["default"]
     value: float
@@ -108,7 +109,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """What one training came to; estimates in nats, of held-out rows."""
+    """A `SweepRow` is the result of one training. Estimates are in nats, of held-out rows."""
 
     key: str
     setting: str
@@ -134,7 +135,7 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a sweep will take, before it starts."""
+    """A `Budget` says what a sweep will take, before it starts."""
 
     trainings: int
     done: int
@@ -164,7 +165,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Summary:
-    """One line of the table: a value of a setting, over its seeds."""
+    """A `Summary` is one line of the table: a value of a setting, over its seeds."""
 
     setting: str
     value: float
@@ -200,7 +201,7 @@ def trials(defaults: CriticConfig, grid: Grid = GRID, *, seeds: int = 1, seed: i
 
 
 def untrained(config: CriticConfig, seed: int) -> Stepwise:
-    """An untrained critic of a config.
+    """Make an untrained critic of a config.
 
     Raises:
         BadInput: an unknown estimator, a setting that it does not read, or one that takes no steps.
@@ -285,8 +286,9 @@ def sweep(
     known: Mapping[str, SweepRow] | None = None,
     progress: Callable[[int, int, SweepRow], None] | None = None,
 ) -> list[SweepRow]:
-    """All trials, in their order. `known`: key -> a row that is not made again; `progress` is called after
-    each one that is made, with how many are there, of how many, and the row (a place to keep it, too)."""
+    """Run all trials, in their order. `known`: key -> a row that is not made again. `progress` is called
+    after each new row with the number of rows done, the number of trials, and the row (which it may
+    store)."""
     rows: dict[str, SweepRow] = dict(known or {})
     count = sum(trial.key in rows for trial in todo)
     for trial in todo:

@@ -1,4 +1,4 @@
-"""What all trained estimators share: batches with rows held out, and AdamW with early stopping.
+"""All trained estimators share batches with rows held out, and AdamW with early stopping.
 
 Small batches learn nearly as much a step as large ones until their noise is what is left to learn. So where
 rows are held out to say so, training may start with small batches and go to larger ones when the held-out
@@ -42,7 +42,7 @@ _LEAST_HELD_OUT = 8
 
 
 class Stepwise(Critic, Protocol):
-    """A critic that reads `steps` of the config: the sweep moves its learning rate, batch and width."""
+    """A `Stepwise` critic reads `steps` of the config: the sweep moves its learning rate, batch and width."""
 
     def fit(
         self,
@@ -51,8 +51,8 @@ class Stepwise(Critic, Protocol):
         groups: ArrayLike | None = None,
         watch: Callable[[Self], None] | None = None,
     ) -> Self:
-        """As `Critic.fit`; `watch` sees the critic after each of the last LAST_STEPS where no rows are held
-        out."""
+        """Train as `Critic.fit` does; `watch` sees the critic after each of the last LAST_STEPS where no rows
+        are held out."""
         ...
 
 
@@ -76,7 +76,8 @@ def _report(share: float) -> None:
 
 
 def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """x (n, d_x) and y (n, d_y), checked. ValueError where they are not as many, or a row is not finite."""
+    """Return x (n, d_x) and y (n, d_y), checked. ValueError where their lengths differ, or a row is not
+    finite."""
     xs, ys = as_rows(x, "x"), as_rows(y, "y")
     if len(xs) != len(ys):
         raise ValueError(f"{len(xs)} rows of x and {len(ys)} of y: pairs are needed")
@@ -89,8 +90,7 @@ def held_out(config: CriticConfig) -> float:
 
 
 def block_labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
-    """Return (n,) blocks of n rows, checked. ValueError where they are not as many, or not in
-    0..n_blocks-1."""
+    """Return (n,) blocks of n rows, checked. ValueError where there are not n, or not in 0..n_blocks-1."""
     labels = np.asarray(blocks, dtype=np.int64)
     if labels.shape != (n,) or (n and not (labels.min() >= 0 and labels.max() < n_blocks)):
         raise ValueError(f"blocks must be {n} labels in 0..{n_blocks - 1}")
@@ -110,7 +110,7 @@ def linear_weights(
 
 
 class Batches:
-    """Pairs on a device, split into training rows and rows held out by group."""
+    """`Batches` are pairs on a device, split into training rows and rows held out by group."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Batches:
         """Whether the rows to judge by are others than the training rows."""
 
     def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Endless batches of `size` rows: epochs of shuffled rows, the remainder of each left out."""
+        """Yield endless batches of `size` rows: epochs of shuffled rows, the remainder of each left out."""
         import torch
 
         while True:

@@ -32,7 +32,7 @@ fails badly below).
 The entropy rank is there for embeddings with one dominant direction: two samples of one distribution (n=120,
 d=256, effective rank 1.2, entropy rank 79) gave a "corrected" value of 5 half-widths of its interval. Fewer
 multiples of it were too few: at 90/90 rows, d=256, fast spectrum (the sample's entropy rank is 23 where the
-population's is 29) 3 gave 13.5% coverage, and 4 spoke in 8% of the samples and covered 44% of those.
+population's is 29) 3 gave 13.5% coverage, and 4 gave a value in 8% of the samples and covered 44% of those.
 """
 PERMUTATIONS = 2000
 NULL_DRAWS = 16
