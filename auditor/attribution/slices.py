@@ -63,7 +63,7 @@ class Slice:
     kind: Kind
     name: str
     rows: int
-    """Of Q."""
+    """Number of rows of Q."""
     share_of_rows: float
     """Share of the rows of Q."""
     share_of_id_rows: float | None

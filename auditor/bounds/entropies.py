@@ -55,7 +55,7 @@ class Entropy:
     value: float | None
     source: Source
     n: int = 0
-    """Queries (or answers) that it is of."""
+    """Number of queries (or answers) that it is computed from."""
     highest: float | None = None
     """The largest single estimate, noise and all."""
     excess: float | None = None
@@ -101,7 +101,7 @@ class EntropyShift:
     n_q: int = 0
     std: float | None = None
     low: float | None = None
-    """Of the interval at `level`, by a bootstrap of base ids."""
+    """Lower end of the interval at `level`, by a bootstrap of base ids."""
     high: float | None = None
     level: float = 0.9
     paired: bool = False
@@ -442,7 +442,7 @@ def _choose_cells(form: str, needs: set[str], known: Known) -> Chosen:
             known.text,
             most,
         ]
-        # Given and of the text, both bound the cell's entropy, as log K does: the least of all is taken.
+        # The given entropy and that of the text bound the cell's entropy, as log K does: the least is taken.
         usable = [c for c in candidates if c is not None and c.value is not None]
         model = min(usable, key=lambda c: c.value or 0.0)
         assert model.value is not None

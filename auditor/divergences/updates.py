@@ -23,9 +23,9 @@ from auditor.sketch import Float
 
 _STEP, _QUICK_STEP = 0.75, 1.25
 _LOW, _HIGH = 1e-12, 3e4
-"""Of the nodes: below, the integrand hardly changes any more; above, it falls with t⁻³."""
+"""Ends of the nodes: below, the integrand hardly changes any more; above, it falls with t⁻³."""
 LEAST_DIM = 128
-"""Below, a spectrum takes a millisecond."""
+"""Dimensions below which a spectrum takes only a millisecond."""
 WORTH = 3
 """Dimensions a row of X from which this is at least as fast as spectra (and far faster on a machine whose
 memory others use: of 1,280 dimensions and 100 rows 0.03 s for two entropies instead of 4 to 5)."""

@@ -52,7 +52,7 @@ class Difference:
     value: float
     """As estimated."""
     corrected: float | None
-    """Less the bootstrap's bias: what interval and p-values are centred on. None where `reason` says why."""
+    """`value` less the bootstrap's bias; interval and p-values are centred on it. None: see `reason`."""
     std: float | None
     low: float | None
     high: float | None
@@ -72,7 +72,7 @@ class Comparison:
 
     scenarios: dict[str, Difference]
     mean: Difference
-    """Of the mean over the scenarios, each weighing the same; from the same draws."""
+    """The mean difference over the scenarios, each weighing the same; from the same draws."""
     adjustment: Adjustment
     better: int
     """Scenarios where the first is better at adjusted p <= 1 - level."""

@@ -30,7 +30,7 @@ from schemas.config import CriticConfig
 _CHUNK_ROWS = 4096
 _NAMES = ("mean_x", "inner", "inner_bias", "mean_z", "coefficients", "mean_y", "logvar")
 _LEAST_VARIANCE = 1e-6
-"""Of a dimension's residuals, as a share of the mean variance of y: none is known exactly."""
+"""Least variance of a dimension's residuals, as a share of the mean variance of y: none is known exactly."""
 
 
 class GaussianOptions(Settings):

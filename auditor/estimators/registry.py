@@ -18,9 +18,9 @@ from auditor.registry import Registry, Settings, read_settings
 from schemas.config import CriticConfig
 
 Key = Literal["hidden", "activation", "steps", "batch", "lr", "early_stopping"]
-"""Of the config's `critic`: what a critic may read."""
+"""The keys of the config's `critic` that a critic may read."""
 TRAINED: tuple[Key, ...] = ("hidden", "steps", "batch", "lr", "early_stopping")
-"""What any critic reads that `training` trains."""
+"""The keys that every critic reads that `training` trains."""
 
 C = TypeVar("C", bound=type[Critic])
 

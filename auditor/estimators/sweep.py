@@ -118,10 +118,10 @@ class SweepRow:
     log_likelihood: float | None
     """Mean log q(y|x) a held-out row; None for estimators without a likelihood."""
     mi: float
-    """Of answers and references together."""
+    """MI of answers and references together."""
     emi: float | None
     mi_trained: float
-    """Of the rows that trained it: what it exceeds `mi` by is what the critic knows by heart."""
+    """MI of the training rows: what it exceeds `mi` by is what the critic knows by heart."""
     last_variance: float | None
     """Variance (nats²) of `mi` over the last LAST_STEPS steps; None with early stopping, where the weights
     kept are not of the last steps."""
@@ -139,9 +139,9 @@ class Budget:
 
     trainings: int
     done: int
-    """Of these, trained already and kept."""
+    """How many of these are trained already and kept."""
     steps: int
-    """Of those to do, at most: early stopping may end a training sooner."""
+    """Steps of the trainings to do, at most: early stopping may end a training sooner."""
     seconds: float
     """Predicted from some timed steps of every shape of network, with as many threads."""
     pairs: int
@@ -181,7 +181,7 @@ class Summary:
     last_variance: float | None
     """Mean over the seeds."""
     seconds: float
-    """Of one training."""
+    """Seconds of one training."""
 
 
 def trials(defaults: CriticConfig, grid: Grid = GRID, *, seeds: int = 1, seed: int = 0) -> list[Trial]:

@@ -33,7 +33,7 @@ _MARGIN = 8
 _MOST_CANDIDATES = 1024  # GPU indexes give no more than 2,048
 _CHUNK_PAIRS = 8192
 _ROUNDING = 1e-5
-"""Of squared norms: how far fp32 distances may be off."""
+"""How far fp32 distances may be off, as a share of squared norms."""
 
 Float32 = NDArray[np.float32]
 Ids = NDArray[Any]

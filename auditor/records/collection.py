@@ -27,13 +27,13 @@ class Records:
     """
 
     label: str
-    """What they are called in messages and reports: a path, or "a table of 120 rows"."""
+    """Name of the records in messages and reports: a path, or "a table of 120 rows"."""
     files: tuple[str, ...] = ()
-    """Files, globs and addresses, where they come from such."""
+    """Files, globs and addresses, where the records come from these."""
     held: Held | None = None
-    """Rows in memory, where they come from there."""
+    """Rows in memory, where the records come from memory."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What was said of images and sizes (keys of the section `data:`)."""
+    """Settings of images and sizes (keys of the section `data:`)."""
 
     def __iter__(self) -> Iterator[Record | Quarantined]:
         return self.rows()
@@ -110,7 +110,7 @@ def read(
         source = [source]
     if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
         files = tuple(map(str, source))
-        read_many(files)  # whether they are of a kind that is read
+        read_many(files)  # raises where a file is of another kind
         if missing := [shown(file) for file in expand(files) if not is_uri(file) and not Path(file).exists()]:
             raise BadInput(f"{missing[0]}: no such file; check the path")
         suffix = f" and {len(files) - 1} more" if len(files) > 1 else ""

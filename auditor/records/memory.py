@@ -33,7 +33,7 @@ _MISSING = {"NaTType", "NAType"}
 """Types of pandas whose one value says that there is none."""
 
 RowSource = Callable[[], Iterator[Any]]
-"""The rows as their source has them, from the first one on as often as they are asked for."""
+"""A function that gives the rows as their source has them, from the first row on in every call."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Held:
     """`Held` rows are in memory."""
 
     label: str
-    """What they are called in messages and reports."""
+    """Name of the rows in messages and reports."""
     rows: RowSource
 
 
@@ -67,7 +67,7 @@ def held(source: Any) -> Held | None:
         raise BadInput("a dict is no table of records: give a list of dicts, one a record, or a table")
     if isinstance(source, str | bytes | bytearray) or not isinstance(source, Iterable):
         return None
-    if isinstance(source, Iterator):  # it can be gone through once alone
+    if isinstance(source, Iterator):  # it can be gone through only once
         source = list(source)
     if isinstance(source, Sequence) and source and all(isinstance(batch, pa.RecordBatch) for batch in source):
         return held(_one_table(source))

@@ -17,7 +17,7 @@ from scipy.stats.qmc import MultivariateNormalQMC
 from auditor.sketch import Float
 
 DIRECTIONS = 512
-"""Tried for the ends of an interval of some four statistics: they fall short by a few percent at most."""
+"""Directions tried for an interval of some four statistics: its ends fall short by a few percent at most."""
 
 Deletion = tuple[str, int]
 """Whose rows are left out (p, q, or both members of pairs), and of which group."""
@@ -32,8 +32,8 @@ class Left:
     value: float
     without: Mapping[Deletion, float]
     quadratic: float = 0.0
-    """Variance of its part that is quadratic in the rows, where that is known: of a divergence without a
-    shift it is all."""
+    """Variance of the statistic's part that is quadratic in the rows, where it is known. For a divergence
+    without a shift this is all of the variance."""
 
     def at(self, deletion: Deletion) -> float:
         """Return the statistic's value without those rows. It is unchanged where they have no part in it."""

@@ -24,7 +24,7 @@ MOST_BLOCKS = 500
 LARGE_BLOCKS = 150
 """Blocks where d x d sketches of blocks are cheaper than the rows' Gram (many rows)."""
 LEAST_BLOCKS = 20
-"""Of the smaller side, where it has the rows: fewer would leave too little to permute."""
+"""Least blocks of the smaller side, where it has the rows: fewer would leave too little to permute."""
 _MANY_ROWS = 4000
 _GRAM_ROWS = 1024
 

@@ -41,7 +41,7 @@ FAR_MORE = 8
 classifier) is made of P's rows alone: among so many the few of Q would change next to nothing, every Q has
 the same yardstick, and it is made once."""
 NULL_SEED = 0
-"""Of the null that P's rows alone give."""
+"""Seed of the null that is made of P's rows alone."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DriftTest:
     excess: float | None
     """value - null_mean: 0 on average without a shift at every n and d."""
     null_mean: float | None
-    """Of exchanges of rows between P and Q; of parts of P alone where it has FAR_MORE rows."""
+    """Mean RJSD after exchanges of rows between P and Q, or of parts of P alone where P has FAR_MORE rows."""
     null_std: float | None
     corrected: float | None
     """RJSD with the jackknife's bias taken off."""
@@ -76,7 +76,7 @@ class DriftTest:
     paired: bool
     seed: int
     left: Left | None = field(default=None, repr=False)
-    """RJSD with each group of rows left out, where `corrected` could be told: for what is made of it."""
+    """RJSD with each group of rows left out, where `corrected` is known: for bounds that are made of it."""
 
 
 def rows_suffice(resampler: RjsdResampler, rows: int) -> bool:

@@ -42,7 +42,7 @@ def whole(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except Exception as error:
         if is_full(error):
-            temporary.unlink(missing_ok=True)  # before it is told how much is free
+            temporary.unlink(missing_ok=True)  # before the free space is measured
             raise AuditError(no_space(path)) from error
         raise
     finally:
@@ -93,7 +93,10 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # someone else's; or no process's number, left to its age
+    except (
+        PermissionError,
+        OverflowError,
+    ):  # another user's process, or no valid number: the file's age decides
         return True
     return True
 

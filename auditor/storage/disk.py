@@ -8,7 +8,7 @@ from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _WORDS = ("no space left", "file too large", "quota exceeded")
-"""Of libraries that keep no error number (DuckDB, safetensors)."""
+"""Parts of messages of libraries that keep no error number (DuckDB, safetensors)."""
 
 
 def is_full(error: BaseException) -> bool:

@@ -30,7 +30,7 @@ _DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading arrays that were damaged, or made to do harm, ends in."""
+"""Errors that reading damaged or malicious arrays ends in."""
 
 
 MOST_UNFOLDED = 16 * 2**20

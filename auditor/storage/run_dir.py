@@ -183,5 +183,5 @@ def _holder(lock: Path) -> str:
     try:
         held = json.loads(lock.read_text(encoding="utf-8"))
         return f"process {held['pid']} on {held['host']}"
-    except (OSError, ValueError, KeyError, TypeError):  # the other one is writing it just now
+    except (OSError, ValueError, KeyError, TypeError):  # the other process is writing it just now
         return "another process"

@@ -146,7 +146,7 @@ class Cut(Generic[T]):
     are."""
 
     items: Callable[[], Iterable[T]]
-    """The same ones each time."""
+    """The same items in each call."""
     size: int
     identity: str
     done: Container[str] = ()
