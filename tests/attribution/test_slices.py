@@ -88,9 +88,8 @@ def test_a_population_that_went_away() -> None:
     p, q = planted()
     tags = {i: ("gone",) for i in q.ids[:20]}
     found = slices(Side(q.ids, q.rows, tags), Side(p.ids, p.rows, {}), seed=0)
-    assert (found["tag"][0].name, found["tag"][0].rows) == ("gone", 0) and found["tag"][
-        0
-    ].share_of_divergence > 0.5
+    tag = found["tag"][0]
+    assert (tag.name, tag.rows) == ("gone", 0) and tag.share_of_divergence > 0.5
     assert found["cluster"][0].rows == 0 and found["cluster"][0].share_of_id_rows == 0.05
     assert all(s.rows == 1 for s in leading(found) if s.kind == "record")  # of the new rows alone
 
