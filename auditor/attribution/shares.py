@@ -1,4 +1,4 @@
-"""Whose drift is it? RJSD splits exactly over rows, so every record, tag or cluster has its share.
+"""RJSD splits exactly over rows, so every record, tag or cluster has its share of the drift.
 
 D = ½ E_P[zᵀ(log C_P - log M)z] + ½ E_Q[zᵀ(log C_Q - log M)z], M = (C_P + C_Q)/2, which is Eq. 12 of the paper
 written as a mean over rows. Rank slices by their share *in excess of* their share of the rows, or the largest
@@ -17,7 +17,8 @@ from auditor.sketch import Float
 
 
 def rjsd_shares(p: NDArray[np.floating[Any]], q: NDArray[np.floating[Any]]) -> tuple[Float, Float]:
-    """Shares (n,), (m,) in nats of the rows of p (n, d) and q (m, d); together they sum to rjsd(p, q).
+    """Return the shares (n,), (m,) in nats of the rows of p (n, d) and q (m, d); together they sum to rjsd(p,
+    q).
 
     Logarithms act on the support of C_P, C_Q and M, which holds all rows of the side. A share may be
     negative: a row that makes the two sides more alike. O(N d min(N, d)), N = n + m.

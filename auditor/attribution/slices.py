@@ -1,4 +1,5 @@
-"""Slices of a divergence: the tags, clusters and records that have more of it than their rows alone explain.
+"""Slices of a divergence are the tags, clusters and records that have more of it than their rows alone
+explain.
 
 A slice holds rows of both sides. Records and clusters are partitions: the shares of their slices add up to
 the divergence. Tags overlap, so theirs need not.
@@ -36,7 +37,7 @@ _LEAST_EXCESS = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """n rows of one side in one modality."""
+    """A `Side` holds n rows of one side in one modality."""
 
     ids: Sequence[str]
     """(n,) record ids"""
@@ -45,8 +46,9 @@ class Side:
     tags: Tags | None = None
     """None where they are not known (a baseline keeps none)."""
 
-    def each_tags(self) -> list[list[str]]:
-        """(n,) tags of each row, each tag once; those that tell a grader the right answer are left out."""
+    def tag_lists(self) -> list[list[str]]:
+        """Return (n,) tags of each row, each tag once; those that tell a grader the right answer are left
+        out."""
         known = self.tags or {}
         return [
             [tag for tag in dict.fromkeys(known.get(i, ())) if not tag.startswith(TRUTH_TAG)]
@@ -56,66 +58,69 @@ class Side:
 
 @dataclass(frozen=True)
 class Slice:
-    """Some rows of Q, the rows of P that go with them, and what they have of RJSD."""
+    """A `Slice` is some rows of Q, the rows of P that go with them, and their share of RJSD."""
 
     kind: Kind
     name: str
     rows: int
-    """Of Q."""
-    of_rows: float
+    """Number of rows of Q."""
+    share_of_rows: float
     """Share of the rows of Q."""
-    of_id_rows: float | None
+    share_of_id_rows: float | None
     """Share of the rows of P; None where it is not known which of them belong to the slice."""
     nats: float
     """Share of the divergence; negative where the rows make the sides more alike."""
-    of_divergence: float
+    share_of_divergence: float
     """`nats` as a part of the divergence; 0 where there is no divergence."""
     excess: float
     """Nats beyond what its rows would have, were the total of each side shared out evenly over that side."""
 
 
 def side(sample: RowSample, modality: str, tags: Tags | None) -> Side:
-    """The sampled rows that have a modality, the first MOST_ROWS of them."""
-    at = np.flatnonzero(having(sample, modality))[:MOST_ROWS]
-    return Side(sample.ids[at].tolist(), sample.rows[modality][at], tags)
+    """Return the sampled rows that have a modality, the first MOST_ROWS of them."""
+    positions = np.flatnonzero(having(sample, modality))[:MOST_ROWS]
+    return Side(sample.ids[positions].tolist(), sample.rows[modality][positions], tags)
 
 
 def slices(p: Side, q: Side, *, seed: int = 0) -> dict[Kind, list[Slice]]:
-    """Every slice of RJSD of p and q, by kind, the greatest excess first. A tag of one row alone is that
-    record, and left out. ValueError as `rjsd_shares`.
+    """Return every slice of RJSD of p and q, by kind, the greatest excess first. A tag of only one row would
+    repeat that record, so it is left out. ValueError as `rjsd_shares`.
 
     A cluster (k-means over the rows of both sides) is named by its record nearest the centre and the tag that
     sets it apart; both are looked for among its rows of Q, where it has some. O(N d min(N, d)).
     """
-    shares = _Shares.of(p, q)
-    every = np.arange(len(p.ids) + len(q.ids))
+    shares = _Shares.from_sides(p, q)
+    all_rows = np.arange(len(p.ids) + len(q.ids))
     cells, names = _clusters(p, q, seed)
     records, of_record = _labels([*p.ids, *q.ids])
-    held = [(i, tag) for i, of in enumerate([*p.each_tags(), *q.each_tags()]) for tag in of]
-    tags, of_tag = _labels([tag for _, tag in held])
+    tags_by_row = [
+        (i, tag) for i, tags_of_row in enumerate([*p.tag_lists(), *q.tag_lists()]) for tag in tags_of_row
+    ]
+    tags, of_tag = _labels([tag for _, tag in tags_by_row])
     often = np.bincount(of_tag, minlength=len(tags)) > 1
     by_tag = shares.slices(
-        "tag", tags, np.array([i for i, _ in held], dtype=np.int64), of_tag, p.tags is not None
+        "tag", tags, np.array([i for i, _ in tags_by_row], dtype=np.int64), of_tag, p.tags is not None
     )
-    found: dict[Kind, list[Slice]] = {
-        "tag": [one for one, more in zip(by_tag, often, strict=True) if more],
-        "cluster": shares.slices("cluster", names, every, cells),
-        "record": shares.slices("record", records, every, of_record),
+    by_kind: dict[Kind, list[Slice]] = {
+        "tag": [piece for piece, repeated in zip(by_tag, often, strict=True) if repeated],
+        "cluster": shares.slices("cluster", names, all_rows, cells),
+        "record": shares.slices("record", records, all_rows, of_record),
     }
-    return {kind: sorted(of, key=lambda s: (-s.excess, s.name)) for kind, of in found.items()}
+    return {kind: sorted(pieces, key=lambda s: (-s.excess, s.name)) for kind, pieces in by_kind.items()}
 
 
-def leading(found: Mapping[Kind, Sequence[Slice]]) -> list[Slice]:
-    """The slices that a report shows: the first SHOWN of each kind that have an excess; records of Q only."""
+def leading(by_kind: Mapping[Kind, Sequence[Slice]]) -> list[Slice]:
+    """Return the slices that a report shows: the first SHOWN of each kind that have an excess; records of Q
+    only."""
     shown: list[Slice] = []
     for kind, most in SHOWN.items():
-        of = [s for s in found[kind] if s.excess > _LEAST_EXCESS and (s.rows > 0 or kind != "record")]
-        shown += of[:most]
+        pieces = [s for s in by_kind[kind] if s.excess > _LEAST_EXCESS and (s.rows > 0 or kind != "record")]
+        shown += pieces[:most]
     return shown
 
 
 def moved(divergences: Mapping[str, Divergence], p_value: float) -> list[str]:
-    """The modalities whose adjusted p-value is at most `p_value`."""
+    """Return the modalities whose adjusted p-value is at most `p_value`."""
     return [
         name
         for name in ("image", "text", "response")
@@ -123,22 +128,22 @@ def moved(divergences: Mapping[str, Divergence], p_value: float) -> list[str]:
     ]
 
 
-def table(scenario: str, model: str | None, modality: str, found: Sequence[Slice]) -> list[dict[str, Any]]:
-    """Slices as rows of the report's table `WHERE`."""
+def table(scenario: str, model: str | None, modality: str, slices: Sequence[Slice]) -> list[dict[str, Any]]:
+    """Return the slices as rows of the report's table `WHERE`."""
     return [
         {
             "scenario": scenario,
             "model": model,
             "modality": modality,
-            "slice": one.kind,
-            "name": one.name,
-            "rows": one.rows,
-            "share_of_rows": one.of_rows,
-            "share_of_id_rows": one.of_id_rows,
-            "share_of_divergence": one.of_divergence,
-            "excess": one.excess,
+            "slice": piece.kind,
+            "name": piece.name,
+            "rows": piece.rows,
+            "share_of_rows": piece.share_of_rows,
+            "share_of_id_rows": piece.share_of_id_rows,
+            "share_of_divergence": piece.share_of_divergence,
+            "excess": piece.excess,
         }
-        for one in found
+        for piece in slices
     ]
 
 
@@ -150,7 +155,7 @@ class _Shares:
     m: int
 
     @classmethod
-    def of(cls, p: Side, q: Side) -> _Shares:
+    def from_sides(cls, p: Side, q: Side) -> _Shares:
         by_p, by_q = rjsd_shares(p.rows, q.rows)
         return cls(np.concatenate([by_p, by_q]), len(by_p), len(by_q))
 
@@ -158,15 +163,15 @@ class _Shares:
         self,
         kind: Kind,
         names: Sequence[str],
-        at: NDArray[np.int64],
+        positions: NDArray[np.int64],
         label: NDArray[np.int64],
         known_of_p: bool = True,
     ) -> list[Slice]:
-        """A slice a name: row at[i] belongs to slice label[i], i < k."""
+        """Return a slice for each name. The row at positions[i] belongs to the slice of names[label[i]]."""
         k = len(names)
-        nats = np.bincount(label, self.nats[at], k)
-        of_p = np.bincount(label[at < self.n], minlength=k) / self.n
-        rows = np.bincount(label[at >= self.n], minlength=k)
+        nats = np.bincount(label, self.nats[positions], k)
+        of_p = np.bincount(label[positions < self.n], minlength=k) / self.n
+        rows = np.bincount(label[positions >= self.n], minlength=k)
         of_q = rows / self.m
         total = float(self.nats.sum())
         excess = nats - of_p * self.nats[: self.n].sum() - of_q * self.nats[self.n :].sum()
@@ -186,10 +191,11 @@ class _Shares:
 
 
 def _labels(names: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """The names, each once, and the place of each among them. Not np.unique: its texts have one width."""
+    """Return the names, each once, and the place of each given name among them. np.unique is not used: it
+    pads all texts to one width."""
     places: dict[str, int] = {}
-    at = np.array([places.setdefault(name, len(places)) for name in names], dtype=np.int64)
-    return list(places), at
+    labels = np.array([places.setdefault(name, len(places)) for name in names], dtype=np.int64)
+    return list(places), labels
 
 
 def _clusters(p: Side, q: Side, seed: int) -> tuple[NDArray[np.int64], list[str]]:
@@ -197,26 +203,29 @@ def _clusters(p: Side, q: Side, seed: int) -> tuple[NDArray[np.int64], list[str]
     rows, n = np.concatenate([p.rows, q.rows]), len(p.ids)
     centres = learn_codebook(rows, CLUSTERS, seed)
     used, cells = np.unique(nearest_cell(rows, centres), return_inverse=True)
-    tags_p, tags_q = p.each_tags(), q.each_tags()
+    tags_p, tags_q = p.tag_lists(), q.tag_lists()
     names = []
     for i, centre in enumerate(centres[used]):
         members = np.flatnonzero(cells == i)
         of_q = members[members >= n] - n
-        one, tags, at = (q, tags_q, of_q) if len(of_q) else (p, tags_p, members)
-        nearest = one.ids[at[int(np.square(one.rows[at] - centre).sum(axis=1).argmin())]]
-        tag = _dominant(tags, at)
+        home, tags_of_home, rows_of_home = (q, tags_q, of_q) if len(of_q) else (p, tags_p, members)
+        nearest = home.ids[
+            rows_of_home[int(np.square(home.rows[rows_of_home] - centre).sum(axis=1).argmin())]
+        ]
+        tag = _dominant(tags_of_home, rows_of_home)
         names.append(f"near {nearest}" + (f", mostly {tag}" if tag is not None else ""))
     return cells.astype(np.int64), names
 
 
-def _dominant(tags: Sequence[Sequence[str]], at: NDArray[np.int64]) -> str | None:
-    """The tag that at least half of the rows `at` have, and two, and that is most beyond its share of all."""
-    here = Counter(tag for i in at for tag in tags[i])
-    everywhere = Counter(tag for of in tags for tag in of)
+def _dominant(tags: Sequence[Sequence[str]], positions: NDArray[np.int64]) -> str | None:
+    """Return the tag that at least half of the rows at `positions` have, and at least two rows, and that
+    exceeds its share of all rows the most."""
+    counts = Counter(tag for i in positions for tag in tags[i])
+    total_counts = Counter(tag for tags_of_row in tags for tag in tags_of_row)
     beyond = {
-        tag: count / len(at) - everywhere[tag] / len(tags)
-        for tag, count in here.items()
-        if 2 * count >= len(at) and count > 1
+        tag: count / len(positions) - total_counts[tag] / len(tags)
+        for tag, count in counts.items()
+        if 2 * count >= len(positions) and count > 1
     }
     best = max(beyond, key=lambda tag: (beyond[tag], tag), default=None)
     return best if best is not None and beyond[best] > 0 else None

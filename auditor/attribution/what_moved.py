@@ -1,4 +1,4 @@
-"""Which divergences are more than chance, and whose rows and tags their slices are made of."""
+"""Slices are made of the divergences that are more than chance, from the rows and tags of their groups."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ TagSource = Scenario | Part
 
 
 def tags_of(source: TagSource, ids: Collection[str]) -> Tags:
-    """Tags of the records with these ids, those without any left out; one pass over ids and tags."""
+    """Return the tags of the records with these ids, those without any left out; one pass over ids and
+    tags."""
     return source.tags(ids) if isinstance(source, Scenario) else part_tags(source, ids)
 
 
 class Moved(NamedTuple):
-    """A divergence that is more than chance."""
+    """`Moved` is a divergence that is more than chance."""
 
     key: GroupKey
     """A group that has it; of the images and queries, which all models share, that of the first model."""
@@ -31,11 +32,11 @@ class Moved(NamedTuple):
     modality: str
 
 
-def what_moved(found: Mapping[GroupKey, Divergences], p_value: float) -> Iterator[Moved]:
-    """The divergences (but for the joint one) whose adjusted p-value is at most `p_value`: each once, in the
-    order of the groups."""
+def what_moved(by_group: Mapping[GroupKey, Divergences], p_value: float) -> Iterator[Moved]:
+    """Return the divergences (but for the joint one) whose adjusted p-value is at most `p_value`: each once,
+    in the order of the groups."""
     seen: set[tuple[str, str | None, str]] = set()
-    for key, divergences in found.items():
+    for key, divergences in by_group.items():
         for modality in moved(divergences.found, p_value):
             model = None if modality in INPUTS else key.model
             if (key.scenario, model, modality) not in seen:

@@ -1,4 +1,4 @@
-"""Entropies of discrete laws and of counts, in nats."""
+"""This module computes entropies of discrete laws and of counts, in nats."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from auditor.sketch import Float
 
 
 def entropy(p: Float) -> Float:
-    """(...) entropies (nats) of (..., K) weights, normalised here; 0 where all weights are 0.
+    """Return (...) entropies (nats) of (..., K) weights, normalised here; 0 where all weights are 0.
 
-    Of counts it is the plug-in, too low by about (K-1)/2n.
+    For counts this is the plug-in estimate, too low by about (K-1)/2n.
     """
     total = p.sum(axis=-1)
     safe = np.where(total > 0, total, 1.0)
@@ -19,7 +19,8 @@ def entropy(p: Float) -> Float:
 
 
 def jackknifed_entropies(counts: Float) -> tuple[Float, Float]:
-    """(n,) entropies of (n, K) counts with the delete-one jackknife's bias taken off, and their variances."""
+    """Return (n,) entropies of (n, K) counts with the delete-one jackknife's bias taken off, and their
+    variances."""
     m = counts.sum(axis=1)
     without = np.zeros_like(counts)
     for k in range(counts.shape[1]):

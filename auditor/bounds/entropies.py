@@ -1,9 +1,9 @@
-"""The entropies that bounds of EMID need, each with where it comes from. Natural logarithms, nats.
+"""Bounds of EMID need these entropies, each with its source. Logarithms are natural (nats).
 
-Ĥ_θ = max_x H(P_θ(·|x)) of the model, Ĥ_Y = max_x H(Y|x) of the references, (B) = E_Q H(P_θ(·|x)) -
-E_P H(P_θ(·|x)), and H(P_Yθ) of the quantised answers. A query has one reference, so Ĥ_Y is never estimated:
-it is given, or log K of the response codebook. What is of the model is given, or comes from log-probabilities
-of sampled answers (entropy of the text) or from the cells of several sampled answers, else from the codebook.
+Ĥ_θ = max_x H(P_θ(·|x)) of the model, Ĥ_Y = max_x H(Y|x) of the references, (B) = E_Q H(P_θ(·|x)) - E_P
+H(P_θ(·|x)), and H(P_Yθ) of the quantised answers. A query has one reference, so Ĥ_Y is never estimated: it is
+given, or log K of the response codebook. The model's entropies are given, or come from log-probabilities of
+sampled answers (entropy of the text) or from the cells of several sampled answers, else from the codebook.
 
 **The maximum that is reported is an upper quantile.** H(P_θ(·|x)) of one query is known only up to the noise
 of its few samples, and the maximum of n noisy estimates grows with n for ever. Tried on laws of 50 symbols
@@ -50,12 +50,12 @@ _DRAWN_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Entropy:
-    """An entropy in nats, and where it comes from."""
+    """An `Entropy` is in nats, and says where it comes from."""
 
     value: float | None
     source: Source
     n: int = 0
-    """Queries (or answers) that it is of."""
+    """Number of queries (or answers) that it is computed from."""
     highest: float | None = None
     """The largest single estimate, noise and all."""
     excess: float | None = None
@@ -68,7 +68,8 @@ class Entropy:
 
 @dataclass(frozen=True, eq=False)
 class QueryEntropies:
-    """Estimates of H(P_θ(·|x)) query by query: right on average, each with the noise of its few samples."""
+    """`QueryEntropies` are estimates of H(P_θ(·|x)) query by query: right on average, each with the noise of
+    its few samples."""
 
     values: Float
     """(n,)"""
@@ -91,7 +92,8 @@ class QueryEntropies:
 
 @dataclass(frozen=True)
 class EntropyShift:
-    """(B) = E_Q H(P_θ(·|x)) - E_P H(P_θ(·|x)) in nats: positive where the model is less sure on Q."""
+    """An `EntropyShift` is (B) = E_Q H(P_θ(·|x)) - E_P H(P_θ(·|x)) in nats: positive where the model is less
+    sure on Q."""
 
     value: float | None
     source: Source
@@ -99,7 +101,7 @@ class EntropyShift:
     n_q: int = 0
     std: float | None = None
     low: float | None = None
-    """Of the interval at `level`, by a bootstrap of base ids."""
+    """Lower end of the interval at `level`, by a bootstrap of base ids."""
     high: float | None = None
     level: float = 0.9
     paired: bool = False
@@ -113,7 +115,7 @@ class EntropyShift:
 def from_log_probabilities(
     log_probabilities: Sequence[Sequence[float]], base_ids: Sequence[str], temperature: float
 ) -> QueryEntropies:
-    """H(P_θ(·|x)) of each query by -mean log p over its sampled answers: exactly unbiased.
+    """Return H(P_θ(·|x)) of each query by -mean log p over its sampled answers: exactly unbiased.
 
     log_probabilities: for each of n queries those of its answers (none where it has none), in nats under the
     law they were drawn from; base_ids (n,). Greedy answers (temperature 0) are refused, with the reason: they
@@ -121,17 +123,17 @@ def from_log_probabilities(
     it is the law at that temperature, the one that was sampled, whose entropy this is.
     ValueError where a log-probability is positive or not finite.
     """
-    ids = _ids(base_ids, len(log_probabilities))
+    ids = _checked_ids(base_ids, len(log_probabilities))
     if temperature == 0:
         why = "greedy answers: the log-probability of the likeliest answer does not give the entropy"
-        return _none("log_probabilities", f"{why} (sample with temperature: 1)")
-    counts = np.array([len(each) for each in log_probabilities], dtype=np.int64)
-    flat = np.array([value for each in log_probabilities for value in each], dtype=np.float64)
+        return _no_entropies("log_probabilities", f"{why} (sample with temperature: 1)")
+    counts = np.array([len(answers) for answers in log_probabilities], dtype=np.int64)
+    flat = np.array([value for answers in log_probabilities for value in answers], dtype=np.float64)
     if not np.isfinite(flat).all() or (flat > 1e-6).any():
         raise ValueError("log-probabilities must be finite and not above 0")
     has = counts > 0
     if not has.any():
-        return _none("log_probabilities", "no answer has a log-probability")
+        return _no_entropies("log_probabilities", "no answer has a log-probability")
     owner = np.repeat(np.arange(len(counts)), counts)
     mean = np.bincount(owner, -flat, len(counts)) / np.maximum(counts, 1)
     several = counts > 1
@@ -151,20 +153,22 @@ def from_log_probabilities(
 def from_sampled_cells(
     cells: Sequence[Sequence[int]], symbols: int, base_ids: Sequence[str]
 ) -> QueryEntropies:
-    """H of the quantised answer of each query, from the cells (0..symbols-1) of its sampled answers.
+    """Return H of the quantised answer of each query, from the cells (0..symbols-1) of its sampled answers.
 
     The plug-in's bias is taken off by the jackknife (delete an answer); queries with fewer than
     LEAST_CELL_SAMPLES answers are left out, and the answers must have been sampled, not greedy.
     What is left of the bias is negative and falls with the samples (see LEAST_CELL_SAMPLES): (B) is pulled
     towards 0. O(total answers · symbols).
     """
-    ids = _ids(base_ids, len(cells))
-    sizes = np.array([len(each) for each in cells], dtype=np.int64)
+    ids = _checked_ids(base_ids, len(cells))
+    sizes = np.array([len(answers) for answers in cells], dtype=np.int64)
     has = sizes >= LEAST_CELL_SAMPLES
     if not has.any():
         why = f"no query has the {LEAST_CELL_SAMPLES} sampled answers that its entropy over cells needs"
-        return replace(_none("sampled_cells", why), limit=log(symbols))
-    counts = np.stack([_counts(each, symbols) for each, kept in zip(cells, has, strict=True) if kept])
+        return replace(_no_entropies("sampled_cells", why), limit=log(symbols))
+    counts = np.stack(
+        [_cell_counts(answers, symbols) for answers, kept in zip(cells, has, strict=True) if kept]
+    )
     values, variance = jackknifed_entropies(counts)
     return QueryEntropies(
         values,
@@ -177,7 +181,7 @@ def from_sampled_cells(
     )
 
 
-def _counts(cells: Sequence[int], symbols: int) -> Float:
+def _cell_counts(cells: Sequence[int], symbols: int) -> Float:
     got = np.asarray(cells, dtype=np.int64)
     if len(got) and not (got.min() >= 0 and got.max() < symbols):
         raise ValueError(f"cells must lie in 0..{symbols - 1}")
@@ -187,68 +191,70 @@ def _counts(cells: Sequence[int], symbols: int) -> Float:
 # Ĥ.
 
 
-def upper_entropy(of: QueryEntropies, quantile: float = QUANTILE) -> Entropy:
-    """Ĥ_θ: an upper quantile over the queries, the noise of their samples taken off where it is known (see
-    the module's docstring). At most log K of quantised answers. quantile=1 is the maximum, on request."""
+def upper_entropy(entropies: QueryEntropies, quantile: float = QUANTILE) -> Entropy:
+    """Return Ĥ_θ, an upper quantile over the queries, the noise of their samples taken off where it is known
+    (see the module's docstring). At most log K of quantised answers. quantile=1 is the maximum, on
+    request."""
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile {quantile} must lie in (0, 1]")
-    n = len(of)
-    if of.reason is not None:
-        return Entropy(None, of.source, n, reason=of.reason)
+    n = len(entropies)
+    if entropies.reason is not None:
+        return Entropy(None, entropies.source, n, reason=entropies.reason)
     if quantile < 1 and n < LEAST_QUERIES:
         why = f"{n} queries, fewer than the {LEAST_QUERIES} that a {quantile:.0%} quantile needs"
-        return Entropy(None, of.source, n, reason=why)
-    values, told = of.values, "one sample a query: its noise is still in it"
-    if of.noise is not None:
-        values, told = _as_spread_as_the_entropies(values, of.noise), "the samples' noise taken off"
+        return Entropy(None, entropies.source, n, reason=why)
+    values, noise_note = entropies.values, "one sample a query: its noise is still in it"
+    if entropies.noise is not None:
+        values, noise_note = _noise_removed(values, entropies.noise), "the samples' noise taken off"
     value = max(0.0, float(np.quantile(values, quantile)))
-    if of.limit is not None:
-        value = min(value, of.limit)
+    if entropies.limit is not None:
+        value = min(value, entropies.limit)
     name = "maximum" if quantile == 1 else f"{quantile:.0%} quantile"
-    parts = [f"{name} over {n:,} queries of {of.samples:.3g} samples", told, of.note]
+    parts = [f"{name} over {n:,} queries of {entropies.samples:.3g} samples", noise_note, entropies.note]
     return Entropy(
         value,
-        of.source,
+        entropies.source,
         n,
-        highest=float(of.values.max()),
-        excess=float(np.maximum(of.values - value, 0).mean()),
+        highest=float(entropies.values.max()),
+        excess=float(np.maximum(entropies.values - value, 0).mean()),
         note="; ".join(part for part in parts if part),
     )
 
 
-def _as_spread_as_the_entropies(values: Float, noise: float) -> Float:
-    """Estimates drawn to their mean until their variance is that of what they estimate."""
+def _noise_removed(values: Float, noise: float) -> Float:
+    """Return the estimates, drawn to their mean until their variance is that of the entropies they
+    estimate."""
     mean, variance = values.mean(), values.var(ddof=1) if len(values) > 1 else 0.0
     true = max(0.0, variance - noise)
     return np.asarray(mean + (np.sqrt(true / variance) if variance > 0 else 0.0) * (values - mean))
 
 
 def codebook_entropy(symbols: int) -> Entropy:
-    """log K: no law on K cells has more."""
+    """Return log K: no law on K cells has more entropy."""
     if symbols < 1:
         raise ValueError(f"symbols must be at least 1, not {symbols}")
     return Entropy(log(symbols), "codebook", note=f"log {symbols}, the most of {symbols} cells")
 
 
 def given_entropy(value: float) -> Entropy:
-    """An entropy passed in. ValueError where it is negative or not finite."""
+    """Return an entropy that the user passed in. ValueError where it is negative or not finite."""
     if not (np.isfinite(value) and value >= 0):
         raise ValueError(f"an entropy is a finite number not below 0, not {value}")
     return Entropy(float(value), "given", note="given")
 
 
 def answer_entropy(cells: Sequence[Sequence[int]], symbols: int, base_ids: Sequence[str]) -> Entropy:
-    """H(P_Yθ) of the quantised answer to a random query, its plug-in bias taken off; at most log K.
+    """Return H(P_Yθ) of the quantised answer to a random query, its plug-in bias taken off; at most log K.
 
     cells: of each of n queries those of its answers (one will do; none: left out), each query weighing the
     same. The bias is ½ Σ_k var(p̂_k)/p̂_k with the variance between base ids: Miller and Madow's (K-1)/2n where
     each has one answer, more or less where answers of one base id go together. O(n K).
     """
-    ids = _ids(base_ids, len(cells))
-    has = np.array([len(each) > 0 for each in cells], dtype=bool)
+    ids = _checked_ids(base_ids, len(cells))
+    has = np.array([len(answers) > 0 for answers in cells], dtype=bool)
     if not has.any():
         return Entropy(None, "answer_cells", reason="no query has an answer")
-    counts = np.stack([_counts(each, symbols) for each in cells if len(each)])
+    counts = np.stack([_cell_counts(answers, symbols) for answers in cells if len(answers)])
     shares = counts / counts.sum(axis=1, keepdims=True)
     _, group = np.unique(ids[has], return_inverse=True)
     groups, n = int(group.max()) + 1, len(shares)
@@ -275,9 +281,9 @@ def entropy_shift(
     seed: int = 0,
     paired: bool | None = None,
 ) -> EntropyShift:
-    """(B) with its interval: a bootstrap of base ids, those of P and Q together where they share them
-    (paired=None: where at least half of the smaller side does). Means of unbiased terms have no bias to take
-    off. O(draws · base ids). ValueError where the two are not of one source."""
+    """Return (B) with its interval, by a bootstrap of base ids, those of P and Q together where they share
+    them (paired=None: where at least half of the smaller side does). Means of unbiased terms have no bias to
+    take off. O(draws · base ids). ValueError where the two are not of one source."""
     if p.source != q.source or p.limit != q.limit:
         raise ValueError(f"entropies from {p.source} and from {q.source} cannot be subtracted")
     if not 0 < level < 1 or draws < 2:
@@ -286,9 +292,9 @@ def entropy_shift(
     if why is not None:
         return EntropyShift(None, p.source, len(p), len(q), level=level, reason=why)
     value = float(q.values.mean() - p.values.mean())
-    names, at = np.unique(np.concatenate([p.base_ids, q.base_ids]), return_inverse=True)
-    at_p, at_q = at[: len(p)], at[len(p) :]
-    in_p, in_q = (np.bincount(a, minlength=len(names)) > 0 for a in (at_p, at_q))
+    names, labels = np.unique(np.concatenate([p.base_ids, q.base_ids]), return_inverse=True)
+    labels_p, labels_q = labels[: len(p)], labels[len(p) :]
+    in_p, in_q = (np.bincount(a, minlength=len(names)) > 0 for a in (labels_p, labels_q))
     if paired is None:
         paired = bool((in_p & in_q).sum() >= min(in_p.sum(), in_q.sum()) / 2)
     if min(in_p.sum(), in_q.sum()) < LEAST_BASE_IDS:
@@ -297,10 +303,10 @@ def entropy_shift(
     rng = np.random.default_rng(seed)
     sums = [
         (np.bincount(a, minlength=len(names)).astype(np.float64), np.bincount(a, v, len(names)))
-        for a, v in ((at_p, p.values), (at_q, q.values))
+        for a, v in ((labels_p, p.values), (labels_q, q.values))
     ]
     kept = [in_p | in_q] * 2 if paired else [in_p, in_q]
-    found = []
+    differences = []
     step = max(1, _DRAWN_AT_ONCE // len(names))
     for start in range(0, draws, step):
         size = min(step, draws - start)
@@ -312,8 +318,8 @@ def entropy_shift(
                 weights = rng.multinomial(k, np.full(k, 1 / k), size=size).astype(np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
                 means.append((weights @ total[which]) / (weights @ count[which]))
-        found.append(means[1] - means[0])
-    drawn = np.concatenate(found)
+        differences.append(means[1] - means[0])
+    drawn = np.concatenate(differences)
     drawn = drawn[np.isfinite(drawn)]
     smaller = min(in_p.sum(), in_q.sum())
     spread = (drawn - drawn.mean()) * np.sqrt(smaller / (smaller - 1))
@@ -336,7 +342,7 @@ def entropy_shift(
 
 @dataclass(frozen=True)
 class Known:
-    """Every entropy that is known of a scenario under a model; None where nothing was tried."""
+    """`Known` holds every entropy that is known of a scenario under a model; None where nothing was tried."""
 
     symbols: int | None = None
     """K of the response codebook."""
@@ -356,7 +362,7 @@ class Known:
 
 
 class Chosen(NamedTuple):
-    """The entropies that go into one bound."""
+    """`Chosen` holds the entropies that go into one bound."""
 
     terms: dict[str, float]
     """Keyword arguments of `bounds.emid_bound`."""
@@ -373,7 +379,7 @@ ON_CELLS = frozenset({"sound", "sound_label_free"})
 
 
 def choose(form: str, known: Known) -> Chosen:
-    """The entropies of one form, all of the same variable: the answer's text, or its cell.
+    """Choose the entropies of one form, all of the same variable: the answer's text, or its cell.
 
     A form of the text takes Ĥ_Y as given and Ĥ_θ (and, `measured`, (B)) as given or from log-probabilities;
     where one of them is missing, all are of the cells instead: log K, sampled cells, and the source says so.
@@ -384,39 +390,39 @@ def choose(form: str, known: Known) -> Chosen:
         return Chosen({}, None, None, None)
     tried = []
     if form not in ON_CELLS:
-        tried.append(_of_text(needs, known))
+        tried.append(_choose_text(needs, known))
         if tried[0].reason is None:
             return tried[0]
-    tried.append(_of_cells(form, needs, known))
-    return tried[-1] if tried[-1].reason is None or len(tried) == 1 else _neither(*tried)
+    tried.append(_choose_cells(form, needs, known))
+    return tried[-1] if tried[-1].reason is None or len(tried) == 1 else _both_reasons(*tried)
 
 
-def _of_text(needs: set[str], known: Known) -> Chosen:
+def _choose_text(needs: set[str], known: Known) -> Chosen:
     terms: dict[str, float] = {}
-    told, lacks = [], []
+    sources, missing = [], []
     if known.given_reference is None:
-        lacks.append("H of references is not given")
+        missing.append("H of references is not given")
     else:
         terms["entropy_y"] = known.given_reference
-        told.append("references: given")
+        sources.append("references: given")
     if "entropy" in needs:
-        of = given_entropy(known.given_model) if known.given_model is not None else known.text
-        if of is None or of.value is None:
-            lacks.append(_why(of, "answers have no log-probabilities"))
+        model = given_entropy(known.given_model) if known.given_model is not None else known.text
+        if model is None or model.value is None:
+            missing.append(_reason(model, "answers have no log-probabilities"))
         else:
-            terms["entropy_model"] = of.value
-            told.append(f"model: {_told(of)}")
+            terms["entropy_model"] = model.value
+            sources.append(f"model: {_describe(model)}")
     if "entropy_shift" in needs:
-        _shift(terms, told, lacks, known.text_shift, "answers have no log-probabilities")
-    return _chosen(terms, told, lacks)
+        _add_shift(terms, sources, missing, known.text_shift, "answers have no log-probabilities")
+    return _choice(terms, sources, missing)
 
 
-def _of_cells(form: str, needs: set[str], known: Known) -> Chosen:
+def _choose_cells(form: str, needs: set[str], known: Known) -> Chosen:
     terms: dict[str, float] = {}
-    told: list[str] = []
-    lacks: list[str] = []
+    sources: list[str] = []
+    missing: list[str] = []
     if known.symbols is None:
-        return _chosen(terms, told, ["there is no response codebook"])
+        return _choice(terms, sources, ["there is no response codebook"])
     most = codebook_entropy(known.symbols)
     assert most.value is not None
     terms["symbols"] = known.symbols
@@ -425,10 +431,10 @@ def _of_cells(form: str, needs: set[str], known: Known) -> Chosen:
         # A function of the text has no more entropy than the text.
         reference = known.given_reference
     terms["entropy_y"] = reference
-    told.append(f"references: {'given' if reference < most.value else _told(most)}")
+    sources.append(f"references: {'given' if reference < most.value else _describe(most)}")
     shift = known.cells_shift
     if "entropy_shift" in needs and (form == "measured" or (shift is not None and shift.value is not None)):
-        _shift(terms, told, lacks, shift, "no several sampled answers a query")
+        _add_shift(terms, sources, missing, shift, "no several sampled answers a query")
     else:
         candidates = [
             None if known.given_model is None else given_entropy(known.given_model),
@@ -436,50 +442,56 @@ def _of_cells(form: str, needs: set[str], known: Known) -> Chosen:
             known.text,
             most,
         ]
-        # Given and of the text, both bound the cell's entropy, as log K does: the least of all is taken.
+        # The given entropy and that of the text bound the cell's entropy, as log K does: the least is taken.
         usable = [c for c in candidates if c is not None and c.value is not None]
-        of = min(usable, key=lambda c: c.value or 0.0)
-        assert of.value is not None
-        terms["entropy_model"] = of.value
-        told.append(f"model: {_told(of)}")
+        model = min(usable, key=lambda c: c.value or 0.0)
+        assert model.value is not None
+        terms["entropy_model"] = model.value
+        sources.append(f"model: {_describe(model)}")
     if "h_model_p" in needs:
-        for name, of_answers in (("h_model_p", known.answers_p), ("h_model_q", known.answers_q)):
-            if of_answers is None or of_answers.value is None:
-                lacks.append(_why(of_answers, f"{name} is not known"))
+        for name, answers in (("h_model_p", known.answers_p), ("h_model_q", known.answers_q)):
+            if answers is None or answers.value is None:
+                missing.append(_reason(answers, f"{name} is not known"))
             else:
-                terms[name] = of_answers.value
-    return _chosen(terms, ["of quantised answers", *told], lacks)
+                terms[name] = answers.value
+    return _choice(terms, ["of quantised answers", *sources], missing)
 
 
-def _shift(
-    terms: dict[str, float], told: list[str], lacks: list[str], shift: EntropyShift | None, otherwise: str
+def _add_shift(
+    terms: dict[str, float],
+    sources: list[str],
+    missing: list[str],
+    shift: EntropyShift | None,
+    otherwise: str,
 ) -> None:
     if shift is None or shift.value is None:
-        lacks.append((shift.reason if shift is not None else None) or otherwise)
+        missing.append((shift.reason if shift is not None else None) or otherwise)
     else:
         terms["entropy_shift"] = shift.value
-        told.append(f"shift: {_SAID[shift.source]}")
+        sources.append(f"shift: {_SOURCE_WORDS[shift.source]}")
 
 
-def _chosen(terms: dict[str, float], told: list[str], lacks: list[str]) -> Chosen:
+def _choice(terms: dict[str, float], sources: list[str], missing: list[str]) -> Chosen:
     parts = [terms[name] for name in ("entropy_y", "entropy_model") if name in terms]
-    source = "; ".join(told) or None
-    return Chosen(terms, sum(parts) if parts and not lacks else None, source, "; ".join(lacks) or None)
+    source = "; ".join(sources) or None
+    return Chosen(terms, sum(parts) if parts and not missing else None, source, "; ".join(missing) or None)
 
 
-def _neither(text: Chosen, cells: Chosen) -> Chosen:
+def _both_reasons(text: Chosen, cells: Chosen) -> Chosen:
     return cells._replace(reason=f"of texts: {text.reason}; of cells: {cells.reason}")
 
 
-def _told(of: Entropy) -> str:
-    return _SAID[of.source] + (f" ({of.note})" if of.note and of.source != "given" else "")
+def _describe(estimate: Entropy) -> str:
+    return _SOURCE_WORDS[estimate.source] + (
+        f" ({estimate.note})" if estimate.note and estimate.source != "given" else ""
+    )
 
 
-def _why(of: Entropy | None, otherwise: str) -> str:
-    return (of.reason if of is not None else None) or otherwise
+def _reason(estimate: Entropy | None, otherwise: str) -> str:
+    return (estimate.reason if estimate is not None else None) or otherwise
 
 
-_SAID: dict[Source, str] = {
+_SOURCE_WORDS: dict[Source, str] = {
     "given": "given",
     "log_probabilities": "log-probabilities of sampled answers",
     "sampled_cells": "cells of sampled answers",
@@ -488,11 +500,11 @@ _SAID: dict[Source, str] = {
 }
 
 
-def _none(source: Source, reason: str) -> QueryEntropies:
+def _no_entropies(source: Source, reason: str) -> QueryEntropies:
     return QueryEntropies(np.zeros(0), None, np.zeros(0, dtype=np.str_), source, reason=reason)
 
 
-def _ids(base_ids: Sequence[str], n: int) -> NDArray[np.str_]:
+def _checked_ids(base_ids: Sequence[str], n: int) -> NDArray[np.str_]:
     ids = np.asarray(base_ids, dtype=np.str_)
     if ids.shape != (n,):
         raise ValueError(f"{ids.size} base ids for {n} queries")

@@ -1,4 +1,4 @@
-"""Upper bounds of EMID, each by its name. Natural logarithms; all results in nats.
+"""Each upper bound of EMID has a name. Logarithms are natural; all results are in nats.
 
 Divergences here stand for *true* Jensen-Shannon divergences. RJSD is at most the true one, so a bound
 computed from estimates is itself an estimate: nothing may call it a guarantee.
@@ -42,8 +42,9 @@ Terms = Mapping[str, float]
 
 
 class Summand(NamedTuple):
-    """One addend of a bound: `needs` must all be there. In an incomplete bound an addend drops out where one
-    of `divergences` is missing; a missing factor (entropy, symbols) is an error all the same."""
+    """A `Summand` is one addend of a bound; all its divergences and factors must be given. In an incomplete
+    bound an addend drops out where one of `divergences` is missing; a missing factor (entropy, symbols) is an
+    error all the same."""
 
     divergences: tuple[str, ...]
     factors: tuple[str, ...]
@@ -51,7 +52,7 @@ class Summand(NamedTuple):
 
 
 def entropy_change_bound(divergence: float, symbols: int) -> float:
-    """F(D) ≥ |H(P) - H(Q)| in nats for laws on `symbols` = K values with JS divergence D (nats).
+    """Return F(D) ≥ |H(P) - H(Q)| in nats for laws on `symbols` = K values with JS divergence D (nats).
 
     T log(K-1) + h(T) with T = min(√(2D), 1 - 1/K): Fano's inequality for a maximal coupling, since √(2D) is
     at least half the L1 distance.
@@ -83,7 +84,7 @@ def _pooled_fourth_root(*names: str) -> Summand:
     return Summand(names, (), lambda t: 8 * sum(t[n] for n in names if n in t) ** 0.25)
 
 
-def _most(t: Terms, name: str) -> float:
+def _capped_entropy(t: Terms, name: str) -> float:
     """An entropy of quantised answers: at most log K."""
     return min(t[name], log(t["symbols"]))
 
@@ -94,17 +95,17 @@ def _t_x(t: Terms) -> float:
 
 def _model_shift(t: Terms) -> float:
     """(B) measured, else its bound Ĥ_θ T_X."""
-    return t["entropy_shift"] if "entropy_shift" in t else _most(t, "entropy_model") * _t_x(t)
+    return t["entropy_shift"] if "entropy_shift" in t else _capped_entropy(t, "entropy_model") * _t_x(t)
 
 
 _INPUTS = (_root("d_v", "entropy"), _root("d_t", "entropy"))
 _SPLIT = _fourth_roots(4.0)
-_ANSWERS = Summand(("d_x",), ("entropy_y", "symbols"), lambda t: _most(t, "entropy_y") * _t_x(t))
+_ANSWERS = Summand(("d_x",), ("entropy_y", "symbols"), lambda t: _capped_entropy(t, "entropy_y") * _t_x(t))
 _MODEL = Summand(("d_x",), ("entropy_shift", "symbols"), _model_shift)
 """(B): the one addend that stands without its divergence where it was measured."""
 
 
-def _change(name: str) -> Summand:
+def _entropy_change(name: str) -> Summand:
     return Summand((name,), ("symbols",), lambda t: entropy_change_bound(t[name], int(t["symbols"])))
 
 
@@ -127,10 +128,10 @@ FORMS: dict[str, tuple[Summand, ...]] = {
         Summand(("entropy_shift",), (), lambda t: t["entropy_shift"]),
         *_SPLIT,
     ),
-    "sound": (_change("delta_p"), _change("delta_q"), _ANSWERS, _MODEL),
+    "sound": (_entropy_change("delta_p"), _entropy_change("delta_q"), _ANSWERS, _MODEL),
     "sound_label_free": (
         Summand(("h_model_p", "h_model_q"), (), lambda t: t["h_model_p"] - t["h_model_q"]),
-        _change("d_x"),
+        _entropy_change("d_x"),
         _ANSWERS,
         _MODEL,
     ),
@@ -139,7 +140,7 @@ FORMS: dict[str, tuple[Summand, ...]] = {
 
 
 def bound_terms(form: str) -> tuple[str, ...]:
-    """The keyword names that a form needs, in the order of its formula.
+    """Return the keyword names that a form needs, in the order of its formula.
 
     Instead of `entropy` (Ĥ) its two parts `entropy_y` and `entropy_model` may be given, instead of
     `entropy_shift` in the sound forms `entropy_model`.
@@ -150,10 +151,11 @@ def bound_terms(form: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def missing_terms(form: str, given: Mapping[str, float | None]) -> tuple[str, ...]:
-    """The terms of a form that are not given (None counts as not given) and have no given alternative."""
-    there = {name for name, value in given.items() if value is not None}
-    return tuple(name for name in bound_terms(form) if not _has(form, name, there))
+def missing_terms(form: str, terms: Mapping[str, float | None]) -> tuple[str, ...]:
+    """Return the terms of a form that are not given (None counts as not given) and have no given
+    alternative."""
+    available = {name for name, value in terms.items() if value is not None}
+    return tuple(name for name in bound_terms(form) if not _is_available(form, name, available))
 
 
 def emid_bound(
@@ -178,7 +180,8 @@ def emid_bound(
     h_model_q: float | None = None,
     incomplete: bool = False,
 ) -> float:
-    """Upper bound of EMID in nats, by the form's name (see the module's docstring for each formula).
+    """Return the upper bound of EMID in nats, by the form's name (see the module's docstring for each
+    formula).
 
     d_v, d_t, d_x: JS divergences of images, texts, their joint law; delta_p, delta_q: of the model's answers
     from the references on P, Q; entropy: Ĥ, with entropy_y, entropy_model its two parts (their sum is Ĥ for
@@ -211,15 +214,15 @@ def emid_bound(
     terms = {name: _checked(name, value) for name, value in named.items() if value is not None}
     if "entropy_y" in terms and "entropy_model" in terms and (form == "joint" or "entropy" not in terms):
         terms["entropy"] = terms["entropy_y"] + terms["entropy_model"]
-    there = set(terms)
+    available = set(terms)
     total, used = 0.0, 0
     for summand in _summands(form):
-        if incomplete and not _partly(summand, there):
+        if incomplete and not _is_kept(summand, available):
             continue
         needed = summand.factors if incomplete else (*summand.factors, *summand.divergences)
-        missing = [name for name in needed if not _has(form, name, there)]
+        missing = [name for name in needed if not _is_available(form, name, available)]
         if missing:
-            raise ValueError(f"bound {form!r} needs {', '.join(_told(form, name) for name in missing)}")
+            raise ValueError(f"bound {form!r} needs {', '.join(_describe(form, name) for name in missing)}")
         total += summand.value(terms)
         used += 1
     if not used:
@@ -233,27 +236,27 @@ def _summands(form: str) -> tuple[Summand, ...]:
     return FORMS[form]
 
 
-def _partly(summand: Summand, there: set[str]) -> bool:
+def _is_kept(summand: Summand, available: set[str]) -> bool:
     """Whether an incomplete bound keeps the addend: of a pooled root one is enough, of a difference both."""
     if summand.divergences == ("h_model_p", "h_model_q"):
-        return there.issuperset(summand.divergences)
-    if summand is _MODEL and "entropy_shift" in there:
+        return available.issuperset(summand.divergences)
+    if summand is _MODEL and "entropy_shift" in available:
         return True
-    return not there.isdisjoint(summand.divergences)
+    return not available.isdisjoint(summand.divergences)
 
 
 def _alternatives(form: str, name: str) -> tuple[str, ...]:
     return () if form == "measured" and name == "entropy_shift" else _ALTERNATIVES.get(name, ())
 
 
-def _has(form: str, name: str, there: set[str]) -> bool:
-    other = _alternatives(form, name)
-    return name in there or (bool(other) and there.issuperset(other))
+def _is_available(form: str, name: str, available: set[str]) -> bool:
+    alternatives = _alternatives(form, name)
+    return name in available or (bool(alternatives) and available.issuperset(alternatives))
 
 
-def _told(form: str, name: str) -> str:
-    other = _alternatives(form, name)
-    return f"{name} (or {' and '.join(other)})" if other else name
+def _describe(form: str, name: str) -> str:
+    alternatives = _alternatives(form, name)
+    return f"{name} (or {' and '.join(alternatives)})" if alternatives else name
 
 
 def _checked(name: str, value: float) -> float:

@@ -1,4 +1,5 @@
-"""Conditional divergences of Theorem 4.6 by neighbourhoods: D̄(X_t|X_v), D̄(X_v|X_t), E_P D^¼(Y|x).
+"""The conditional divergences of Theorem 4.6 are estimated from neighbourhoods: D̄(X_t|X_v), D̄(X_v|X_t), E_P
+D^¼(Y|x).
 
 The paper's D̄(P_{X|X'} ‖ Q_{X|X'}) is a *sum* of two means of D(x) = D_JS(P_{X|X'=x} ‖ Q_{X|X'=x}), one over
 x ~ P_X', one over x ~ Q_X', so it lies in [0, 2 log 2].
@@ -53,7 +54,8 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class ConditionalDivergence:
-    """What `conditional_divergence` found. Nats; None where no anchor of a side lies inside (`reason`)."""
+    """A `ConditionalDivergence` is the result of `conditional_divergence`, in nats. A field is None where no
+    anchor of a side lies inside (`reason`)."""
 
     value: float | None
     """D̄ of Theorem 4.6: mean_p + mean_q. 0 on average without a shift; a bound takes max(0, value)"""
@@ -84,20 +86,20 @@ class ConditionalDivergence:
 
     @property
     def outside(self) -> float:
-        """Share of all anchors that were left out, both sides weighted alike."""
+        """Return the share of all anchors that were left out, both sides weighted alike."""
         return (self.outside_p + self.outside_q) / 2
 
 
 class _Side(NamedTuple):
-    given: NDArray[np.float32]
-    other: Floats
-    near: Index
+    given_rows: NDArray[np.float32]
+    other_rows: Floats
+    search_index: Index
     limit: float
     """How far a k-th neighbour among these rows may be"""
 
 
-class _Local(NamedTuple):
-    """Of each anchor inside: (A,) RJSD, and (A,) its mean over permutations."""
+class _LocalDivergences(NamedTuple):
+    """These are the (A,) RJSD of each anchor inside, and (A,) its mean over permutations."""
 
     raw: Float
     null: Float
@@ -115,7 +117,8 @@ def conditional_divergence(
     *,
     draws: int = 8,
 ) -> ConditionalDivergence:
-    """D̄(other | given) between P and Q: given_p (n, a), other_p (n, b), given_q (m, a), other_q (m, b).
+    """Return D̄(other | given) between P and Q: given_p (n, a), other_p (n, b), given_q (m, a), other_q (m,
+    b).
 
     given: the embedding that is conditioned on (Euclidean distance); other: rows whose law is compared,
     brought to unit length. At most `anchors` of each side's rows. Equal for a seed. Estimator and limits: see
@@ -127,26 +130,26 @@ def conditional_divergence(
     seeds = np.random.SeedSequence(seed).spawn(4)
     p = _side(given_p, other_p, "p", k, np.random.default_rng(seeds[0]))
     q = _side(given_q, other_q, "q", k, np.random.default_rng(seeds[1]))
-    same_dimension(p.given.shape[1], q.given.shape[1])
-    same_dimension(p.other.shape[1], q.other.shape[1])
-    at_p = _at(p, q, anchors, k, draws, np.random.default_rng(seeds[2]))
-    at_q = _at(q, p, anchors, k, draws, np.random.default_rng(seeds[3]))
-    used = len(at_p.raw) + len(at_q.raw)
-    if min(len(at_p.raw), len(at_q.raw)) < 2:
+    same_dimension(p.given_rows.shape[1], q.given_rows.shape[1])
+    same_dimension(p.other_rows.shape[1], q.other_rows.shape[1])
+    local_p = _local_divergences(p, q, anchors, k, draws, np.random.default_rng(seeds[2]))
+    local_q = _local_divergences(q, p, anchors, k, draws, np.random.default_rng(seeds[3]))
+    used = len(local_p.raw) + len(local_q.raw)
+    if min(len(local_p.raw), len(local_q.raw)) < 2:
         nothing: dict[str, Any] = dict.fromkeys(
             ("value", "mean_p", "mean_q", "error", "quarter", "quarter_high", "high", "raw", "null")
         )
         return ConditionalDivergence(
             **nothing,
             n_anchors=used,
-            outside_p=at_p.outside,
-            outside_q=at_q.outside,
+            outside_p=local_p.outside,
+            outside_q=local_q.outside,
             k=k,
             seed=seed,
             reason="no common support of the conditioning variable",
         )
-    fit = min(len(p.given), len(q.given)) / k
-    d_p, d_q = at_p.raw - at_p.null, at_q.raw - at_q.null
+    fit = min(len(p.given_rows), len(q.given_rows)) / k
+    d_p, d_q = local_p.raw - local_p.null, local_q.raw - local_q.null
     mean_p, mean_q = float(d_p.mean()), float(d_q.mean())
     error_p, error_q = _error(d_p, fit), _error(d_q, fit)
     return ConditionalDivergence(
@@ -158,22 +161,23 @@ def conditional_divergence(
         quarter=float((np.maximum(d_p, 0) ** 0.25).mean()),
         quarter_high=max(0.0, mean_p + _NORMAL_95 * error_p) ** 0.25,
         high=sum(
-            (1 - side.outside) * mean + side.outside * LOG2 for side, mean in ((at_p, mean_p), (at_q, mean_q))
+            (1 - side.outside) * mean + side.outside * LOG2
+            for side, mean in ((local_p, mean_p), (local_q, mean_q))
         ),
-        raw=float(np.concatenate([at_p.raw, at_q.raw]).mean()),
-        null=float(np.concatenate([at_p.null, at_q.null]).mean()),
+        raw=float(np.concatenate([local_p.raw, local_q.raw]).mean()),
+        null=float(np.concatenate([local_p.null, local_q.null]).mean()),
         n_anchors=used,
-        outside_p=at_p.outside,
-        outside_q=at_q.outside,
+        outside_p=local_p.outside,
+        outside_q=local_q.outside,
         k=k,
         seed=seed,
         reason=None,
     )
 
 
-def _side(given: Array, other: Array, name: str, k: int, rng: np.random.Generator) -> _Side:
-    """Rows in random order, so that among equal distances no row is preferred."""
-    x, y = as_rows(given, f"given_{name}"), as_rows(other, f"other_{name}")
+def _side(given_rows: Array, other_rows: Array, name: str, k: int, rng: np.random.Generator) -> _Side:
+    """Return a side with its rows in random order, so that among equal distances no row is preferred."""
+    x, y = as_rows(given_rows, f"given_{name}"), as_rows(other_rows, f"other_{name}")
     if len(x) != len(y):
         raise ValueError(f"given_{name} has {len(x)} rows, other_{name} has {len(y)}")
     if len(x) <= k:
@@ -189,20 +193,24 @@ def _side(given: Array, other: Array, name: str, k: int, rng: np.random.Generato
     return _Side(rows, (y / norms)[order], Index(rows), float(np.quantile(own, OWN_SHARE)) + rounding)
 
 
-def _at(home: _Side, away: _Side, anchors: int, k: int, draws: int, rng: np.random.Generator) -> _Local:
+def _local_divergences(
+    home: _Side, away: _Side, anchors: int, k: int, draws: int, rng: np.random.Generator
+) -> _LocalDivergences:
     """The local divergences around anchors from home's rows."""
-    chosen = home.given[rng.permutation(len(home.given))[:anchors]]
+    chosen = home.given_rows[rng.permutation(len(home.given_rows))[:anchors]]
     near, _ = _neighbours(home, chosen, k, rng)
     far, radius = _neighbours(away, chosen, k, rng)
     inside = radius <= away.limit
     raw, null = [np.empty(0)], [np.empty(0)]
-    for some in np.array_split(np.flatnonzero(inside), max(1, -(-int(inside.sum()) // _CHUNK_ANCHORS))):
-        if len(some):
-            z = np.concatenate([home.other[near[some]], away.other[far[some]]], axis=1).astype(np.float64)
+    for chunk in np.array_split(np.flatnonzero(inside), max(1, -(-int(inside.sum()) // _CHUNK_ANCHORS))):
+        if len(chunk):
+            z = np.concatenate([home.other_rows[near[chunk]], away.other_rows[far[chunk]]], axis=1).astype(
+                np.float64
+            )
             value, permuted = _local_rjsd(z @ z.transpose(0, 2, 1), draws, rng)
             raw.append(value)
             null.append(permuted)
-    return _Local(np.concatenate(raw), np.concatenate(null), float(1 - inside.mean()))
+    return _LocalDivergences(np.concatenate(raw), np.concatenate(null), float(1 - inside.mean()))
 
 
 def _neighbours(
@@ -212,7 +220,7 @@ def _neighbours(
 
     Without the draw all anchors on one repeated row (one image, many questions) would see the same k rows.
     """
-    distance, found = side.near.search(anchors, _TIE_FACTOR * k)
+    distance, nearest = side.search_index.search(anchors, _TIE_FACTOR * k)
     squared = np.square(distance)
     last = squared[:, k - 1 : k]
     tie = 1e-5 * np.abs(last) + 4e-6 * np.square(anchors).sum(axis=1, keepdims=True)
@@ -220,7 +228,7 @@ def _neighbours(
         squared < last - tie, -1.0, np.where(squared <= last + tie, rng.random(squared.shape), 2.0)
     )
     keep = np.argsort(order, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(found, keep, axis=1), distance[:, k - 1]
+    return np.take_along_axis(nearest, keep, axis=1), distance[:, k - 1]
 
 
 def _local_rjsd(gram: Float, draws: int, rng: np.random.Generator) -> tuple[Float, Float]:
@@ -233,10 +241,10 @@ def _local_rjsd(gram: Float, draws: int, rng: np.random.Generator) -> tuple[Floa
     mixture = _entropy(gram)
     raw = mixture - 0.5 * (_entropy(gram[:, :k, :k]) + _entropy(gram[:, k:, k:]))
     null = np.zeros(len(gram))
-    each = np.arange(len(gram))[:, None, None]
+    anchor = np.arange(len(gram))[:, None, None]
     for _ in range(draws):
         order = np.argsort(rng.random((len(gram), size)), axis=1)
-        halves = (gram[each, half[:, :, None], half[:, None, :]] for half in (order[:, :k], order[:, k:]))
+        halves = (gram[anchor, half[:, :, None], half[:, None, :]] for half in (order[:, :k], order[:, k:]))
         null += mixture - 0.5 * sum(_entropy(half) for half in halves)
     return raw, null / draws
 

@@ -1,4 +1,4 @@
-"""RJSD and MMD with the RBF kernel from sums: random Fourier features (Rahimi & Recht 2007).
+"""Random Fourier features give RJSD and MMD with the RBF kernel from sums (Rahimi & Recht 2007).
 
 The kernel exp(-‖z-z'‖²/2σ²) is no function of sums of z. It is, on average over random frequencies, the inner
 product of r features cos(ωz), sin(ωz); the second moment of those is an ordinary `Sketch`: it merges over
@@ -36,7 +36,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class FourierFeatures:
-    """The map of rows (n, dim) to features (n, features), known by these four numbers alone."""
+    """`FourierFeatures` map rows (n, dim) to features (n, features). These four numbers determine the map."""
 
     dim: int
     """d"""
@@ -54,7 +54,8 @@ class FourierFeatures:
 
     @cached_property
     def frequencies(self) -> Float:
-        """(d, r/2) columns ω, each N(0, I/σ²), orthogonal in groups of d (Yu et al. 2016). O(r d²) once.
+        """Return (d, r/2) columns ω, each N(0, I/σ²), orthogonal in groups of d (Yu et al. 2016). O(r d²)
+        once.
 
         Each alone is exactly Gaussian, so the kernel is right on average; together they cover directions
         evenly, which lowers the variance.
@@ -69,7 +70,7 @@ class FourierFeatures:
         return np.concatenate(groups, axis=1)[:, :wanted] / np.sqrt(self.variance)
 
     def transform(self, rows: Array) -> Floats:
-        """(n, r) features of unit length of (n, d) rows, in the rows' own precision. O(n d r)."""
+        """Return (n, r) features of unit length of (n, d) rows, in the rows' own precision. O(n d r)."""
         z = as_rows(rows)
         same_dimension(self.dim, z.shape[1])
         phase = z @ self.frequencies.astype(z.dtype)
@@ -77,7 +78,8 @@ class FourierFeatures:
         return np.concatenate([np.cos(phase), np.sin(phase)], axis=1) * scale
 
     def sketch(self, rows: Array) -> Sketch:
-        """Sketch of the features, for `rjsd` and `mmd(..., "linear")`. O(n r (d + r)), memory O(r²)."""
+        """Return the sketch of the features, for `rjsd` and `mmd(..., "linear")`. O(n r (d + r)), memory
+        O(r²)."""
         z = as_rows(rows)
         total = Sketch.empty(self.features)
         for start in range(0, len(z), CHUNK_ROWS):
@@ -88,7 +90,8 @@ class FourierFeatures:
 def fourier_features(
     *rows: Array, features: int = FEATURES, seed: int = 0, variance: float | None = None
 ) -> FourierFeatures:
-    """Features for arrays (n, d), (m, d), ...; σ² as given, else the median squared distance of pooled rows.
+    """Return the features for arrays (n, d), (m, d), ...; σ² as given, else the median squared distance of
+    pooled rows.
 
     The same width as `mmd(p, q, "rbf")`. Sketches compare only where all four numbers are the same: take σ²
     from the baseline and keep it. ValueError where dimensions differ or there are fewer than two rows.
@@ -107,7 +110,7 @@ def fourier_features(
 
 
 def rjsd_rbf(p: Array, q: Array, variance: float) -> float:
-    """RJSD (Eq. 12, nats) with the kernel exp(-‖z-z'‖²/2σ²), exact: p (n, d), q (m, d), σ² = variance.
+    """Return RJSD (Eq. 12, nats) with the kernel exp(-‖z-z'‖²/2σ²), exact: p (n, d), q (m, d), σ² = variance.
 
     From the pooled Gram, O((n+m)² d + (n+m)³) and 8(n+m)² bytes, twice: for some thousand rows, and to tell
     how far the features are off.

@@ -1,4 +1,4 @@
-"""The joint divergence D_X of (image, text) pairs: the product kernel ⟨v,v'⟩⟨t,t'⟩, i.e. rows v⊗t.
+"""The joint divergence D_X of (image, text) pairs has the product kernel ⟨v,v'⟩⟨t,t'⟩, i.e. rows v⊗t.
 
 v⊗t has d_v·d_t coordinates and is never built. Up to some thousand rows the Hadamard product of the two Grams
 is the exact Gram, and its factor gives exact coordinates in N dimensions; beyond, a seeded tensor sketch
@@ -24,7 +24,8 @@ Array = NDArray[np.floating[Any]]
 
 
 class JointDivergence(NamedTuple):
-    """D_X (nats) and, where it was sketched, how far off the sketch was on rows that were done both ways."""
+    """A `JointDivergence` is D_X (nats) and, where it was sketched, the sketch's error on rows that were done
+    both ways."""
 
     value: float
     exact: bool
@@ -41,7 +42,7 @@ def rjsd_joint(
     seed: int = 0,
     entropy_p: float | None = None,
 ) -> float:
-    """D_X in nats, RJSD (Eq. 12) of rows v⊗t: v_p (n, d_v), t_p (n, d_t), v_q (m, d_v), t_q (m, d_t).
+    """Return D_X in nats, RJSD (Eq. 12) of rows v⊗t: v_p (n, d_v), t_p (n, d_t), v_q (m, d_v), t_q (m, d_t).
 
     Exact up to EXACT_ROWS rows in all, sketched beyond (`joint_divergence` tells the error). `entropy_p` is
     `joint_entropy` of P where it is known (one baseline against many windows); the sketch has no use for it.
@@ -52,7 +53,8 @@ def rjsd_joint(
 
 
 def joint_entropy(v: Array, t: Array) -> float:
-    """Entropy (nats) of the trace-1 second moment of rows v⊗t, v (n, d_v), t (n, d_t), exactly: O(n² d + n³).
+    """Return the entropy (nats) of the trace-1 second moment of rows v⊗t, v (n, d_v), t (n, d_t), exactly:
+    O(n² d + n³).
 
     ValueError where there are no rows, or only rows whose product is zero.
     """
@@ -64,7 +66,8 @@ def joint_entropy(v: Array, t: Array) -> float:
 def joint_divergence(
     v_p: Array, t_p: Array, v_q: Array, t_q: Array, *, seed: int = 0, exact_rows: int = EXACT_ROWS
 ) -> JointDivergence:
-    """`rjsd_joint` with its error. `exact_rows` bounds the Gram; 8·exact_rows² bytes of memory, twice."""
+    """Return `rjsd_joint` with its error. `exact_rows` bounds the Gram; 8·exact_rows² bytes of memory,
+    twice."""
     n, m = len(v_p), len(v_q)
     if n + m <= exact_rows:
         return JointDivergence(_exact(v_p, t_p, v_q, t_q), True, 0.0)
@@ -76,7 +79,8 @@ def joint_divergence(
 
 
 def joint_rows(v_p: Array, t_p: Array, v_q: Array, t_q: Array, *, seed: int = 0) -> tuple[Float, Float]:
-    """Coordinates of the rows v⊗t for whatever takes rows (`drift_test`, `rjsd_shares`): (n, r), (m, r).
+    """Return the coordinates of the rows v⊗t for whatever takes rows (`drift_test`, `rjsd_shares`): (n, r),
+    (m, r).
 
     Exact, with r = n + m, up to EXACT_ROWS / 2 rows where that is no more than max(d_v, d_t); else the tensor
     sketch with r = max(d_v, d_t).
@@ -91,17 +95,17 @@ def joint_rows(v_p: Array, t_p: Array, v_q: Array, t_q: Array, *, seed: int = 0)
 
 
 def joint_features(v: Array, t: Array, seed: int) -> Float:
-    """(n, r) coordinates as `joint_rows` gives them where it sketches, r = max(d_v, d_t)."""
+    """Return (n, r) coordinates as `joint_rows` gives them where it sketches, r = max(d_v, d_t)."""
     return tensor_sketch(v, t, max(v.shape[1], t.shape[1]), seed)
 
 
 def sketched(v: Array, t: Array, rows: int) -> bool:
-    """Whether `joint_rows` sketches so many rows in all, of the dimensions of v and t."""
+    """Return whether `joint_rows` sketches so many rows in all, of the dimensions of v and t."""
     return rows > min(max(v.shape[1], t.shape[1]), EXACT_ROWS // 2)
 
 
 def tensor_sketch(v: Array, t: Array, r: int, seed: int) -> Float:
-    """(n, r) features f with E⟨f,f'⟩ = ⟨v,v'⟩⟨t,t'⟩ over seeds. O(n (d_v + d_t + r log r)).
+    """Return (n, r) features f with E⟨f,f'⟩ = ⟨v,v'⟩⟨t,t'⟩ over seeds. O(n (d_v + d_t + r log r)).
 
     The circular convolution of two count sketches is a count sketch of v⊗t.
     """
@@ -128,14 +132,14 @@ def _product_gram(v: Array, t: Array) -> Float:
 
 
 def _pooled_gram(v_p: Array, t_p: Array, v_q: Array, t_q: Array) -> Float:
-    """(n + m, n + m) of P's rows, then Q's."""
+    """Return the (n + m, n + m) product Gram of P's rows, then Q's."""
     _same_length(v_p, t_p)
     _same_length(v_q, t_q)
     return _product_gram(np.concatenate([v_p, v_q]), np.concatenate([t_p, t_q]))
 
 
 def _weight(gram: Float) -> float:
-    """Its trace, which must not be zero."""
+    """Return the trace of a Gram. ValueError where it is not positive."""
     weight = float(np.trace(gram))
     if not weight > 0:
         raise ValueError("a side has no rows, or only rows whose product is zero")

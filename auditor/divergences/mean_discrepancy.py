@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy, unbiased: it is 0 on average without a shift at any n, and may be negative."""
+"""The unbiased maximum mean discrepancy is 0 on average without a shift at any n, and may be negative."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _BANDWIDTH_ROWS = 1000
 
 
 def mmd(p: Rows, q: Rows, kernel: Kernel = "quadratic") -> float:
-    """Unbiased MMD² (no unit) between p (n, d) and q (m, d): the U-statistic without the pairs i = j.
+    """Return the unbiased MMD² (no unit) between p (n, d) and q (m, d): the U-statistic without the pairs i =
+    j.
 
     `quadratic` ⟨z,z'⟩² and `linear` ⟨z,z'⟩ are functions of sketches, O(n d²); `rbf` exp(-‖z-z'‖²/2σ²), σ²
     the median squared distance of the pooled rows, needs arrays, O((n+m)² d) in chunks.
@@ -38,7 +39,7 @@ def mmd(p: Rows, q: Rows, kernel: Kernel = "quadratic") -> float:
 
 
 def unbiased(pp: float, qq: float, pq: float, diag_p: float, diag_q: float, n: int, m: int) -> float:
-    """MMD² from the sums of the kernel over P x P, Q x Q, P x Q and over the two diagonals."""
+    """Return MMD² from the sums of the kernel over P x P, Q x Q, P x Q and over the two diagonals."""
     if n < 2 or m < 2:
         raise ValueError(f"an unbiased MMD needs two rows a side, not {n} and {m}")
     return (pp - diag_p) / (n * (n - 1)) + (qq - diag_q) / (m * (m - 1)) - 2 * pq / (n * m)
@@ -60,9 +61,10 @@ def squared_distances(a: Float, b: Float) -> Float:
 
 
 def median_squared_distance(z: Float) -> float:
-    """Of every (N / 1,000)-th row: the width needs no more, and the same rows give the same width."""
-    some = z[:: -(-len(z) // _BANDWIDTH_ROWS)]
-    return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
+    """Return the median squared distance between every (N / 1,000)-th row of z (N, d): the width of a kernel
+    needs no more rows, and the same rows give the same width."""
+    sample = z[:: -(-len(z) // _BANDWIDTH_ROWS)]
+    return float(np.median(squared_distances(sample, sample)[np.triu_indices(len(sample), 1)]))
 
 
 def _rbf_sum(a: Float, b: Float, variance: float) -> float:

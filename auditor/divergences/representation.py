@@ -1,4 +1,4 @@
-"""The representation Jensen-Shannon divergence (RJSD), Eq. 12 of the paper."""
+"""The representation Jensen-Shannon divergence (RJSD) is Eq. 12 of the paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Rows = NDArray[np.floating[Any]] | Sketch
 
 
 def rjsd(p: Rows, q: Rows, *, entropy_p: float | None = None) -> float:
-    """S((C_P + C_Q)/2) - ½(S(C_P) + S(C_Q)) in nats, in [0, log 2]; C the uncentred second moment at trace 1.
+    """Return S((C_P + C_Q)/2) - ½(S(C_P) + S(C_Q)) in nats, in [0, log 2]; C the uncentred second moment at
+    trace 1.
 
     p (n, d) and q (m, d) arrays or sketches. Arrays with n + m < d take the Gram route, O((n+m)² d); all else
     the second moments, O(d³) after the sketch: same value to 1e-9. `entropy_p` is S(C_P) where it is known
@@ -38,7 +39,7 @@ def rjsd(p: Rows, q: Rows, *, entropy_p: float | None = None) -> float:
 
 
 def trace_one(z: Rows, name: str = "rows") -> Float:
-    """(d, d) float64 second moment at trace 1, of an array or a sketch."""
+    """Return (d, d) float64 second moment at trace 1, of an array or a sketch."""
     if isinstance(z, Sketch):
         S = z.S
     else:
@@ -48,12 +49,12 @@ def trace_one(z: Rows, name: str = "rows") -> Float:
 
 
 def rows64(z: NDArray[np.floating[Any]], name: str) -> Float:
-    """Checked rows in float64: entropies of small eigenvalues need it."""
+    """Return checked rows in float64: entropies of small eigenvalues need it."""
     return as_rows(z, name).astype(np.float64, copy=False)
 
 
 def same_dimension(d_p: int, d_q: int) -> None:
-    """ValueError unless both sides have one dimension."""
+    """Raise ValueError unless both sides have one dimension."""
     if d_p != d_q:
         raise ValueError(f"p has dimension {d_p}, q has {d_q}")
 

@@ -1,6 +1,6 @@
-"""Von Neumann entropy of second moments: the building block of RJSD. Natural logarithms (nats).
+"""The von Neumann entropy of second moments is the building block of RJSD. Logarithms are natural (nats).
 
-eigenvalues only; the matrix is brought to trace 1 first, as Eq. 12 of the paper wants.
+It needs eigenvalues only. The matrix is brought to trace 1 first, as Eq. 12 of the paper wants.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from auditor.sketch import Float, Sketch
 
 
 def entropy_of_spectrum(eigenvalues: Float) -> float:
-    """-Σ λ log λ (nats) of eigenvalues that sum to 1; rounding below zero counts as zero."""
+    """Return -Σ λ log λ (nats) of eigenvalues that sum to 1; rounding below zero counts as zero."""
     positive = eigenvalues[eigenvalues > 0]
     return float(-(positive * np.log(positive)).sum())
 
 
 def von_neumann_entropy(c: NDArray[np.floating[Any]] | Sketch) -> float:
-    """S(C) = -tr C log C (nats) of a (d, d) positive semidefinite matrix or a sketch, at trace 1. O(d³).
+    """Return S(C) = -tr C log C (nats) of a (d, d) positive semidefinite matrix or a sketch, at trace 1.
+    O(d³).
 
     ValueError where the matrix is not square or its trace is not positive.
     """
@@ -31,7 +32,8 @@ def von_neumann_entropy(c: NDArray[np.floating[Any]] | Sketch) -> float:
 
 
 def entropy_of_rows(z: Float) -> float:
-    """S of the trace-1 second moment of (n, d) rows, from the smaller of the Gram and the second moment.
+    """Return S of the trace-1 second moment of (n, d) rows, from the smaller of the Gram and the second
+    moment.
 
     Both have the same non-zero eigenvalues. O(n d min(n, d)).
     """
@@ -39,12 +41,14 @@ def entropy_of_rows(z: Float) -> float:
 
 
 def effective_rank(c: NDArray[np.floating[Any]] | Sketch) -> float:
-    """exp S(C): how many directions the rows fill, between 1 and d. An estimate from n rows is at most n."""
+    """Return the exp S(C): how many directions the rows fill, between 1 and d. An estimate from n rows is at
+    most n."""
     return float(np.exp(von_neumann_entropy(c)))
 
 
 def entropy_rank(eigenvalues: Float) -> float:
-    """exp of the entropy of the shares -λ log λ / S: among how many directions the *entropy* is spread.
+    """Return the exponential of the entropy of the shares -λ log λ / S: among how many directions the
+    *entropy* is spread.
 
     The effective rank does not see a long tail beside one dominant direction (the mean of embeddings that all
     point one way: effective rank 2, entropy rank 100), yet the bias of an entropy comes from that tail.
@@ -56,13 +60,13 @@ def entropy_rank(eigenvalues: Float) -> float:
 
 
 def spectrum(c: Float) -> Float:
-    """Eigenvalues of a symmetric (d, d) matrix brought to trace 1. O(d³)."""
+    """Return the eigenvalues of a symmetric (d, d) matrix brought to trace 1. O(d³)."""
     # numpy's, not scipy's, which holds the interpreter's lock: other units of work go on meanwhile
     return np.asarray(np.linalg.eigvalsh(c / positive_trace(c)))
 
 
 def positive_trace(matrix: Float) -> float:
-    """The trace; ValueError where it is not positive (no rows, or rows of zeros)."""
+    """Return the trace; ValueError where it is not positive (no rows, or rows of zeros)."""
     trace = float(np.trace(matrix))
     if not trace > 0:
         raise ValueError("no rows, or only rows of zeros: a second moment of trace 0 cannot be normalised")

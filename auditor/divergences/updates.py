@@ -1,4 +1,5 @@
-"""Entropies of second moments after a few rows were taken off or given more weight, without a new spectrum.
+"""Entropies of second moments are updated, without a new spectrum, after a few rows were taken off or given
+more weight.
 
 Let T be a (d, d) second moment of trace 1, with eigenvalues λ, and B = T + c XᵀX of k rows X. With
 x log x = x ∫ [1/(1+t) - 1/(x+t)] dt over t > 0, and after integration by parts,
@@ -22,21 +23,22 @@ from auditor.sketch import Float
 
 _STEP, _QUICK_STEP = 0.75, 1.25
 _LOW, _HIGH = 1e-12, 3e4
-"""Of the nodes: below, the integrand hardly changes any more; above, it falls with t⁻³."""
+"""Ends of the nodes: below, the integrand hardly changes any more; above, it falls with t⁻³."""
 LEAST_DIM = 128
-"""Below, a spectrum takes a millisecond."""
+"""Dimensions below which a spectrum takes only a millisecond."""
 WORTH = 3
 """Dimensions a row of X from which this is at least as fast as spectra (and far faster on a machine whose
 memory others use: of 1,280 dimensions and 100 rows 0.03 s for two entropies instead of 4 to 5)."""
 
 
 def worth(k: int, d: int) -> bool:
-    """Whether updates by k rows are to be preferred to spectra of (d, d) matrices."""
+    """Return whether updates by k rows are to be preferred to spectra of (d, d) matrices."""
     return d >= LEAST_DIM and d >= WORTH * k
 
 
 class Updates:
-    """Entropies of T + c XᵀX for many X of one T (d, d), positive semidefinite. O(d³), with eigenvectors."""
+    """`Updates` gives entropies of T + c XᵀX for many X and one T (d, d), positive semidefinite. O(d³), with
+    eigenvectors."""
 
     def __init__(self, moment: Float) -> None:
         self._trace = positive_trace(moment)
@@ -46,12 +48,12 @@ class Updates:
         self._own = float((positive * np.log(positive)).sum())
 
     def coordinates(self, rows: Float) -> Float:
-        """(k, d) rows X as `entropies` takes them. O(k d²)."""
+        """Return (k, d) rows X as `entropies` takes them. O(k d²)."""
         return np.asarray(rows @ self._vectors) / np.sqrt(self._trace)
 
     def entropies(self, x: Float, factors: Sequence[float], quick: bool = False) -> list[float]:
-        """S (nats) of T + c XᵀX, at trace 1, for each c, which is at least -1 (then X are rows of T); `x` as
-        `coordinates` gives them. LinAlgError where rounding leaves T - XᵀX an eigenvalue below zero.
+        """Return S (nats) of T + c XᵀX, at trace 1, for each c, which is at least -1 (then X are rows of T);
+        `x` as `coordinates` gives them. LinAlgError where rounding leaves T - XᵀX an eigenvalue below zero.
 
         `quick`: to some 1e-6 instead of 1e-9, in a third of the time (fewer nodes, single precision): for a
         null, which varies by far more from draw to draw.
@@ -69,7 +71,7 @@ class Updates:
             scaled = rows * (1 / np.sqrt(self._values + t)).astype(precision)
             gram[...] = scaled @ scaled.T
         identity = np.eye(len(x))
-        found = []
+        entropies = []
         for c in factors:
             change = c * float(np.trace(products))
             # (tr B² - tr T²) / 2Δ
@@ -79,5 +81,5 @@ class Updates:
             integral = float(weights @ (change / (b + nodes) - determinants))
             total = self._own + change * (1 + np.log(b)) + integral
             trace = 1 + change
-            found.append(float(np.log(trace) - total / trace))
-        return found
+            entropies.append(float(np.log(trace) - total / trace))
+        return entropies

@@ -1,13 +1,13 @@
-"""Is one model better than another on the same records? Differences of EMI (nats), paired.
+"""Two models are compared on the same records by paired differences of EMI (nats).
 
 Two models answer the same questions, so a draw of hash blocks weighs both alike, over one scenario or many
 (the same base id falls into the same block under every shift): what makes a question hard is common to both
-and cancels. The critics are held fixed: intervals speak of the sample of records, not of training, nor of
-scenarios that were not audited.
+and cancels. The critics are held fixed: intervals are about the sample of records, not about training, nor
+about scenarios that were not audited.
 
 The bootstrap gives a difference's bias and standard error, Student's t (blocks - 1 degrees) the interval and
-the p-value, so that the two always agree and small p-values survive Holm's factor: the least that shares of
-1,000 draws can say, 0.001, is no news over 61 scenarios.
+the p-value, so that the two always agree and small p-values survive Holm's factor: the least p-value from
+shares of 1,000 draws, 0.001, is too large over 61 scenarios.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ADJUST = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
 
 
 class EmiSums(NamedTuple):
-    """What a model's EMI over one scenario is made of, a pair of sums a critic."""
+    """`EmiSums` hold what a model's EMI over one scenario is made of: a pair of sums for each critic."""
 
     model: Sequence[Sums]
     """of (x, ŷ); `Profile.critic_sums["emi_model"]`"""
@@ -40,18 +40,19 @@ class EmiSums(NamedTuple):
 
     @property
     def value(self) -> float:
-        """EMI, the mean over the critics."""
+        """Return EMI, the mean over the critics."""
         return float(np.mean([emi(m, r) for m, r in zip(self.model, self.reference, strict=True)]))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """EMI of the one less EMI of the other, in nats: positive where the first is better."""
+    """A `Difference` is EMI of the first model less EMI of the second, in nats: positive where the first is
+    better."""
 
     value: float
     """As estimated."""
     corrected: float | None
-    """Less the bootstrap's bias: what interval and p-values are centred on. None where `reason` says why."""
+    """`value` less the bootstrap's bias; interval and p-values are centred on it. None: see `reason`."""
     std: float | None
     low: float | None
     high: float | None
@@ -67,11 +68,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models over many scenarios."""
+    """A `Comparison` is of two models over many scenarios."""
 
     scenarios: dict[str, Difference]
     mean: Difference
-    """Of the mean over the scenarios, each weighing the same; from the same draws."""
+    """The mean difference over the scenarios, each weighing the same; from the same draws."""
     adjustment: Adjustment
     better: int
     """Scenarios where the first is better at adjusted p <= 1 - level."""
@@ -80,7 +81,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """Is the new model no worse than the current one by more than a margin?"""
+    """`NonInferiority` says whether the new model is no worse than the current one by more than a margin."""
 
     status: Status
     """pass: no worse than that. fail: worse than that. undecided: the records do not tell."""
@@ -97,7 +98,7 @@ class NonInferiority:
 
 
 def compare(a: EmiSums, b: EmiSums, *, level: float = 0.9, draws: int = 1000, seed: int = 0) -> Difference:
-    """EMI of a less EMI of b over one scenario's rows. compare(b, a) is its exact mirror image.
+    """Return EMI of a less EMI of b over one scenario's rows. compare(b, a) is its exact mirror image.
 
     The sums are over the same hash blocks, one pair a critic, the same critics on both sides. O(draws ·
     blocks · d) a sum; sums that are one object on both sides (references) are drawn once and cancel exactly.
@@ -105,7 +106,7 @@ def compare(a: EmiSums, b: EmiSums, *, level: float = 0.9, draws: int = 1000, se
     blocks or critics, one has no rows, or level or draws make no sense.
     """
     drawn = _Draws([a, b], level, draws, seed)
-    return drawn.difference(a.value - b.value, drawn.of(a) - drawn.of(b))
+    return drawn.difference(a.value - b.value, drawn.emi_values(a) - drawn.emi_values(b))
 
 
 def compare_over(
@@ -116,7 +117,8 @@ def compare_over(
     seed: int = 0,
     adjustment: Adjustment = "holm",
 ) -> Comparison:
-    """scenario -> (a, b): each difference, p-values adjusted over the scenarios, and their mean.
+    """Compare a with b over scenarios (scenario -> (a, b)): each difference, p-values adjusted over the
+    scenarios, and the mean difference.
 
     All scenarios are drawn with the same block weights, so copies of one record under many shifts count as
     the one record they are; scenarios that share no record vary apart all the same. Holm bounds the chance
@@ -126,15 +128,17 @@ def compare_over(
         raise ValueError("no scenario to compare over")
     drawn = _Draws([side for pair in pairs.values() for side in pair], level, draws, seed)
     values = {name: a.value - b.value for name, (a, b) in pairs.items()}
-    spreads = {name: drawn.of(a) - drawn.of(b) for name, (a, b) in pairs.items()}
+    spreads = {name: drawn.emi_values(a) - drawn.emi_values(b) for name, (a, b) in pairs.items()}
     mean = drawn.difference(float(np.mean(list(values.values()))), np.mean(list(spreads.values()), axis=0))
-    found = {name: drawn.difference(values[name], spreads[name], [a, b]) for name, (a, b) in pairs.items()}
-    tested = {name: d.p_value for name, d in found.items() if d.p_value is not None}
+    differences = {
+        name: drawn.difference(values[name], spreads[name], [a, b]) for name, (a, b) in pairs.items()
+    }
+    tested = {name: d.p_value for name, d in differences.items() if d.p_value is not None}
     for name, p in zip(tested, _ADJUST[adjustment](list(tested.values())), strict=True):
-        found[name] = replace(found[name], p_adjusted=p)
-    clear = [d for d in found.values() if d.p_adjusted is not None and d.p_adjusted <= 1 - level]
+        differences[name] = replace(differences[name], p_adjusted=p)
+    clear = [d for d in differences.values() if d.p_adjusted is not None and d.p_adjusted <= 1 - level]
     return Comparison(
-        found,
+        differences,
         mean,
         adjustment,
         better=sum(d.corrected is not None and d.corrected > 0 for d in clear),
@@ -143,7 +147,7 @@ def compare_over(
 
 
 def non_inferiority(difference: Difference, margin: float, *, level: float = 0.95) -> NonInferiority:
-    """Verdict on a difference (new less current, of one scenario or the mean over many).
+    """Judge a difference (new less current, of one scenario or the mean over many).
 
     Pass where the lower one-sided bound lies above -margin, fail where the upper one lies below it,
     undecided between. `margin` (nats, at least 0) is what one is ready to lose, stated before looking.
@@ -174,42 +178,45 @@ def non_inferiority(difference: Difference, margin: float, *, level: float = 0.9
 
 
 class _Draws:
-    """One set of block weights, and what each side's EMI is under it."""
+    """`_Draws` holds one set of block weights, and gives each side's EMI under it."""
 
     def __init__(self, sides: Sequence[EmiSums], level: float, draws: int, seed: int) -> None:
-        every = [s for side in sides for s in (*side.model, *side.reference)]
-        if not every or len({s.n.shape for s in every}) != 1:
+        all_sums = [s for side in sides for s in (*side.model, *side.reference)]
+        if not all_sums or len({s.n.shape for s in all_sums}) != 1:
             raise ValueError("all sums must be over the same hash blocks")
         if len({len(part) for side in sides for part in side}) != 1:
             raise ValueError("all sides must have the same critics, one sum each")
         if not 0 < level < 1 or draws < 2:
             raise ValueError(f"level {level} must lie in (0, 1), draws {draws} be at least 2")
         self._level = level
-        self._has = np.any([s.n > 0 for s in every], axis=0)
+        self._has_rows = np.any([s.n > 0 for s in all_sums], axis=0)
         self._weights = (
-            block_weights(self._has, draws, np.random.default_rng(seed))
-            if self._has.any()
-            else np.zeros((draws, len(self._has)))
+            block_weights(self._has_rows, draws, np.random.default_rng(seed))
+            if self._has_rows.any()
+            else np.zeros((draws, len(self._has_rows)))
         )
-        self._found: dict[int, Float] = {}
+        self._cache: dict[int, Float] = {}
 
-    def of(self, side: EmiSums) -> Float:
-        """(draws,) EMI of a side, the mean over its critics."""
-        each = [self._values(m) - self._values(r) for m, r in zip(side.model, side.reference, strict=True)]
-        return np.asarray(np.mean(each, axis=0))
+    def emi_values(self, side: EmiSums) -> Float:
+        """Return (draws,) EMI of a side, the mean over its critics."""
+        per_critic = [
+            self._values(m) - self._values(r) for m, r in zip(side.model, side.reference, strict=True)
+        ]
+        return np.asarray(np.mean(per_critic, axis=0))
 
     def _values(self, sums: Sums) -> Float:
         # The sides live as long as this object, so an id stands for one sum.
-        if id(sums) not in self._found:
-            self._found[id(sums)] = sums.reweighted(self._weights).values()
-        return self._found[id(sums)]
+        if id(sums) not in self._cache:
+            self._cache[id(sums)] = sums.reweighted(self._weights).values()
+        return self._cache[id(sums)]
 
     def difference(self, value: float, drawn: Float, sides: Sequence[EmiSums] = ()) -> Difference:
-        """A difference with what its draws say; `sides`: whose blocks count, where not those of all."""
-        has: NDArray[np.bool_] = self._has
+        """Return a difference with the interval and p-value of its draws. `sides` are those whose blocks
+        count, where these are not all."""
+        has_rows: NDArray[np.bool_] = self._has_rows
         if sides:
-            has = np.any([s.n > 0 for side in sides for s in (*side.model, *side.reference)], axis=0)
-        k = int(has.sum())
+            has_rows = np.any([s.n > 0 for side in sides for s in (*side.model, *side.reference)], axis=0)
+        k = int(has_rows.sum())
         drawn = drawn[np.isfinite(drawn)]
         if k < LEAST_BLOCKS or len(drawn) < 2:
             why = f"rows in {k} hash blocks, fewer than the {LEAST_BLOCKS} that a bootstrap needs"

@@ -1,7 +1,9 @@
-"""EMI and EMID (Eq. 7 and 9 of the paper) from critics' sums, with intervals by a bootstrap of hash blocks.
+"""EMI and EMID (Eq. 7 and 9 of the paper) come from critics' sums, with intervals by a bootstrap of hash
+blocks.
 
 EMI = I(X; Ŷ) - I(X; Y) of one critic, EMID = EMI(P) - EMI(Q), in nats. The critic is held fixed: the
-intervals speak of the sample of records, not of the training (its spread over seeds is reported beside them).
+intervals are about the sample of records, not about the training (its spread over seeds is reported beside
+them).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ LEAST_BLOCKS = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value (nats) with the bootstrap's account of it."""
+    """An `Estimate` is a value (nats) with its bias, standard error and interval by the bootstrap."""
 
     value: float
     """As estimated: for parity with the paper."""
@@ -35,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class EmidIntervals:
-    """Estimates of EMI on P, EMI on Q and EMID, all from the same draws."""
+    """`EmidIntervals` are estimates of EMI on P, EMI on Q and EMID, all from the same draws."""
 
     emi_p: Estimate
     emi_q: Estimate
@@ -47,12 +49,12 @@ class EmidIntervals:
 
 
 def emi(sums_model: Sums, sums_reference: Sums) -> float:
-    """EMI = I(X; Ŷ) - I(X; Y) in nats (Eq. 7), of the sums of (x, ŷ) and of (x, y) over the same x."""
+    """Return EMI = I(X; Ŷ) - I(X; Y) in nats (Eq. 7), of the sums of (x, ŷ) and of (x, y) over the same x."""
     return sums_model.value() - sums_reference.value()
 
 
 def emid(p_model: Sums, p_reference: Sums, q_model: Sums, q_reference: Sums) -> float:
-    """EMID = EMI(P) - EMI(Q) in nats (Eq. 9): positive where relevance is lost on Q."""
+    """Return EMID = EMI(P) - EMI(Q) in nats (Eq. 9): positive where relevance is lost on Q."""
     return emi(p_model, p_reference) - emi(q_model, q_reference)
 
 
@@ -67,7 +69,8 @@ def paired_bootstrap(
     *,
     paired: bool = True,
 ) -> EmidIntervals | None:
-    """Intervals for EMI and EMID: blocks (the same hash blocks on all sides) are drawn with replacement.
+    """Compute intervals for EMI and EMID: blocks (the same hash blocks on all sides) are drawn with
+    replacement.
 
     paired: P and Q share base ids, so a draw weighs a block alike in both; else P and Q are drawn apart. The
     model's and the reference's sums of one side are always drawn together. No estimate is linear in its sums:
@@ -105,7 +108,7 @@ def paired_bootstrap(
 
 
 def block_weights(has_rows: NDArray[np.bool_], draws: int, rng: np.random.Generator) -> Float:
-    """(draws, blocks) how often each block with rows is drawn; 0 for the empty ones."""
+    """Return (draws, blocks): how often each block with rows is drawn; 0 for the empty ones."""
     weights = np.zeros((draws, len(has_rows)))
     k = int(has_rows.sum())
     weights[:, has_rows] = rng.multinomial(k, np.full(k, 1 / k), size=draws)

@@ -1,4 +1,4 @@
-"""CLUB (Cheng et al. 2020) with a Gaussian critic of two MLPs, as the paper trains it (Appendix B, Eq. 11).
+"""CLUB (Cheng et al. 2020) has a Gaussian critic of two MLPs, trained as in the paper (Appendix B, Eq. 11).
 
 The published checkpoint is 768-250-768 twice, tanh; the log-variance ends in tanh: it stays in [-1, 1].
 CLUB is an upper bound of mutual information only with the exact conditional, and a wild one: for a correlated
@@ -36,7 +36,8 @@ _KEYS = tuple(
 
 @critic("club", sums=ClubSums, reads=(*TRAINED, "activation"))
 class CLUB:
-    """Contrastive log-ratio upper bound of I(X; Y) in nats. Defaults are the paper's, with early stopping.
+    """`CLUB` is the contrastive log-ratio upper bound of I(X; Y) in nats. Defaults are the paper's, with
+    early stopping.
 
     Training is stopped when the held-out log-likelihood has not risen for `patience` steps; the best weights
     are kept. `batch` is the last batch size: where rows are held out, training begins with a sixteenth of it
@@ -74,7 +75,7 @@ class CLUB:
 
     @classmethod
     def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
-        """An untrained critic of a config's `critic`."""
+        """Return an untrained critic of a config's `critic`."""
         return cls(
             hidden=config.hidden,
             steps=config.steps,
@@ -135,7 +136,7 @@ class CLUB:
         return self
 
     def moments(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
+        """Return the mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
         w = self._trained()
         rows = as_rows(x, "x").astype(np.float32, copy=False)
         if rows.shape[1] != w["p_mu.0.weight"].shape[1]:
@@ -157,7 +158,8 @@ class CLUB:
         n_blocks: int = HASH_BLOCKS,
         weights: ArrayLike | None = None,
     ) -> ClubSums:
-        """CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given.
+        """Return the CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are
+        given.
 
         Row weights (n,) enter every sum. fp32 forward pass in chunks, float64 sums: O(n d hidden).
         """
@@ -177,15 +179,17 @@ class CLUB:
         return total
 
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Eq. 11 on pairs x (n, d_x), y (n, d_y), in nats. O(n): the N x N x d array is never built."""
+        """Return Eq. 11 on pairs x (n, d_x), y (n, d_y), in nats. O(n): the N x N x d array is never
+        built."""
         return self.sums(x, y).value()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], activation: Activation | None = None) -> CLUB:
-        """A saved critic: safetensors, or a published .pt state dict (`p_mu.*`, `p_logvar.*`; weights only).
+        """Load a saved critic: safetensors, or a published .pt state dict (`p_mu.*`, `p_logvar.*`; weights
+        only).
 
-        A state dict does not tell its hidden activation: `activation`, else tanh as published.
-        ValueError where the file is none, or keys or shapes are not those of a CLUB critic.
+        A state dict does not tell its hidden activation: `activation`, else tanh as published. ValueError
+        where the file holds no critic, or keys or shapes are not those of a CLUB critic.
         """
         if Path(path).suffix in (".pt", ".pth"):
             import torch
@@ -221,7 +225,7 @@ class CLUB:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of weights and activation: equal for equal critics, however they were stored."""
+        """Return the SHA-256 of weights and activation: equal for equal critics, however they were stored."""
         h = sha256(self.activation.encode())
         for key, value in sorted(self._trained().items()):
             h.update(f"{key}{value.shape}".encode())

@@ -1,4 +1,4 @@
-"""CLUB in one pass: Eq. 11 of the paper as a function of sums, a monoid like the sketch.
+"""CLUB is computed in one pass: Eq. 11 of the paper is a function of sums, which merge as sketches do.
 
 With a Gaussian critic q(y|x) of mean μ(x) and precision w(x) = exp(-logvar(x)) the N x N terms of Eq. 11
 collapse, exactly, to
@@ -22,7 +22,8 @@ from auditor.sketch import Float
 
 @dataclass(frozen=True, eq=False)
 class ClubSums:
-    """The CLUB sums of each of `blocks` blocks of rows: (blocks,) and (blocks, d) float64 arrays."""
+    """`ClubSums` are the CLUB sums of each of `blocks` blocks of rows: (blocks,) and (blocks, d) float64
+    arrays."""
 
     kind: ClassVar[str] = "club"
     n: Float
@@ -40,7 +41,7 @@ class ClubSums:
 
     @classmethod
     def empty(cls, n_blocks: int, d: int) -> ClubSums:
-        """The neutral element."""
+        """Return the neutral element."""
         return cls(*(np.zeros(n_blocks) for _ in range(2)), *(np.zeros((n_blocks, d)) for _ in range(4)))
 
     @classmethod
@@ -53,7 +54,8 @@ class ClubSums:
         n_blocks: int = 1,
         weights: NDArray[np.floating[Any]] | None = None,
     ) -> ClubSums:
-        """Sums of n rows, O(n d): mu, logvar and y are (n, d); blocks (n,) in 0..n_blocks-1, all 0 if absent.
+        """Return the sums of n rows, O(n d): mu, logvar and y are (n, d); blocks (n,) in 0..n_blocks-1, all 0
+        if absent.
 
         Row weights (n,) enter every sum, also that of the marginal of y.
         """
@@ -68,39 +70,42 @@ class ClubSums:
         return cls(share.sum(axis=1), share @ row, share @ y, share @ y2, share @ wmu, share @ w)
 
     def merge(self, other: ClubSums) -> ClubSums:
-        """Sums of both sets of rows, block by block. ValueError where blocks or dimensions differ."""
+        """Return the sums of both sets of rows, block by block. ValueError where blocks or dimensions
+        differ."""
         if self.y.shape != other.y.shape:
             raise ValueError(f"cannot merge CLUB sums of shapes {self.y.shape} and {other.y.shape}")
         return ClubSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def total(self) -> ClubSums:
-        """The sums over all blocks, as one block."""
+        """Return the sums over all blocks, as one block."""
         return self.reweighted(np.ones((1, len(self.n))))
 
     def reweighted(self, weights: Float) -> ClubSums:
-        """(r, blocks) weights of the blocks -> sums of r resamples, each as one block. One matrix product."""
+        """Return the sums of r resamples, each as one block, from (r, blocks) weights of the blocks. One
+        matrix product."""
         return ClubSums(*(weights @ getattr(self, f.name) for f in fields(self)))
 
     def values(self) -> Float:
-        """(blocks,) CLUB of each block on its own, in nats; NaN where a block has no rows."""
+        """Return (blocks,) CLUB of each block on its own, in nats; NaN where a block has no rows."""
         with np.errstate(invalid="ignore", divide="ignore"):
             marginal = np.einsum("ij,ij->i", self.y, self.wmu) - 0.5 * np.einsum("ij,ij->i", self.y2, self.w)
             return np.where(self.n > 0, self.A / self.n - marginal / np.square(self.n), np.nan)
 
     def value(self) -> float:
-        """CLUB of all blocks together, in nats (Eq. 11). ValueError where there are no rows."""
+        """Return the CLUB of all blocks together, in nats (Eq. 11). ValueError where there are no rows."""
         value = float(self.total().values()[0])
         if np.isnan(value):
             raise ValueError("CLUB of no rows is not defined")
         return value
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz or Arrow (never pickle)."""
+        """Return plain arrays, for npz or Arrow (never pickle)."""
         return {"kind": np.array(self.kind), **{f.name: getattr(self, f.name) for f in fields(self)}}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> ClubSums:
-        """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers are not finite."""
+        """Restore sums from the arrays of `to_arrays`. ValueError where shapes do not fit or numbers are not
+        finite."""
         got = {f.name: np.asarray(arrays[f.name], dtype=np.float64) for f in fields(cls)}
         vectors = {got[name].shape for name in ("n", "A")}
         matrices = {got[name].shape for name in ("y", "y2", "wmu", "w")}

@@ -1,6 +1,6 @@
-"""The file of a critic: safetensors, with one entry of metadata that says of what kind it is.
+"""A critic's file is safetensors, with one entry of metadata that says what kind of critic it holds.
 
-One entry, since several are written in any order and equal critics are to be equal files.
+There is one entry only, since several are written in any order and equal critics must be equal files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ENTRY = "critic"
 
 
 class CriticFile(NamedTuple):
-    """What a critic's file holds."""
+    """A `CriticFile` is the content of a critic's file."""
 
     arrays: dict[str, NDArray[Any]]
     settings: dict[str, Any]
@@ -42,8 +42,8 @@ def write_critic(
 
 
 def read_critic(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) -> CriticFile:
-    """What `write_critic` wrote. ValueError where the file is none, of another kind, holds other arrays than
-    `names`, or numbers that are not finite."""
+    """Read what `write_critic` wrote. ValueError where the file is no critic's, is of another kind, holds
+    other arrays than `names`, or numbers that are not finite."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -62,8 +62,8 @@ def read_critic(path: str | os.PathLike[str], kind: str, names: tuple[str, ...])
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The kind of critic in a file. A CLUB critic's tells its activation alone, a published state dict (.pt)
-    nothing. ValueError where the file holds none."""
+    """Return the kind of critic in a file. The file of a CLUB critic tells its activation alone; a published
+    state dict (.pt) tells nothing. ValueError where the file holds none."""
     if Path(path).suffix in (".pt", ".pth"):
         return "club"
     from safetensors import SafetensorError, safe_open
@@ -82,7 +82,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 
 def digest_of(kind: str, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> str:
-    """SHA-256 of a critic's kind, settings and arrays, in the order of their names."""
+    """Return the SHA-256 of a critic's kind, settings and arrays, in the order of their names."""
     state = sha256(json.dumps([kind, dict(settings)], sort_keys=True).encode())
     for name, a in sorted(arrays.items()):
         state.update(f"{name}{a.dtype}{a.shape}".encode())

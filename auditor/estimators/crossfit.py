@@ -1,4 +1,4 @@
-"""Cross-fitting: no row is evaluated by a critic that was trained on it, or on another of its base id.
+"""In cross-fitting no row is evaluated by a critic that was trained on it, or on another row of its base id.
 
 A critic with many parameters knows its training rows by heart, and its estimate on them is far too high. Rows
 are cut into folds, whole base ids at a time; a critic a fold is trained on all the others, and each row is
@@ -38,7 +38,7 @@ C = TypeVar("C", bound=Critic)
 
 @dataclass(frozen=True, eq=False)
 class CrossFit(Generic[C]):
-    """Critics and what each says of the rows that it did not see."""
+    """A `CrossFit` holds critics, and the estimates of each on the rows that it did not see."""
 
     critics: tuple[C, ...]
     """One a fold, trained on the rows of all other folds."""
@@ -52,31 +52,32 @@ class CrossFit(Generic[C]):
 
     @property
     def value(self) -> float:
-        """The folds' estimates, each with the weight of its rows (nats)."""
+        """Return the mean of the folds' estimates, each with the weight of its rows (nats)."""
         return float(np.average(self.by_fold, weights=np.bincount(self.fold, minlength=len(self.critics))))
 
 
 @dataclass(frozen=True, eq=False)
 class CrossFitted:
-    """One critic, or one a fold: each row is evaluated by the one that saw no row of its hash block."""
+    """`CrossFitted` is one critic, or one a fold: each row is evaluated by the critic that saw no row of its
+    hash block."""
 
     critics: tuple[Critic, ...]
 
     def sums(
         self, x: ArrayLike, y: ArrayLike, blocks: NDArray[np.int64], n_blocks: int = HASH_BLOCKS
     ) -> Sums:
-        """Sums of pairs x (n, d_x), y (n, d_y) over the hash blocks (n,) of their base ids."""
+        """Return the sums of pairs x (n, d_x), y (n, d_y) over the hash blocks (n,) of their base ids."""
         if len(self.critics) == 1:
             return self.critics[0].sums(x, y, blocks, n_blocks)
         return held_out_sums(self.critics, block_folds(blocks, len(self.critics)), x, y, blocks, n_blocks)
 
     @property
     def gaussian(self) -> bool:
-        """Whether its critics are conditional densities, and have moments."""
+        """Return whether all critics are conditional densities, and have moments."""
         return all(isinstance(critic, ConditionalGaussian) for critic in self.critics)
 
     def moments(self, x: ArrayLike, blocks: NDArray[np.int64]) -> tuple[Array, Array]:
-        """(n, d_y) μ and log-variance of rows x (n, d_x) (see `CLUB.moments`), each by its own critic.
+        """Return (n, d_y) μ and log-variance of rows x (n, d_x) (see `CLUB.moments`), each by its own critic.
 
         ValueError where the critics are no conditional densities (`gaussian`).
         """
@@ -87,24 +88,24 @@ class CrossFitted:
         if len(critics) == 1:
             return critics[0].moments(rows)
         fold = block_folds(blocks, len(critics))
-        found = [critic.moments(rows[fold == k]) for k, critic in enumerate(critics)]
+        by_fold = [critic.moments(rows[fold == k]) for k, critic in enumerate(critics)]
         order = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
-        mu, logvar = (np.concatenate(part)[order] for part in zip(*found, strict=True))
+        mu, logvar = (np.concatenate(part)[order] for part in zip(*by_fold, strict=True))
         return mu, logvar
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all its critics, in their order."""
+        """Return the SHA-256 of all its critics, in their order."""
         return sha256("".join(critic.digest for critic in self.critics).encode()).hexdigest()
 
     @classmethod
     def load(cls, paths: Sequence[Path]) -> Self:
-        """Of saved critics of any kind, in the order of their folds."""
+        """Load saved critics of any kind, in the order of their folds."""
         return cls(tuple(load_critic(path) for path in paths))
 
 
 def fold_labels(groups: ArrayLike, folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
-    """(n,) fold of each row in 0..folds-1: whole groups, shuffled, as many groups a fold as can be.
+    """Return (n,) fold of each row in 0..folds-1: whole groups, shuffled, as many groups a fold as can be.
 
     ValueError where there are fewer groups than folds, or fewer than two folds.
     """
@@ -117,7 +118,8 @@ def fold_labels(groups: ArrayLike, folds: int = FOLDS, seed: int = 0) -> NDArray
 
 
 def block_folds(blocks: ArrayLike, folds: int = FOLDS) -> NDArray[np.int64]:
-    """(n,) fold of each row from the hash block of its base id alone: workers need not ask each other."""
+    """Return (n,) fold of each row from the hash block of its base id alone: workers need not ask each
+    other."""
     if folds < 2:
         raise ValueError(f"at least two folds are needed, not {folds}")
     return np.asarray(blocks, dtype=np.int64) % folds
@@ -135,8 +137,8 @@ def cross_fit(
     n_blocks: int = HASH_BLOCKS,
     fold: ArrayLike | None = None,
 ) -> CrossFit[C]:
-    """Train a critic a fold of pairs x (n, d_x), y (n, d_y), and evaluate each row by the one that saw no row
-    of its group. The same bits for one seed on a fixed number of threads.
+    """Train a critic a fold of pairs x (n, d_x), y (n, d_y), and evaluate each row by the critic that saw no
+    row of its group. The same bits for one seed on a fixed number of threads.
 
     make: the seed of a critic -> an untrained one (of any kind: `lambda s: CLUB(seed=s)`); groups (n,): base
     ids or labels of them, held together in folds and in early stopping. blocks (n,): hash blocks that sums
@@ -148,10 +150,14 @@ def cross_fit(
     labels = np.unique(np.asarray(groups), return_inverse=True)[1]
     if labels.shape != (len(xs),):
         raise ValueError(f"{labels.size} group labels for {len(xs)} rows")
-    at = fold_labels(labels, folds, seed) if fold is None else _checked(fold, labels)
-    critics = fit_folds(make, xs, ys, labels, at, seed=seed)
-    by_fold = tuple(critic.sums(xs[at == k], ys[at == k]).value() for k, critic in enumerate(critics))
-    return CrossFit(critics, at, by_fold, held_out_sums(critics, at, xs, ys, blocks, n_blocks), seed)
+    row_folds = fold_labels(labels, folds, seed) if fold is None else _checked_folds(fold, labels)
+    critics = fit_folds(make, xs, ys, labels, row_folds, seed=seed)
+    by_fold = tuple(
+        critic.sums(xs[row_folds == k], ys[row_folds == k]).value() for k, critic in enumerate(critics)
+    )
+    return CrossFit(
+        critics, row_folds, by_fold, held_out_sums(critics, row_folds, xs, ys, blocks, n_blocks), seed
+    )
 
 
 def fit_folds(
@@ -163,7 +169,7 @@ def fit_folds(
     *,
     seed: int = 0,
 ) -> tuple[C, ...]:
-    """A critic a fold, trained on the rows of all other folds; fold k's has the seed `seed + k`.
+    """Train a critic for each fold, on the rows of all other folds; fold k's critic has the seed `seed + k`.
 
     The trainings are independent of one another: workers may do a fold each, with the same result.
     """
@@ -181,8 +187,8 @@ def held_out_sums(
     blocks: ArrayLike | None = None,
     n_blocks: int = HASH_BLOCKS,
 ) -> Sums:
-    """Sums of pairs x (n, d_x), y (n, d_y), each row by the critic of its fold (n,), merged. Without blocks
-    (n,) the folds are the blocks.
+    """Return the sums of pairs x (n, d_x), y (n, d_y), each row by the critic of its fold (n,), merged.
+    Without blocks (n,) the folds are the blocks.
 
     The rows may be others than those that were cross-fitted (the references beside the answers), if their
     base ids are in the same folds.
@@ -202,12 +208,12 @@ def held_out_sums(
     return total
 
 
-def _checked(fold: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    at = np.asarray(fold, dtype=np.int64)
-    if at.shape != groups.shape:
-        raise ValueError(f"{at.size} folds for {groups.size} rows")
-    if at.min() < 0 or at.max() < 1 or not np.bincount(at).all():
+def _checked_folds(fold: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    row_folds = np.asarray(fold, dtype=np.int64)
+    if row_folds.shape != groups.shape:
+        raise ValueError(f"{row_folds.size} folds for {groups.size} rows")
+    if row_folds.min() < 0 or row_folds.max() < 1 or not np.bincount(row_folds).all():
         raise ValueError("folds must be 0, 1, ... with rows in each, and two at least")
-    if len(np.unique(np.stack([groups, at]), axis=1).T) != groups.max() + 1:
+    if len(np.unique(np.stack([groups, row_folds]), axis=1).T) != groups.max() + 1:
         raise ValueError("a group lies in two folds: its critic would have seen it")
-    return at
+    return row_folds

@@ -1,4 +1,5 @@
-"""A critic in closed form: q(y|x) Gaussian around a ridge regression of y on x. Nothing is trained in steps.
+"""This critic has a closed form: q(y|x) is Gaussian around a ridge regression of y on x. Nothing is trained
+in steps.
 
 With `features`, the regression is on random features tanh(W x + b) of x: an untrained network of one layer,
 whose last layer is exact. The variance of each dimension of y is that of the residuals, taken over what the
@@ -29,11 +30,11 @@ from schemas.config import CriticConfig
 _CHUNK_ROWS = 4096
 _NAMES = ("mean_x", "inner", "inner_bias", "mean_z", "coefficients", "mean_y", "logvar")
 _LEAST_VARIANCE = 1e-6
-"""Of a dimension's residuals, as a share of the mean variance of y: none is known exactly."""
+"""Least variance of a dimension's residuals, as a share of the mean variance of y: none is known exactly."""
 
 
 class GaussianOptions(Settings):
-    """`critic.options` of `critic.estimator: gaussian`."""
+    """These are the `critic.options` of `critic.estimator: gaussian`."""
 
     features: int = Field(0, ge=0, description="Random tanh features of x; 0: x itself, a linear mean.")
     ridge: float = Field(30.0, gt=0, description="Added to the squares of the features, in rows' worth.")
@@ -41,7 +42,8 @@ class GaussianOptions(Settings):
 
 @critic("gaussian", sums=ClubSums, options=GaussianOptions)
 class Gaussian:
-    """q(y|x) = N(y; a + Bᵀ z(x), diag σ²), z(x) = x / scale or tanh(W x + b): the mean by ridge regression.
+    """The critic is q(y|x) = N(y; a + Bᵀ z(x), diag σ²), z(x) = x / scale or tanh(W x + b), its mean by ridge
+    regression.
 
     x is centred and scaled to mean square 1 a dimension first, so that `ridge` and the features mean the same
     for embeddings of any length. `seed` draws W and b, and nothing else.
@@ -57,7 +59,7 @@ class Gaussian:
 
     @classmethod
     def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
-        """An untrained critic with these `GaussianOptions`."""
+        """Return an untrained critic with these `GaussianOptions`."""
         return cls(features=options.features, ridge=options.ridge, seed=seed)
 
     def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
@@ -102,7 +104,7 @@ class Gaussian:
         return np.asarray(np.tanh(z) if self.features else z, dtype=np.float32)
 
     def moments(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
+        """Return the mean and log-variance of q(y|x) for (n, d_x) rows: two (n, d_y) float32 arrays."""
         a = self._trained()
         rows = as_rows(x, "x").astype(np.float32, copy=False)
         if rows.shape[1] != len(a["mean_x"]):
@@ -114,7 +116,8 @@ class Gaussian:
     def sums(
         self, x: ArrayLike, y: ArrayLike, blocks: ArrayLike | None = None, n_blocks: int = HASH_BLOCKS
     ) -> ClubSums:
-        """CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given."""
+        """Return the CLUB sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are
+        given."""
         xs, ys = pairs(x, y)
         if ys.shape[1] != len(self._trained()["mean_y"]):
             raise ValueError(f"y has {ys.shape[1]} columns, the critic {len(self._trained()['mean_y'])}")
@@ -128,7 +131,7 @@ class Gaussian:
         return total
 
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Eq. 11 on pairs x (n, d_x), y (n, d_y), in nats. O(n)."""
+        """Return Eq. 11 on pairs x (n, d_x), y (n, d_y), in nats. O(n)."""
         return self.sums(x, y).value()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -137,7 +140,7 @@ class Gaussian:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """A saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
+        """Load a saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
         arrays, settings = read_critic(path, cls.kind, _NAMES)
         loaded = cls(**GaussianOptions(**settings).model_dump())
         loaded._arrays = {name: arrays[name].astype(np.float32) for name in _NAMES}
@@ -153,7 +156,7 @@ class Gaussian:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its arrays and options: equal for equal critics, however they were stored."""
+        """Return the SHA-256 of its arrays and options: equal for equal critics, however they were stored."""
         return digest_of(self.kind, self._trained(), self._settings)
 
     @property

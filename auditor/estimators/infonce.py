@@ -1,4 +1,4 @@
-"""InfoNCE (van den Oord et al. 2018): which of the batch's answers belongs to this query?"""
+"""InfoNCE (van den Oord et al. 2018) asks which of the batch's answers belongs to a query."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DRAWS = 128
 
 
 class InfoNCESums(PairSums):
-    """Of the K candidates of a row one is its own answer; the others weigh as the mean of those kept:
+    """One of the K candidates of a row is its own answer; the others weigh as the mean of those kept:
 
         1/N Σ_i [T_ii - log( (e^{T_ii} + (K-1) mean_{j≠i} e^{T_ij}) / K )],   K = the batch, or N if smaller.
 
@@ -39,16 +39,17 @@ class InfoNCESums(PairSums):
             for start in range(0, len(weights), _DRAWS):
                 w = weights[start : start + _DRAWS, scores.blocks]
                 rows, own = w @ n, w.T[scores.own]
-                others = scores.others @ w.T / np.maximum(rows - own, 1.0)
+                other_mean = scores.pair_sums @ w.T / np.maximum(rows - own, 1.0)
                 k = np.clip(rows, 1.0, self.batch)
-                row = log_true - np.log((true + (k - 1.0) * others) / k)
+                row = log_true - np.log((true + (k - 1.0) * other_mean) / k)
                 out[start : start + _DRAWS] += (own * share * row).sum(axis=0)
         return out
 
 
 @critic("infonce", sums=InfoNCESums, reads=TRAINED)
 class InfoNCE(SeparableEstimator):
-    """E T(x,y) - E log mean_j exp T(x, y_j): at most the log of the batch size, of low variance."""
+    """The bound E T(x,y) - E log mean_j exp T(x, y_j) is at most the log of the batch size, and of low
+    variance."""
 
     sums_type = InfoNCESums
 

@@ -1,4 +1,4 @@
-"""MINE (Belghazi et al. 2018): the Donsker-Varadhan bound."""
+"""MINE (Belghazi et al. 2018) is the Donsker-Varadhan bound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class MINESums(PairSums):
-    """1/N Σ_i T_ii - log mean_{i≠j} e^{T_ij}: the first term of all rows, the second of the kept ones."""
+    """The bound is 1/N Σ_i T_ii - log mean_{i≠j} e^{T_ij}: the first term is of all rows, the second of the
+    kept ones."""
 
     kind = "mine"
 
@@ -33,7 +34,7 @@ class MINESums(PairSums):
 
 @critic("mine", sums=MINESums, reads=TRAINED)
 class MINE(SeparableEstimator):
-    """E_XY T - log E_X E_Y exp T: the log of a sample mean biases it a little upward.
+    """The bound is E_XY T - log E_X E_Y exp T. The log of a sample mean biases it a little upward.
 
     All b(b-1) other pairs of a batch form that mean, so the moving average of the original is not needed.
     """
@@ -42,5 +43,5 @@ class MINE(SeparableEstimator):
 
     @staticmethod
     def bound(scores: torch.Tensor) -> torch.Tensor:
-        others = off_diagonal(scores)
-        return scores.diagonal().mean() - (others.logsumexp(dim=(0, 1)) - log(others.numel()))
+        false_scores = off_diagonal(scores)
+        return scores.diagonal().mean() - (false_scores.logsumexp(dim=(0, 1)) - log(false_scores.numel()))

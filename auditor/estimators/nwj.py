@@ -1,4 +1,4 @@
-"""NWJ (Nguyen, Wainwright & Jordan 2010), also called MINE-f."""
+"""NWJ (Nguyen, Wainwright & Jordan 2010) is also called MINE-f."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class NWJSums(PairSums):
-    """1 + 1/N Σ_i T_ii - mean_{i≠j} e^{T_ij}: the first term of all rows, the second of the kept ones."""
+    """The bound is 1 + 1/N Σ_i T_ii - mean_{i≠j} e^{T_ij}: the first term is of all rows, the second of the
+    kept ones."""
 
     kind = "nwj"
 
@@ -32,7 +33,8 @@ class NWJSums(PairSums):
 
 @critic("nwj", sums=NWJSums, reads=TRAINED)
 class NWJ(SeparableEstimator):
-    """E_XY T - E_X E_Y exp(T - 1): unbiased from a sample, of high variance where MI is large."""
+    """The bound E_XY T - E_X E_Y exp(T - 1) is unbiased from a sample, and of high variance where MI is
+    large."""
 
     sums_type = NWJSums
     # One pair that the critic scores too high has an exponential gradient: unclipped, the held-out bound fell

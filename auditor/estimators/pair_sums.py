@@ -1,4 +1,4 @@
-"""Sums of InfoNCE, NWJ and MINE, which need pairs of rows, for a separable critic T(x, y) = f(x)·g(y).
+"""InfoNCE, NWJ and MINE need pairs of rows: these are their sums for a separable critic T(x, y) = f(x)·g(y).
 
 Write T_ij = f(x_i)·g(y_j). The joint term of these bounds, E_XY T, is a plain sum of T_ii. The other one is
 of pairs i ≠ j, E_X E_Y e^T or a mean of it within each row, and no sum over rows. So each hash block keeps,
@@ -43,7 +43,7 @@ _CHUNK = 512
 
 
 class Scores(NamedTuple):
-    """What one critic says of the kept rows of its blocks."""
+    """`Scores` are one critic's scores of the kept rows of its blocks."""
 
     blocks: NDArray[np.int64]
     """(b,) the blocks"""
@@ -53,24 +53,24 @@ class Scores(NamedTuple):
     """(m,) T_ii"""
     top: Float
     """(m,) max_j T_ij: taken off before e is raised to anything"""
-    others: Float
+    pair_sums: Float
     """(m, b) Q_ib · e^{-top_i}"""
 
 
 @dataclass(frozen=True, eq=False)
 class Reweighted:
-    """A bound under several weightings of the blocks."""
+    """`Reweighted` is a bound under several weightings of the blocks."""
 
     bounds: Float
 
     def values(self) -> Float:
-        """(r,) nats; NaN where a weighting leaves no rows."""
+        """Return the (r,) bounds in nats; NaN where a weighting leaves no rows."""
         return self.bounds
 
 
 @dataclass(frozen=True, eq=False)
 class PairSums(ABC):
-    """Sums and kept rows of each of `blocks` blocks."""
+    """`PairSums` are the sums and kept rows of each of `blocks` blocks."""
 
     kind: ClassVar[str]
     n: Float
@@ -94,7 +94,7 @@ class PairSums(ABC):
 
     @classmethod
     def empty(cls, n_blocks: int, k: int, batch: int) -> Self:
-        """The neutral element; `k` is the dimension of f and g."""
+        """Return the neutral element; `k` is the dimension of f and g."""
         return cls(
             np.zeros(n_blocks),
             np.zeros(n_blocks),
@@ -120,8 +120,8 @@ class PairSums(ABC):
         critic: str,
         batch: int,
     ) -> Self:
-        """Of n rows: their contents x, y (that hashes are of), f(x) and g(y) (n, k), blocks (n,) in
-        0..n_blocks-1, and the digest of the critic. O(n (d + k))."""
+        """Return the sums of n rows. They take the rows' contents x, y (for the hashes), f(x) and g(y) (n,
+        k), blocks (n,) in 0..n_blocks-1, and the digest of the critic. O(n (d + k))."""
         true = np.einsum("ij,ij->i", f, g, dtype=np.float64)
         n = np.bincount(blocks, minlength=n_blocks).astype(np.float64)
         mark = np.uint64(max(1, int(critic[:16], 16)))
@@ -130,9 +130,9 @@ class PairSums(ABC):
             n=n,
             t=np.bincount(blocks, weights=true, minlength=n_blocks).astype(np.float64),
             critic=np.where(n > 0, mark, np.uint64(0)),
-        )._keeping(blocks, _hashes(x, y), f, g)
+        )._keep_rows(blocks, _hashes(x, y), f, g)
 
-    def _keeping(
+    def _keep_rows(
         self,
         block: NDArray[np.int64],
         hashes: NDArray[np.uint64],
@@ -146,14 +146,16 @@ class PairSums(ABC):
         return replace(self, block=block[keep], hashes=hashes[keep], f=f[keep], g=g[keep])
 
     def merge(self, other: Self) -> Self:
-        """Of both sets of rows. ValueError where kinds, blocks, dimensions, limits or batches differ, or a
-        block was scored by two critics."""
-        mine, theirs = (
+        """Return the sums of both sets of rows. ValueError where kinds, blocks, dimensions, limits or batches
+        differ, or a block was scored by two critics."""
+        own_sizes, other_sizes = (
             (s.kind, s.n.shape, s.f.shape[1], s.limit, s.batch) if isinstance(s, PairSums) else type(s)
             for s in (self, other)
         )
-        if mine != theirs:
-            raise ValueError(f"cannot merge sums of pairs of different kinds or sizes: {mine} and {theirs}")
+        if own_sizes != other_sizes:
+            raise ValueError(
+                f"cannot merge sums of pairs of different kinds or sizes: {own_sizes} and {other_sizes}"
+            )
         if ((self.critic != other.critic) & (self.critic > 0) & (other.critic > 0)).any():
             raise ValueError("two critics scored one block: cut the folds by hash blocks (block_folds)")
         return replace(
@@ -161,7 +163,7 @@ class PairSums(ABC):
             n=self.n + other.n,
             t=self.t + other.t,
             critic=np.maximum(self.critic, other.critic),
-        )._keeping(
+        )._keep_rows(
             np.concatenate([self.block, other.block]),
             np.concatenate([self.hashes, other.hashes]),
             np.concatenate([self.f, other.f]),
@@ -170,17 +172,17 @@ class PairSums(ABC):
 
     @property
     def kept(self) -> Float:
-        """(blocks,) rows whose vectors are kept."""
+        """Return (blocks,) rows whose vectors are kept."""
         return np.bincount(self.block, minlength=len(self.n)).astype(np.float64)
 
     @property
     def complete(self) -> bool:
-        """Whether all rows' vectors are kept: the value is then the bound on all of them."""
+        """Return whether all rows' vectors are kept: the value is then the bound on all of them."""
         return bool((self.kept == self.n).all())
 
     def reweighted(self, weights: Float) -> Reweighted:
-        """(r, blocks) weights of the blocks, not negative -> the bound under each. O(m² k) once for m kept
-        rows, and O(m blocks) a weighting at most."""
+        """Return the bound under each of (r, blocks) weights of the blocks, none negative. O(m² k) once for m
+        kept rows, and O(m blocks) a weighting at most."""
         rows = weights @ self.n
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             return Reweighted(np.where(rows > 0, self._bounds(weights) / rows, np.nan))
@@ -190,18 +192,18 @@ class PairSums(ABC):
         """(r,) the bound under each weighting times the rows that it leaves, summed over critics."""
 
     def values(self) -> Float:
-        """(blocks,) the bound of each block on its own, in nats; NaN where a block has no rows."""
+        """Return (blocks,) the bound of each block on its own, in nats; NaN where a block has no rows."""
         return self.reweighted(np.eye(len(self.n))).values()
 
     def value(self) -> float:
-        """The bound of all blocks together, in nats. ValueError where there are no rows."""
+        """Return the bound of all blocks together, in nats. ValueError where there are no rows."""
         if not self.n.sum():
             raise ValueError(f"{self.kind} of no rows is not defined")
         return float(self.reweighted(np.ones((1, len(self.n)))).values()[0])
 
     @cached_property
     def scores(self) -> tuple[Scores, ...]:
-        """Of each critic's kept rows. O(m² k), in chunks of rows; made once."""
+        """Return the scores of each critic's kept rows, computed once. O(m² k), in chunks of rows."""
         marks = self.critic[self.block]
         return tuple(self._scores(np.flatnonzero(marks == mark)) for mark in np.unique(marks))
 
@@ -211,33 +213,34 @@ class PairSums(ABC):
         starts = np.searchsorted(own, np.arange(len(blocks)))
         n, kept = self.n[blocks], np.bincount(own, minlength=len(blocks))
         true, top = np.einsum("ij,ij->i", f, g), np.empty(len(rows))
-        others = np.empty((len(rows), len(blocks)))
+        pair_sums = np.empty((len(rows), len(blocks)))
         for start in range(0, len(rows), _CHUNK):
             part = np.arange(start, min(start + _CHUNK, len(rows)))
             t = f[part] @ g.T
             top[part] = t.max(axis=1)
             e = np.exp(t - top[part, None])
             e[part - start, part] = 0.0
-            others[part] = np.add.reduceat(e, starts, axis=1)
-        mine = own[:, None] == np.arange(len(blocks))
-        others *= np.maximum(n - mine, 0.0) / np.maximum(kept - mine, 1)
-        return Scores(blocks, own, true, top, others)
+            pair_sums[part] = np.add.reduceat(e, starts, axis=1)
+        own_block = own[:, None] == np.arange(len(blocks))
+        pair_sums *= np.maximum(n - own_block, 0.0) / np.maximum(kept - own_block, 1)
+        return Scores(blocks, own, true, top, pair_sums)
 
     def _pair_means(self, scores: Scores, weights: Float) -> tuple[float, Float]:
-        """c and (r,) means of e^{T - c} over the pairs i ≠ j of one critic's rows; 0 where there are none."""
+        """Return c and (r,) means of e^{T - c} over the pairs i ≠ j of one critic's rows; 0 where there are
+        no pairs."""
         c = float(scores.top.max())
         n = self.n[scores.blocks]
         share = n / self.kept[scores.blocks]
         of_block = np.zeros((len(scores.blocks), len(scores.own)))
         of_block[scores.own, np.arange(len(scores.own))] = share[scores.own] * np.exp(scores.top - c)
-        g = of_block @ scores.others
+        g = of_block @ scores.pair_sums
         w = weights[:, scores.blocks]
         pairs = np.square(w @ n) - np.square(w) @ n
         total = np.einsum("ra,ab,rb->r", w, g, w, optimize=True)
         return c, np.where(pairs > 0, total / np.where(pairs > 0, pairs, 1.0), 0.0)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz or Arrow (never pickle)."""
+        """Return plain arrays, for npz or Arrow (never pickle)."""
         return {
             "kind": np.array(self.kind),
             "limit": np.array(self.limit, dtype=np.int64),
@@ -247,7 +250,8 @@ class PairSums(ABC):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Self:
-        """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers make no sense."""
+        """Restore sums from the arrays of `to_arrays`. ValueError where shapes do not fit or numbers make no
+        sense."""
         got = cls(
             n=np.asarray(arrays["n"], dtype=np.float64),
             t=np.asarray(arrays["t"], dtype=np.float64),

@@ -1,4 +1,5 @@
-"""The critics that a config can name. A new one is one file in this folder, or one of another package."""
+"""A config can name any critic that is registered here. A new critic is one file, in this folder or in
+another package."""
 
 from __future__ import annotations
 
@@ -17,19 +18,19 @@ from auditor.registry import Registry, Settings, read_settings
 from schemas.config import CriticConfig
 
 Key = Literal["hidden", "activation", "steps", "batch", "lr", "early_stopping"]
-"""Of the config's `critic`: what a critic may read."""
+"""The keys of the config's `critic` that a critic may read."""
 TRAINED: tuple[Key, ...] = ("hidden", "steps", "batch", "lr", "early_stopping")
-"""What any critic reads that `training` trains."""
+"""The keys that every critic reads that `training` trains."""
 
 C = TypeVar("C", bound=type[Critic])
 
 
 class NoOptions(Settings):
-    """For critics without settings of their own."""
+    """`NoOptions` is for critics without settings of their own."""
 
 
 class CriticKind(NamedTuple):
-    """What is registered of a critic."""
+    """A `CriticKind` is what is registered of a critic."""
 
     critic: type[Critic]
     sums: type[Sums]
@@ -55,16 +56,16 @@ def critic(
         BadInput: the name is taken.
     """
 
-    def register(made: C) -> C:
-        made.kind = name
-        CRITICS.add(name, CriticKind(made, sums, reads, options), made)
-        return made
+    def register(critic_class: C) -> C:
+        critic_class.kind = name
+        CRITICS.add(name, CriticKind(critic_class, sums, reads, options), critic_class)
+        return critic_class
 
     return register
 
 
 def make_critic(config: CriticConfig, *, seed: int, device: str = "cpu") -> Critic:
-    """The untrained critic of a config.
+    """Make the untrained critic of a config.
 
     Raises:
         BadInput: an unknown estimator or option, or a key that the estimator does not read.
@@ -78,14 +79,14 @@ def make_critic(config: CriticConfig, *, seed: int, device: str = "cpu") -> Crit
 
 
 def describe(estimator: str) -> str:
-    """What reports call an estimator, and what its sums are of where these are not of all rows."""
+    """Return what reports call an estimator, and what its sums are of where these are not of all rows."""
     kind = CRITICS.find(estimator, "critic.estimator")
     rows = f" (pairs from at most {KEPT_ROWS:,} rows a scenario)" if issubclass(kind.sums, PairSums) else ""
     return f"{kind.critic.__name__}{rows}"
 
 
 def load_critic(path: str | os.PathLike[str]) -> Critic:
-    """A saved critic of any kind.
+    """Load a saved critic of any kind.
 
     Raises:
         ValueError: the file holds none.
@@ -95,7 +96,7 @@ def load_critic(path: str | os.PathLike[str]) -> Critic:
 
 
 def read_sums(arrays: Mapping[str, ArrayLike]) -> Sums:
-    """Sums of any kind, from their arrays (`Sums.to_arrays`).
+    """Restore sums of any kind from their arrays (`Sums.to_arrays`).
 
     Raises:
         ValueError, KeyError: the arrays are not those of sums.

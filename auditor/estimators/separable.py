@@ -1,8 +1,8 @@
-"""What InfoNCE, NWJ and MINE share: a separable critic T(x, y) = f(x)·g(y) trained on a lower bound of MI.
+"""InfoNCE, NWJ and MINE share a separable critic T(x, y) = f(x)·g(y) that is trained on a lower bound of MI.
 
-These bounds need pairs of rows: they run on samples (`pair_sums`). A separable critic costs two small
-forward passes and one matrix product a batch; a concatenated one took 5.9 s a step at batch 1,024. Training
-needs torch; what a trained critic says of rows is plain numpy.
+These bounds need pairs of rows: they run on samples (`pair_sums`). A separable critic costs two small forward
+passes and one matrix product a batch; a concatenated one took 5.9 s a step at batch 1,024. Training needs
+torch; a trained critic scores rows in plain numpy.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _NAMES = tuple(
 
 
 class SeparableEstimator(ABC):
-    """A lower bound of I(X; Y) in nats with f and g two-layer ReLU networks; defaults as the paper's Table 6.
+    """A `SeparableEstimator` is a lower bound of I(X; Y) in nats. f and g are two-layer ReLU networks; the
+    defaults are those of the paper's Table 6.
 
     The same call gives the same bits on a fixed number of threads.
     """
@@ -71,7 +72,7 @@ class SeparableEstimator(ABC):
 
     @classmethod
     def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str = "cpu") -> Self:
-        """An untrained critic of a config's `critic`."""
+        """Return an untrained critic of a config's `critic`."""
         return cls(
             hidden=config.hidden,
             steps=config.steps,
@@ -85,7 +86,7 @@ class SeparableEstimator(ABC):
     @staticmethod
     @abstractmethod
     def bound(scores: torch.Tensor) -> torch.Tensor:
-        """The bound (nats) from T of all (b, b) pairs of a batch, the true pairs on the diagonal."""
+        """Return the bound (nats) from T of all (b, b) pairs of a batch, the true pairs on the diagonal."""
 
     def fit(
         self,
@@ -135,7 +136,8 @@ class SeparableEstimator(ABC):
         blocks: ArrayLike | None = None,
         n_blocks: int = HASH_BLOCKS,
     ) -> PairSums:
-        """Sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are given.
+        """Return the sums of pairs x (n, d_x), y (n, d_y): one block, or n_blocks where blocks (n,) are
+        given.
 
         They keep the vectors of KEPT_ROWS rows at most. fp32 forward pass in chunks, O(n d hidden).
         """
@@ -165,8 +167,8 @@ class SeparableEstimator(ABC):
         return f, g
 
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
-        """The bound on pairs x (n, d_x), y (n, d_y), in nats; beyond KEPT_ROWS rows its pairs i ≠ j are those
-        of a sample. The order of the rows does not matter. O(n d hidden).
+        """Return the bound on pairs x (n, d_x), y (n, d_y), in nats; beyond KEPT_ROWS rows its pairs i ≠ j
+        are those of a sample. The order of the rows does not matter. O(n d hidden).
 
         InfoNCE cannot exceed the log of the batch size. ValueError below two rows, or before `fit`.
         """
@@ -182,7 +184,7 @@ class SeparableEstimator(ABC):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """A saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
+        """Load a saved critic. ValueError where the file holds none of this kind, or shapes do not fit."""
         arrays, settings = read_critic(path, cls.kind, _NAMES)
         weights = [arrays[name].astype(np.float32) for name in _NAMES]
         shapes = [w.shape for w in weights]
@@ -197,7 +199,7 @@ class SeparableEstimator(ABC):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of weights and batch size: equal for equal critics, however they were stored."""
+        """Return the SHA-256 of weights and batch size: equal for equal critics, however they were stored."""
         return digest_of(self.kind, dict(zip(_NAMES, self._trained(), strict=True)), {"batch": self.batch})
 
     def _trained(self) -> list[NDArray[np.float32]]:
@@ -207,7 +209,7 @@ class SeparableEstimator(ABC):
 
 
 def off_diagonal(scores: torch.Tensor) -> torch.Tensor:
-    """The (b, b - 1) scores of the pairs that are not true ones."""
+    """Return the (b, b - 1) scores of the pairs that are not true ones."""
     b = len(scores)
     return scores.flatten()[1:].view(b - 1, b + 1)[:, :-1].reshape(b, b - 1)
 

@@ -1,4 +1,5 @@
-"""Sensitivity to the critic's hyperparameters: Table 6 and Figure 7 of the paper, one setting at a time.
+"""A sweep shows the sensitivity to the critic's hyperparameters, one setting at a time (Table 6 and Figure 7
+of the paper).
 
 Every setting is moved alone, the others staying at their defaults, on one pool of pairs and one split of its
 base ids: what is reported is of rows (and of base ids) that no training saw. The paper chose by the variance
@@ -43,7 +44,7 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Pairs to sweep over."""
+    """A `Pool` holds the pairs to sweep over."""
 
     x: Floats
     """(n, d_x) queries"""
@@ -64,23 +65,24 @@ class Pool:
         return len(self.x)
 
     def rows(self, which: NDArray[np.bool_]) -> Pool:
-        """The rows of a mask (n,)."""
+        """Return the pool of the rows that a mask (n,) selects."""
         model = None if self.is_model is None else self.is_model[which]
         return Pool(self.x[which], self.y[which], self.groups[which], model)
 
     def split(self, share: float, seed: int) -> tuple[Pool, Pool]:
-        """The pool to train on and the one held out: `share` of the groups, at least one on either side."""
-        names, at = np.unique(self.groups, return_inverse=True)
+        """Return the pool to train on and the one held out: `share` of the groups, at least one on either
+        side."""
+        names, group = np.unique(self.groups, return_inverse=True)
         count = round(share * len(names))
         if not 1 <= count < len(names):
             raise ValueError(f"{share:.0%} of {len(names)} base ids cannot be held out")
         order = np.random.default_rng(seed).permutation(len(names))
-        out = np.isin(at, order[:count])
+        out = np.isin(group, order[:count])
         return self.rows(~out), self.rows(out)
 
     @property
     def digest(self) -> str:
-        """Of every number in it."""
+        """Return a digest of every number in the pool."""
         state = blake2b(digest_size=16)
         for a in (self.x, self.y, self.groups, self.is_model):
             if a is not None:
@@ -91,7 +93,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: the defaults but for one setting."""
+    """A `Trial` is one training: all settings but one are the defaults."""
 
     setting: Setting | Literal["default"]
     value: float
@@ -100,14 +102,14 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Its name among the trials of one set of defaults."""
+        """Return the trial's name among the trials of one set of defaults."""
         moved = "default" if self.setting == "default" else f"{self.setting}-{self.value:g}"
         return f"{moved}-seed-{self.seed}"
 
 
 @dataclass(frozen=True)
 class SweepRow:
-    """What one training came to; estimates in nats, of held-out rows."""
+    """A `SweepRow` is the result of one training. Estimates are in nats, of held-out rows."""
 
     key: str
     setting: str
@@ -116,10 +118,10 @@ class SweepRow:
     log_likelihood: float | None
     """Mean log q(y|x) a held-out row; None for estimators without a likelihood."""
     mi: float
-    """Of answers and references together."""
+    """MI of answers and references together."""
     emi: float | None
     mi_trained: float
-    """Of the rows that trained it: what it exceeds `mi` by is what the critic knows by heart."""
+    """MI of the training rows: what it exceeds `mi` by is what the critic knows by heart."""
     last_variance: float | None
     """Variance (nats²) of `mi` over the last LAST_STEPS steps; None with early stopping, where the weights
     kept are not of the last steps."""
@@ -133,13 +135,13 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a sweep will take, before it starts."""
+    """A `Budget` says what a sweep will take, before it starts."""
 
     trainings: int
     done: int
-    """Of these, trained already and kept."""
+    """How many of these are trained already and kept."""
     steps: int
-    """Of those to do, at most: early stopping may end a training sooner."""
+    """Steps of the trainings to do, at most: early stopping may end a training sooner."""
     seconds: float
     """Predicted from some timed steps of every shape of network, with as many threads."""
     pairs: int
@@ -163,7 +165,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Summary:
-    """One line of the table: a value of a setting, over its seeds."""
+    """A `Summary` is one line of the table: a value of a setting, over its seeds."""
 
     setting: str
     value: float
@@ -179,36 +181,37 @@ class Summary:
     last_variance: float | None
     """Mean over the seeds."""
     seconds: float
-    """Of one training."""
+    """Seconds of one training."""
 
 
 def trials(defaults: CriticConfig, grid: Grid = GRID, *, seeds: int = 1, seed: int = 0) -> list[Trial]:
-    """The defaults first, then every other value of every setting, each with `seeds` seeds from `seed` on.
+    """Return the defaults first, then every other value of every setting, each with `seeds` seeds from `seed`
+    on.
 
     ValueError for a value that the setting cannot have; BadInput where the estimator has no such settings.
     """
     untrained(defaults, seed)
-    found = [Trial("default", 0.0, defaults, s) for s in range(seed, seed + seeds)]
+    todo = [Trial("default", 0.0, defaults, s) for s in range(seed, seed + seeds)]
     for setting, values in grid.items():
         for value in dict.fromkeys(values):
             if value != getattr(defaults, setting):
                 moved = CriticConfig.model_validate(defaults.model_dump() | {setting: value})
-                found += [Trial(setting, float(value), moved, s) for s in range(seed, seed + seeds)]
-    return found
+                todo += [Trial(setting, float(value), moved, s) for s in range(seed, seed + seeds)]
+    return todo
 
 
 def untrained(config: CriticConfig, seed: int) -> Stepwise:
-    """An untrained critic of a config.
+    """Make an untrained critic of a config.
 
     Raises:
         BadInput: an unknown estimator, a setting that it does not read, or one that takes no steps.
     """
-    made = make_critic(config, seed=seed)
+    critic = make_critic(config, seed=seed)
     if "steps" not in CRITICS.find(config.estimator).reads:
         raise BadInput(
             f"critic.estimator: {config.estimator} is not trained in steps, so nothing can be swept"
         )
-    return cast(Stepwise, made)
+    return cast(Stepwise, critic)
 
 
 def budget(
@@ -223,8 +226,8 @@ def budget(
             if not cost:
                 _timed(trained, trial, 1)  # importing and waking torch is no part of a training
             once = _timed(trained, trial, 1)
-            more = _timed(trained, trial, 1 + PROBE_STEPS)
-            cost[shape] = once, max(more - once, 1e-6) / PROBE_STEPS
+            longer = _timed(trained, trial, 1 + PROBE_STEPS)
+            cost[shape] = once, max(longer - once, 1e-6) / PROBE_STEPS
     seconds = 0.0
     for trial in todo:
         once, step = cost[trial.config.hidden, trial.config.batch]
@@ -283,59 +286,61 @@ def sweep(
     known: Mapping[str, SweepRow] | None = None,
     progress: Callable[[int, int, SweepRow], None] | None = None,
 ) -> list[SweepRow]:
-    """All trials, in their order. `known`: key -> a row that is not made again; `progress` is called after
-    each one that is made, with how many are there, of how many, and the row (a place to keep it, too)."""
+    """Run all trials, in their order. `known`: key -> a row that is not made again. `progress` is called
+    after each new row with the number of rows done, the number of trials, and the row (which it may
+    store)."""
     rows: dict[str, SweepRow] = dict(known or {})
-    there = sum(trial.key in rows for trial in todo)
+    count = sum(trial.key in rows for trial in todo)
     for trial in todo:
         if trial.key not in rows:
             rows[trial.key] = run_trial(pool, trial, holdout=holdout, seed=seed)
-            there += 1
+            count += 1
             if progress is not None:
-                progress(there, len(todo), rows[trial.key])
+                progress(count, len(todo), rows[trial.key])
     return [rows[trial.key] for trial in todo]
 
 
 def summarise(rows: Sequence[SweepRow], defaults: CriticConfig, grid: Grid = GRID) -> list[Summary]:
-    """A line for each value of each setting, in order, the default among them. ValueError where a value has
-    no row."""
-    found = []
+    """Return a line for each value of each setting, in order, the default among them. ValueError where a
+    value has no row."""
+    summaries = []
     for setting, values in grid.items():
         own = float(getattr(defaults, setting))
         for value in sorted({float(v) for v in values} | {own}):
-            of = [
+            trainings = [
                 row
                 for row in rows
                 if (
                     row.setting == "default" if value == own else (row.setting, row.value) == (setting, value)
                 )
             ]
-            if not of:
+            if not trainings:
                 raise ValueError(f"no training of {setting} = {value:g}")
-            likelihoods = [row.log_likelihood for row in of if row.log_likelihood is not None]
-            emis = [row.emi for row in of if row.emi is not None]
-            variances = [row.last_variance for row in of if row.last_variance is not None]
-            found.append(
+            likelihoods = [row.log_likelihood for row in trainings if row.log_likelihood is not None]
+            emis = [row.emi for row in trainings if row.emi is not None]
+            variances = [row.last_variance for row in trainings if row.last_variance is not None]
+            summaries.append(
                 Summary(
                     setting,
                     value,
                     value == own,
-                    len(of),
+                    len(trainings),
                     float(np.mean(likelihoods)) if likelihoods else None,
-                    float(np.mean([row.mi for row in of])),
-                    _spread([row.mi for row in of]),
+                    float(np.mean([row.mi for row in trainings])),
+                    _spread([row.mi for row in trainings]),
                     float(np.mean(emis)) if emis else None,
                     _spread(emis) if emis else None,
-                    float(np.mean([row.mi_trained for row in of])),
+                    float(np.mean([row.mi_trained for row in trainings])),
                     float(np.mean(variances)) if variances else None,
-                    float(np.mean([row.seconds for row in of])),
+                    float(np.mean([row.seconds for row in trainings])),
                 )
             )
-    return found
+    return summaries
 
 
 def log_likelihood(critic: ConditionalGaussian, x: ArrayLike, y: ArrayLike) -> float:
-    """Mean log q(y|x) of pairs x (n, d_x), y (n, d_y) under a Gaussian critic, nats a row. O(n d hidden)."""
+    """Return the mean log q(y|x) of pairs x (n, d_x), y (n, d_y) under a Gaussian critic, nats a row. O(n d
+    hidden)."""
     xs, ys = pairs(x, y)
     total = 0.0
     for start in range(0, len(xs), _CHUNK):

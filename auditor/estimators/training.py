@@ -1,4 +1,4 @@
-"""What all trained estimators share: batches with rows held out, and AdamW with early stopping.
+"""All trained estimators share batches with rows held out, and AdamW with early stopping.
 
 Small batches learn nearly as much a step as large ones until their noise is what is left to learn. So where
 rows are held out to say so, training may start with small batches and go to larger ones when the held-out
@@ -42,7 +42,7 @@ _LEAST_HELD_OUT = 8
 
 
 class Stepwise(Critic, Protocol):
-    """A critic that reads `steps` of the config: the sweep moves its learning rate, batch and width."""
+    """A `Stepwise` critic reads `steps` of the config: the sweep moves its learning rate, batch and width."""
 
     def fit(
         self,
@@ -51,8 +51,8 @@ class Stepwise(Critic, Protocol):
         groups: ArrayLike | None = None,
         watch: Callable[[Self], None] | None = None,
     ) -> Self:
-        """As `Critic.fit`; `watch` sees the critic after each of the last LAST_STEPS where no rows are held
-        out."""
+        """Train as `Critic.fit` does; `watch` sees the critic after each of the last LAST_STEPS where no rows
+        are held out."""
         ...
 
 
@@ -76,7 +76,8 @@ def _report(share: float) -> None:
 
 
 def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """x (n, d_x) and y (n, d_y), checked. ValueError where they are not as many, or a row is not finite."""
+    """Return x (n, d_x) and y (n, d_y), checked. ValueError where their lengths differ, or a row is not
+    finite."""
     xs, ys = as_rows(x, "x"), as_rows(y, "y")
     if len(xs) != len(ys):
         raise ValueError(f"{len(xs)} rows of x and {len(ys)} of y: pairs are needed")
@@ -84,12 +85,12 @@ def pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def held_out(config: CriticConfig) -> float:
-    """The share of base ids that a config holds out of training."""
+    """Return the share of base ids that a config holds out of training."""
     return HELD_OUT if config.early_stopping else 0.0
 
 
 def block_labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
-    """(n,) blocks of n rows, checked. ValueError where they are not as many, or not in 0..n_blocks-1."""
+    """Return (n,) blocks of n rows, checked. ValueError where there are not n, or not in 0..n_blocks-1."""
     labels = np.asarray(blocks, dtype=np.int64)
     if labels.shape != (n,) or (n and not (labels.min() >= 0 and labels.max() < n_blocks)):
         raise ValueError(f"blocks must be {n} labels in 0..{n_blocks - 1}")
@@ -99,8 +100,8 @@ def block_labels(blocks: ArrayLike, n: int, n_blocks: int) -> NDArray[np.int64]:
 def linear_weights(
     out: int, fan_in: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(out, fan_in) weights and (out,) biases of a layer by torch.nn.Linear's own law, U(±1/√fan_in), without
-    touching torch's global generator."""
+    """Return (out, fan_in) weights and (out,) biases of a layer by torch.nn.Linear's own law, U(±1/√fan_in),
+    without touching torch's global generator."""
     limit = 1 / np.sqrt(fan_in)
     return (
         rng.uniform(-limit, limit, (out, fan_in)).astype(np.float32),
@@ -109,7 +110,7 @@ def linear_weights(
 
 
 class Batches:
-    """Pairs on a device, split into training rows and rows held out by group."""
+    """`Batches` are pairs on a device, split into training rows and rows held out by group."""
 
     def __init__(
         self,
@@ -140,8 +141,8 @@ class Batches:
         self.judged_apart = bool(out.any())
         """Whether the rows to judge by are others than the training rows."""
 
-    def of(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Endless batches of `size` rows: epochs of shuffled rows, the remainder of each left out."""
+    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield endless batches of `size` rows: epochs of shuffled rows, the remainder of each left out."""
         import torch
 
         while True:
@@ -174,7 +175,7 @@ def early_stopped(
     clip: float | None = None,
     watch: Watch | None = None,
 ) -> list[NDArray[np.float32]]:
-    """The parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
+    """Return the parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
 
     A stage ends when that loss has not fallen for `patience` steps, or when as many rows as `steps` full
     batches hold have gone by. One stage; with `growing` (and rows held out) one a size of GROWTH, each from
@@ -189,7 +190,7 @@ def early_stopped(
     alone = parameters[0].device.type != "cpu" or torch.get_num_threads() == 1
     optimizer = torch.optim.AdamW(parameters, lr=lr, fused=alone)
     if data.held_out is None:
-        for step, (xb, yb) in zip(range(steps), data.of(data.size), strict=False):
+        for step, (xb, yb) in zip(range(steps), data.batches(data.size), strict=False):
             last = _step(optimizer, loss(xb, yb), parameters, clip)
             if step % CHECK_EVERY == 0:
                 _report(step / steps)
@@ -199,8 +200,8 @@ def early_stopped(
             raise ValueError(_DIVERGED)
         return [p.detach().cpu().numpy() for p in parameters]
     best, least = [p.detach().clone() for p in parameters], float("inf")
-    by = GROWTH if growing and data.judged_apart else (1,)
-    sizes = sorted({max(min(_LEAST_BATCH, data.size), data.size // divisor) for divisor in by})
+    divisors = GROWTH if growing and data.judged_apart else (1,)
+    sizes = sorted({max(min(_LEAST_BATCH, data.size), data.size // divisor) for divisor in divisors})
     rows = 0
     for size in sizes:
         with torch.no_grad():
@@ -208,7 +209,7 @@ def early_stopped(
                 p.copy_(b)
         look = max(CHECK_EVERY, _LOOK_ROWS * len(data.held_out[0]) // size)
         best_step = 0
-        for step, (xb, yb) in enumerate(data.of(size), start=1):
+        for step, (xb, yb) in enumerate(data.batches(size), start=1):
             _step(optimizer, loss(xb, yb), parameters, clip)
             rows += size
             spent = rows >= steps * data.size

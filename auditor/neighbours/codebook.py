@@ -1,4 +1,4 @@
-"""Codebooks: k centroids, and each row's cell is its nearest centroid by squared Euclidean distance."""
+"""A codebook has k centroids, and each row's cell is its nearest centroid by squared Euclidean distance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STARTS = 2
 
 
 def learn_codebook(rows: ArrayLike, k: int, seed: int = 0) -> NDArray[np.float32]:
-    """(min(k, distinct rows), d) k-means centroids of rows (n, d), by FAISS: O(n k d) an iteration.
+    """Learn (min(k, distinct rows), d) k-means centroids of rows (n, d), by FAISS: O(n k d) an iteration.
 
     The same seed gives the same bits on a fixed number of threads. ValueError where k < 1 or n is 0;
     `MissingPackage` without FAISS.
@@ -41,9 +41,10 @@ def learn_codebook(rows: ArrayLike, k: int, seed: int = 0) -> NDArray[np.float32
 
 
 def nearest_cell(rows: ArrayLike, codebook: ArrayLike, name: str = "rows") -> Cells:
-    """(n,) index of the nearest centroid of rows (n, d); codebook is (K, d). O(n K d).
+    """Return (n,) index of the nearest centroid of rows (n, d); codebook is (K, d). O(n K d).
 
-    Of equally near centroids the first. ValueError where the dimensions differ or the codebook is empty.
+    Of equally near centroids the first is taken. ValueError where the dimensions differ or the codebook is
+    empty.
     """
     z, c = as_rows(rows, name).astype(np.float64), as_rows(codebook, "codebook").astype(np.float64)
     if len(c) == 0:

@@ -1,4 +1,4 @@
-"""Files of a search, as npz: shards of vectors with their ids, and what was found in one of them."""
+"""A search keeps npz files: shards of vectors with their ids, and the neighbours found in each shard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 
 class Found(NamedTuple):
-    """The nearest rows of one shard to a block of queries."""
+    """`Found` holds the nearest rows of one shard to a block of queries."""
 
     neighbours: Neighbours
     sample: NDArray[np.int64]
@@ -32,30 +32,30 @@ def write_vectors(path: Path, ids: Sequence[str], rows: Float32) -> None:
 
 
 def read_vectors(path: Path) -> tuple[NDArray[np.str_], Float32]:
-    """What `write_vectors` wrote. Raises `AuditError` where the file is none."""
+    """Read what `write_vectors` wrote. Raises `AuditError` where the file holds no vectors."""
     ids, rows = _read(path, "ids", "rows")
     return ids, rows
 
 
 def read_ids(path: Path) -> NDArray[np.str_]:
-    """The ids alone. Raises as `read_vectors`."""
+    """Read the ids alone. Raises as `read_vectors`."""
     return _read(path, "ids")[0]
 
 
-def write_found(path: Path, found: Found) -> None:
-    """Write what was found whole."""
-    near = found.neighbours
+def write_found(path: Path, matches: Found) -> None:
+    """Write the neighbours found in one shard whole."""
+    neighbours = matches.neighbours
     arrays: dict[str, NDArray[Any]] = {
-        "distance": near.distance,
-        "ids": near.ids,
-        "sample": found.sample,
-        "exact": found.exact,
+        "distance": neighbours.distance,
+        "ids": neighbours.ids,
+        "sample": matches.sample,
+        "exact": matches.exact,
     }
     write_arrays(path, arrays)
 
 
 def read_found(path: Path) -> Found:
-    """What `write_found` wrote. Raises `AuditError` where the file is none."""
+    """Read what `write_found` wrote. Raises `AuditError` where the file holds no neighbours."""
     distance, ids, sample, exact = _read(path, "distance", "ids", "sample", "exact")
     return Found(Neighbours(distance, ids), sample, exact)
 

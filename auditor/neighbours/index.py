@@ -1,4 +1,5 @@
-"""Nearest neighbours among rows: exact, or by cells (IVF) where there are too many rows for that.
+"""Nearest neighbours among rows are searched exactly, or by cells (IVF) where there are too many rows for
+that.
 
 FAISS proposes candidates in fp32; their distances are then taken again in float64, a pair by itself, and
 equal ones are ordered by id. So neighbours depend neither on the order of rows, nor on how rows and queries
@@ -32,14 +33,14 @@ _MARGIN = 8
 _MOST_CANDIDATES = 1024  # GPU indexes give no more than 2,048
 _CHUNK_PAIRS = 8192
 _ROUNDING = 1e-5
-"""Of squared norms: how far fp32 distances may be off."""
+"""How far fp32 distances may be off, as a share of squared norms."""
 
 Float32 = NDArray[np.float32]
 Ids = NDArray[Any]
 
 
 class Neighbours(NamedTuple):
-    """Of n queries their k nearest rows, nearest first."""
+    """`Neighbours` holds the k nearest rows of n queries, nearest first."""
 
     distance: Float
     """(n, k) Euclidean"""
@@ -48,20 +49,21 @@ class Neighbours(NamedTuple):
 
 
 def choose_kind(rows: int, queries: int, kind: Literal["auto", "flat", "ivf"] = "auto") -> Kind:
-    """What `auto` stands for: exact as long as that is affordable."""
+    """Return the kind that `auto` stands for: exact as long as that is affordable."""
     if kind != "auto":
         return kind
     return "flat" if rows * queries <= EXACT_PAIRS else "ivf"
 
 
 def cells(rows: int) -> int:
-    """Cells of an IVF index: the power of two nearest to twice the root of the rows, 40 rows a cell at
-    least."""
+    """Return the number of cells of an IVF index: the power of two nearest to twice the root of the rows, 40
+    rows a cell at least."""
     return min(2 ** round(np.log2(2 * np.sqrt(rows))), rows // _TRAINED_ON)
 
 
 class Index:
-    """Rows that are searched: on the first GPU where FAISS has one, else on the CPU's threads.
+    """An `Index` holds rows and searches them: on the first GPU where FAISS has one, else on the CPU's
+    threads.
 
     Rows (n, d) stay in memory once (IVF: twice); equal rows are kept once. ids (n,) are integers or texts
     that sort, each once; their positions if absent. Building is O(n d), IVF O(40 c² d + n c d) with c cells.
@@ -95,11 +97,11 @@ class Index:
 
     @property
     def dim(self) -> int:
-        """d"""
+        """Return d, the dimension of the rows."""
         return self._rows.shape[1]
 
     def search(self, queries: ArrayLike, k: int, *, exact: bool = False) -> Neighbours:
-        """The min(k, len) nearest rows of each query (n, d), O(n d len), IVF O(n d len probe).
+        """Return the min(k, len) nearest rows of each query (n, d), O(n d len), IVF O(n d len probe).
 
         `exact`: whatever the kind (recall is measured against it). ValueError where dimensions differ or k is
         below 1.
@@ -108,17 +110,17 @@ class Index:
         if q.shape[1] != self.dim or k < 1:
             raise ValueError(f"queries of dimension {q.shape[1]} and k={k} for rows of {self.dim}")
         k = min(k, len(self))
-        distance, at = np.empty((len(q), k)), np.empty((len(q), k), np.int64)
-        left, count = np.arange(len(q)), k + _MARGIN
-        while len(left) and count <= max(_MOST_CANDIDATES, k + _MARGIN):
-            left = left[~self._settle(q, left, k, count, exact, distance, at)]
+        distance, positions = np.empty((len(q), k)), np.empty((len(q), k), np.int64)
+        pending, count = np.arange(len(q)), k + _MARGIN
+        while len(pending) and count <= max(_MOST_CANDIDATES, k + _MARGIN):
+            pending = pending[~self._settle(q, pending, k, count, exact, distance, positions)]
             count *= 8
-        for i in left:  # more rows than that at one distance, or too few in the cells looked into
-            distance[i], at[i] = self._by_hand(q[i], k)
-        return Neighbours(np.sqrt(distance), self._ids[at])
+        for i in pending:  # more rows than that at one distance, or too few in the cells looked into
+            distance[i], positions[i] = self._search_all_rows(q[i], k)
+        return Neighbours(np.sqrt(distance), self._ids[positions])
 
     def _flat(self) -> Any:
-        """None on the CPU, where FAISS searches the rows as they lie."""
+        """Build a flat index on the GPU; None on the CPU, where FAISS searches the rows as they lie."""
         faiss = _faiss()
         if faiss.get_num_gpus() == 0:
             return None
@@ -142,43 +144,43 @@ class Index:
         """(n, count) squared distances in fp32, and distinct rows; -1 where the cells hold no more."""
         count = min(count, len(self._rows))
         if self._index is None or (exact and self.kind == "ivf"):
-            squared, found = _faiss().knn(q, self._rows, count)
+            squared, candidates = _faiss().knn(q, self._rows, count)
         else:
-            squared, found = self._index.search(q, count)
-        return squared, found
+            squared, candidates = self._index.search(q, count)
+        return squared, candidates
 
     def _settle(
         self,
         queries: Float32,
-        left: NDArray[np.int64],
+        pending: NDArray[np.int64],
         k: int,
         count: int,
         exact: bool,
         distance: Float,
-        at: NDArray[np.int64],
+        positions: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
-        """Fill in the queries `left` from `count` candidates; which of them are sure: no other row can be as
-        near as their k-th."""
-        rough, found = self._candidates(queries[left], count, exact)
-        sure = np.zeros(len(left), dtype=bool)
+        """Fill in the queries `pending` from `count` candidates, and return which of them are sure: no other
+        row can be as near as their k-th neighbour."""
+        rough, candidates = self._candidates(queries[pending], count, exact)
+        sure = np.zeros(len(pending), dtype=bool)
         everything = rough.shape[1] == len(self._rows)
-        for start in range(0, len(left), step := max(1, _CHUNK_PAIRS // rough.shape[1])):
+        for start in range(0, len(pending), step := max(1, _CHUNK_PAIRS // rough.shape[1])):
             part = slice(start, start + step)
-            q, near = queries[left[part]], found[part]
+            q, near = queries[pending[part]], candidates[part]
             squared = _squared(q[:, None, :], self._rows[near])
             squared[near < 0] = np.inf
             enough = self._copies_of(near).sum(axis=1) >= k
             if not enough.any():
                 continue
             best, rows = self._first(squared[enough], near[enough], k)
-            distance[left[part][enough]], at[left[part][enough]] = best, rows
+            distance[pending[part][enough]], positions[pending[part][enough]] = best, rows
             last = np.where(near[enough, -1] < 0, np.inf, rough[part][enough, -1].astype(np.float64))
             norm = np.linalg.norm(q[enough].astype(np.float64), axis=1)
             off = _ROUNDING * (norm**2 + (norm + np.sqrt(np.maximum(best[:, -1], 0))) ** 2)
             sure[part][enough] = everything | (best[:, -1] + off < last)
         return sure
 
-    def _by_hand(self, q: Float32, k: int) -> tuple[Float, NDArray[np.int64]]:
+    def _search_all_rows(self, q: Float32, k: int) -> tuple[Float, NDArray[np.int64]]:
         """(k,) squared distances and positions of one query's nearest, over all rows."""
         squared = np.concatenate(
             [_squared(q, self._rows[i : i + _CHUNK_PAIRS]) for i in range(0, len(self._rows), _CHUNK_PAIRS)]
@@ -196,10 +198,10 @@ class Index:
         """(n, k) the first by (distance, id) among all rows that distinct rows `near` (n, c) stand for."""
         n, c = near.shape
         counts = np.minimum(self._copies_of(near), k).ravel()
-        of = np.repeat(np.arange(n * c), counts)
-        inside = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
-        position = self._members[self._starts[near.ravel()[of]] + inside]
-        query, value = of // c, squared.ravel()[of]
+        candidate = np.repeat(np.arange(n * c), counts)
+        inside = np.arange(len(candidate)) - np.repeat(np.cumsum(counts) - counts, counts)
+        position = self._members[self._starts[near.ravel()[candidate]] + inside]
+        query, value = candidate // c, squared.ravel()[candidate]
         order = np.lexsort((position, value, query))
         begins = np.searchsorted(query, np.arange(n))  # `query` ascends already
         take = order[begins[:, None] + np.arange(k)]
@@ -207,24 +209,25 @@ class Index:
 
 
 def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
-    """The k nearest of the union of disjoint sets of rows, from the k nearest in each, for the same queries.
-    Fewer than k where all parts together have fewer. The order of the parts does not matter."""
+    """Return the k nearest of the union of disjoint sets of rows, from the k nearest in each, for the same
+    queries. Fewer than k where all parts together have fewer. The order of the parts does not matter."""
     distance = np.concatenate([p.distance for p in parts], axis=1)
     ids = np.concatenate([p.ids for p in parts], axis=1)
     order = np.lexsort((ids, distance), axis=1)[:, :k]
     return Neighbours(np.take_along_axis(distance, order, 1), np.take_along_axis(ids, order, 1))
 
 
-def recall(found: Float, exact: Float) -> float:
-    """Share of the exact neighbours that were found, from distances (n, k) as found and (n, k) exact: a row
-    as near as the last of them counts as one of them."""
-    return float((found <= exact[:, -1:]).mean())
+def recall(approximate: Float, exact: Float) -> float:
+    """Return the share of the exact neighbours that were found, from distances (n, k) as found and (n, k)
+    exact: a row as near as the last of them counts as one of them."""
+    return float((approximate <= exact[:, -1:]).mean())
 
 
 def nearest_distance(
     rows: ArrayLike, reference: ArrayLike, k: int = 1, *, leave_one_out: bool = False
 ) -> Float:
-    """(n,) Euclidean distance of each row (n, d) to its k-th nearest reference row (m, d). Exact, O(n m d).
+    """Return (n,) Euclidean distance of each row (n, d) to its k-th nearest reference row (m, d). Exact, O(n
+    m d).
 
     leave_one_out: rows are the reference itself, and a row is not its own neighbour (a second copy of it is).
     ValueError where fewer than k neighbours exist.
@@ -256,8 +259,8 @@ def _squared(a: Float32, b: Float32) -> Float:
 
 
 def _copies(rows: Float32) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Equal rows as groups in the order of their first: (u,) its position; (n,) positions, a group after the
-    other, each ascending; (u + 1,) where each group starts there."""
+    """Return equal rows as groups, in the order of each group's first row: (u,) position of that row; (n,)
+    positions, one group after the other, each ascending; (u + 1,) where each group starts among these."""
     clean = rows + np.float32(0)  # -0 becomes 0
     keys = np.array([blake2b(row, digest_size=16).digest() for row in clean], dtype="V16")
     order = np.argsort(keys, kind="stable")

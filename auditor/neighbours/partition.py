@@ -1,4 +1,4 @@
-"""Natural shifts as the paper makes them: a pool of records split by how far they lie from the ID rows.
+"""A natural shift, as the paper makes it, is a pool of records split by how far they lie from the ID rows.
 
 By mean cosine distance to all ID rows (or to the nearest ones): easy is the nearest half, hard the farthest
 half, normal all of them. Rows may come a batch at a time: what is kept of the ID rows is their sum, of the
@@ -21,7 +21,8 @@ _DECIMALS = 6
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """A pool of n rows by distance from the ID rows. Index arrays are in order of distance, nearest first."""
+    """A `Partition` is a pool of n rows by distance from the ID rows. Index arrays are in order of distance,
+    nearest first."""
 
     distances: Float
     """(n,) cosine distance to the ID rows, mean or nearest"""
@@ -34,14 +35,14 @@ class Partition:
 
 
 class Centroid:
-    """The mean of unit rows that come in batches. It is not normalised."""
+    """A `Centroid` is the mean of unit rows that come in batches. It is not normalised."""
 
     def __init__(self) -> None:
         self.n = 0
         self._sum: Float | None = None
 
     def add(self, rows: ArrayLike) -> None:
-        """Count rows (n, d) in. ValueError where one is not of unit length, or dimensions differ."""
+        """Add rows (n, d) to the mean. ValueError where one is not of unit length, or dimensions differ."""
         z = _unit_rows(rows, "reference")
         if self._sum is None:
             self._sum = np.zeros(z.shape[1])
@@ -50,8 +51,9 @@ class Centroid:
         self._sum += z.sum(axis=0, dtype=np.float64)
 
     def distances(self, rows: ArrayLike) -> Float:
-        """(n,) mean cosine distance of unit rows (n, d) to all rows that were added: exactly 1 - z·mean, in
-        float64. O(n d). ValueError where none was added, a row is not of unit length, or dimensions differ.
+        """Return (n,) mean cosine distance of unit rows (n, d) to all rows that were added: exactly 1 -
+        z·mean, in float64. O(n d). ValueError where none was added, a row is not of unit length, or
+        dimensions differ.
         """
         if self._sum is None or self.n == 0:
             raise ValueError("reference has no rows")
@@ -61,7 +63,7 @@ class Centroid:
 
 
 def split(distances: Float, ids: ArrayLike) -> Partition:
-    """Halves of n rows by distance (n,), ties by id (n,)."""
+    """Split n rows into halves by distance (n,), ties by id (n,)."""
     n = len(distances)
     order = np.lexsort((np.asarray(ids), np.round(distances, _DECIMALS))).astype(np.int64)
     return Partition(distances, order[: n // 2], order, order[n - n // 2 :])

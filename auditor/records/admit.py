@@ -1,4 +1,4 @@
-"""The door: records that are unique, within limits, and whose images can be read."""
+"""Only records that are unique, within limits, and whose images can be read are admitted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def admit(
     scenario: str = "",
     executor: Executor | None = None,
 ) -> Iterator[Record | Quarantined]:
-    """The rows of one scenario, in order, each record checked: texts within `limits`, its id not seen
+    """Yield the rows of one scenario, in order, each record checked: texts within `limits`, its id not seen
     before (the first row of an id stands for it), every image allowed, whole and decodable; then each image
     has its digest. What fails comes out as `Quarantined`; rows that are so already pass, with the scenario.
 

@@ -1,4 +1,4 @@
-"""Files of records that appear whole or not at all, on this machine or in remote storage."""
+"""Files of records appear whole or not at all, on this machine or in remote storage."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from auditor.storage.disk import is_full
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary local path to write to; becomes `path` (local or an fsspec URI) when the block ends, and
-    is removed when it fails.
+    """Yield a temporary local path to write to. It becomes `path` (local or an fsspec URI) when the block
+    ends, and is removed when the block fails.
 
-    Beside its target where that is local (a rename does not cross file systems); else on local disk, from
-    where it is uploaded whole. Raises `AuditError` for what the disk or the storage refuses.
+    It lies beside a local target (a rename does not cross file systems). For a remote target it lies on local
+    disk and is uploaded whole. Raises `AuditError` for what the disk or the storage refuses.
     """
     with ExitStack() as stack:
         try:

@@ -1,4 +1,4 @@
-"""Records by whatever a program has them in: files, addresses, tables, lists of dicts."""
+"""Records come from whatever a program has them in: files, addresses, tables, lists of dicts."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ from schemas.record import Image, Quarantined, Record
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Records, from wherever they come: what `auditor.read` returns.
+    """`Records` are what `auditor.read` returns, from wherever they come.
 
-    Iterating gives each row as a `Record`, or as a `Quarantined` that says why it cannot be used, from the
-    first one on every time. Images are not opened by that; whether they may be is said by the settings.
+    Iterating gives each row as a `Record`, or as a `Quarantined` that says why it cannot be used. Every
+    iteration starts at the first row. It opens no image; the settings say which images may be opened.
     """
 
     label: str
-    """What they are called in messages and reports: a path, or "a table of 120 rows"."""
+    """Name of the records in messages and reports: a path, or "a table of 120 rows"."""
     files: tuple[str, ...] = ()
-    """Files, globs and addresses, where they come from such."""
+    """Files, globs and addresses, where the records come from these."""
     held: Held | None = None
-    """Rows in memory, where they come from there."""
+    """Rows in memory, where the records come from memory."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What was said of images and sizes (keys of the section `data:`)."""
+    """Settings of images and sizes (keys of the section `data:`)."""
 
     def __iter__(self) -> Iterator[Record | Quarantined]:
         return self.rows()
 
     def __repr__(self) -> str:
-        said = "".join(f", {name}={value!r}" for name, value in self.settings.items())
-        return f"<Records: {self.label}{said}>"
+        settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        return f"<Records: {self.label}{settings}>"
 
     @property
     def path(self) -> str | None:
-        """The path, glob or address, where it is one."""
+        """Return the path, glob or address, where it is one."""
         return self.files[0] if len(self.files) == 1 else None
 
     def rows(self) -> Rows:
-        """The rows, with how far they are read. Raises `BadInput` for a file that cannot be read."""
+        """Return the rows, which count how far they are read. Raises `BadInput` for a file that cannot be
+        read."""
         limits = Limits()
         if (most := self.settings.get("max_text_chars")) is not None:
             limits = replace(limits, text_chars=most)
@@ -58,7 +59,7 @@ class Records:
 
     @property
     def fingerprint(self) -> str:
-        """What tells that the rows are as they were: of files their names, sizes and times of change, of rows
+        """Return what changes when the rows change: of files their names, sizes and times of change, of rows
         in memory a digest of all that is in them (one pass over them). Computed when it is asked for."""
         if self.held is None:
             return f"file {fingerprint(self.files)}"
@@ -78,23 +79,23 @@ def read(
     max_image_pixels: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a list
-    of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or
-    of `schemas.record.Record`.
+    """Return records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a
+    list of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of
+    dicts or of `schemas.record.Record`.
 
     A row has the fields of the record format: `record_id`, `image` (a path) or `image_bytes` or `images`,
     `query`, `history`, `responses` (model -> text or list of texts), `reference`, `timestamp`, `base_id`,
     `tags`; others are ignored. An image may be a path under `media_root`, an address under one of
-    `url_allow`, bytes, a PIL image, or a dict of `bytes` and `path`. A row that cannot be used is set aside
+    `url_allow`, bytes, a PIL image, or a dict of `bytes` and `path`. A row that cannot be used is quarantined
     with its reason, and stops nothing.
 
-    Nothing is copied: a table is read where it is, every time. (An iterator, which can be gone through once
-    alone, is kept as a list.) Settings that are not given are those of the job.
+    Nothing is copied: a table is read where it is, every time. (An iterator can be gone through only once, so
+    it is kept as a list.) Settings that are not given are those of the job.
 
-    Raises `BadInput` where `source` is nothing that holds records, a file is not there, or a table has no
-    column `record_id`.
+    Raises `BadInput` where `source` holds no records, a file does not exist, or a table has no column
+    `record_id`.
     """
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "media_root": None if media_root is None else str(media_root),
         "url_allow": None if url_allow is None else tuple(url_allow),
         "url_private": url_private,
@@ -102,37 +103,37 @@ def read(
         "max_image_pixels": max_image_pixels,
         "max_text_chars": max_text_chars,
     }
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = {name: value for name, value in options.items() if value is not None}
     if isinstance(source, Records):
         return replace(source, settings={**source.settings, **settings})
     if isinstance(source, str | Path):
         source = [source]
-    if isinstance(source, list | tuple) and source and all(isinstance(each, str | Path) for each in source):
+    if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
         files = tuple(map(str, source))
-        read_many(files)  # whether they are of a kind that is read
+        read_many(files)  # raises where a file is of another kind
         if missing := [shown(file) for file in expand(files) if not is_uri(file) and not Path(file).exists()]:
             raise BadInput(f"{missing[0]}: no such file; check the path")
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        return Records(f"{shown(files[0])}{more}", files=files, settings=settings)
-    if (found := held(source)) is None:
+        suffix = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return Records(f"{shown(files[0])}{suffix}", files=files, settings=settings)
+    if (rows := held(source)) is None:
         raise BadInput(
             f"{type(source).__name__} holds no records: give a path, a table (pandas, pyarrow, datasets) or "
             "a list of dicts"
         )
-    return Records(found.label, held=found, settings=settings)
+    return Records(rows.label, held=rows, settings=settings)
 
 
 def _content(row: Record | Quarantined) -> bytes:
-    """What a row says, as bytes that no other row has."""
+    """Return the content of a row as bytes that no other row has."""
     if isinstance(row, Quarantined):
-        said: tuple[object, ...] = (row.row, row.reason.value, row.detail, row.record_id, row.model)
+        values: tuple[object, ...] = (row.row, row.reason.value, row.detail, row.record_id, row.model)
     else:
         turns = [(turn.role, turn.text) for turn in row.history]
         when = None if row.timestamp is None else row.timestamp.isoformat()
         images = [_image(image) for image in row.images]
         models = [list(row.responses.items()), list(row.scores.items())]
-        said = (row.record_id, row.base_id, images, row.query, turns, models, row.reference, when, row.tags)
-    return repr(said).encode("utf-8", "surrogatepass") + b"\0"
+        values = (row.record_id, row.base_id, images, row.query, turns, models, row.reference, when, row.tags)
+    return repr(values).encode("utf-8", "surrogatepass") + b"\0"
 
 
 def _image(image: Image) -> tuple[str | None, str | None]:

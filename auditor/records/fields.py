@@ -1,4 +1,4 @@
-"""One row's fields to a `Record`: the public record format, whatever file it came from."""
+"""One row's fields become a `Record`: this is the public record format, whatever file the row came from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{48,}={0,2}\s*")
 
 
 class Parsed(NamedTuple):
-    """A record, and what was mended in it."""
+    """A `Parsed` is a record, and what was mended in it."""
 
     record: Record
     naive: bool
@@ -48,20 +48,21 @@ class Parsed(NamedTuple):
 
 
 class Unreadable:
-    """Stands for a value that a file holds but that cannot be read; `detail` says why."""
+    """An `Unreadable` stands for a value that a file holds but that cannot be read; `detail` says why."""
 
     def __init__(self, detail: str) -> None:
         self.detail = detail
 
 
 def clean(text: str) -> str:
-    """`text` with NUL and lone surrogates, which no UTF-8 file or tokenizer takes, replaced by U+FFFD."""
+    """Return `text` with NUL and lone surrogates, which no UTF-8 file or tokenizer takes, replaced by
+    U+FFFD."""
     return _UNUSABLE.sub("\ufffd", text)
 
 
 def parse_id(fields: Mapping[str, Any]) -> str:
-    """The row's record_id. Raises `RowError` (missing_id): ids are never mended, since rows are joined,
-    paired and deleted by them."""
+    """Return the row's record_id. Raises `RowError` (missing_id): ids are never mended, since rows are
+    joined, paired and deleted by them."""
     value = fields.get("record_id")
     if not isinstance(value, str):
         raise RowError(Reason.MISSING_ID, f"`record_id` is {kind(value)}, not a text")
@@ -73,7 +74,7 @@ def parse_id(fields: Mapping[str, Any]) -> str:
 
 
 def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
-    """The record of one row. Raises `RowError`: unreadable_line for a field of the wrong type,
+    """Return the record of one row. Raises `RowError`: unreadable_line for a field of the wrong type,
     bad_timestamp, image_corrupt (undecodable base64), image_missing (a null among `images`).
 
     Blank texts are absent texts; lengths and emptiness are `screen`'s business. A score never costs the row:

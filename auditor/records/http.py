@@ -1,4 +1,4 @@
-"""HTTP as this program speaks it: no redirect is followed, nothing is inflated, every body has a bound.
+"""This program's HTTP follows no redirect, inflates nothing, and bounds the size of every body.
 
 aiohttp is the client: it comes with `ray[default]`, streams bodies so that a bound is kept while reading, and
 resolves names through a class of ours, so that the address that was looked at is the one connected to.
@@ -22,7 +22,7 @@ _PIECE = 2**16
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; in a thread of its own where a loop runs here already (a notebook's)."""
+    """Return the result of `work`; in a thread of its own where a loop runs here already (a notebook's)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -34,7 +34,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def session(
     connections: int, timeout: aiohttp.ClientTimeout, resolver: AbstractResolver | None = None
 ) -> aiohttp.ClientSession:
-    """A client without cookies and without `.netrc`; call it inside a running loop."""
+    """Return a client without cookies and without `.netrc`; call it inside a running loop."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections, resolver=resolver),
         timeout=timeout,
@@ -46,7 +46,7 @@ def session(
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for `url` (http_proxy, https_proxy, no_proxy), if any."""
+    """Return the proxy that the environment names for `url` (http_proxy, https_proxy, no_proxy), if any."""
     parts = urlsplit(url)
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None
@@ -54,8 +54,8 @@ def proxy_of(url: str) -> str | None:
 
 
 async def read_bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body, or its first `most` + 1 bytes, so that the caller sees the excess. Raises what aiohttp raises
-    for a body that ends early, and ValueError for one that is compressed."""
+    """Return the body, or its first `most` + 1 bytes, so that the caller sees the excess. Raises what aiohttp
+    raises for a body that ends early, and ValueError for one that is compressed."""
     if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise ValueError("the body is compressed, which was not asked for")
     data = bytearray()

@@ -1,4 +1,4 @@
-"""How large a row may be. One place, so that reading and admitting agree."""
+"""These limits say how large a row may be. They stand in one place, so that reading and admitting agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes above which a row (or one of its answers) is set aside instead of used."""
+    """`Limits` are the sizes above which a row (or one of its answers) is quarantined."""
 
     line_bytes: int = 64 * 2**20
     """Longest JSONL line; a longer one is skipped without being held in memory."""

@@ -1,4 +1,5 @@
-"""JSON lines from bytes that nobody vouches for: bounded memory, and an error a line, never a crash."""
+"""JSON lines are read from untrusted bytes in bounded memory: a bad line is an error of that line, never a
+crash."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 
 
 def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """(line number from 1, object or the error of that line); blank lines are no rows.
+    """Yield (line number from 1, object or the error of that line); blank lines are no rows.
 
     A line longer than `limit` bytes is skipped in pieces. I/O errors of `stream` pass through.
     """
@@ -37,7 +38,7 @@ def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, An
 
 
 def load_json(text: str) -> Any:
-    """The value of a JSON text. Raises `RowError` (unreadable_line)."""
+    """Return the value of a JSON text. Raises `RowError` (unreadable_line)."""
     try:
         return _DECODER.decode(text)
     except RecursionError:
@@ -71,7 +72,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def kind(value: object) -> str:
-    """What `value` is, in words for a message; never its content."""
+    """Return in words what `value` is, for a message; never its content."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,4 @@
-"""LLaVA-Bench as published with the paper: recorded answers of several models under many shifts."""
+"""LLaVA-Bench, as published with the paper, holds recorded answers of several models under many shifts."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class _Reply(NamedTuple):
 
 
 class LlavaBench:
-    """The published layout under `root`: `qa90_questions.jsonl`, `qa90_gpt4_answer.jsonl` (references) and
-    `responses/<scenario>_<model>.jsonl`; optional are `wild_split_indices.json` and `images/`.
+    """A `LlavaBench` reads the published layout under `root`: `qa90_questions.jsonl`,
+    `qa90_gpt4_answer.jsonl` (references) and `responses/<scenario>_<model>.jsonl`; optional are
+    `wild_split_indices.json` and `images/`.
 
     Images: `images/<file>` for scenarios whose pictures are clean, `images/<corruption>/<file>` (such as
     `images/frost_3/`) for the others; without the folder, records have no image. `root` is then the media
@@ -58,8 +59,9 @@ class LlavaBench:
         self._splits = self._read_splits()
 
     def scenarios(self) -> list[str]:
-        """Scenarios by their published names, the ID one first. Where the published split is there, each
-        in-the-wild language comes as easy, normal (all of it) and hard; else under its files' name."""
+        """Return the scenarios by their published names, the ID one first. Where the published split is
+        there, each in-the-wild language comes as easy, normal (all of it) and hard; else under its files'
+        name."""
         names: list[str] = []
         for name in sorted(self._files):
             if name.startswith(_WILD) and self._splits:
@@ -69,12 +71,12 @@ class LlavaBench:
         return sorted(names, key=lambda name: (name != ID_SCENARIO, name))
 
     def models(self) -> list[str]:
-        """Models with at least one file of answers."""
+        """Return the models with at least one file of answers."""
         return sorted({model for files in self._files.values() for model in files})
 
     def records(self, scenario: str) -> Rows:
-        """The scenario's records, all models' answers merged by question. Raises `BadInput` for an unknown
-        scenario.
+        """Return the scenario's records, all models' answers merged by question. Raises `BadInput` for an
+        unknown scenario.
 
         `record_id` is `<scenario>/<question>`, `base_id` that of the unshifted set, so scenarios pair. The
         query is the prompt that the models saw (the same for all, else the row is quarantined), without
@@ -112,11 +114,11 @@ class LlavaBench:
     ) -> Iterator[Record | Quarantined]:
         record_id = f"{scenario}/{identifier}"
         if not replies:
-            place = progress.at(_QUESTIONS, identifier)
+            place = progress.advance(_QUESTIONS, identifier)
             error = RowError(Reason.MISSING_INPUT, "no file of answers has this question")
             yield place.quarantined(error, record_id, scenario)
             return
-        place = progress.at(*next(iter(replies.values())).place)
+        place = progress.advance(*next(iter(replies.values())).place)
         if len({reply.prompt for reply in replies.values()}) > 1:
             error = RowError(Reason.UNREADABLE_LINE, "the models were not asked the same prompt")
             yield place.quarantined(error, record_id, scenario)
@@ -225,5 +227,5 @@ def _name_parts(path: Path) -> tuple[str, str]:
 
 
 def _without_suffix(prompt: str) -> str:
-    query, found = _SUFFIX.subn("", prompt)
-    return _JOINT.sub("", query) if found else prompt
+    query, count = _SUFFIX.subn("", prompt)
+    return _JOINT.sub("", query) if count else prompt

@@ -1,5 +1,6 @@
-"""Which images may be opened, and how large they may be. Nothing is opened because a record names it:
-paths stay under the declared root, URLs need an allow-list, sizes are checked before pixels are decoded."""
+"""The media policy says which images may be opened, and how large they may be. A record cannot have a file
+opened by naming it: paths stay under the declared root, URLs need an allow-list, sizes are checked before
+pixels are decoded."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ _TWO_MEANINGS = re.compile(r"(^|/)\.\.?(/|$)|%(2e|2f|5c)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class MediaPolicy:
-    """What may be opened. Raises `BadInput` where the root is no folder."""
+    """A `MediaPolicy` says what may be opened. Raises `BadInput` where the root is no folder."""
 
     root: Path | str | None = None
     """Folder (or URI) that image paths are relative to, and that they may not leave."""
@@ -50,7 +51,7 @@ class MediaPolicy:
 
     @property
     def folder(self) -> Path | None:
-        """The root where it is local (`file://` is)."""
+        """Return the root where it is local (`file://` is)."""
         if self.root is None:
             return None
         root = str(self.root)
@@ -60,7 +61,7 @@ class MediaPolicy:
 
 
 def load_image(image: Image, policy: MediaPolicy) -> bytes:
-    """The encoded bytes of `image`, allowed by `policy` and known to decode.
+    """Return the encoded bytes of `image`, allowed by `policy` and known to decode.
 
     An image that was admitted (has a digest) is not decoded again, but must still have the bytes it had
     then. Raises `RowError`: image_missing, image_outside_root, url_not_allowed, image_too_large,
@@ -75,8 +76,8 @@ def load_image(image: Image, policy: MediaPolicy) -> bytes:
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
-    """The image as RGB: upright (EXIF), the first frame of an animation, transparency over white, 16 bits
-    cut to 8.
+    """Decode the image to RGB: upright (EXIF), the first frame of an animation, transparency over white, 16
+    bits cut to 8.
 
     The size is read from the header before any pixel is decoded. Raises `RowError`: image_too_large,
     image_corrupt.
@@ -97,7 +98,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
 
 
 def upright(image: Pillow.Image) -> Pillow.Image:
-    """The image turned as its EXIF says."""
+    """Turn the image as its EXIF says."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF beside sound pixels: take these as they lie
@@ -105,7 +106,8 @@ def upright(image: Pillow.Image) -> Pillow.Image:
 
 
 def rgb(image: Pillow.Image) -> Pillow.Image:
-    """The image as RGB: transparency over white, 16 bits cut to 8, values without a range by their own."""
+    """Convert the image to RGB: transparency lies over white, 16 bits are cut to 8, and values without a
+    fixed range are scaled by their own."""
     if image.mode.startswith("I;16"):
         image = Pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):  # no agreed range: the image's own
@@ -144,8 +146,8 @@ def _read(image: Image, policy: MediaPolicy) -> bytes:
 
 
 def allowed(url: str, allow: tuple[str, ...]) -> bool:
-    """Whether `url` is http(s) on a host, or anything under a prefix, of `allow`. Addresses that could mean
-    two things (credentials, `..`, escapes of path characters, chained protocols) never are."""
+    """Return whether `url` is http(s) on a host, or anything under a prefix, of `allow`. Addresses that could
+    mean two things (credentials, `..`, escapes of path characters, chained protocols) never are."""
     if not _PLAIN_URL.fullmatch(url) or "::" in url:
         return False
     try:
@@ -224,7 +226,8 @@ def _too_many_bytes(policy: MediaPolicy) -> RowError:
 
 
 def thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
-    """PNG of the record's first image, at most THUMBNAIL pixels a side; None where it has none that opens."""
+    """Return a PNG of the record's first image, at most THUMBNAIL pixels a side; None where it has none that
+    opens."""
     if not record.images:
         return None
     try:

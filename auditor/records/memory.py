@@ -1,7 +1,8 @@
-"""Rows that are in memory: dicts, tables of pandas and pyarrow, data sets of Hugging Face.
+"""Rows in memory are read from dicts, tables of pandas and pyarrow, and data sets of Hugging Face.
 
-pandas and datasets are known by the names of their modules and never imported: who has such a table has them.
-Rows are taken a batch at a time and kept nowhere, so that nothing is held beyond what the user holds.
+pandas and datasets are known by the names of their modules and never imported: whoever has such a table has
+imported them. Rows are taken a batch at a time and not kept, so memory holds nothing beyond what the user
+holds.
 """
 
 from __future__ import annotations
@@ -31,52 +32,53 @@ _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 _MISSING = {"NaTType", "NAType"}
 """Types of pandas whose one value says that there is none."""
 
-Given = Callable[[], Iterator[Any]]
-"""The rows as their source has them, from the first one on as often as they are asked for."""
+RowSource = Callable[[], Iterator[Any]]
+"""A function that gives the rows as their source has them, from the first row on in every call."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """Rows in memory."""
+    """`Held` rows are in memory."""
 
     label: str
-    """What they are called in messages and reports."""
-    rows: Given
+    """Name of the rows in messages and reports."""
+    rows: RowSource
 
 
 def held(source: Any) -> Held | None:
-    """`source` as rows in memory; None where it is nothing that holds rows.
+    """Return `source` as rows in memory; None where it holds no rows.
 
-    Raises `BadInput` for a table without the column `record_id`, and for what holds rows in a way that does
-    not say which are meant.
+    Raises `BadInput` for a table without the column `record_id`, and for a source that does not say which of
+    its rows are meant.
     """
     kind, name = _package(source), type(source).__name__
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
     if isinstance(source, pa.Table):
-        return Held(_table(source.num_rows), _arrow(source))
+        return Held(_table_label(source.num_rows), _arrow_rows(source))
     if kind == "pandas" and hasattr(source, "columns"):
-        return Held(_table(len(source)), _pandas(source))
+        return Held(_table_label(len(source)), _pandas_rows(source))
     if kind == "datasets" and isinstance(source, Mapping):
         splits = ", ".join(map(repr, source))
         raise BadInput(f"a {name} holds several data sets: give one of them, by its name ({splits})")
     if kind == "datasets" and hasattr(source, "with_format") and hasattr(source, "__len__"):
-        return Held(f"a data set of {_count(len(source))}", _data_set(source))
+        return Held(f"a data set of {_count(len(source))}", _data_set_rows(source))
     if isinstance(source, Mapping):
         raise BadInput("a dict is no table of records: give a list of dicts, one a record, or a table")
     if isinstance(source, str | bytes | bytearray) or not isinstance(source, Iterable):
         return None
-    if isinstance(source, Iterator):  # it can be gone through once alone
+    if isinstance(source, Iterator):  # it can be gone through only once
         source = list(source)
-    if isinstance(source, Sequence) and source and all(isinstance(each, pa.RecordBatch) for each in source):
+    if isinstance(source, Sequence) and source and all(isinstance(batch, pa.RecordBatch) for batch in source):
         return held(_one_table(source))
     count = _count(len(source)) if hasattr(source, "__len__") else "rows"
     return Held(f"{count} in memory", lambda: iter(source))
 
 
 def read_held(source: Held, limits: Limits, max_pixels: int = MAX_PIXELS) -> Rows:
-    """The rows, each a `Record` or a `Quarantined` (its source the label, its row counted from 0), with
-    answers set aside as `screen` does. Pictures become PNG; those of more than `max_pixels` are set aside."""
+    """Return the rows, each a `Record` or a `Quarantined` (its source the label, its row counted from 0),
+    with answers quarantined as `screen` does. Pictures become PNG; those of more than `max_pixels` are
+    quarantined."""
     progress = Progress()
     return Rows(_read(source, limits, max_pixels, progress), progress)
 
@@ -85,11 +87,11 @@ def _read(
     source: Held, limits: Limits, max_pixels: int, progress: Progress
 ) -> Iterator[Record | Quarantined]:
     for number, row in enumerate(source.rows()):
-        place, record_id = progress.at(source.label, number), None
+        place, record_id = progress.advance(source.label, number), None
         try:
-            given = _mapping(row)
-            record_id = parse_id({"record_id": _plain(given.get("record_id"), max_pixels)})
-            fields = _fields(given, max_pixels)
+            mapping = _mapping(row)
+            record_id = parse_id({"record_id": _plain(mapping.get("record_id"), max_pixels)})
+            fields = _fields(mapping, max_pixels)
         except RowError as error:
             yield place.quarantined(error, record_id)
             continue
@@ -106,7 +108,7 @@ def _package(value: object) -> str:
     return type(value).__module__.partition(".")[0]
 
 
-def _table(rows: int) -> str:
+def _table_label(rows: int) -> str:
     return f"a table of {_count(rows)}"
 
 
@@ -115,18 +117,19 @@ def _count(rows: int) -> str:
 
 
 def _columns(names: Iterable[object], what: str) -> list[str]:
-    """Those that are read. Raises `BadInput` where there is no record_id, or a name is there twice."""
-    found = [str(name) for name in names]
-    if "record_id" not in found:
-        shown = ", ".join(sorted(found))[:200] or "no column"
+    """Return the columns that are read. Raises `BadInput` where there is no record_id, or a name occurs
+    twice."""
+    present = [str(name) for name in names]
+    if "record_id" not in present:
+        shown = ", ".join(sorted(present))[:200] or "no column"
         raise BadInput(f"{what}: has no column `record_id` (it has {shown}); rename or add it")
-    if twice := [name for name in FIELDS if found.count(name) > 1]:
+    if twice := [name for name in FIELDS if present.count(name) > 1]:
         raise BadInput(f"{what}: has the column `{twice[0]}` twice; rename one of them")
-    return [name for name in FIELDS if name in found]
+    return [name for name in FIELDS if name in present]
 
 
-def _arrow(table: pa.Table) -> Given:
-    chosen = table.select(_columns(table.column_names, _table(table.num_rows)))
+def _arrow_rows(table: pa.Table) -> RowSource:
+    chosen = table.select(_columns(table.column_names, _table_label(table.num_rows)))
 
     def rows() -> Iterator[Any]:
         for batch in chosen.to_batches(max_chunksize=BATCH_ROWS):
@@ -142,8 +145,8 @@ def _one_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
         raise BadInput(f"the record batches do not make one table ({one_line(error)})") from None
 
 
-def _pandas(frame: Any) -> Given:
-    names = _columns(frame.columns, _table(len(frame)))
+def _pandas_rows(frame: Any) -> RowSource:
+    names = _columns(frame.columns, _table_label(len(frame)))
 
     def rows() -> Iterator[Any]:
         for start in range(0, len(frame), BATCH_ROWS):
@@ -154,7 +157,7 @@ def _pandas(frame: Any) -> Given:
     return rows
 
 
-def _data_set(data: Any) -> Given:
+def _data_set_rows(data: Any) -> RowSource:
     """Rows of a `datasets.Dataset`; its images are not decoded on the way."""
     names = _columns(data.column_names, f"a data set of {_count(len(data))}")
 
@@ -171,7 +174,7 @@ def _data_set(data: Any) -> Given:
 
 def _mapping(row: object) -> Mapping[str, Any]:
     if isinstance(row, Record):
-        return _of_record(row)
+        return _record_fields(row)
     if not isinstance(row, Mapping):
         raise RowError(Reason.NOT_AN_OBJECT, f"a row is {type(row).__name__}, not a dict")
     return row
@@ -186,8 +189,8 @@ def _fields(row: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
     return fields
 
 
-def _of_record(record: Record) -> dict[str, Any]:
-    """The fields of a record that a program has made: they are checked like anybody's."""
+def _record_fields(record: Record) -> dict[str, Any]:
+    """Return the fields of a record that a program has made: they are checked like any others."""
     return {
         "record_id": record.record_id,
         "base_id": record.base_id,
@@ -226,14 +229,14 @@ def _plain(value: Any, max_pixels: int) -> Any:
     if isinstance(value, Pillow.Image):
         return encoded(value, max_pixels)
     if isinstance(value, Mapping):
-        return {key: _plain(each, max_pixels) for key, each in value.items()}
+        return {key: _plain(item, max_pixels) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each, max_pixels) for each in value]
+        return [_plain(item, max_pixels) for item in value]
     return value
 
 
 def encoded(image: Pillow.Image, max_pixels: int = MAX_PIXELS) -> bytes:
-    """A picture as PNG, upright. Raises `RowError`: image_too_large, image_corrupt."""
+    """Return a picture as PNG, upright. Raises `RowError`: image_too_large, image_corrupt."""
     width, height = image.size
     if width * height > max_pixels:
         raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")

@@ -1,4 +1,4 @@
-"""What was set aside, and why: counted, described in a few lines, kept in a file."""
+"""Quarantined rows are counted by reason, described in a few lines, and kept in a file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class Quarantine:
-    """Collects quarantined rows. Details are cut to 200 characters, without control characters: they end in
-    reports and terminals."""
+    """A `Quarantine` collects quarantined rows. Details are cut to 200 characters, without control
+    characters, since reports and terminals show them."""
 
     def __init__(self, rows: Iterable[Quarantined] = ()) -> None:
         self._rows: list[Quarantined] = []
@@ -38,7 +38,7 @@ class Quarantine:
         return iter(self._rows)
 
     def add(self, row: Quarantined) -> None:
-        """Keeps one row."""
+        """Keep one row."""
         self._rows.append(
             replace(
                 row,
@@ -50,7 +50,7 @@ class Quarantine:
         )
 
     def sift(self, rows: Iterable[Record | Quarantined]) -> Iterator[Record]:
-        """The records among `rows`; the quarantined ones stay here."""
+        """Yield the records among `rows`, and keep the quarantined ones here."""
         for row in rows:
             if isinstance(row, Record):
                 yield row
@@ -58,13 +58,13 @@ class Quarantine:
                 self.add(row)
 
     def counts(self) -> dict[str, int]:
-        """Reason -> rows (and single answers) set aside for it; only reasons that occurred, as `Reason`
-        orders them."""
-        found = Counter(row.reason for row in self._rows)
-        return {reason.value: found[reason] for reason in Reason if found[reason]}
+        """Return reason -> rows (and single answers) quarantined for it; only reasons that occurred, as
+        `Reason` orders them."""
+        counts = Counter(row.reason for row in self._rows)
+        return {reason.value: counts[reason] for reason in Reason if counts[reason]}
 
     def describe(self) -> list[str]:
-        """One line a reason: how many, and the first of them."""
+        """Return one line a reason: how many, and the first of them."""
         first: dict[Reason, Quarantined] = {}
         for row in self._rows:
             first.setdefault(row.reason, row)
@@ -75,18 +75,18 @@ class Quarantine:
         ]
 
     def why_empty(self) -> str:
-        """The first reasons why no row is left, in one line."""
+        """Return the first reasons why no row is left, in one line."""
         return "; ".join(self.describe()[:3]) or "the files hold no rows"
 
     def write(self, path: str | Path) -> None:
-        """Writes all rows to Parquet (schema `QUARANTINE`), atomically."""
+        """Write all rows to Parquet (schema `QUARANTINE`), atomically."""
         table = pa.Table.from_pylist([asdict(row) for row in self._rows], schema=QUARANTINE)
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     @classmethod
     def read(cls, path: str | Path) -> Quarantine:
-        """What `write` wrote. Raises `BadInput` for a file that is missing or no such file."""
+        """Read what `write` wrote. Raises `BadInput` for a file that is missing or no quarantine."""
         with open_source(str(path)) as stream:
             try:
                 rows = pq.read_table(stream, schema=QUARANTINE).to_pylist()

@@ -1,4 +1,4 @@
-"""Records from JSONL and Parquet, streamed. A bad row is a `Quarantined`, a bad file a `BadInput`."""
+"""Records are streamed from JSONL and Parquet. A bad row is a `Quarantined`, a bad file a `BadInput`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Rows:
-    """The rows of one file: `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`; a local path or fsspec URI.
+    """Return the rows of one file: `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`; a local path or fsspec
+    URI.
 
-    Every row comes out as a `Record` or a `Quarantined`; see `screen` for answers that are set aside while
+    Every row comes out as a `Record` or a `Quarantined`; see `screen` for answers that are quarantined while
     their row stays. Where a file breaks half-way, the rows before count and one unreadable_line stands for
     the rest. Raises `BadInput` (at once, or when the first row is taken) for a file that cannot be read.
     """
@@ -40,25 +41,25 @@ def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Rows:
 
 
 def read_many(paths: str | Path | Sequence[str | Path], limits: Limits = DEFAULT_LIMITS) -> Rows:
-    """The rows of all files of a glob, a path or a list of either, one file after the other; within a glob
-    in the order of names. Errors as `read_records`."""
+    """Return the rows of all files of a glob, a path or a list of either, one file after the other; within a
+    glob in the order of names. Errors as `read_records`."""
     files = expand(paths)
     for path in files:
-        if not _is(path, _JSONL + _PARQUET):
+        if not _ends_with(path, _JSONL + _PARQUET):
             known = ", ".join(_JSONL + _PARQUET)
             raise BadInput(f"{shown(path)}: unknown file type; records are read from {known}")
     progress = Progress()
     return Rows(_read_files(files, limits, progress), progress)
 
 
-def _is(path: str, endings: tuple[str, ...]) -> bool:
+def _ends_with(path: str, endings: tuple[str, ...]) -> bool:
     return shown(path).lower().endswith(endings)
 
 
 def _read_files(files: list[str], limits: Limits, progress: Progress) -> Iterator[Record | Quarantined]:
     for path in files:
         with open_source(path) as stream:
-            read = _read_parquet if _is(path, _PARQUET) else _read_jsonl
+            read = _read_parquet if _ends_with(path, _PARQUET) else _read_jsonl
             yield from read(stream, path, limits, progress)
 
 
@@ -66,18 +67,18 @@ def _read_jsonl(
     stream: BinaryIO, path: str, limits: Limits, progress: Progress
 ) -> Iterator[Record | Quarantined]:
     source = shown(path)
-    if _is(path, (".gz",)):
+    if _ends_with(path, (".gz",)):
         stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
     last = 0
     try:
         for number, line in json_lines(stream, limits.line_bytes):
             last = number
-            yield from one_row(line, limits, progress.at(source, number), progress)
+            yield from one_row(line, limits, progress.advance(source, number), progress)
     except (OSError, EOFError, zlib.error) as error:
         if last == 0:
             raise BadInput(f"{source}: cannot be read ({why(error)}); is the file whole?") from None
         rest = RowError(Reason.UNREADABLE_LINE, f"the file breaks off after line {last}: {why(error)}")
-        yield progress.at(source, last + 1).quarantined(rest)
+        yield progress.advance(source, last + 1).quarantined(rest)
 
 
 def _read_parquet(
@@ -91,21 +92,21 @@ def _read_parquet(
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadInput(f"{source}: no readable Parquet file ({why(error)}); is the file whole?") from None
     if "record_id" not in names:
-        found = ", ".join(sorted(map(str, names)))[:200]
-        raise BadInput(f"{source}: has no column `record_id` (it has {found}); rename or add it")
+        present = ", ".join(sorted(map(str, names)))[:200]
+        raise BadInput(f"{source}: has no column `record_id` (it has {present}); rename or add it")
     columns = [name for name in FIELDS if name in names]
     row = 0
     try:
         for batch in _batches(file, columns):
             for fields in batch_fields(batch):
-                yield from one_row(fields, limits, progress.at(source, row), progress)
+                yield from one_row(fields, limits, progress.advance(source, row), progress)
                 row += 1
     except (pa.ArrowException, OSError, ValueError) as error:
         rest = RowError(
             Reason.UNREADABLE_LINE,
             f"rows {row} to {file.metadata.num_rows - 1} cannot be read: {why(error)}",
         )
-        yield progress.at(source, row).quarantined(rest)
+        yield progress.advance(source, row).quarantined(rest)
 
 
 def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -121,7 +122,7 @@ def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatc
 def one_row(
     fields: dict[str, Any] | RowError, limits: Limits, place: Place, progress: Progress
 ) -> Iterator[Record | Quarantined]:
-    """The record of a row's fields, or why it is set aside, as `screen` gives them."""
+    """Yield the record of a row's fields, or why it is quarantined, as `screen` does."""
     record_id = None
     try:
         if isinstance(fields, RowError):
@@ -137,13 +138,13 @@ def one_row(
 
 
 def batch_fields(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """The rows of a batch, each a field's name -> its value, or an `Unreadable`."""
-    columns = {name: _cells(batch.column(i)) for i, name in enumerate(batch.schema.names)}
+    """Yield the rows of a batch, each as a field's name -> its value, or an `Unreadable`."""
+    columns = {name: _values(batch.column(i)) for i, name in enumerate(batch.schema.names)}
     for row in range(batch.num_rows):
         yield {name: cells[row] for name, cells in columns.items()}
 
 
-def _cells(column: pa.Array) -> list[Any]:
+def _values(column: pa.Array) -> list[Any]:
     """The column's values; a value that Python cannot hold becomes an `Unreadable`."""
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s" if column.type == pa.date32() else "ms"))
@@ -152,10 +153,10 @@ def _cells(column: pa.Array) -> list[Any]:
     try:
         return cast(list[Any], column.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):  # such as a text that is not UTF-8
-        return [_cell(column, i) for i in range(len(column))]
+        return [_value(column, i) for i in range(len(column))]
 
 
-def _cell(column: pa.Array, i: int) -> Any:
+def _value(column: pa.Array, i: int) -> Any:
     try:
         return column[i].as_py()
     except UnicodeDecodeError as error:

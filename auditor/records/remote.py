@@ -1,4 +1,4 @@
-"""Images from elsewhere, within a size and a time. Whether an address may be read is decided before."""
+"""Remote images are fetched within a size and a time. The caller decides whether an address may be read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _HTTP = ("http://", "https://")
 
 
 def fetch(url: str, max_bytes: int, private: bool = False) -> bytes:
-    """The content of an allowed `url`: at most `max_bytes` + 1 bytes, so that the caller sees the excess.
+    """Fetch the content of an allowed `url`: at most `max_bytes` + 1 bytes, so that the caller sees the
+    excess.
 
     http and https by aiohttp: no redirects, no inflating, headers and body together within a minute however
     slowly they drip. A host's name must lead to public addresses only, unless `private`; the addresses that
@@ -45,7 +46,7 @@ async def _get(url: str, max_bytes: int, private: bool) -> bytes:
     )
     try:
         address = URL(url, encoded=True)  # as it stands: what was allowed is what is asked for
-        resolver = None if private else _Public(address.host or "")
+        resolver = None if private else _PublicResolver(address.host or "")
         async with (
             web.session(1, timeout, resolver) as session,
             session.get(address, proxy=web.proxy_of(url), allow_redirects=False) as answer,
@@ -66,28 +67,28 @@ async def _get(url: str, max_bytes: int, private: bool) -> bytes:
         raise RowError(Reason.IMAGE_MISSING, f"cannot be fetched ({why(error)})") from None
 
 
-class _Public(AbstractResolver):
-    """Resolves names, and refuses `host` where it leads into this machine or a private network: who owns a
-    name decides where it leads, today and tomorrow."""
+class _PublicResolver(AbstractResolver):
+    """A `_PublicResolver` resolves names, and refuses `host` where it leads into this machine or a private
+    network: whoever owns a name decides where it leads, and may change it."""
 
     def __init__(self, host: str) -> None:
         self._host, self._inner = host, ThreadedResolver()
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if host == self._host and not all(is_public(each["host"]) for each in found):
+        addresses = await self._inner.resolve(host, port, family)
+        if host == self._host and not all(is_public(address["host"]) for address in addresses):
             raise RowError(
                 Reason.URL_NOT_ALLOWED, "the host's name leads to a private address (see data.url_private)"
             )
-        return found
+        return addresses
 
     async def close(self) -> None:
         await self._inner.close()
 
 
 def is_public(address: str) -> bool:
-    """Whether a numeric address is one of the open internet: not this machine, a private or link-local net,
-    multicast or reserved."""
+    """Return whether a numeric address is one of the open internet: not this machine, a private or link-local
+    net, multicast or reserved."""
     number = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(number, ipaddress.IPv6Address) and number.ipv4_mapped is not None:
         number = number.ipv4_mapped
@@ -95,7 +96,8 @@ def is_public(address: str) -> bool:
 
 
 def read_remote(root: str, path: str, max_bytes: int) -> bytes:
-    """At most `max_bytes` + 1 bytes of `path` (itself never parsed as an address) under the URI `root`."""
+    """Read at most `max_bytes` + 1 bytes of `path` (itself never parsed as an address) under the URI
+    `root`."""
     if root.lower().startswith(_HTTP):
         return web.run(_get(f"{root.rstrip('/')}/{quote(path)}", max_bytes, private=True))
     try:

@@ -1,4 +1,4 @@
-"""A stream of rows that knows where it stands."""
+"""`Rows` is a stream of rows that knows its position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.record import Quarantined, Record
 
 @dataclass(slots=True)
 class Progress:
-    """What a reader has read so far; grows as its rows are taken."""
+    """`Progress` counts what a reader has read so far; it grows as rows are taken."""
 
     source: str = ""
     row: int = -1
@@ -23,15 +23,15 @@ class Progress:
     lost_scores: int = 0
     """Scores that were no number from 0 to 1, or of no one model, and were left out."""
 
-    def at(self, source: str, row: int) -> Place:
-        """Moves on to the row at `source`, `row`, and returns that place."""
+    def advance(self, source: str, row: int) -> Place:
+        """Move on to the row at `source`, `row`, and return that place."""
         self.source, self.row = source, row
         self.rows += 1
         return Place(source, row)
 
 
 class Rows(Iterator[Record | Quarantined]):
-    """Records and quarantined rows, in the order of their source, with the reader's `progress`.
+    """`Rows` are records and quarantined rows, in the order of their source, with the reader's `progress`.
 
     `admit` takes the place of a row from it, since a `Record` does not carry its own.
     """

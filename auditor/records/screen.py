@@ -1,4 +1,4 @@
-"""What a record must satisfy, whoever read it: an input, and texts within their limits."""
+"""Every record must have an input, and texts within their limits, whatever reader it comes from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.record import Quarantined, Reason, Record
 
 
 class Place(NamedTuple):
-    """Where a row stood: its file (or data set) and line or row."""
+    """A `Place` says where a row stood: its file (or data set) and line or row."""
 
     source: str
     row: int
@@ -20,15 +20,15 @@ class Place(NamedTuple):
     def quarantined(
         self, error: RowError, record_id: str | None = None, scenario: str = "", model: str = ""
     ) -> Quarantined:
-        """The row at this place, set aside for `error`."""
+        """Return the row at this place, quarantined for `error`."""
         return Quarantined(self.source, self.row, error.reason, error.detail, record_id, scenario, model)
 
 
 def screen(
     record: Record, limits: Limits, place: Place, scenario: str = ""
 ) -> Iterator[Record | Quarantined]:
-    """The record, or why it is set aside; before it, one `Quarantined` with a `model` for each model that
-    lost answers.
+    """Yield the record, or why it is quarantined; before it, one `Quarantined` with a `model` for each model
+    that lost answers.
 
     An unusable answer (blank: empty_response; too long: text_too_long) costs the answer, not the row: the
     inputs were traffic all the same, and dropping them would bias every measure that needs no answer. So
@@ -49,7 +49,7 @@ def screen(
     if kept == record.responses:
         yield record
         return
-    # A score is of a model's first answer: where that is set aside, it goes with it.
+    # A score is of a model's first answer: where that is quarantined, the score goes with it.
     lost = {m for m, answers in record.responses.items() if m not in kept or kept[m][0] != answers[0]}
     scores = {model: score for model, score in record.scores.items() if model not in lost}
     yield replace(record, responses=kept, scores=scores)

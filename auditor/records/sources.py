@@ -1,4 +1,5 @@
-"""Files of records: local paths and fsspec URIs, opened and listed. Errors are one line for the user."""
+"""Files of records are local paths and fsspec URIs, which are opened and listed here. Errors are one line for
+the user."""
 
 from __future__ import annotations
 
@@ -21,23 +22,23 @@ _QUERY = re.compile(r"\?.*$", re.DOTALL)
 
 
 def is_uri(path: str) -> bool:
-    """Whether `path` names a protocol (`s3://...`, chained ones too) rather than a local file."""
+    """Return whether `path` names a protocol (`s3://...`, chained ones too) rather than a local file."""
     return "://" in path
 
 
 def shown(path: str) -> str:
-    """`path` as it may be written to a log or a report: a URI without credentials and signatures."""
+    """Return `path` as it may be written to a log or a report: a URI without credentials and signatures."""
     return _QUERY.sub("", _USERINFO.sub("//", path)) if is_uri(path) else path
 
 
 def why(error: BaseException) -> str:
-    """The reason of `error` on one line, without the path that the caller names already."""
+    """Return the reason of `error` on one line, without the path that the caller names already."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:200] or type(error).__name__
 
 
 def open_source(path: str) -> BinaryIO:
-    """A buffered binary stream of `path`. Raises `BadInput` where it cannot be opened."""
+    """Open a buffered binary stream of `path`. Raises `BadInput` where it cannot be opened."""
     try:
         local, remote = locate(path)
         if local is None:
@@ -57,7 +58,7 @@ def open_source(path: str) -> BinaryIO:
 
 
 def expand(paths: str | Path | Sequence[str | Path]) -> list[str]:
-    """The files that a glob, a path or a list of either names, sorted within each glob.
+    """List the files that a glob, a path or a list of either names, sorted within each glob.
 
     Raises `BadInput` where one of them names nothing.
     """
@@ -65,10 +66,10 @@ def expand(paths: str | Path | Sequence[str | Path]) -> list[str]:
         paths = [paths]
     files: list[str] = []
     for pattern in map(str, paths):
-        found = _glob(pattern)
-        if not found:
+        matches = _glob(pattern)
+        if not matches:
             raise BadInput(f"{shown(pattern)}: no such file; check the path")
-        files.extend(found)
+        files.extend(matches)
     return files
 
 
@@ -86,15 +87,15 @@ def _glob(pattern: str) -> list[str]:
 
 
 class Remote(NamedTuple):
-    """A file system and a path in it."""
+    """A `Remote` is a file system and a path in it."""
 
     fs: fsspec.AbstractFileSystem
     path: str
 
 
 def locate(path: str) -> tuple[str | None, Remote]:
-    """The local path, or None and where the file is otherwise. Raises what fsspec raises for an unknown or
-    uninstalled protocol."""
+    """Return the local path (None for a remote file), and the file system with the path in it. Raises what
+    fsspec raises for an unknown or uninstalled protocol."""
     if not is_uri(path):
         return path, Remote(None, path)
     fs, inner = url_to_fs(path)
@@ -102,7 +103,7 @@ def locate(path: str) -> tuple[str | None, Remote]:
 
 
 def fingerprint(paths: str | Sequence[str]) -> str:
-    """What tells that the files of a path or glob (or a list of either) are as they were: names, sizes and
+    """Return what changes when the files of a path or glob (or a list of either) change: names, sizes and
     times of change.
 
     Raises `BadInput` where there is no such file.

@@ -1,4 +1,5 @@
-"""Records to files: the public format for people, the Arrow schema `RECORDS` for run directories."""
+"""Records are written to files: in the public format for people, in the Arrow schema `RECORDS` for run
+directories."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ _PUBLIC = pa.schema(
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> int:
-    """Writes the public record format to `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`, atomically; a local
-    path or an fsspec URI. Returns the number of records.
+    """Write the public record format to `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`, atomically; a local
+    path or an fsspec URI. Return the number of records.
 
     What is written is what `read_records` reads back, digests excepted: they belong to a run. Raises
     `BadInput` for another ending.
@@ -126,24 +127,27 @@ def _public(record: Record) -> dict[str, Any]:
 
 
 def _public_image(image: Image) -> dict[str, Any]:
-    """Bytes win over a path, which is then no more than the name they once had."""
+    """Return an image in the public format: with bytes, the path is only the name they once had and is left
+    out."""
     return {"image": image.path if image.data is None else None, "image_bytes": image.data}
 
 
 def records_table(records: Iterable[Record]) -> pa.Table:
-    """The records as a table of the schema `RECORDS`."""
+    """Return the records as a table of the schema `RECORDS`."""
     return pa.Table.from_pylist([_row(record) for record in records], schema=RECORDS)
 
 
 def records_from_table(table: pa.Table | pa.RecordBatch) -> list[Record]:
-    """The records of a table of the schema `RECORDS`."""
+    """Return the records of a table of the schema `RECORDS`."""
     return [_record(row) for row in table.to_pylist()]
 
 
 class RecordWriter:
-    """Writes admitted records to one Parquet file of a run directory, in batches of bounded memory.
+    """A `RecordWriter` writes admitted records to one Parquet file of a run directory, in batches of bounded
+    memory.
 
-    A context manager: the file appears, whole, when the block ends, and not at all when it fails.
+    It is a context manager: the file appears, whole, when the block ends, and not at all when the block
+    fails.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -160,7 +164,7 @@ class RecordWriter:
         return self
 
     def write(self, record: Record) -> None:
-        """Adds one record."""
+        """Add one record."""
         self._pending.append(record)
         self.count += 1
         if len(self._pending) == _BATCH:
@@ -185,21 +189,21 @@ class RecordWriter:
 
 
 def read_run_records(path: str | Path, batch: int = _BATCH) -> Iterator[list[Record]]:
-    """The records that a `RecordWriter` wrote, in lists of at most `batch`. Raises `BadInput` for a file
-    that is missing or is no such file."""
+    """Yield the records that a `RecordWriter` wrote, in lists of at most `batch`. Raises `BadInput` for a
+    file that is missing or is no such file."""
     for rows in _run_batches(path, batch):
         yield records_from_table(rows)
 
 
 def read_run_tags(path: str | Path) -> Iterator[tuple[str, list[str]]]:
-    """Id and tags of each record that a `RecordWriter` wrote; nothing else of it is read. Raises `BadInput`
-    as `read_run_records`."""
+    """Yield id and tags of each record that a `RecordWriter` wrote; nothing else of it is read. Raises
+    `BadInput` as `read_run_records`."""
     for rows in _run_batches(path, _BATCH, ["record_id", "tags"]):
         yield from zip(rows["record_id"].to_pylist(), rows["tags"].to_pylist(), strict=True)
 
 
 def read_run_rows(path: str | Path, positions: NDArray[np.int64]) -> Iterator[pa.Table]:
-    """The records at ascending `positions` (n,) of what a `RecordWriter` wrote, as tables of the schema
+    """Yield the records at ascending `positions` (n,) of what a `RecordWriter` wrote, as tables of the schema
     `RECORDS` (see `records_from_table`), one for each group of rows that the file was written in. Raises
     `BadInput` as `read_run_records`, and where there is no such position."""
     with _run_file(path) as file:
@@ -215,8 +219,8 @@ def read_run_rows(path: str | Path, positions: NDArray[np.int64]) -> Iterator[pa
 def read_run_columns(
     path: str | Path, columns: Sequence[str], batch: int = _BATCH
 ) -> Iterator[pa.RecordBatch]:
-    """Only these columns (`images.list.element.digest` is one, too), in batches of at most `batch` rows.
-    Raises `BadInput` as `read_run_records`."""
+    """Yield only these columns (`images.list.element.digest` may be one of them), in batches of at most
+    `batch` rows. Raises `BadInput` as `read_run_records`."""
     return _run_batches(path, batch, list(columns))
 
 

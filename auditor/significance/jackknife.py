@@ -1,7 +1,7 @@
-"""The delete-a-group jackknife of anything that is made of several statistics of the same rows.
+"""The delete-a-group jackknife is for anything that is made of several statistics of the same rows.
 
-Groups follow the hash blocks of base ids, so that what is left out of one statistic is left out of all: how
-the divergences of a bound vary together is told by all of them without each group of records.
+Groups follow the hash blocks of base ids, so that the same records are left out of all statistics at once.
+All divergences of a bound, without each group of records, tell how they vary together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.stats.qmc import MultivariateNormalQMC
 from auditor.sketch import Float
 
 DIRECTIONS = 512
-"""Tried for the ends of an interval of some four statistics: they fall short by a few percent at most."""
+"""Directions tried for an interval of some four statistics: its ends fall short by a few percent at most."""
 
 Deletion = tuple[str, int]
 """Whose rows are left out (p, q, or both members of pairs), and of which group."""
@@ -27,21 +27,22 @@ Shares = Mapping[Deletion, float]
 
 @dataclass(frozen=True)
 class Left:
-    """A statistic of all rows, and with each group left out."""
+    """`Left` holds a statistic of all rows, and its value with each group left out."""
 
     value: float
     without: Mapping[Deletion, float]
     quadratic: float = 0.0
-    """Variance of its part that is quadratic in the rows, where that is known: of a divergence without a
-    shift it is all."""
+    """Variance of the statistic's part that is quadratic in the rows, where it is known. For a divergence
+    without a shift this is all of the variance."""
 
     def at(self, deletion: Deletion) -> float:
-        """Its value without those rows: the same, where they have no part in it."""
+        """Return the statistic's value without those rows. It is unchanged where they have no part in it."""
         return self.without.get(deletion, self.value)
 
 
 class Moments(NamedTuple):
-    """Several statistics of the same rows: their values with the biases taken off, and how these vary."""
+    """`Moments` are several statistics of the same rows: their values with the biases taken off, and how
+    these vary."""
 
     corrected: Float
     """(k,)"""
@@ -52,7 +53,7 @@ class Moments(NamedTuple):
 
 
 class Jackknifed(NamedTuple):
-    """A value with its bias taken off, and its t-interval."""
+    """`Jackknifed` is a value with its bias taken off, and its t-interval."""
 
     corrected: float
     std: float
@@ -61,7 +62,8 @@ class Jackknifed(NamedTuple):
 
 
 def moments(statistics: Sequence[Left], shares: Shares) -> Moments:
-    """Of statistics of P and Q, deleting one group at a time: P's and Q's in turn, pairs together.
+    """Return the moments of statistics of P and Q by deleting one group at a time: P's and Q's in turn, pairs
+    together.
 
     Groups of unequal sizes as in Busing, Meijer & van der Leeden (1999); biases and covariances of
     independent sides add. A jackknife counts the variance of a quadratic part twice (Efron & Stein 1981):
@@ -89,27 +91,29 @@ def moments(statistics: Sequence[Left], shares: Shares) -> Moments:
 
 
 def jackknife(statistic: Left, shares: Shares, level: float) -> Jackknifed:
-    """The t-interval of one statistic (see `moments`)."""
-    found = moments([statistic], shares)
-    corrected, std = float(found.corrected[0]), float(np.sqrt(found.covariance[0, 0]))
-    half = float(student.ppf((1 + level) / 2, found.freedom)) * std
+    """Return the t-interval of one statistic (see `moments`)."""
+    result = moments([statistic], shares)
+    corrected, std = float(result.corrected[0]), float(np.sqrt(result.covariance[0, 0]))
+    half = float(student.ppf((1 + level) / 2, result.freedom)) * std
     return Jackknifed(corrected, std, corrected - half, corrected + half)
 
 
 def profile_interval(
-    function: Callable[[Float], float], found: Moments, level: float, seed: int = 0
+    function: Callable[[Float], float], statistics: Moments, level: float, seed: int = 0
 ) -> tuple[float, float]:
-    """Interval of a function of several statistics, none of them negative: its least and greatest value where
-    they are as likely as the ends of a t-interval of one (a profile likelihood interval), cut off at zero.
+    """Return the interval of a function of several statistics, none of them negative: its least and greatest
+    value where they are as likely as the ends of a t-interval of one (a profile likelihood interval), cut off
+    at zero.
 
-    Of one statistic, and a function that grows with it, it is the function at the ends of its t-interval; of
-    a sum the t-interval of the sum. It holds where statistics are at zero, as divergences without a shift
-    are, and the function a root of them: a jackknife of the function itself, or the delta method, does not.
+    For one statistic, and a function that grows with it, the ends are the function at the ends of the
+    t-interval; for a sum they are those of the sum's t-interval. It holds where statistics are at zero, as
+    divergences without a shift are, and the function a root of them: a jackknife of the function itself, or
+    the delta method, does not.
     """
-    variances, axes = np.linalg.eigh(found.covariance)
+    variances, axes = np.linalg.eigh(statistics.covariance)
     root = axes * np.sqrt(np.maximum(variances, 0))
     normal = MultivariateNormalQMC(np.zeros(len(root)), rng=seed).random(DIRECTIONS)
     directions = normal / np.linalg.norm(normal, axis=1, keepdims=True)
-    radius = float(student.ppf((1 + level) / 2, found.freedom))
-    values = [function(z) for z in np.maximum(0.0, found.corrected + radius * directions @ root.T)]
+    radius = float(student.ppf((1 + level) / 2, statistics.freedom))
+    values = [function(z) for z in np.maximum(0.0, statistics.corrected + radius * directions @ root.T)]
     return min(values), max(values)

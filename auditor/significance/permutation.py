@@ -1,4 +1,4 @@
-"""Permutation tests from block Grams: every permutation is a quadratic form in them.
+"""Permutation tests work on block Grams: every permutation is a quadratic form in them.
 
 Three statistics, each the unbiased MMD² of a kernel: *linear* ⟨z, z'⟩ (a moved mean along the rows' own
 spectrum), *quadratic* ⟨z, z'⟩² (second moments), and *whitened* ⟨z, z'⟩ in the pooled covariance's metric
@@ -24,20 +24,22 @@ MOST_BLOCKS = 500
 LARGE_BLOCKS = 150
 """Blocks where d x d sketches of blocks are cheaper than the rows' Gram (many rows)."""
 LEAST_BLOCKS = 20
-"""Of the smaller side, where it has the rows: fewer would leave too little to permute."""
+"""Least blocks of the smaller side, where it has the rows: fewer would leave too little to permute."""
 _MANY_ROWS = 4000
 _GRAM_ROWS = 1024
 
 
 class PermutationTest(NamedTuple):
-    """The unbiased quadratic MMD², and the p-value of the three statistics together."""
+    """A `PermutationTest` holds the unbiased quadratic MMD², and the p-value of the three statistics
+    together."""
 
     mmd2: float
     p_value: float
 
 
 class BlockGram(NamedTuple):
-    """Inner products of K block sums of features φ: gram (K, K), and Σ‖φ‖² over each block's rows (K,)."""
+    """A `BlockGram` holds inner products of K block sums of features φ: gram (K, K), and Σ‖φ‖² over each
+    block's rows (K,)."""
 
     gram: Float
     norms: Float
@@ -88,7 +90,8 @@ def paired_test(
 
 
 def aggregated_p_value(statistics: Float) -> float:
-    """P-value of several statistics together: (k, 1 + draws), column 0 the observed one, large is extreme.
+    """Return the P-value of several statistics together: (k, 1 + draws), column 0 the observed one, large is
+    extreme.
 
     Each statistic's permutation p-value is found for every draw; the smallest over statistics is itself
     ranked among the draws, so the choice between statistics is paid for. Counts the observed draw: never 0.
@@ -103,7 +106,7 @@ def aggregated_p_value(statistics: Float) -> float:
 
 
 def block_plan(n: int, m: int) -> tuple[int, int, int]:
-    """(rows a block, blocks of p, blocks of q) for n and m rows."""
+    """Return (rows a block, blocks of p, blocks of q) for n and m rows."""
     small = min(n, m)
     most = MOST_BLOCKS
     if n + m > _MANY_ROWS and small * LARGE_BLOCKS >= LEAST_BLOCKS * (n + m):
@@ -115,7 +118,7 @@ def block_plan(n: int, m: int) -> tuple[int, int, int]:
 
 
 def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, BlockGram]:
-    """Linear, quadratic and whitened, of (K·block_rows, d) rows in order of blocks.
+    """Return the linear, quadratic and whitened Grams of (K·block_rows, d) rows in order of blocks.
 
     The pooled covariance does not know which rows are P's: permutations leave it alone, and the test exact.
     """
@@ -130,8 +133,9 @@ def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, Blo
 
 
 def whitened(z: Float, covariance: Float) -> Float:
-    """Rows (n, d) whose inner products are those of z in the metric (C + λI)⁻¹, λ the mean eigenvalue of C:
-    directions far below the mean are not blown up to noise. O(n d² + d³). Zeros where C is zero.
+    """Return the rows (n, d) whose inner products are those of z in the metric (C + λI)⁻¹, λ the mean
+    eigenvalue of C: directions far below the mean are not blown up to noise. O(n d² + d³). Zeros where C is
+    zero.
     """
     d = z.shape[1]
     ridge = float(np.trace(covariance)) / d
@@ -142,14 +146,14 @@ def whitened(z: Float, covariance: Float) -> Float:
 
 
 def linear_gram(z: Float, block_rows: int) -> BlockGram:
-    """Inner products of rows (K·block_rows, d) in order of blocks. O(N d + K² d)."""
+    """Return the inner products of rows (K·block_rows, d) in order of blocks. O(N d + K² d)."""
     sums = z.reshape(-1, block_rows, z.shape[1]).sum(axis=1)
     norms = np.einsum("ij,ij->i", z, z).reshape(-1, block_rows).sum(axis=1)
     return BlockGram(sums @ sums.T, norms)
 
 
 def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
-    """Features zzᵀ of (K·block_rows, d) rows in order of blocks.
+    """Return the features zzᵀ of (K·block_rows, d) rows in order of blocks.
 
     The cheaper of two ways: squared inner products of all rows, O(N² d), or K sketches of d x d, O(K² d²).
     fp32 products, sums in float64.
@@ -172,7 +176,7 @@ def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
 
 
 def permuted_labels(k_p: int, k_q: int, permutations: int, rng: np.random.Generator) -> Float:
-    """(1 + permutations, K) of 1 where a block is P's, else 0; the first row as observed."""
+    """Return (1 + permutations, K) of 1 where a block is P's, else 0; the first row as observed."""
     labels = np.zeros((permutations + 1, k_p + k_q))
     labels[:, :k_p] = 1.0
     labels[1:] = rng.permuted(labels[1:], axis=1)
@@ -180,7 +184,8 @@ def permuted_labels(k_p: int, k_q: int, permutations: int, rng: np.random.Genera
 
 
 def unpaired_statistics(grams: Sequence[BlockGram], labels: Float, block_rows: int) -> Float:
-    """(statistics, 1 + permutations) unbiased MMD² of each Gram under each labelling, the same for all."""
+    """Return (statistics, 1 + permutations) unbiased MMD² of each Gram under each labelling, the same for
+    all."""
     k = labels.shape[1]
     n = int(labels[0].sum()) * block_rows
     m = k * block_rows - n

@@ -1,4 +1,4 @@
-"""RJSD under resampling: its null by permutation, its bias and interval by the delete-a-block jackknife."""
+"""Resampling gives RJSD's null by permutation, and its bias and interval by the delete-a-block jackknife."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from auditor.sketch.blocks import Index
 
 @dataclass(frozen=True, eq=False)
 class ReferenceRows:
-    """What a drift test takes of P's n rows alone: fitted once, it serves every Q that P is compared with."""
+    """`ReferenceRows` hold what a drift test takes of P's n rows alone. Fitted once, they serve every Q that
+    P is compared with."""
 
     rows: Float
     """(n, d)"""
@@ -40,8 +41,8 @@ class ReferenceRows:
 
     @classmethod
     def fit(cls, p: ArrayLike, groups: Index | None = None) -> ReferenceRows:
-        """Of rows p (n, d). With the jackknife groups (n,) of the rows their entropies without each are taken
-        too. O(n d² + d³).
+        """Fit on rows p (n, d). With the jackknife groups (n,) of the rows, the entropy without each group is
+        computed, too. O(n d² + d³).
 
         ValueError where a row is not finite, all are zero, or labels do not fit.
         """
@@ -54,33 +55,33 @@ class ReferenceRows:
 
     @cached_property
     def moment(self) -> Float:
-        """(d, d) Σzzᵀ"""
+        """Return (d, d) Σzzᵀ"""
         return np.asarray(self.rows.T @ self.rows)
 
     @cached_property
     def updates(self) -> Updates:
-        """Of the moment."""
+        """Return the `Updates` of the moment."""
         return Updates(self.moment)
 
     @cached_property
     def sketch(self) -> Sketch:
-        """Of the rows."""
+        """Return the sketch of the rows."""
         return Sketch.from_rows(self.rows)
 
     def null(self, m: int, draws: int, seed: int) -> Float:
-        """(draws,) RJSD, as of n and m rows, of m of these rows at random from the others: whatever Q of m
-        rows it serves for, and kept for the next one. m is at most n / 4.
+        """Return (draws,) RJSD of m of these rows, at random, from the others, brought to that of n and m
+        rows. It serves any Q of m rows, and is kept for the next one. m is at most n / 4.
 
-        Only n - m rows are left beside them, and of fewer rows RJSD is larger. How much, the same m rows tell
-        beside a part of the others; linear in 1/n it is brought to n.
+        Only n - m rows are left beside the m, and RJSD of fewer rows is larger. Comparing the same m rows
+        with a part of the others shows by how much; it is then brought to n, linearly in 1/n.
         """
         key = m, draws, seed
         if key not in self._nulls:
             n, kept = len(self.rows), len(self._part)
             rng, values = np.random.default_rng(seed), np.empty((2, draws))
             for i in range(draws):
-                some = rng.permutation(kept)[:m]
-                values[:, i] = self._deck.taken_out(self._part[some]), self._part_deck.taken_out(some)
+                picks = rng.permutation(kept)[:m]
+                values[:, i] = self._deck.taken_out(self._part[picks]), self._part_deck.taken_out(picks)
             slope = (values[1] - values[0]) / (1 / (kept - m) - 1 / (n - m))
             self._nulls[key] = values[0] - slope * (1 / (n - m) - 1 / n)
         return self._nulls[key]
@@ -97,16 +98,17 @@ class ReferenceRows:
 
     @cached_property
     def _part_deck(self) -> Deck:
-        return Deck.of(self.rows[self._part])
+        return Deck.from_rows(self.rows[self._part])
 
     @cached_property
     def _deck(self) -> Deck:
         if len(self.rows) < self.rows.shape[1]:
-            return Deck.of(self.rows)
+            return Deck.from_rows(self.rows)
         return Deck(self.rows, self.moment, self.updates)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them once."""
+        """Return plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them
+        once."""
         return {
             "entropy": np.array(self.entropy),
             "groups": self.groups,
@@ -116,8 +118,8 @@ class ReferenceRows:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike], p: ArrayLike) -> ReferenceRows:
-        """Inverse of `to_arrays`, given the rows (n, d) that it was fitted on. ValueError where it cannot
-        have been."""
+        """Restore from the arrays of `to_arrays`, given the rows p (n, d) of the fit. ValueError where they
+        cannot be those rows."""
         rows = rows64(np.asarray(p), "p")
         groups, names = (np.asarray(arrays[name], dtype=np.int64) for name in ("groups", "names"))
         entropy, without = (np.asarray(arrays[name], dtype=np.float64) for name in ("entropy", "without"))
@@ -131,22 +133,23 @@ class ReferenceRows:
 
 
 class Deck:
-    """Rows (n, d) with their second moment, to be dealt into two sides at random."""
+    """A `Deck` holds rows (n, d) with their second moment, to be dealt into two sides at random."""
 
     def __init__(self, rows: Float, moment: Float, updates: Updates | None = None) -> None:
-        """`updates`: of the moment, where they are known."""
-        self._rows, self._moment, self._given = rows, moment, updates
+        """Take rows (n, d) and their moment; `updates` are those of the moment, where they are known."""
+        self._rows, self._moment, self._known_updates = rows, moment, updates
 
     @classmethod
-    def of(cls, rows: Float) -> Deck:
-        """Of rows; where they are fewer than dimensions, in as many coordinates: an exact isometry."""
+    def from_rows(cls, rows: Float) -> Deck:
+        """Return a deck of rows (n, d). Where n < d they are first turned into n coordinates, an exact
+        isometry."""
         if len(rows) < rows.shape[1]:
             rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T
         return cls(rows, rows.T @ rows)
 
     @cached_property
     def _updates(self) -> Updates:
-        return self._given or Updates(self._moment)
+        return self._known_updates or Updates(self._moment)
 
     @cached_property
     def _coordinates(self) -> Float:
@@ -157,33 +160,35 @@ class Deck:
         return von_neumann_entropy(self._moment)
 
     def deal(self, k: int, draws: int, rng: np.random.Generator, first: bool = False) -> Float:
-        """(draws,) RJSD of k of the rows from all others, the k last ones of a random order, or its first."""
+        """Return (draws,) RJSD of k of the rows from all others, the k last ones of a random order, or its
+        first."""
         orders = (rng.permutation(len(self._rows)) for _ in range(draws))
         return np.array([self.taken_out(order[:k] if first else order[-k:]) for order in orders])
 
-    def taken_out(self, some: NDArray[np.int64]) -> float:
-        """RJSD of some of the rows from all others, to 1e-6."""
-        for quick in (True, False) if worth(len(some), len(self._moment)) else ():
+    def taken_out(self, picks: NDArray[np.int64]) -> float:
+        """Return RJSD of some of the rows from all others, to 1e-6."""
+        for quick in (True, False) if worth(len(picks), len(self._moment)) else ():
             try:
-                return self._updated(some, quick)
+                return self._updated_rjsd(picks, quick)
             except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
                 pass
-        others = np.ones(len(self._rows), dtype=bool)
-        others[some] = False
-        return self.apart(self._rows[some], self._rows[others])
+        rest = np.ones(len(self._rows), dtype=bool)
+        rest[picks] = False
+        return self.apart(self._rows[picks], self._rows[rest])
 
-    def _updated(self, some: NDArray[np.int64], quick: bool) -> float:
-        rows = self._rows[some]
-        tr_some = positive_trace(rows @ rows.T)
-        tr_rest = float(np.trace(self._moment)) - tr_some
+    def _updated_rjsd(self, picks: NDArray[np.int64], quick: bool) -> float:
+        rows = self._rows[picks]
+        tr_picks = positive_trace(rows @ rows.T)
+        tr_rest = float(np.trace(self._moment)) - tr_picks
         if not tr_rest > 0:
             raise np.linalg.LinAlgError
-        factors = [tr_rest / tr_some - 1, -1.0]
-        mixture, rest = self._updates.entropies(self._coordinates[some], factors, quick)
+        factors = [tr_rest / tr_picks - 1, -1.0]
+        mixture, rest = self._updates.entropies(self._coordinates[picks], factors, quick)
         return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(rows)))
 
     def apart(self, p: Float, q: Float) -> float:
-        """RJSD of two sides (n, d), (m, d) that are all the rows together: their moments' sum is known."""
+        """Return RJSD of two sides (n, d), (m, d) that are all the rows together: their moments' sum is
+        known."""
         if len(p) <= len(q):
             S_p = p.T @ p
             S_q = self._moment - S_p
@@ -198,10 +203,11 @@ class Deck:
 
 
 class RjsdResampler:
-    """RJSD of p (n, d) and q (m, d), and of what is left or exchanged when rows move.
+    """An `RjsdResampler` gives RJSD of p (n, d) and q (m, d), and of the sides after rows are deleted or
+    exchanged.
 
-    Fewer rows than dimensions: the rows are first turned into n + m coordinates, an exact isometry, so
-    that no spectrum is larger than the rows are many. What was fitted on P then serves for nothing.
+    Where n + m < d, the rows are first turned into n + m coordinates, an exact isometry, so that no spectrum
+    is larger than the number of rows. A fit on P is then of no use.
     """
 
     def __init__(self, p: Float | ReferenceRows, q: Float, paired: bool) -> None:
@@ -228,17 +234,17 @@ class RjsdResampler:
 
     @cached_property
     def entropy_rank(self) -> float:
-        """Among how many directions that entropy is spread"""
+        """Return among how many directions that entropy is spread."""
         return entropy_rank(self._spectrum)
 
     @cached_property
     def _spectrum(self) -> Float:
-        """Of (C_P + C_Q)/2."""
+        """Return the eigenvalues of (C_P + C_Q)/2."""
         return spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
 
     def null(self, draws: int, rng: np.random.Generator, blocks: Index | None = None) -> Float:
-        """(draws,) RJSD after rows were exchanged at random: pooled and dealt anew, or swapped within pairs
-        (whole blocks (n,) of pairs at a time, if given)."""
+        """Return (draws,) RJSD after rows were exchanged at random: pooled and dealt anew, or swapped within
+        pairs (whole blocks (n,) of pairs at a time, if given)."""
         n, m = len(self._p), len(self._q)
         if not self._paired:
             pooled = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
@@ -252,8 +258,8 @@ class RjsdResampler:
         return out
 
     def left(self, groups_p: Index, groups_q: Index) -> Left:
-        """RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of a pair
-        together where paired (P's groups are then Q's)."""
+        """Return RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of
+        a pair together where paired (P's groups are then Q's)."""
         fitted = self._fitted
         if fitted is not None and np.array_equal(fitted.groups, groups_p):
             left_p = fitted.without
@@ -298,14 +304,14 @@ def _entropies_without(rows: Float, S: Float, groups: Index) -> dict[int, float]
     names, counts = np.unique(groups, return_counts=True)
     few = len(S) <= len(rows) - counts.max() and worth(int(counts.max()), len(S))
     updates = Updates(S) if few else None
-    found = {}
+    entropies = {}
     for g in names.tolist():
         drop = groups == g
         if updates is not None:
             try:
-                (found[g],) = updates.entropies(updates.coordinates(rows[drop]), [-1.0])
+                (entropies[g],) = updates.entropies(updates.coordinates(rows[drop]), [-1.0])
                 continue
             except np.linalg.LinAlgError:  # rows that stand alone: taken off, rounding is left of them
                 pass
-        found[g] = _entropy(rows[~drop], _delete(rows, S, drop))
-    return found
+        entropies[g] = _entropy(rows[~drop], _delete(rows, S, drop))
+    return entropies

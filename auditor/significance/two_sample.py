@@ -1,4 +1,4 @@
-"""Is Q's difference from P more than chance? The p-value, the excess over the null, the corrected RJSD.
+"""A drift test asks whether Q's difference from P is more than chance, and how large it is.
 
 Three questions, three tools. *Is there a shift?* The p-value comes from the linear, quadratic and whitened
 MMD together (RJSD has little power against a moved mean): the largest permutation rank of the three,
@@ -32,7 +32,7 @@ fails badly below).
 The entropy rank is there for embeddings with one dominant direction: two samples of one distribution (n=120,
 d=256, effective rank 1.2, entropy rank 79) gave a "corrected" value of 5 half-widths of its interval. Fewer
 multiples of it were too few: at 90/90 rows, d=256, fast spectrum (the sample's entropy rank is 23 where the
-population's is 29) 3 gave 13.5% coverage, and 4 spoke in 8% of the samples and covered 44% of those.
+population's is 29) 3 gave 13.5% coverage, and 4 gave a value in 8% of the samples and covered 44% of those.
 """
 PERMUTATIONS = 2000
 NULL_DRAWS = 16
@@ -41,19 +41,20 @@ FAR_MORE = 8
 classifier) is made of P's rows alone: among so many the few of Q would change next to nothing, every Q has
 the same yardstick, and it is made once."""
 NULL_SEED = 0
-"""Of the null that P's rows alone give."""
+"""Seed of the null that is made of P's rows alone."""
 
 
 @dataclass(frozen=True)
 class DriftTest:
-    """What `drift_test` found. Divergences in nats; None where it cannot be said (`reason`)."""
+    """A `DriftTest` is the result of `drift_test`. Divergences are in nats; a field is None where it cannot
+    be computed (`reason`)."""
 
     value: float | None
     """RJSD as in Eq. 12: for parity with the paper, never to be compared across sizes."""
     excess: float | None
     """value - null_mean: 0 on average without a shift at every n and d."""
     null_mean: float | None
-    """Of exchanges of rows between P and Q; of parts of P alone where it has FAR_MORE rows."""
+    """Mean RJSD after exchanges of rows between P and Q, or of parts of P alone where P has FAR_MORE rows."""
     null_std: float | None
     corrected: float | None
     """RJSD with the jackknife's bias taken off."""
@@ -75,11 +76,11 @@ class DriftTest:
     paired: bool
     seed: int
     left: Left | None = field(default=None, repr=False)
-    """RJSD with each group of rows left out, where `corrected` could be told: for what is made of it."""
+    """RJSD with each group of rows left out, where `corrected` is known: for bounds that are made of it."""
 
 
 def rows_suffice(resampler: RjsdResampler, rows: int) -> bool:
-    """Whether so many rows a side are enough for the jackknife of RJSD."""
+    """Return whether so many rows a side are enough for the jackknife of RJSD."""
     least = max(ROWS_PER_RANK * resampler.effective_rank, 2 * JACKKNIFE_GROUPS)
     # The spectrum that the other rank takes is not needed where these are too few already.
     return rows >= least and rows >= ROWS_PER_RANK * resampler.entropy_rank
@@ -183,7 +184,8 @@ def drift_test(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given: they bound the chance of any false alarm."""
+    """Return Holm's step-down adjusted p-values, in the order given: they bound the chance of any false
+    alarm."""
     p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
@@ -191,7 +193,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Benjamini-Hochberg adjusted p-values, in the order given: they bound the share of false alarms."""
+    """Return Benjamini-Hochberg adjusted p-values, in the order given: they bound the share of false
+    alarms."""
     p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     raised = p[order] * len(p) / np.arange(1, len(p) + 1)

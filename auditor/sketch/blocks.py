@@ -1,4 +1,4 @@
-"""Who goes into which block: hash blocks for pairing, equal blocks for permutation, groups for the jackknife.
+"""Rows go into hash blocks for pairing, equal blocks for permutation, and groups for the jackknife.
 
 The two kinds are never mixed. *Hash blocks* follow the base id, so that the same question under another
 shift, or answered by another model, falls into the same block (what the paired bootstrap needs); their sizes
@@ -21,7 +21,7 @@ Index = NDArray[np.int64]
 
 
 def hash64(text: str, purpose: bytes) -> int:
-    """64-bit blake2b hash of a text, the same on every machine and in every process.
+    """Return the 64-bit blake2b hash of a text, the same on every machine and in every process.
 
     `purpose` (at most 16 bytes) keeps uses apart: the block of a row says nothing about whether the row is in
     the row sample.
@@ -30,17 +30,17 @@ def hash64(text: str, purpose: bytes) -> int:
 
 
 def hash_block(base_id: str, n_blocks: int = HASH_BLOCKS) -> int:
-    """The hash block of a record, in 0..n_blocks-1, from its base id alone."""
+    """Return the hash block of a record, in 0..n_blocks-1, from its base id alone."""
     return hash64(base_id, b"block") % n_blocks
 
 
 def hash_blocks(base_ids: Iterable[str], n_blocks: int = HASH_BLOCKS) -> Index:
-    """(n,) hash block of each base id. O(n)."""
+    """Return (n,) hash block of each base id. O(n)."""
     return np.array([hash_block(base_id, n_blocks) for base_id in base_ids], dtype=np.int64)
 
 
 def equal_blocks(n: int, block_rows: int, rng: np.random.Generator) -> Index:
-    """(n // block_rows, block_rows) row indices: shuffled rows cut into blocks of one size.
+    """Return (n // block_rows, block_rows) row indices: shuffled rows cut into blocks of one size.
 
     The n mod block_rows rows left over are in no block.
     """
@@ -51,12 +51,13 @@ def equal_blocks(n: int, block_rows: int, rng: np.random.Generator) -> Index:
 
 
 def record_groups(base_ids: Iterable[str]) -> Index:
-    """(n,) jackknife group of each row by its base id: the same of a record in every statistic."""
+    """Return (n,) jackknife group of each row by its base id: the same of a record in every statistic."""
     return hash_blocks(base_ids) % JACKKNIFE_GROUPS
 
 
 def group_shares(groups_p: Index, groups_q: Index, paired: bool) -> dict[tuple[str, int], float]:
-    """The share of its side's rows that each group holds, by what is left out (`significance.jackknife`)."""
+    """Return the share of its side's rows that each group holds, by what is left out
+    (`significance.jackknife`)."""
     sides = {"both": groups_p} if paired else {"p": groups_p, "q": groups_q}
     return {
         (side, int(g)): float(count / len(groups))
@@ -71,7 +72,7 @@ def jackknife_groups(
     blocks: Index | None = None,
     groups: int = JACKKNIFE_GROUPS,
 ) -> Index:
-    """(n,) group of each row, in 0..groups-1, for the delete-a-block jackknife.
+    """Return (n,) group of each row, in 0..groups-1, for the delete-a-block jackknife.
 
     With hash blocks, group = block mod `groups` (three of sixty blocks each); without, shuffled groups whose
     sizes differ by one row at most.

@@ -1,4 +1,4 @@
-"""The order in which sums of consecutive units are merged: one binary tree over the units, the same always.
+"""Sums of consecutive units are merged in one order: a binary tree over the units, always the same.
 
 Addition of floats is not associative, so the order is part of the result. A node is the sum of 2^j units, the
 first of which is a multiple of 2^j; what is left over at the end is merged from the left. A node that was
@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Mergeable)
 
 
 def tree_merge(parts: Iterable[tuple[int, M]]) -> M | None:
-    """All parts together, (units, their sum) in the order of the units; None where there are none.
+    """Merge all parts, each (units, their sum), in the order of the units; None where there are no parts.
     O(log n) sums are held at a time."""
     held: list[tuple[int, M]] = []  # from the left, ever smaller: so each begins at a multiple of its size
     for units, part in parts:

@@ -1,4 +1,4 @@
-"""The sketch: sums over rows, which merge by addition.
+"""A sketch holds sums over rows, which merge by addition.
 
 Everything the auditor reports is a function of these sums, or of the sample where sums cannot give it
 (permutation, jackknife, neighbours, shares of rows). `merge` is addition: distribution, windows over time,
@@ -21,7 +21,7 @@ CHUNK_ROWS = 4096
 
 
 def as_rows(z: ArrayLike, name: str = "rows", *, check_finite: bool = True) -> Floats:
-    """`z` as an (n, d) float32 or float64 array (other types become float64; float16 float32).
+    """Return `z` as an (n, d) float32 or float64 array (other types become float64; float16 float32).
 
     ValueError where `z` is no matrix or a row holds NaN or infinity; the message names the row.
     """
@@ -41,7 +41,8 @@ def as_rows(z: ArrayLike, name: str = "rows", *, check_finite: bool = True) -> F
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """Sums over rows z of dimension d: n, s = Σz, S = Σzzᵀ, Σ‖z‖⁴. O(d²) memory whatever n is."""
+    """A `Sketch` holds sums over rows z of dimension d: n, s = Σz, S = Σzzᵀ, Σ‖z‖⁴. O(d²) memory whatever n
+    is."""
 
     n: int
     s: Float
@@ -53,12 +54,12 @@ class Sketch:
 
     @classmethod
     def empty(cls, d: int) -> Sketch:
-        """The neutral element: no rows of dimension d."""
+        """Return the neutral element: no rows of dimension d."""
         return cls(0, np.zeros(d), np.zeros((d, d)), 0.0)
 
     @classmethod
     def from_rows(cls, z: ArrayLike, chunk: int = CHUNK_ROWS) -> Sketch:
-        """Sketch of (n, d) rows, O(n d²).
+        """Return the sketch of (n, d) rows, O(n d²).
 
         Products are formed in the rows' own precision (fp32 for embeddings) a chunk at a time, and added in
         float64. ValueError names the first row that is not finite.
@@ -79,29 +80,29 @@ class Sketch:
         return cls(n, s, S, norm4)
 
     def merge(self, other: Sketch) -> Sketch:
-        """Sketch of both sets of rows. ValueError where the dimensions differ."""
+        """Return the sketch of both sets of rows. ValueError where the dimensions differ."""
         if self.dim != other.dim:
             raise ValueError(f"cannot merge sketches of dimensions {self.dim} and {other.dim}")
         return Sketch(self.n + other.n, self.s + other.s, self.S + other.S, self.norm4 + other.norm4)
 
     @property
     def dim(self) -> int:
-        """d"""
+        """Return d, the dimension of the rows."""
         return len(self.s)
 
     @property
     def trace(self) -> float:
-        """Σ‖z‖²"""
+        """Return Σ‖z‖²"""
         return float(np.trace(self.S))
 
     @property
     def mean(self) -> Float:
-        """(d,) mean row. ValueError where there are no rows."""
+        """Return (d,) mean row. ValueError where there are no rows."""
         return self.s / self._count()
 
     @property
     def second_moment(self) -> Float:
-        """(d, d) uncentred second moment S/n. ValueError where there are no rows."""
+        """Return (d, d) uncentred second moment S/n. ValueError where there are no rows."""
         return self.S / self._count()
 
     def _count(self) -> int:
@@ -110,7 +111,7 @@ class Sketch:
         return self.n
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain numeric arrays, for npz or Arrow (never pickle); of S the upper half."""
+        """Return plain numeric arrays, for npz or Arrow (never pickle); of S the upper half."""
         symmetric = np.array_equal(self.S, self.S.T)  # as products of a matrix with itself are, to the bit
         second = {"upper": self.S[np.triu_indices(self.dim)]} if symmetric else {"S": self.S}
         return {
@@ -122,7 +123,8 @@ class Sketch:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Sketch:
-        """Inverse of `to_arrays`. ValueError where shapes do not fit or numbers are not finite."""
+        """Restore a sketch from the arrays of `to_arrays`. ValueError where shapes do not fit or numbers are
+        not finite."""
         s = np.asarray(arrays["s"], dtype=np.float64)
         if s.ndim != 1:
             raise ValueError(f"not a sketch: s {s.shape}")

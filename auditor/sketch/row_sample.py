@@ -1,4 +1,4 @@
-"""The row sample: the rows with the smallest hashes of their record ids. It travels with the sums of all
+"""The row sample holds the rows with the smallest hashes of their record ids. It travels with the sums of all
 rows, for what sums cannot give: permutations, the jackknife, neighbours, shares of rows."""
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from auditor.sketch.moments import Floats, as_rows
 
 @dataclass(frozen=True, eq=False)
 class RowSample:
-    """The k rows with the smallest 64-bit hashes of their record ids: deterministic and mergeable.
+    """A `RowSample` holds the k rows with the smallest 64-bit hashes of their record ids: deterministic and
+    mergeable.
 
     Rows are ordered by (hash, id). Record ids are taken to be unique (the reader quarantines duplicates);
     a repeated id is sampled as often as it occurs, as the sketch counts it.
@@ -34,7 +35,7 @@ class RowSample:
 
     @classmethod
     def empty(cls) -> RowSample:
-        """Of no rows."""
+        """Return the sample of no rows."""
         none = np.zeros(0, np.str_)
         return cls(0, 0, np.zeros(0, np.uint64), none, none, {})
 
@@ -42,7 +43,7 @@ class RowSample:
     def from_rows(
         cls, ids: Sequence[str], base_ids: Sequence[str], rows: Mapping[str, ArrayLike], k: int
     ) -> RowSample:
-        """Sample of n rows: ids (n,), base_ids (n,), rows modality -> (n, d). O(n)."""
+        """Return the sample of n rows: ids (n,), base_ids (n,), rows modality -> (n, d). O(n)."""
         if k < 1:
             raise ValueError(f"a row sample holds at least one row, not {k}")
         checked = {name: as_rows(z, name) for name, z in rows.items()}
@@ -75,7 +76,7 @@ class RowSample:
         return cls(k, seen, hashes[keep], ids[keep], base_ids[keep], kept)
 
     def merge(self, other: RowSample) -> RowSample:
-        """Sample of both sets of rows. ValueError where k, modalities or dimensions differ."""
+        """Return the sample of both sets of rows. ValueError where k, modalities or dimensions differ."""
         shape = {name: z.shape[1] for name, z in self.rows.items()}
         if self.k != other.k or shape != {name: z.shape[1] for name, z in other.rows.items()}:
             raise ValueError("cannot merge row samples of different k, modalities or dimensions")
@@ -93,11 +94,11 @@ class RowSample:
 
     @property
     def complete(self) -> bool:
-        """Whether the sample is simply all of the rows."""
+        """Return whether the sample holds all of the rows."""
         return len(self) == self.seen
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz or Arrow (never pickle); modalities as `rows.<name>`."""
+        """Return plain arrays, for npz or Arrow (never pickle); modalities as `rows.<name>`."""
         return {
             "k": np.array(self.k, dtype=np.int64),
             "seen": np.array(self.seen, dtype=np.int64),
@@ -109,7 +110,8 @@ class RowSample:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> RowSample:
-        """Inverse of `to_arrays`. ValueError where lengths differ or a row is not finite."""
+        """Restore a sample from the arrays of `to_arrays`. ValueError where lengths differ or a row is not
+        finite."""
         ids = np.asarray(arrays["ids"], dtype=np.str_)
         base_ids = np.asarray(arrays["base_ids"], dtype=np.str_)
         hashes = np.asarray(arrays["hashes"], dtype=np.uint64)

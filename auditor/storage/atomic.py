@@ -1,4 +1,4 @@
-"""Files that are whole or not there: the one way in which this program writes a file."""
+"""Every file of this program is written here: it is whole, or it is not there."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.
 
 
 def temporary_name(path: Path) -> str:
-    """The name of a temporary file for `path`. It tells host and process, so that the next driver can sweep
-    the file if the process dies."""
+    """Return the name of a temporary file for `path`. It tells host and process, so that the next driver can
+    sweep the file if the process dies."""
     return f".{path.name[:100]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which takes its name when the block ends, and is removed when it fails:
-    half a file is never seen. The folder must be there.
+    """Yield a temporary file beside `path`. It takes the name of `path` when the block ends, and is removed
+    when the block fails: nobody ever sees half a file. The folder must exist.
 
-    Whoever writes the same content twice replaces it. Raises `AuditError` where there is no space.
+    Writing a file again replaces it. Raises `AuditError` where there is no space.
     """
     temporary = path.with_name(temporary_name(path))
     try:
@@ -42,7 +42,7 @@ def whole(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except Exception as error:
         if is_full(error):
-            temporary.unlink(missing_ok=True)  # before it is told how much is free
+            temporary.unlink(missing_ok=True)  # before the free space is measured
             raise AuditError(no_space(path)) from error
         raise
     finally:
@@ -70,7 +70,8 @@ def write_text(path: Path, text: str) -> None:
 def sweep(root: Path) -> int:
     """Delete temporary files whose process is dead; returns how many.
 
-    Workers of a driver that died write on for some seconds: theirs are left alone until they are gone.
+    Workers of a driver that died go on writing for some seconds: their files stay until these workers are
+    gone.
     """
     swept = 0
     for file in root.rglob(".*.tmp"):
@@ -92,7 +93,10 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # someone else's; or no process's number, left to its age
+    except (
+        PermissionError,
+        OverflowError,
+    ):  # another user's process, or no valid number: the file's age decides
         return True
     return True
 

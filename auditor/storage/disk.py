@@ -1,4 +1,4 @@
-"""Full disks: how they are recognised, and what is said of them."""
+"""This module recognises a full disk and words the error for it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _WORDS = ("no space left", "file too large", "quota exceeded")
-"""Of libraries that keep no error number (DuckDB, safetensors)."""
+"""Parts of messages of libraries that keep no error number (DuckDB, safetensors)."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a write failed because there was no room for it."""
+    """Return whether a write failed because there was no room for it."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
     text = str(error).lower()
@@ -20,7 +20,8 @@ def is_full(error: BaseException) -> bool:
 
 
 def no_space(path: Path | str) -> str:
-    """One line about `path`, which could not be written, with its folder and the space that is left there."""
+    """Return one line about `path`, which could not be written, with its folder and the space that is left
+    there."""
     folder = Path(path).parent
     try:
         usage = shutil.disk_usage(folder)

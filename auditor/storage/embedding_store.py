@@ -1,4 +1,4 @@
-"""Embedded contents: normalising them, writing them as shards, and reading them back by key."""
+"""Embedded contents are normalised, written as shards, and read back by key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHE_BYTES = 256 * 2**20
 
 
 class Normalised(NamedTuple):
-    """Unit rows, the length of each before that, and which rows have none."""
+    """`normalise` gives unit rows, the length of each row before that, and which rows have no direction."""
 
     rows: Float32
     """(n, d); a row that has no direction is zero here."""
@@ -32,7 +32,7 @@ class Normalised(NamedTuple):
 
 
 def normalise(vectors: Array) -> Normalised:
-    """L2-normalise (n, d) vectors, a row by itself: a bad row costs nobody else anything.
+    """L2-normalise (n, d) vectors, each row by itself: a bad row changes no other row.
 
     Lengths are taken in float64, so that finite float32 rows never overflow; rows come out in float32.
     """
@@ -47,10 +47,11 @@ def normalise(vectors: Array) -> Normalised:
 
 
 def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> pa.Table:
-    """A shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a content with
-    a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its error."""
+    """Return a shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a
+    content with a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its
+    error."""
     unit = normalise(vectors)
-    errors = [None if failure is None else str(failure) for failure in _without(unit, failures)]
+    errors = [None if failure is None else str(failure) for failure in _all_failures(unit, failures)]
     null = np.array([e is not None for e in errors], dtype=bool)
     dim = vectors.shape[1]
     flat = pa.array(unit.rows.reshape(-1))
@@ -65,48 +66,48 @@ def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Fail
     )
 
 
-def _without(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failure | None]:
-    """Why each content has no vector: it failed, or its vector has no direction."""
-    found = list(failures)
+def _all_failures(unit: Normalised, failures: Sequence[Failure | None]) -> list[Failure | None]:
+    """Return why each content has no vector: the encoder failed, or the vector has no direction."""
+    reasons = list(failures)
     for row in np.flatnonzero(unit.bad).tolist():
-        if found[row] is None:
+        if reasons[row] is None:
             what = "the vector is zero" if unit.norms[row] == 0 else "the vector is not finite"
-            found[row] = Failure(Reason.NON_FINITE_EMBEDDING, what)
-    return found
+            reasons[row] = Failure(Reason.NON_FINITE_EMBEDDING, what)
+    return reasons
 
 
 class UnitVectors(Protocol):
-    """Directions of embedded contents by key."""
+    """`UnitVectors` gives the directions of embedded contents by key."""
 
     def errors(self) -> dict[str, Failure]:
-        """The contents that have no vector, and why."""
+        """Return the contents that have no vector, and why."""
         ...
 
     def rows(self, keys: Sequence[str]) -> Float32:
-        """(n, d) unit rows, in the order of `keys` (which may repeat)."""
+        """Return (n, d) unit rows, in the order of `keys` (which may repeat)."""
         ...
 
 
 class Vectors(UnitVectors, Protocol):
-    """Embedded contents by key."""
+    """`Vectors` gives directions and lengths of embedded contents by key."""
 
     def norms(self, keys: Sequence[str]) -> Float32:
-        """(n,) lengths before normalising."""
+        """Return (n,) lengths before normalising."""
         ...
 
 
 class Embeddings:
-    """Contents that were just embedded, in memory: the same vectors and errors as an `EmbeddingStore` of
-    them."""
+    """`Embeddings` holds contents that were just embedded, in memory. It gives the same vectors and errors as
+    an `EmbeddingStore` of them."""
 
     def __init__(self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> None:
         """`vectors` (n, d) as the encoder gave them."""
         unit = normalise(vectors)
-        self._held = _Vectors(unit.rows, unit.norms)
-        self._at = {key: row for row, key in enumerate(keys)}
+        self._unit = _Vectors(unit.rows, unit.norms)
+        self._row_of = {key: row for row, key in enumerate(keys)}
         self._errors = {
             key: Failure.parse(str(failure))
-            for key, failure in zip(keys, _without(unit, failures), strict=True)
+            for key, failure in zip(keys, _all_failures(unit, failures), strict=True)
             if failure is not None
         }
 
@@ -114,16 +115,16 @@ class Embeddings:
         return self._errors
 
     def rows(self, keys: Sequence[str]) -> Float32:
-        return self._held.rows[self._places(keys)]
+        return self._unit.rows[self._places(keys)]
 
     def norms(self, keys: Sequence[str]) -> Float32:
-        return self._held.norms[self._places(keys)]
+        return self._unit.norms[self._places(keys)]
 
     def _places(self, keys: Sequence[str]) -> NDArray[np.intp]:
         for key in keys:
             if key in self._errors:
                 raise AuditError(f"{key} has no vector ({self._errors[key]})")
-        return np.array([self._at[key] for key in keys], dtype=np.intp)
+        return np.array([self._row_of[key] for key in keys], dtype=np.intp)
 
 
 class _Vectors(NamedTuple):
@@ -132,7 +133,8 @@ class _Vectors(NamedTuple):
 
 
 class EmbeddingStore:
-    """Reads a folder of shards of one encoder's embedded contents, as it is when the store is opened.
+    """An `EmbeddingStore` reads a folder of shards of one encoder's embedded contents, as it is when the
+    store is opened.
 
     Memory: 24 bytes a key, and at most `cache_bytes` of decoded shards.
     """
@@ -149,16 +151,16 @@ class EmbeddingStore:
         return key in self._index
 
     def errors(self) -> dict[str, Failure]:
-        """The contents that have no vector, and why."""
+        """Return the contents that have no vector, and why."""
         return self._index.failures
 
     def rows(self, keys: Sequence[str]) -> Float32:
-        """(n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a content
-        was never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
+        """Return (n, d) unit rows, in the order of `keys` (which may repeat). Raises `AuditError` where a
+        content was never embedded or has no vector. Without keys, d is the folder's (0 where it is empty)."""
         return self._gather(keys).rows
 
     def norms(self, keys: Sequence[str]) -> Float32:
-        """(n,) lengths before normalising. Raises as `rows` does."""
+        """Return (n,) lengths before normalising. Raises as `rows` does."""
         return self._gather(keys).norms
 
     def _gather(self, keys: Sequence[str]) -> _Vectors:
@@ -168,9 +170,9 @@ class EmbeddingStore:
                 raise AuditError(f"{self._index.folder}: {key} has no vector ({self._index.failures[key]})")
         dim = self._shards[0].rows.shape[1] if self._index.files else 0
         rows, norms = np.empty((len(keys), dim), np.float32), np.empty(len(keys), np.float32)
-        for shard, at, inside in by_shard(places):
-            held = self._shards[shard]
-            rows[at], norms[at] = held.rows[inside], held.norms[inside]
+        for shard, positions, shard_rows in by_shard(places):
+            vectors = self._shards[shard]
+            rows[positions], norms[positions] = vectors.rows[shard_rows], vectors.norms[shard_rows]
         return _Vectors(rows, norms)
 
 

@@ -1,4 +1,4 @@
-"""Plain arrays in npz files: written whole, never pickled, and named where they cannot be read."""
+"""Plain arrays are kept in npz files, which are written whole and never pickled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading arrays that were damaged, or made to do harm, ends in."""
+"""Errors that reading damaged or malicious arrays ends in."""
 
 
 MOST_UNFOLDED = 16 * 2**20
@@ -50,13 +50,14 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], compressed: boo
 
 @contextmanager
 def opened(path: Path, delete: str = "it") -> Iterator[Any]:
-    """The file, array by array. Raises `AuditError` where it is no npz file of ours, or where what is made of
-    it in the block finds arrays missing or not fitting; `delete`: what the way out is to delete."""
+    """Yield the open file, from which each array is read by its name. Raises `AuditError` where it is no npz
+    file of this program, or where the block finds that arrays are missing or do not fit. `delete` is what the
+    message tells the user to delete."""
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array, no npz file")
-        with found as file:
+        with loaded as file:
             members = [m for m in file.zip.infolist() if m.compress_type != zipfile.ZIP_STORED]
             if any(member.compress_type != zipfile.ZIP_DEFLATED for member in members):
                 raise ValueError("it is compressed in a way that this program's files never are")
@@ -66,8 +67,10 @@ def opened(path: Path, delete: str = "it") -> Iterator[Any]:
     except KeyError as error:
         raise AuditError(f"{path}: not readable (it lacks {error}); delete {delete} and run again") from error
     except _DAMAGES as error:
-        raise AuditError(f"{path}: not readable ({_line(error)}); delete {delete} and run again") from error
+        raise AuditError(
+            f"{path}: not readable ({_one_line(error)}); delete {delete} and run again"
+        ) from error
 
 
-def _line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]

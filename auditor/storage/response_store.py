@@ -1,4 +1,4 @@
-"""Answers of a model: writing them as shards, and reading them back by the key of their prompt."""
+"""A model's answers are written as shards and read back by the key of their prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ CACHE_BYTES = 64 * 2**20
 
 
 def checked(answer: Answer) -> Answer:
-    """`answer`, with an error where it has no usable text: an empty answer is never taken from a cache."""
+    """Return `answer`, with an error where it has no usable text: an empty answer is never taken from a
+    cache."""
     if answer.error is not None:
         return Answer(error=str(Failure.parse(answer.error)))
     if not answer.texts:
@@ -26,7 +27,7 @@ def checked(answer: Answer) -> Answer:
 
 
 def response_table(keys: Sequence[str], answers: Sequence[Answer]) -> pa.Table:
-    """A shard of answers, one a prompt. An answer with an error keeps nothing else."""
+    """Return a shard of answers, one a prompt. An answer with an error keeps nothing else."""
     good = [checked(answer) for answer in answers]
     return pa.table(
         {
@@ -41,7 +42,7 @@ def response_table(keys: Sequence[str], answers: Sequence[Answer]) -> pa.Table:
 
 
 class ResponseStore:
-    """Reads a folder of shards of one model's answers, as it is when the store is opened.
+    """A `ResponseStore` reads a folder of shards of one model's answers, as it is when the store is opened.
 
     Memory: 24 bytes a key, and at most `cache_bytes` of decoded shards (by their size in Arrow).
     """
@@ -58,16 +59,18 @@ class ResponseStore:
         return key in self._index
 
     def errors(self) -> dict[str, Failure]:
-        """The prompts that have no answer, and why."""
+        """Return the prompts that have no answer, and why."""
         return self._index.failures
 
     def answers(self, keys: Sequence[str]) -> list[Answer]:
-        """The answer to each prompt, in the order of `keys`; one that failed has its `error`. Raises
+        """Return the answer to each prompt, in the order of `keys`; one that failed has its `error`. Raises
         `AuditError` where a prompt was never put to the model."""
-        found = [Answer()] * len(keys)
-        for shard, at, inside in by_shard(self._index.places(keys)):
-            for position, row in zip(at, self._shards[shard].take(inside).to_pylist(), strict=True):
-                found[position] = Answer(
+        answers = [Answer()] * len(keys)
+        for shard, positions, shard_rows in by_shard(self._index.places(keys)):
+            for position, row in zip(
+                positions, self._shards[shard].take(shard_rows).to_pylist(), strict=True
+            ):
+                answers[position] = Answer(
                     tuple(row["texts"]), tuple(row["logprobs"]), tuple(row["tokens"]), row["error"]
                 )
-        return found
+        return answers

@@ -1,4 +1,4 @@
-"""What is common to the caches of rows: an index from content key to (shard, row), and decoded shards.
+"""The caches of rows share an index from content key to (shard, row), and a cache of decoded shards.
 
 The index takes 24 bytes a key and decoded shards a fixed number of bytes, whatever the cache holds.
 """
@@ -27,19 +27,20 @@ DETAIL_CHARS = 300
 
 
 class Failure(NamedTuple):
-    """Why a content has no vector, or a prompt no answer."""
+    """A `Failure` says why a content has no vector, or a prompt no answer."""
 
     reason: Reason
     detail: str
 
     def __str__(self) -> str:
-        """As it stands in a shard's `error` column, on one line."""
+        """Return the failure as it stands in a shard's `error` column, on one line."""
         detail = " ".join(self.detail.split())[:DETAIL_CHARS]
         return f"{self.reason.value}: {detail}" if detail else self.reason.value
 
     @classmethod
     def parse(cls, text: str) -> Failure:
-        """From an `error` column. An error without a reason's name is the model's (model_failed)."""
+        """Read a failure from the text in an `error` column. An error without a reason's name is the model's
+        (model_failed)."""
         name, _, detail = text.partition(": ")
         try:
             return cls(Reason(name), detail)
@@ -48,10 +49,11 @@ class Failure(NamedTuple):
 
 
 class ShardIndex:
-    """Where each key of a folder of shards is. A key that is in several shards (a failed one that was tried
-    again) is where it did not fail, else in the first by name.
+    """A `ShardIndex` knows the shard and row of each key in a folder of shards. A key may be in several
+    shards, when it failed and was tried again: then the shard where it did not fail counts, else the first
+    shard by name.
 
-    A shard that cannot be read counts as not there, so that it is made again.
+    A shard that cannot be read counts as absent, so that it is made again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,15 +76,17 @@ class ShardIndex:
             places.append(np.column_stack([shard, np.arange(len(names), dtype=np.int32)]))
             bad.append(np.array([e is not None for e in errors], dtype=bool))
             self.files.append(file)
-        every, failed = np.concatenate(keys), np.concatenate(bad)
-        order = np.lexsort((failed, every))  # stable: among equals, shards stay in order
+        all_keys, failed = np.concatenate(keys), np.concatenate(bad)
+        order = np.lexsort((failed, all_keys))  # stable: among equals, shards stay in order
         first = np.ones(len(order), dtype=bool)
-        first[1:] = every[order[1:]] != every[order[:-1]]
+        first[1:] = all_keys[order[1:]] != all_keys[order[:-1]]
         order = order[first]
-        self._keys, self._places = every[order], np.concatenate(places)[order]
-        left = failed[order][self._find(list(failures))[0]]
+        self._keys, self._places = all_keys[order], np.concatenate(places)[order]
+        still_failed = failed[order][self._find(list(failures))[0]]
         self.failures: dict[str, Failure] = {
-            key: failure for (key, failure), still in zip(failures.items(), left, strict=True) if still
+            key: failure
+            for (key, failure), failing in zip(failures.items(), still_failed, strict=True)
+            if failing
         }
         """The keys that only ever failed, and why."""
 
@@ -93,27 +97,28 @@ class ShardIndex:
         return isinstance(key, str) and bool(self._find([key])[1][0])
 
     def places(self, keys: Sequence[str]) -> NDArray[np.int32]:
-        """(n, 2) shard and row of each key. Raises `AuditError` where one is not there."""
-        at, there = self._find(keys)
-        if not there.all():
-            missing = np.flatnonzero(~there)
+        """Return (n, 2): the shard and row of each key. Raises `AuditError` where a key is absent."""
+        positions, present = self._find(keys)
+        if not present.all():
+            missing = np.flatnonzero(~present)
             raise AuditError(
                 f"{self.folder}: {len(missing)} of {len(keys)} contents were never made, the first is "
                 f"{keys[missing[0]]}; run the same command again"
             )
-        return self._places[at]
+        return self._places[positions]
 
     def _find(self, keys: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Position of each key in the sorted keys, and whether it is the key's."""
+        """Return the position of each key among the sorted keys, and whether the key is at that position."""
         wanted = _short(keys)
         if len(self._keys) == 0:
             return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
-        at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        return at, self._keys[at] == wanted
+        positions = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return positions, self._keys[positions] == wanted
 
 
 class Decoded(Generic[T]):
-    """The most recently used decoded shards of an index, at most `limit` bytes of them (but always one)."""
+    """`Decoded` holds the most recently used decoded shards of an index, at most `limit` bytes of them (but
+    always one)."""
 
     def __init__(
         self, index: ShardIndex, decode: Callable[[pa.Table], T], size: Callable[[T], int], limit: int
@@ -139,7 +144,8 @@ class Decoded(Generic[T]):
 
 
 def by_shard(places: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int32]]]:
-    """(shard, positions in `places`, rows in the shard), a shard at a time: each is decoded once a call."""
+    """Yield (shard, positions in `places`, rows in the shard), one shard at a time, so that each shard is
+    decoded once a call."""
     order = np.argsort(places[:, 0], kind="stable")
     for group in np.split(order, np.flatnonzero(np.diff(places[order, 0])) + 1):
         if len(group):

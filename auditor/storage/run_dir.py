@@ -1,4 +1,4 @@
-"""Where a run keeps its rows: paths under OUT, and one driver at a time."""
+"""A run keeps its rows in files under OUT, which one driver at a time may use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # what a Path leaves of PROT
 
 
 def safe_name(name: str) -> str:
-    """`name` as a file name: itself where that is harmless, else a readable part, `~` and its hash.
+    """Return `name` as a file name: `name` itself where that is harmless, else a readable part, `~` and its
+    hash.
 
     No two names share a file name: a plain name never holds `~`.
     """
@@ -37,13 +38,13 @@ def safe_name(name: str) -> str:
 
 
 def digest(identity: str) -> str:
-    """32 hex digits that stand for an identity in file names."""
+    """Return 32 hex digits that stand for an identity in file names."""
     return blake2b(identity.encode(), digest_size=16).hexdigest()
 
 
 def work_identity(identity: str, **settings: Any) -> str:
-    """Identity of cached work: who did it (an encoder's or generator's identity) and the settings of the work
-    that change its bits or its seed (threads, shard size, seed), as canonical JSON."""
+    """Return the identity of cached work: who did it (an encoder's or generator's identity) and the settings
+    of the work that change its bits or its seed (threads, shard size, seed), as canonical JSON."""
     try:
         who = json.loads(identity)
     except ValueError:
@@ -52,7 +53,8 @@ def work_identity(identity: str, **settings: Any) -> str:
 
 
 class RunDir:
-    """The folder of one run, `OUT/run`. Everything in it can be made again; nothing is read from outside."""
+    """A `RunDir` is the folder of one run, `OUT/run`. Everything in it can be made again; nothing is read
+    from outside."""
 
     def __init__(self, out: Path) -> None:
         """Raises `BadInput` where `out` is the address of an object store: files are locked and renamed in
@@ -72,30 +74,32 @@ class RunDir:
             self.root.mkdir(parents=True, exist_ok=True)
             if not stamp.exists():
                 write_bytes(stamp, json.dumps({"format": FORMAT_VERSION}).encode())
-            found = json.loads(stamp.read_text(encoding="utf-8"))["format"]
+            version = json.loads(stamp.read_text(encoding="utf-8"))["format"]
         except OSError as error:
             raise BadInput(f"{self.root}: cannot be written ({error.strerror or error})") from error
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{stamp}: not readable; delete {self.root} and run again") from error
-        if found != FORMAT_VERSION:
+        if version != FORMAT_VERSION:
             raise BadInput(
-                f"{self.root}: has format {found}, this program reads format {FORMAT_VERSION}; "
+                f"{self.root}: has format {version}, this program reads format {FORMAT_VERSION}; "
                 "use the version that wrote it, or another --out"
             )
 
     def records(self, scenario: str) -> Path:
-        """Parquet file of a scenario's admitted records."""
-        return self._made(self.root / "records") / f"{safe_name(scenario)}.parquet"
+        """Return the Parquet file of a scenario's admitted records."""
+        return self._make(self.root / "records") / f"{safe_name(scenario)}.parquet"
 
     def windows(self, scenario: str) -> Path:
-        """Empty folder for where each window's rows stand in the scenario's records."""
+        """Create an empty folder for files that say where each window's rows stand in the scenario's
+        records."""
         folder = self.root / "windows" / safe_name(scenario)
         shutil.rmtree(folder, ignore_errors=True)
-        return self._made(folder)
+        return self._make(folder)
 
     def folder(self, kind: Kind, identity: str) -> Path:
-        """Folder of the shards made under `identity`, which stands in it in clear (`identity.json`)."""
-        folder = self._made(self.root / kind / digest(identity))
+        """Return the folder of the shards made under `identity`, which stands in it in clear
+        (`identity.json`)."""
+        folder = self._make(self.root / kind / digest(identity))
         self._used.add(f"{kind}/{folder.name}")
         stamp = folder / "identity.json"
         if not stamp.exists():
@@ -105,33 +109,33 @@ class RunDir:
         return folder
 
     def responses(self, identity: str) -> Path:
-        """Folder of shards of answers."""
+        """Return the folder of shards of answers."""
         return self.folder("responses", identity)
 
     def embeddings(self, identity: str) -> Path:
-        """Folder of shards of embedded contents."""
+        """Return the folder of shards of embedded contents."""
         return self.folder("embeddings", identity)
 
     def profiles(self, identity: str) -> Path:
-        """Folder of profiles, a file a unit of work."""
+        """Return the folder of profiles, a file a unit of work."""
         return self.folder("profiles", identity)
 
     def critics(self, identity: str) -> Path:
-        """Folder of trained critics."""
+        """Return the folder of trained critics."""
         return self.folder("critics", identity)
 
     def neighbours(self, identity: str) -> Path:
-        """Folder of a search among ID rows."""
+        """Return the folder of a search among ID rows."""
         return self.folder("neighbours", identity)
 
     def finished(self, result: str) -> None:
         """Note which folders the result of this name was made of: `unused` keeps those."""
-        path = self._made(self.root / "used") / f"{safe_name(result)}.json"
+        path = self._make(self.root / "used") / f"{safe_name(result)}.json"
         write_bytes(path, json.dumps(sorted(self._used)).encode())
 
     def unused(self, results: Collection[str]) -> list[Path]:
-        """Folders of shards that none of these results was made of. Raises `AuditError` where it is not known
-        what one of them was made of: then nothing may be taken for unused."""
+        """Return folders of shards that none of these results was made of. Raises `AuditError` where it is
+        not known what one of them was made of: then nothing may be taken for unused."""
         kept: set[str] = set()
         for result in results:
             path = self.root / "used" / f"{safe_name(result)}.json"
@@ -170,7 +174,7 @@ class RunDir:
             yield
 
     @staticmethod
-    def _made(folder: Path) -> Path:
+    def _make(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -179,5 +183,5 @@ def _holder(lock: Path) -> str:
     try:
         held = json.loads(lock.read_text(encoding="utf-8"))
         return f"process {held['pid']} on {held['host']}"
-    except (OSError, ValueError, KeyError, TypeError):  # the other one is writing it just now
+    except (OSError, ValueError, KeyError, TypeError):  # the other process is writing it just now
         return "another process"

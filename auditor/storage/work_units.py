@@ -1,4 +1,4 @@
-"""Units of work: consecutive items of a deterministic, deduplicated order, cut into shards of fixed size.
+"""Items of work come in a deterministic order, each once, and are cut into shards of fixed size.
 
 A shard is made whole or not at all, whoever makes it and however often; its name tells its content. So any
 number of workers, and any number of crashes, give the same shards.
@@ -16,7 +16,7 @@ from schemas.record import Image, Turn
 
 
 class Item(Protocol):
-    """Something to be done once, whoever asks for it: two items of one key are the same item."""
+    """An `Item` is work to be done once, whoever asks for it: two items of one key are the same item."""
 
     @property
     def key(self) -> str: ...
@@ -27,7 +27,8 @@ T = TypeVar("T", bound=Item)
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """A content to embed: an admitted image (by path or bytes) or a text. `key` is its SHA-256 (hex)."""
+    """A `ContentItem` is a content to embed: an admitted image (by path or bytes) or a text. `key` is its
+    SHA-256 (hex)."""
 
     key: str
     kind: Literal["image", "text"]
@@ -37,7 +38,7 @@ class ContentItem:
 
 @dataclass(frozen=True, slots=True)
 class PromptItem:
-    """A prompt to answer: admitted images, earlier turns and the query's text."""
+    """A `PromptItem` is a prompt to answer: admitted images, earlier turns and the query's text."""
 
     key: str
     images: tuple[Image, ...] = ()
@@ -46,19 +47,19 @@ class PromptItem:
 
 
 def text_key(text: str) -> str:
-    """Content key of a text: SHA-256 (hex) of its UTF-8."""
+    """Return the content key of a text: SHA-256 (hex) of its UTF-8."""
     return sha256(text.encode()).hexdigest()
 
 
 def image_key(image: Image) -> str:
-    """Content key of an image: its digest. ValueError where the image has not been admitted."""
+    """Return the content key of an image: its digest. ValueError where the image has not been admitted."""
     if image.digest is None:
         raise ValueError(f"image {image.path or 'given by its bytes'} has no digest: admit it first")
     return image.digest
 
 
 def prompt_key(images: Sequence[Image], text: str, history: Sequence[Turn] = ()) -> str:
-    """Content key of a prompt: SHA-256 (hex) of its image digests, earlier turns and text."""
+    """Return the content key of a prompt: SHA-256 (hex) of its image digests, earlier turns and text."""
     parts = [[image_key(i) for i in images], [[t.role, t.text] for t in history], text]
     return sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
@@ -77,7 +78,8 @@ def prompt_item(images: Sequence[Image], text: str, history: Sequence[Turn] = ()
 
 @dataclass(frozen=True, slots=True)
 class Shard(Generic[T]):
-    """Items that are done together. `name` is a hash of the work's identity and of their keys."""
+    """A `Shard` holds items that are done together. `name` is a hash of the work's identity and of their
+    keys."""
 
     name: str
     items: tuple[T, ...]
@@ -96,7 +98,7 @@ def cut(
     done: Container[str] = (),
     failed: Container[str] = (),
 ) -> list[Shard[T]]:
-    """The shards of `cut_lazily`, all of them at once."""
+    """Return the shards of `cut_lazily`, all of them at once."""
     return list(cut_lazily(items, size, identity, done, failed))
 
 
@@ -107,7 +109,7 @@ def cut_lazily(
     done: Container[str] = (),
     failed: Container[str] = (),
 ) -> Iterator[Shard[T]]:
-    """Shards of at most `size` items, in the order in which their keys first come.
+    """Yield shards of at most `size` items, in the order in which their keys first come.
 
     `done` holds the keys that whole shards of an earlier run have; `failed` those among them that came out as
     an error and are worth another try. What was never done is cut first and by itself: after a crash, done
@@ -139,11 +141,12 @@ def cut_lazily(
 
 @dataclass(frozen=True)
 class Cut(Generic[T]):
-    """The shards of `cut_lazily`, drawn anew in each iteration. Items (images given by their bytes among
-    them) are made when their shard is, so those of a few shards are in memory, however many there are."""
+    """A `Cut` gives the shards of `cut_lazily`, drawn anew in each iteration. Items (images given by their
+    bytes among them) are made when their shard is, so those of a few shards are in memory, however many there
+    are."""
 
     items: Callable[[], Iterable[T]]
-    """The same ones each time."""
+    """The same items in each call."""
     size: int
     identity: str
     done: Container[str] = ()
@@ -153,7 +156,7 @@ class Cut(Generic[T]):
         return cut_lazily(self.items(), self.size, self.identity, self.done, self.failed)
 
     def count(self) -> int:
-        """Items in all shards."""
+        """Return the number of items in all shards."""
         return sum(map(len, self))
 
 

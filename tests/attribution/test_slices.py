@@ -53,14 +53,14 @@ def test_partitions_add_up_to_the_divergence(of_p: list, of_q: list, d: int, see
         assert sum(s.nats for s in found[kind]) == pytest.approx(value, abs=1e-9)
         assert sum(s.excess for s in found[kind]) == pytest.approx(0, abs=1e-9)
         assert sum(s.rows for s in found[kind]) == len(q)
-        assert sum(s.of_rows for s in found[kind]) == pytest.approx(1)
-        assert sum(s.of_id_rows for s in found[kind]) == pytest.approx(1)
+        assert sum(s.share_of_rows for s in found[kind]) == pytest.approx(1)
+        assert sum(s.share_of_id_rows for s in found[kind]) == pytest.approx(1)
     assert len(found["record"]) == len(p) + len(q)
     every = [t for t in "abc" if sum(t in tags for tags in [*of_p, *of_q]) > 1]
     assert {s.name for s in found["tag"]} == set(every)
     for s in found["tag"]:
         assert s.rows == sum(s.name in tags for tags in of_q)
-        assert s.of_id_rows == pytest.approx(sum(s.name in tags for tags in of_p) / len(p))
+        assert s.share_of_id_rows == pytest.approx(sum(s.name in tags for tags in of_p) / len(p))
 
 
 @pytest.mark.parametrize("tags_of_p", [True, False])
@@ -69,11 +69,11 @@ def test_a_planted_slice_comes_first(tags_of_p: bool, seed: int) -> None:
     p, q = planted(seed, tags_of_p)
     found = slices(p, q, seed=seed)
     first = found["tag"][0]
-    assert (first.name, first.rows, first.of_rows) == ("topic:medical", 20, 0.05)
-    assert first.of_divergence > 0.5 and first.excess > 0.4 * rjsd(p.rows, q.rows)
-    assert first.of_id_rows == (0 if tags_of_p else None)
+    assert (first.name, first.rows, first.share_of_rows) == ("topic:medical", 20, 0.05)
+    assert first.share_of_divergence > 0.5 and first.excess > 0.4 * rjsd(p.rows, q.rows)
+    assert first.share_of_id_rows == (0 if tags_of_p else None)
     cluster = found["cluster"][0]
-    assert cluster.rows == 20 and cluster.of_id_rows == 0 and cluster.nats == pytest.approx(first.nats)
+    assert cluster.rows == 20 and cluster.share_of_id_rows == 0 and cluster.nats == pytest.approx(first.nats)
     assert cluster.name.endswith(", mostly topic:medical")
     assert int(cluster.name.split(",")[0].removeprefix("near q")) < 20
     assert all(int(s.name.removeprefix("q")) < 20 for s in found["record"][:20])
@@ -88,15 +88,16 @@ def test_a_population_that_went_away() -> None:
     p, q = planted()
     tags = {i: ("gone",) for i in q.ids[:20]}
     found = slices(Side(q.ids, q.rows, tags), Side(p.ids, p.rows, {}), seed=0)
-    assert (found["tag"][0].name, found["tag"][0].rows) == ("gone", 0) and found["tag"][0].of_divergence > 0.5
-    assert found["cluster"][0].rows == 0 and found["cluster"][0].of_id_rows == 0.05
+    tag = found["tag"][0]
+    assert (tag.name, tag.rows) == ("gone", 0) and tag.share_of_divergence > 0.5
+    assert found["cluster"][0].rows == 0 and found["cluster"][0].share_of_id_rows == 0.05
     assert all(s.rows == 1 for s in leading(found) if s.kind == "record")  # of the new rows alone
 
 
 def test_the_same_rows_have_no_excess() -> None:
     p, _ = planted()
     assert leading(slices(p, p)) == []
-    assert all(s.of_divergence == 0 or abs(s.nats) < 1e-9 for s in slices(p, p)["record"])
+    assert all(s.share_of_divergence == 0 or abs(s.nats) < 1e-9 for s in slices(p, p)["record"])
 
 
 def test_sides_are_the_first_sampled_rows_that_have_the_modality() -> None:
@@ -110,7 +111,7 @@ def test_sides_are_the_first_sampled_rows_that_have_the_modality() -> None:
     assert len(side(sample, "text", None).ids) == MOST_ROWS
     images = side(sample, "image", {"r5": ("a",)})
     assert len(images.ids) == n // 5 and all(int(i[1:]) % 5 == 0 for i in images.ids)
-    assert images.each_tags()[images.ids.index("r5")] == ["a"]
+    assert images.tag_lists()[images.ids.index("r5")] == ["a"]
     again = side(sample, "text", None)
     assert again.ids == sample.ids[:MOST_ROWS].tolist()
 
