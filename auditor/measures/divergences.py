@@ -127,7 +127,8 @@ def divergence(
         if min(p.sketches[name].n, q.sketches[name].n) == 0:
             return Measured(None, f"no row has {article(name)}")
     sides = aligned(p.sample, q.sample)
-    rows_p, rows_q, blocks_p, blocks_q = sides.rows(*names)
+    of_sides = sides.rows(*names)
+    rows_p, rows_q = of_sides.p, of_sides.q
     if min(len(rows_p[0]), len(rows_q[0])) == 0:
         return Measured(None, f"no row has {' and '.join(map(article, names))}")
     one_p: NDArray[np.floating[Any]] = rows_p[0]
@@ -144,8 +145,10 @@ def divergence(
         seed=seed,
         paired=sides.paired,
         level=level,
-        blocks_p=blocks_p,
-        blocks_q=blocks_q,
+        blocks_p=of_sides.blocks_p,
+        blocks_q=of_sides.blocks_q,
+        groups_p=of_sides.groups_p,
+        groups_q=of_sides.groups_q,
     )
     value = test.value
     if modality != "joint" and (len(one_p), len(one_q)) != (p.sketches[modality].n, q.sketches[modality].n):
@@ -206,7 +209,8 @@ def input_divergence(
         entropy_p = None if reference is None else reference.entropies.get(name)
         return rjsd(p.sketches[name], q.sketches[name], entropy_p=entropy_p)
     everything = np.arange(len(p.sample)), np.arange(len(q.sample))
-    rows_p, rows_q, _, _ = Sides(p.sample, q.sample, *everything, paired=False).rows(*present)
+    pairs = Sides(p.sample, q.sample, *everything, paired=False).rows(*present)
+    rows_p, rows_q = pairs.p, pairs.q
     if min(len(rows_p[0]), len(rows_q[0])) == 0:
         return None
     entropy_p = None if reference is None else reference.joint

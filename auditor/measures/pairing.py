@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,20 @@ LEAST_SHARED = 30
 """Fewer shared base ids than this (or than half of a side) are not a pairing."""
 
 
+class SideRows(NamedTuple):
+    """Rows of P and Q that have every content asked for."""
+
+    p: list[NDArray[np.float32]]
+    q: list[NDArray[np.float32]]
+    """One array a content."""
+    blocks_p: NDArray[np.int64]
+    blocks_q: NDArray[np.int64]
+    """Hash blocks of their base ids."""
+    groups_p: NDArray[np.int64]
+    groups_q: NDArray[np.int64]
+    """Labels of rows that belong together: those of one base id."""
+
+
 @dataclass(frozen=True)
 class Sides:
     """Sampled rows of P and Q, aligned where they are paired."""
@@ -26,19 +40,20 @@ class Sides:
     at_q: NDArray[np.int64]
     paired: bool
 
-    def rows(
-        self, *names: str
-    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], NDArray[Any], NDArray[Any]]:
+    def rows(self, *names: str) -> SideRows:
         """Rows of P and Q that have every one of `names`, and the hash blocks of their base ids."""
         has_p, has_q = having(self.p, *names)[self.at_p], having(self.q, *names)[self.at_q]
         if self.paired:
             has_p = has_q = has_p & has_q
         at_p, at_q = self.at_p[has_p], self.at_q[has_q]
-        return (
+        bases_p, bases_q = self.p.base_ids[at_p], self.q.base_ids[at_q]
+        return SideRows(
             [self.p.rows[name][at_p] for name in names],
             [self.q.rows[name][at_q] for name in names],
-            hash_blocks(self.p.base_ids[at_p]),
-            hash_blocks(self.q.base_ids[at_q]),
+            hash_blocks(bases_p),
+            hash_blocks(bases_q),
+            np.unique(bases_p, return_inverse=True)[1].astype(np.int64),
+            np.unique(bases_q, return_inverse=True)[1].astype(np.int64),
         )
 
 

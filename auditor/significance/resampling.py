@@ -68,37 +68,37 @@ class ReferenceRows:
         """Return the sketch of the rows."""
         return Sketch.from_rows(self.rows)
 
-    def null(self, m: int, draws: int, seed: int) -> Float:
+    def null(self, m: int, draws: int, seed: int, labels: Index | None = None) -> Float:
         """Return (draws,) RJSD of m of these rows, at random, from the others, brought to that of n and m
-        rows. It serves any Q of m rows, and is kept for the next one. m is at most n / 4.
+        rows. It serves any Q of m rows, and is kept for the next one. m is at most n / 4. With `labels` (n,)
+        of rows that belong together, whole groups of about m rows are taken.
 
         Only n - m rows are left beside the m, and RJSD of fewer rows is larger. Comparing the same m rows
         with a part of the others shows by how much; it is then brought to n, linearly in 1/n.
         """
-        key = m, draws, seed
+        single = labels is None
+        key = m, draws, seed, single
         if key not in self._nulls:
-            n, kept = len(self.rows), len(self._part)
-            rng, values = np.random.default_rng(seed), np.empty((2, draws))
+            n, rng = len(self.rows), np.random.default_rng(seed)
+            part = pick(n - n // 8, np.arange(n) if labels is None else labels, np.random.default_rng(0))
+            if single not in self._part_decks:
+                self._part_decks[single] = Deck.from_rows(self.rows[part])
+            deck, kept, values = self._part_decks[single], len(part), np.empty((2, draws))
             for i in range(draws):
-                picks = rng.permutation(kept)[:m]
-                values[:, i] = self._deck.taken_out(self._part[picks]), self._part_deck.taken_out(picks)
+                picks = pick(m, np.arange(kept) if labels is None else labels[part], rng)
+                values[:, i] = self._deck.taken_out(part[picks]), deck.taken_out(picks)
             slope = (values[1] - values[0]) / (1 / (kept - m) - 1 / (n - m))
             self._nulls[key] = values[0] - slope * (1 / (n - m) - 1 / n)
         return self._nulls[key]
 
     @cached_property
-    def _nulls(self) -> dict[tuple[int, int, int], Float]:
+    def _nulls(self) -> dict[tuple[int, int, int, bool], Float]:
         return {}
 
     @cached_property
-    def _part(self) -> Index:
-        """Seven eighths of the rows, at random."""
-        n = len(self.rows)
-        return np.random.default_rng(0).permutation(n)[: n - n // 8]
-
-    @cached_property
-    def _part_deck(self) -> Deck:
-        return Deck.from_rows(self.rows[self._part])
+    def _part_decks(self) -> dict[bool, Deck]:
+        """Of seven eighths of the rows, by whether they are single rows."""
+        return {}
 
     @cached_property
     def _deck(self) -> Deck:
@@ -159,11 +159,20 @@ class Deck:
     def _whole(self) -> float:
         return von_neumann_entropy(self._moment)
 
-    def deal(self, k: int, draws: int, rng: np.random.Generator, first: bool = False) -> Float:
-        """Return (draws,) RJSD of k of the rows from all others, the k last ones of a random order, or its
-        first."""
-        orders = (rng.permutation(len(self._rows)) for _ in range(draws))
-        return np.array([self.taken_out(order[:k] if first else order[-k:]) for order in orders])
+    def deal(
+        self, k: int, draws: int, rng: np.random.Generator, labels: Index | None = None, first: bool = True
+    ) -> Float:
+        """Return (draws,) RJSD of k of the rows from all others: the first ones of a random order, or its
+        last ones; with `labels` (n,) of rows that belong together, of whole groups of about k rows."""
+        found = np.empty(draws)
+        for i in range(draws):
+            if labels is None:
+                order = rng.permutation(len(self._rows))
+                picks = order[:k] if first else order[-k:]
+            else:
+                picks = pick(k, labels, rng)
+            found[i] = self.taken_out(picks)
+        return found
 
     def taken_out(self, picks: NDArray[np.int64]) -> float:
         """Return RJSD of some of the rows from all others, to 1e-6."""
@@ -200,6 +209,19 @@ class Deck:
         same = abs(tr_p - tr_q) <= 1e-12 * (tr_p + tr_q)
         mixture = self._whole if same else _mixture_entropy(S_p, S_q)
         return max(0.0, mixture - 0.5 * (_entropy(p, S_p) + _entropy(q, S_q)))
+
+
+def pick(k: int, labels: Index, rng: np.random.Generator) -> Index:
+    """Return the positions of whole groups of rows in a random order, of k rows or as near to k as whole
+    groups allow; labels (n,) tell which rows belong together. At least one group is taken and one left."""
+    _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(sizes))
+    ends = np.cumsum(sizes[order])
+    taken = int(np.clip(np.argmin(np.abs(ends - k)) + 1, 1, max(1, len(order) - 1)))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    chosen = np.flatnonzero(rank[groups] < taken)
+    return chosen[np.argsort(rank[groups[chosen]], kind="stable")]
 
 
 class RjsdResampler:
@@ -244,11 +266,11 @@ class RjsdResampler:
 
     def null(self, draws: int, rng: np.random.Generator, blocks: Index | None = None) -> Float:
         """Return (draws,) RJSD after rows were exchanged at random: pooled and dealt anew, or swapped within
-        pairs (whole blocks (n,) of pairs at a time, if given)."""
+        pairs; whole blocks at a time if given, of pairs (n,) or of pooled rows (n + m,)."""
         n, m = len(self._p), len(self._q)
         if not self._paired:
             pooled = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
-            return pooled.deal(min(n, m), draws, rng, first=n <= m)
+            return pooled.deal(min(n, m), draws, rng, blocks, first=n <= m)
         pairs = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
         labels = np.arange(n) if blocks is None else np.unique(blocks, return_inverse=True)[1]
         out = np.empty(draws)

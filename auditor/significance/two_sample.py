@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.divergences.representation import rows64, same_dimension
+from auditor.significance.grouped import grouped_test
 from auditor.significance.jackknife import Left, jackknife
 from auditor.significance.permutation import paired_test, unpaired_test
 from auditor.significance.resampling import ReferenceRows, RjsdResampler
@@ -97,12 +98,16 @@ def drift_test(
     level: float = 0.9,
     blocks_p: NDArray[np.int64] | None = None,
     blocks_q: NDArray[np.int64] | None = None,
+    groups_p: NDArray[np.int64] | None = None,
+    groups_q: NDArray[np.int64] | None = None,
 ) -> DriftTest:
     """Compare rows q (m, d) with rows p (n, d). Equal to the bit for one seed on a fixed number of threads.
 
     paired: row i of q is a perturbed copy of row i of p (n = m). blocks_p, blocks_q (n,), (m,): hash blocks
     of the rows' base ids, where rows share base ids: whole blocks are then deleted by the jackknife and,
-    where paired (blocks_q is then blocks_p), swapped together. Cost: at worst (many rows) some
+    where paired (blocks_q is then blocks_p), swapped together. groups_p, groups_q (n,), (m,): labels of rows
+    that belong together (turns of a chat, questions about one image): where rows are not paired, whole groups
+    are permuted and dealt, and `corrected` wants as many groups as rows else. Cost: at worst (many rows) some
     2·null_draws + 80 spectra of a d x d matrix, none of them larger than (n+m) x (n+m). What was fitted on p
     before (`ReferenceRows`) saves a part of them, and the numbers are the same to 1e-9.
     ValueError where dimensions differ, a row is not finite, or paired rows are not aligned.
@@ -135,8 +140,11 @@ def drift_test(
         )
 
     test_rng, null_rng, group_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    labels = None if paired else _labels(groups_p, groups_q, n, m)
     if paired:
         test = paired_test(zp, zq, permutations, test_rng, blocks_p)
+    elif labels is not None:
+        test = grouped_test(zp, zq, labels[:n], labels[n:], permutations, test_rng)
     else:
         test = unpaired_test(zp, zq, permutations, test_rng, None if fitted is None else fitted.sketch)
     far_more = not paired and n >= FAR_MORE * m
@@ -144,9 +152,9 @@ def drift_test(
         fitted = ReferenceRows.fit(zp)
     resampler = RjsdResampler(zp if fitted is None else fitted, zq, paired)
     if far_more and fitted is not None:
-        null = fitted.null(m, null_draws, NULL_SEED)
+        null = fitted.null(m, null_draws, NULL_SEED, None if labels is None else labels[:n])
     else:
-        null = resampler.null(null_draws, null_rng, blocks_p if paired else None)
+        null = resampler.null(null_draws, null_rng, blocks_p if paired else labels)
     null_mean, null_std = float(null.mean()), float(null.std(ddof=1))
 
     corrected: float | None = None
@@ -154,7 +162,8 @@ def drift_test(
     reason: str | None = None
     left: Left | None = None
     excess = resampler.value - null_mean
-    if not rows_suffice(resampler, min(n, m)):
+    apart = min(n, m) if labels is None else min(len(np.unique(part)) for part in (labels[:n], labels[n:]))
+    if not rows_suffice(resampler, apart):
         reason = "too few rows"
     else:
         groups_p = jackknife_groups(n, group_rng, blocks_p)
@@ -181,6 +190,19 @@ def drift_test(
         seed=seed,
         left=left,
     )
+
+
+def _labels(
+    groups_p: NDArray[np.int64] | None, groups_q: NDArray[np.int64] | None, n: int, m: int
+) -> NDArray[np.int64] | None:
+    """Labels (n + m,) of the rows' groups, no group on both sides; None where every row is its own."""
+    if groups_p is None or groups_q is None:
+        return None
+    if (len(groups_p), len(groups_q)) != (n, m):
+        raise ValueError(f"{len(groups_p)} and {len(groups_q)} group labels for {n} and {m} rows")
+    sides = [np.unique(groups, return_inverse=True)[1] for groups in (groups_p, groups_q)]
+    labels = np.concatenate([sides[0], sides[1] + sides[0].max() + 1])
+    return None if labels.max() + 1 == n + m else labels
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from auditor.measures.pairing import LEAST_SHARED, aligned, apart
@@ -37,8 +39,18 @@ def test_few_shared_or_repeated_records_are_no_pairing() -> None:
 def test_rows_of_a_pairing_have_the_content_on_both_sides() -> None:
     p, q = profiled(rows(100, 1)), profiled(rows(100, 2))
     p.sample.rows["has"][:10, 3] = 0
-    rows_p, rows_q, blocks_p, blocks_q = aligned(p.sample, q.sample).rows("text", "reference")
-    assert len(rows_p[0]) == len(rows_q[1]) == 90 and np.array_equal(blocks_p, blocks_q)
+    found = aligned(p.sample, q.sample).rows("text", "reference")
+    assert len(found.p[0]) == len(found.q[1]) == 90 and np.array_equal(found.blocks_p, found.blocks_q)
+    assert len(set(found.groups_p)) == 90  # every base id once
+
+
+def test_rows_of_one_base_id_are_one_group() -> None:
+    p, q = profiled(rows(60, 1)).sample, profiled(rows(60, 2, base="other")).sample
+    q = replace(q, base_ids=np.array([f"chat {i // 3}" for i in range(len(q))]))
+    sides = aligned(p, q)
+    found = sides.rows("text")
+    assert not sides.paired and len(set(found.groups_p)) == 60
+    assert np.array_equal(found.groups_q[:, None] == found.groups_q, q.base_ids[:, None] == q.base_ids)
 
 
 def test_rows_apart_are_of_different_records() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from auditor.significance import drift_test
 from auditor.significance.grouped import grouped_grams, grouped_statistic, grouped_test, units_of
 from auditor.significance.permutation import permuted_labels
 from auditor.sketch import Float
@@ -88,3 +89,35 @@ def test_copies_of_one_row_are_one_group() -> None:
     assert grouped_test(p, q, groups[:250], groups[250:], 199, rng).p_value > 0.05
     same = np.ones((12, 3))
     assert grouped_test(same, same, np.arange(12) // 2, np.arange(12) // 3, 99, rng).p_value == 1.0
+
+
+# In a drift test.
+
+
+def test_a_drift_test_of_groups_is_calibrated_and_its_excess_is_zero() -> None:
+    """Eight times as many rows of P have the null of P alone, fewer that of pooled rows."""
+    for groups in (30, 8):
+        p_values, excess = [], []
+        for seed in range(60):
+            rng = np.random.default_rng([12, groups, seed])
+            (p, groups_p), (q, groups_q) = world(rng, 90, 4, 0.8), world(rng, groups, 4, 0.8)
+            got = drift_test(p, q, seed, permutations=99, groups_p=groups_p, groups_q=groups_q)
+            rows = drift_test(p, q, seed, permutations=1)
+            assert got.excess is not None and rows.excess is not None and got.p_value is not None
+            p_values.append(got.p_value)
+            excess.append((got.excess, rows.excess))
+        low, high = binom.interval(0.999, len(p_values), 0.1)
+        assert low <= np.sum(np.array(p_values) <= 0.1) <= high
+        mean, error = np.mean(excess, axis=0), np.std(excess, axis=0) / np.sqrt(len(excess))
+        assert abs(mean[0]) < 4 * error[0] < mean[1]  # of rows that are taken for single ones it is no zero
+
+
+def test_the_jackknife_wants_enough_groups() -> None:
+    rng = np.random.default_rng(13)
+    (p, groups_p), (q, groups_q) = world(rng, 30, 20, 0.5, d=3), world(rng, 30, 20, 0.5, d=3)
+    assert drift_test(p, q, permutations=1).reason is None
+    assert drift_test(p, q, permutations=1, groups_p=groups_p, groups_q=groups_q).reason == "too few rows"
+    with pytest.raises(ValueError, match="3 and 2 group labels for"):
+        drift_test(p, q, groups_p=np.arange(3), groups_q=np.arange(2))
+    alone = drift_test(p[:50], q[:50], groups_p=np.arange(50), groups_q=np.arange(50), permutations=9)
+    assert alone == drift_test(p[:50], q[:50], permutations=9)
