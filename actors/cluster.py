@@ -94,30 +94,30 @@ def pool_size(
     if isinstance(workers.gpu, int) and gpus and workers.gpu > have:
         raise BadInput(f"workers.gpu asks for {workers.gpu} GPUs, the cluster has {have:g} free")
     allowed = have if workers.gpu == "auto" else workers.gpu
-    each = gpus if allowed > 0 or gpus > 1 else 0.0
-    fit = sum(_fit(node, threads, each) for node in free)
+    gpus_each = gpus if allowed > 0 or gpus > 1 else 0.0
+    fit = sum(_fit(node, threads, gpus_each) for node in free)
     if fit == 0:
-        raise BadInput(_no_room(free, threads, each))
-    if each:  # GPUs decide how many there are; workers.cpu is about workers without one
-        limit = min(fit, int(allowed / each + 1e-9)) if workers.gpu != "auto" else fit
-        if limit == 0 and each > 1:
-            raise BadInput(f"a worker needs {each:g} GPUs, workers.gpu lets it have {allowed:g}")
-        limit, what = max(1, limit), f"{each:g} GPUs and {threads} CPUs"
+        raise BadInput(_no_room(free, threads, gpus_each))
+    if gpus_each:  # GPUs decide how many there are; workers.cpu is about workers without one
+        limit = min(fit, int(allowed / gpus_each + 1e-9)) if workers.gpu != "auto" else fit
+        if limit == 0 and gpus_each > 1:
+            raise BadInput(f"a worker needs {gpus_each:g} GPUs, workers.gpu lets it have {allowed:g}")
+        limit, needs = max(1, limit), f"{gpus_each:g} GPUs and {threads} CPUs"
     else:
         if isinstance(workers.cpu, int) and workers.cpu > fit:
             raise BadInput(
                 f"workers.cpu asks for {workers.cpu} workers of {threads} CPUs, {fit} fit: the cluster has "
                 f"{_total(free, 'CPU'):g} CPUs free on {len(free)} nodes; lower workers.cpu or use auto"
             )
-        limit, what = fit if workers.cpu == "auto" else max(1, workers.cpu), f"{threads} CPUs"
+        limit, needs = fit if workers.cpu == "auto" else max(1, workers.cpu), f"{threads} CPUs"
     if replicas == "auto":
-        return PoolSize(limit, threads, each)
+        return PoolSize(limit, threads, gpus_each)
     if replicas > limit:
         raise BadInput(
-            f"{replicas} replicas of {what} do not fit: {limit} do; {_has(free)}; lower the model's replicas "
-            "or use auto (workers.gpu and workers.cpu limit them too)"
+            f"{replicas} replicas of {needs} do not fit: {limit} do; {_has(free)}; lower the model's "
+            "replicas or use auto (workers.gpu and workers.cpu limit them too)"
         )
-    return PoolSize(replicas, threads, each)
+    return PoolSize(replicas, threads, gpus_each)
 
 
 def _no_room(free: Sequence[Resources], threads: int, gpus: float) -> str:
@@ -168,9 +168,9 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         except ClusterLost:
             raise
         except Exception:
-            _wait_for(cluster.free)
+            _wait_until_free(cluster.free)
             raise
-        _wait_for(cluster.free)
+        _wait_until_free(cluster.free)
         return
     address = workers.address or os.environ.get("RAY_ADDRESS")
     try:
@@ -187,11 +187,11 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
                 _temp_dir=_local_dir(local_dir),
             )
     except Exception as error:  # Ray raises bare ones too, as where its processes do not come up in time
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        target = f"the Ray cluster at {address}" if address else "a local Ray"
         why = " ".join(str(error).split())[:200]
         source = "workers.address" if workers.address else "RAY_ADDRESS"
         way_out = f"; check {source}, or leave it out for a local one" if address else ""
-        raise BadInput(f"{where} could not be reached ({why}){way_out}") from error
+        raise BadInput(f"{target} could not be reached ({why}){way_out}") from error
     try:
         with _watched():
             yield _cluster(workers, started=not address)
@@ -211,20 +211,20 @@ def _watched() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or before is None:
         yield
         return
-    pulse, left, lost = Pulse(LOST_SECONDS + LOOK_SECONDS), threading.Event(), list[ClusterLost]()
+    pulse, ended, losses = Pulse(LOST_SECONDS + LOOK_SECONDS), threading.Event(), list[ClusterLost]()
 
     def watch() -> None:
-        while not left.wait(LOOK_SECONDS):
+        while not ended.wait(LOOK_SECONDS):
             try:
                 pulse.check()
             except ClusterLost as error:
-                lost.append(error)
+                losses.append(error)
                 _thread.interrupt_main()
                 return
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        if lost:
-            raise lost[0]
+        if losses:
+            raise losses[0]
         if before is not signal.SIG_IGN:  # as it is in a shell's background jobs
             (before if callable(before) else signal.default_int_handler)(number, frame)
 
@@ -233,7 +233,7 @@ def _watched() -> Iterator[None]:
     try:
         yield
     finally:
-        left.set()
+        ended.set()
         signal.signal(signal.SIGINT, before)
 
 
@@ -243,7 +243,7 @@ def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
     return Cluster(ray.get_runtime_context().gcs_address, started, free, versions, workers)
 
 
-def _wait_for(free: Sequence[Resources]) -> None:
+def _wait_until_free(free: Sequence[Resources]) -> None:
     """Until as many CPUs and GPUs are free as were when we came: workers that were told to end take a moment,
     and the next job on this connection would find their places taken. Bounded, since others may take them."""
     until = time.monotonic() + LEAVING_SECONDS
@@ -269,8 +269,8 @@ def free_per_node() -> tuple[Resources, ...]:
 
 
 def _local_cpus(workers: WorkersConfig, threads: int) -> int | None:
-    asked = threads * (1 if workers.cpu == "auto" else max(1, workers.cpu))
-    return asked if asked > len(os.sched_getaffinity(0)) else None
+    cpus = threads * (1 if workers.cpu == "auto" else max(1, workers.cpu))
+    return cpus if cpus > len(os.sched_getaffinity(0)) else None
 
 
 def _local_dir(folder: Path | None) -> str | None:
@@ -290,7 +290,7 @@ class Pulse:
     def __init__(self, lost_seconds: float = LOST_SECONDS) -> None:
         self.address = ray.get_runtime_context().gcs_address
         self._lost_seconds = lost_seconds
-        self._lost: float | None = None
+        self._lost_since: float | None = None
         self._looked = time.monotonic()
 
     def check(self) -> None:
@@ -302,13 +302,13 @@ class Pulse:
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-            self._lost = None
+            self._lost_since = None
         except OSError as error:
             now = time.monotonic()
-            self._lost = now if self._lost is None else self._lost
-            if now - self._lost >= self._lost_seconds:
+            self._lost_since = now if self._lost_since is None else self._lost_since
+            if now - self._lost_since >= self._lost_seconds:
                 raise ClusterLost(
-                    f"the Ray cluster at {self.address} has not answered for {now - self._lost:.0f} s "
+                    f"the Ray cluster at {self.address} has not answered for {now - self._lost_since:.0f} s "
                     f"({error.strerror or error}); what is done is kept, run the same command to go on"
                 ) from None
 
@@ -319,8 +319,8 @@ def worker_env(threads: int) -> dict[str, str]:
     number = str(threads)
     env = {name: number for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     env["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in another order each time
-    here = Path(actors.__file__).resolve().parent.parent
-    paths = [] if here.name in ("site-packages", "dist-packages") else [str(here)]
+    root = Path(actors.__file__).resolve().parent.parent
+    paths = [] if root.name in ("site-packages", "dist-packages") else [str(root)]
     paths += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if paths:
         env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))

@@ -58,8 +58,8 @@ class RayExecutor:
     @property
     def description(self) -> str:
         nodes = len(self.cluster.free)
-        where = "a local Ray" if self.cluster.started else f"the Ray cluster at {self.cluster.address}"
-        return f"on {where} ({nodes} node{'s' if nodes > 1 else ''})"
+        place = "a local Ray" if self.cluster.started else f"the Ray cluster at {self.cluster.address}"
+        return f"on {place} ({nodes} node{'s' if nodes > 1 else ''})"
 
     @property
     def alone(self) -> bool:

@@ -34,7 +34,7 @@ def placed(size: PoolSize, wait_seconds: float, progress: Progress | None = None
         yield size
         return
     bundle = {"CPU": float(size.threads), "GPU": size.gpus}
-    asked = f"{size.workers} workers of {size.gpus:g} GPUs and {size.threads} CPUs each"
+    request = f"{size.workers} workers of {size.gpus:g} GPUs and {size.threads} CPUs each"
     began = time.monotonic()
     group = placement_group([bundle] * size.workers, strategy="PACK")
     try:
@@ -42,10 +42,12 @@ def placed(size: PoolSize, wait_seconds: float, progress: Progress | None = None
             waited = time.monotonic() - began
             if waited >= wait_seconds:
                 raise AuditError(
-                    f"{asked} found no room in {waited:.0f} s (workers.stall_seconds); {free_room()}; "
+                    f"{request} found no room in {waited:.0f} s (workers.stall_seconds); {free_room()}; "
                     "wait until other jobs have ended, or ask for fewer (models.replicas, workers.gpu)"
                 )
-            (progress or Silent()).waiting(f"for {waited:.0f} s waiting for room for {asked}; {free_room()}")
+            (progress or Silent()).waiting(
+                f"for {waited:.0f} s waiting for room for {request}; {free_room()}"
+            )
         yield replace(size, group=group)
     finally:
         remove_placement_group(group)

@@ -50,15 +50,15 @@ def _image(image: Image, policy: MediaPolicy) -> Image:
 
 def by_path(shards: Iterable[Shard[T]]) -> list[Image]:
     """At most `SAMPLES` images that are named by a path, from over all the shards."""
-    found: list[Image] = []
+    chosen: list[Image] = []
     step = 1
-    for at, shard in enumerate(shards):
-        named = next(filter(_is_path, _images(shard)), None) if at % step == 0 else None
+    for index, shard in enumerate(shards):
+        named = next(filter(_is_path, _images(shard)), None) if index % step == 0 else None
         if named is not None:
-            found.append(named)
-        if len(found) > 2 * SAMPLES:
-            found, step = found[::2], 2 * step
-    return [found[at] for at in sorted({0, len(found) // 2, len(found) - 1})] if found else []
+            chosen.append(named)
+        if len(chosen) > 2 * SAMPLES:
+            chosen, step = chosen[::2], 2 * step
+    return [chosen[index] for index in sorted({0, len(chosen) // 2, len(chosen) - 1})] if chosen else []
 
 
 def _images(shard: Shard[T]) -> Iterator[Image | None]:

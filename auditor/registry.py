@@ -73,15 +73,15 @@ class Registry(Generic[T]):
         Raises:
             BadInput: the name is empty or taken by something else.
         """
-        where = f"{home.__module__}.{home.__qualname__}"
-        if not where.startswith(_OURS):
+        origin = f"{home.__module__}.{home.__qualname__}"
+        if not origin.startswith(_OURS):
             self._load_own()  # our own names are never taken by others, whoever is imported first
         if not name:
-            raise BadInput(f"{where}: a {self.kind} needs a name")
-        if self._homes.get(name, where) != where:
-            raise BadInput(f"{where}: the {self.kind} {name!r} is there already ({self._homes[name]})")
+            raise BadInput(f"{origin}: a {self.kind} needs a name")
+        if self._homes.get(name, origin) != origin:
+            raise BadInput(f"{origin}: the {self.kind} {name!r} is there already ({self._homes[name]})")
         self._values[name] = value
-        self._homes[name] = where
+        self._homes[name] = origin
         self._shown[name] = shown or name
 
     def find(self, name: object, key: str = "") -> T:
@@ -91,13 +91,13 @@ class Registry(Generic[T]):
             BadInput: an unknown name. `key` says where it stands in a config (`encoders.text.name`).
         """
         self._load_own()
-        found = self._match(name)
-        if found is None:
+        registered = self._match(name)
+        if registered is None:
             join(self.group)
-            found = self._match(name)
-        if found is None:
+            registered = self._match(name)
+        if registered is None:
             raise BadInput(f"{key}: {self.unknown(name)}" if key else self.unknown(name))
-        return self._values[found]
+        return self._values[registered]
 
     def __contains__(self, name: object) -> bool:
         self._load_own()
@@ -183,22 +183,22 @@ def _declared(point: EntryPoint) -> str:
 
 
 def settings_keyword(
-    kind: type[Settings] | None, given: Mapping[str, Any], where: str
+    kind: type[Settings] | None, options: Mapping[str, Any], owner: str
 ) -> dict[str, Settings]:
     """What a registered function is called with for its settings: `settings=`, or nothing where it was
     registered without a class of settings. Raises `BadInput` as `read_settings` does."""
-    settings = read_settings(kind or Settings, given, where)
+    settings = read_settings(kind or Settings, options, owner)
     return {} if kind is None else {"settings": settings}
 
 
-def read_settings(kind: type[S], given: Mapping[str, Any], where: str) -> S:
+def read_settings(kind: type[S], options: Mapping[str, Any], owner: str) -> S:
     """The settings of a registered thing from what a config gives.
 
     Raises:
-        BadInput: an unknown key or a wrong value; `where` says whose ("encoder minilm").
+        BadInput: an unknown key or a wrong value; `owner` says whose ("encoder minilm").
     """
     try:
-        return kind.model_validate(dict(given))
+        return kind.model_validate(dict(options))
     except ValidationError as error:
         unknown = [
             ".".join(map(str, item["loc"])) for item in error.errors() if item["type"] == "extra_forbidden"
@@ -206,8 +206,8 @@ def read_settings(kind: type[S], given: Mapping[str, Any], where: str) -> S:
         if unknown:
             takes = ", ".join(sorted(kind.model_fields)) or "none of its own"
             named = ", ".join(map(repr, sorted(unknown)))
-            raise BadInput(f"{where}: unknown setting {named}; it takes: {takes}") from None
+            raise BadInput(f"{owner}: unknown setting {named}; it takes: {takes}") from None
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        at = ".".join(map(str, first["loc"]))
+        key = ".".join(map(str, first["loc"]))
         message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-        raise BadInput(f"{where}: {at}: {message}" if at else f"{where}: {message}") from None
+        raise BadInput(f"{owner}: {key}: {message}" if key else f"{owner}: {message}") from None

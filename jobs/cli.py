@@ -218,10 +218,10 @@ def _settings(
 ) -> C:
     """The config of a job; of `options` (dotted keys) those that were given. An encoder `none` is no
     encoder."""
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    for key in given.keys() & {"encoders.image", "encoders.text"}:
-        given[key] = None if given[key] == "none" else {"name": given[key]}
-    return load_config(job, config, set_ or (), given, names=names)
+    values = {key: value for key, value in (options or {}).items() if value is not None}
+    for key in values.keys() & {"encoders.image", "encoders.text"}:
+        values[key] = None if values[key] == "none" else {"name": values[key]}
+    return load_config(job, config, set_ or (), values, names=names)
 
 
 @app.command()
@@ -258,10 +258,10 @@ def clean(
     """
     from auditor.pipeline.clean import clean as job
 
-    found = _in(out, lambda: job(out, latest=latest, dry_run=dry_run))
+    cleaned = _in(out, lambda: job(out, latest=latest, dry_run=dry_run))
     word = "would be deleted" if dry_run else "deleted"
-    folders = "1 folder" if len(found.folders) == 1 else f"{len(found.folders):,} folders"
-    print(f"{out}: {folders} of shards {word}, {found.bytes / 1e6:,.1f} MB")
+    folders = "1 folder" if len(cleaned.folders) == 1 else f"{len(cleaned.folders):,} folders"
+    print(f"{out}: {folders} of shards {word}, {cleaned.bytes / 1e6:,.1f} MB")
 
 
 @app.command()
@@ -387,24 +387,24 @@ def _guarded(command: Callable[[], object]) -> int:
 def _unforeseen(error: Exception, out: Path | None) -> str:
     """One line about a failure that nothing foresaw; the whole of it goes into a file in `out`, where that
     folder is there, else in the folder for temporary files: never beside what the user works at."""
-    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    told = "".join(traceback.format_exception(error))
+    line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    details = "".join(traceback.format_exception(error))
     try:
         if out is not None and out.is_dir():
             log = out / "auditor-error.log"
-            log.write_text(told, encoding="utf-8")
+            log.write_text(details, encoding="utf-8")
         else:
             # A name of its own and rights for its owner alone: others may write into that folder, too.
             folder = tempfile.gettempdir()
             if Path(folder) == Path.cwd():  # what Python takes where no folder for such files can be written
-                return f"{said} (its details could be written nowhere: set TMPDIR to a folder)"
+                return f"{line} (its details could be written nowhere: set TMPDIR to a folder)"
             number, name = tempfile.mkstemp(".log", "auditor-error-", folder)
             log = Path(name)
             with open(number, "w", encoding="utf-8") as file:
-                file.write(told)
+                file.write(details)
     except OSError as failed:
-        return f"{said} (its details could not be written: {failed.strerror or failed})"
-    return f"{said} (details: {log})"
+        return f"{line} (its details could not be written: {failed.strerror or failed})"
+    return f"{line} (details: {log})"
 
 
 def _in(out: Path, job: Callable[[], T]) -> T:
@@ -439,9 +439,9 @@ def _observed(
         except BaseException as error:
             code = error.exit_code if isinstance(error, AuditError) else 3
             kind = type(error.__cause__ if isinstance(error, _Unforeseen) else error).__name__
-            told = isinstance(error, AuditError) and not isinstance(error, _Unforeseen)
-            said = redacted(str(error)) if told else f"{name} stopped: {kind}"
-            event("failed", said, logging.ERROR, job=name, exit_code=code, exception=kind)
+            foreseen = isinstance(error, AuditError) and not isinstance(error, _Unforeseen)
+            message = redacted(str(error)) if foreseen else f"{name} stopped: {kind}"
+            event("failed", message, logging.ERROR, job=name, exit_code=code, exception=kind)
             measured.ended(code)
             if log_format is LogFormat.JSON and isinstance(error, AuditError):
                 raise typer.Exit(code) from error  # it has been said, in JSON

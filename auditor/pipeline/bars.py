@@ -40,7 +40,7 @@ class Bars:
         self._bars: Progress | None = None
         self._cell: _Cell | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._told: set[str] = set()
+        self._finished: set[str] = set()
         self._last: dict[str, float] = {}
         self._waited, self._patience = -WAIT_SECONDS, WAIT_SECONDS
 
@@ -98,10 +98,10 @@ class Bars:
             self._cell.draw(whole=tally.done >= tally.total)
 
     def _lines(self, tally: Tally) -> None:
-        if self._quiet or tally.stage in self._told:
+        if self._quiet or tally.stage in self._finished:
             return
         if tally.done >= tally.total:
-            self._told.add(tally.stage)
+            self._finished.add(tally.stage)
             print(_line(tally), file=sys.stderr, flush=True)
             return
         now = time.monotonic()
@@ -109,16 +109,16 @@ class Bars:
             self._last[tally.stage] = now
             print(_underway(tally), file=sys.stderr, flush=True)
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         for listener in self._listeners:
-            listener.waiting(what)
+            listener.waiting(message)
         if self._bars is None:
             if not self._quiet and time.monotonic() - self._waited >= self._patience:
                 self._waited = time.monotonic()
                 self._patience = min(2 * self._patience, LONGEST_WAIT)
-                print(what, file=sys.stderr, flush=True)
+                print(message, file=sys.stderr, flush=True)
         elif self._tasks:
-            self._bars.update(list(self._tasks.values())[-1], note=what)
+            self._bars.update(list(self._tasks.values())[-1], note=message)
             if self._cell is not None:
                 self._cell.draw()
 
@@ -181,19 +181,19 @@ def left(tally: Tally) -> str:
 
 def _underway(tally: Tally) -> str:
     failed = f", {tally.errors} failed" if tally.errors else ""
-    said = f"{tally.stage}: {tally.done:,} of {tally.total:,}"
+    line = f"{tally.stage}: {tally.done:,} of {tally.total:,}"
     if not left(tally):
-        return f"{said} after {tally.seconds:.0f} s"
+        return f"{line} after {tally.seconds:.0f} s"
     share = (tally.done + tally.under_way) / tally.total
     pace = f"{rate(tally)}, " if tally.rate else ""
-    return f"{said} ({share:.0%}), {pace}{left(tally)} left{failed}"
+    return f"{line} ({share:.0%}), {pace}{left(tally)} left{failed}"
 
 
 def _line(tally: Tally) -> str:
     failed = f", {tally.errors} failed" if tally.errors else ""
-    kept = (
+    outcome = (
         "nothing to do (kept from before)"
         if tally.total == 0
         else f"{tally.done:,} in {tally.seconds:.1f} s ({rate(tally)}){failed}"
     )
-    return f"{tally.stage}: {kept}"
+    return f"{tally.stage}: {outcome}"

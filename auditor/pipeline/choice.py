@@ -23,7 +23,7 @@ LARGE_ROWS = 20_000
 
 
 @contextmanager
-def executor(
+def open_executor(
     workers: WorkersConfig,
     threads: int,
     progress: Progress,
@@ -35,9 +35,9 @@ def executor(
     for is not installed."""
     chosen, why = choose(workers, rows, models)
     log.info("executor: %s (%s)", chosen, why)
-    with find(chosen)(workers, threads, progress) as found:
-        progress.waiting(f"runs {found.description} ({why})")
-        yield found
+    with find(chosen)(workers, threads, progress) as executor:
+        progress.waiting(f"runs {executor.description} ({why})")
+        yield executor
 
 
 def choose(workers: WorkersConfig, rows: int, models: tuple[ModelConfig, ...] = ()) -> tuple[str, str]:
@@ -46,8 +46,8 @@ def choose(workers: WorkersConfig, rows: int, models: tuple[ModelConfig, ...] = 
         return workers.executor, f"workers.executor: {workers.executor}"
     if workers.address or os.environ.get("RAY_ADDRESS"):
         return _ray("a cluster is named")
-    if here := [m.name for m in models if m.generator is not None and m.endpoint is None]:
-        return _ray(f"{here[0]} answers here, and is kept apart from this process")
+    if answering := [m.name for m in models if m.generator is not None and m.endpoint is None]:
+        return _ray(f"{answering[0]} answers here, and is kept apart from this process")
     if workers.gpu != 0 and gpus_here():
         return _ray("this machine has GPUs")
     if rows > LARGE_ROWS:

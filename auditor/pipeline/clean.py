@@ -35,8 +35,8 @@ def clean(out: Path, *, latest: bool = False, dry_run: bool = False) -> Cleaned:
         results = [REFERENCE] if (out / "baseline.json").is_file() else []
         if (out / "audit.duckdb").is_file():
             runs = Store(out).runs()
-            newest = max(runs, key=lambda one: one.created, default=None)
-            results += [newest.run_id] if latest and newest is not None else [one.run_id for one in runs]
+            newest = max(runs, key=lambda info: info.created, default=None)
+            results += [newest.run_id] if latest and newest is not None else [info.run_id for info in runs]
         if not results:
             raise BadInput(f"{out}: holds no finished result, so everything in it may be needed yet")
         folders = tuple(run.unused(results))

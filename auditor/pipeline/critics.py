@@ -36,7 +36,7 @@ class Trained:
 
 
 def train(
-    at: Workplace,
+    workplace: Workplace,
     config: CriticConfig,
     pairs: Sequence[Pair],
     images: Embedded | None,
@@ -50,15 +50,15 @@ def train(
             "critic": config.model_dump(exclude={"seeds", "max_rows"}),
             "pairs": pairs_digest(pairs),
             "encoders": encoders,
-            "threads": at.shards.threads,
+            "threads": workplace.shards.threads,
         },
         sort_keys=True,
     )
-    folder = at.run.critics(identity)
+    folder = workplace.run.critics(identity)
     of_seed = critic_shards(seed, config.seeds, config.cross_fit)
     shards = [shard for shards in of_seed for shard in shards]
     paths = tuple(tuple(folder / f"{shard.name}.safetensors" for shard in shards) for shards in of_seed)
-    done = {path.stem for of in paths for path in of if path.exists()}
+    done = {path.stem for files in paths for path in files if path.exists()}
     if len(done) < len(shards):
         pool = folder / "pairs.npz"
         embed_pairs(pairs, images.open() if images else None, texts.open()).write(pool)
@@ -66,7 +66,10 @@ def train(
         for name in todo:  # of a run that was interrupted
             part_file(folder, name).unlink(missing_ok=True)
         look = partial(how_far, folder, todo, time.monotonic())
-        with at.executor.staff(Stage(STAGE, least_seconds=HOUR)) as staff, looking(at.progress, look):
+        with (
+            workplace.executor.staff(Stage(STAGE, least_seconds=HOUR)) as staff,
+            looking(workplace.progress, look),
+        ):
             staff.run(CriticWorker, CriticSettings(pool, folder, config), shards, done=done)
         pool.unlink()
     return Trained(paths, len(pairs))

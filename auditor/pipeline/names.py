@@ -41,8 +41,10 @@ def check_names(config: BaseModel) -> None:
         except BadInput as error:
             problems.append(str(error))
     if problems:
-        more = len(problems) - MOST_PROBLEMS
-        raise BadInput("; ".join(problems[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else ""))
+        remaining = len(problems) - MOST_PROBLEMS
+        raise BadInput(
+            "; ".join(problems[:MOST_PROBLEMS]) + (f"; and {remaining} more" if remaining > 0 else "")
+        )
 
 
 def _checks(config: BaseModel) -> Iterator[Callable[[], object]]:
@@ -72,9 +74,9 @@ def _check_shift(step: Perturbation, key: str) -> None:
 def _check_encoder(config: EncoderConfig, modality: Modality) -> None:
     if os.sep in config.name and config.name not in ENCODERS[modality]:
         return  # a directory, which the machines that load it need to have, and this one does not
-    found = find_encoder(config.name, modality, f"encoders.{modality}.name")
+    encoder = find_encoder(config.name, modality, f"encoders.{modality}.name")
     common = config.model_dump(include={"pooling", "layer"}, exclude_none=True)
-    settings_keyword(found.settings, {**config.options, **common}, f"encoders.{modality}")
+    settings_keyword(encoder.settings, {**config.options, **common}, f"encoders.{modality}")
 
 
 def _check_model(model: ModelConfig, key: str) -> None:

@@ -70,27 +70,27 @@ class Place:
         start = 0
         for batch in scenario.batches():
             rows = row_keys(batch, [()] * len(batch))
-            kept, _ = usable(rows, self.images, self.texts, scenario.name, "")
-            usable_ids = {row.record_id for row in kept}
-            at = [i for i, row in enumerate(rows) if row.record_id in usable_ids and self._has(row)]
-            if at:
-                yield np.array(at, dtype=np.int64) + start, [self._only(rows[i]) for i in at]
+            usable_rows, _ = usable(rows, self.images, self.texts, scenario.name, "")
+            usable_ids = {row.record_id for row in usable_rows}
+            positions = [i for i, row in enumerate(rows) if row.record_id in usable_ids and self._has(row)]
+            if positions:
+                yield np.array(positions, dtype=np.int64) + start, [self._only(rows[i]) for i in positions]
             start += len(batch)
 
     def rows(self, scenario: Scenario) -> Iterator[Rows]:
         """Their vectors, in the same batches."""
         for places, keys in self.keys(scenario):
             vectors = getattr(embedded(keys, self.images, self.texts), self.content)
-            there = np.einsum("ij,ij->i", vectors, vectors) > 0.5  # several images may cancel out
-            ids = [row.record_id for row, is_there in zip(keys, there, strict=True) if is_there]
-            yield Rows(places[there], ids, vectors[there])
+            present = np.einsum("ij,ij->i", vectors, vectors) > 0.5  # several images may cancel out
+            ids = [row.record_id for row, is_present in zip(keys, present, strict=True) if is_present]
+            yield Rows(places[present], ids, vectors[present])
 
     def digest(self, scenario: Scenario) -> str:
         """Of the ids and contents of these records."""
-        found = blake2b(digest_size=16)
+        hasher = blake2b(digest_size=16)
         for _, keys in self.keys(scenario):
-            found.update(json.dumps([astuple(row) for row in keys]).encode())
-        return found.hexdigest()
+            hasher.update(json.dumps([astuple(row) for row in keys]).encode())
+        return hasher.hexdigest()
 
     def _has(self, row: RowKeys) -> bool:
         return bool(row.images) if self.content == "image" else row.text is not None
@@ -109,14 +109,14 @@ class Distances:
     places: NDArray[np.int64]
     ties: NDArray[np.uint64]
     values: Float
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Of all three levels."""
     farthest: tuple[str, ...] = ()
     """Of the hard one."""
 
 
 def partitioned(
-    at: Workplace,
+    workplace: Workplace,
     scenarios: Sequence[Scenario],
     images: Embedded | None,
     texts: Embedded,
@@ -135,19 +135,19 @@ def partitioned(
             out.append(scenario)
             continue
         if scenario.partition == "nearest":
-            found = _nearest(at, place, scenarios[0], scenario, index, seed)
+            distances = _nearest(workplace, place, scenarios[0], scenario, index, seed)
         else:
             centroid = centroid or _centroid(place, scenarios[0])
-            found = _mean(place, centroid, scenario)
-        if not len(found.places):
+            distances = _mean(place, centroid, scenario)
+        if not len(distances.places):
             out.append(scenario)
             continue
-        halves = split(found.values, found.ties)
+        halves = split(distances.values, distances.ties)
         for level in LEVELS:
             chosen = np.zeros(scenario.n, dtype=bool)
-            chosen[found.places[getattr(halves, level)]] = True
-            notes = found.told + (found.farthest if level == "hard" else ())
-            out.append(_subset(at.run, scenario, f"{scenario.name}-{level}", chosen, notes))
+            chosen[distances.places[getattr(halves, level)]] = True
+            notes = distances.notes + (distances.farthest if level == "hard" else ())
+            out.append(_subset(workplace.run, scenario, f"{scenario.name}-{level}", chosen, notes))
     return out
 
 
@@ -164,10 +164,10 @@ def _place(scenarios: Sequence[Scenario], images: Embedded | None, texts: Embedd
 
 
 def _centroid(place: Place, first: Scenario) -> Centroid:
-    found = Centroid()
+    centroid = Centroid()
     for rows in place.rows(first):
-        found.add(rows.vectors)
-    return found
+        centroid.add(rows.vectors)
+    return centroid
 
 
 def _mean(place: Place, centroid: Centroid, pool: Scenario) -> Distances:
@@ -216,11 +216,11 @@ class Nearest(NamedTuple):
 
 
 def _nearest(
-    at: Workplace, place: Place, first: Scenario, pool: Scenario, config: IndexConfig, seed: int
+    workplace: Workplace, place: Place, first: Scenario, pool: Scenario, config: IndexConfig, seed: int
 ) -> Distances:
-    kept = [(rows.places, _ties(rows.ids)) for rows in place.rows(pool)]
-    places = np.concatenate([np.zeros(0, np.int64), *(p for p, _ in kept)])
-    ties = np.concatenate([np.zeros(0, np.uint64), *(t for _, t in kept)])
+    located = [(rows.places, _ties(rows.ids)) for rows in place.rows(pool)]
+    places = np.concatenate([np.zeros(0, np.int64), *(p for p, _ in located)])
+    ties = np.concatenate([np.zeros(0, np.uint64), *(t for _, t in located)])
     if not len(places) or not any(len(rows.ids) for rows in place.rows(first)):
         return Distances(places[:0], ties[:0], np.zeros(0))
     identity = json.dumps(
@@ -234,21 +234,21 @@ def _nearest(
         },
         sort_keys=True,
     )
-    folder = at.run.neighbours(identity)
+    folder = workplace.run.neighbours(identity)
     values, rest = folder / "nearest.f64", folder / "nearest.json"
     if not rest.exists():
-        found = _search(at, folder, place, first, pool, config, seed, identity)
-        write_bytes(values, found.values.tobytes())
-        write_bytes(rest, json.dumps(found._asdict() | {"values": None}).encode())
+        nearest = _search(workplace, folder, place, first, pool, config, seed, identity)
+        write_bytes(values, nearest.values.tobytes())
+        write_bytes(rest, json.dumps(nearest._asdict() | {"values": None}).encode())
         for used in folder.glob("*.npz"):  # as large as the embeddings, and made again from them
             used.unlink()
-    told = json.loads(rest.read_text(encoding="utf-8"))
-    found = Nearest(**told | {"values": np.frombuffer(values.read_bytes(), dtype=np.float64)})
-    return Distances(places, ties, found.values, *_told(pool.name, found, config.neighbour))
+    stored = json.loads(rest.read_text(encoding="utf-8"))
+    nearest = Nearest(**stored | {"values": np.frombuffer(values.read_bytes(), dtype=np.float64)})
+    return Distances(places, ties, nearest.values, *_notes(pool.name, nearest, config.neighbour))
 
 
 def _search(
-    at: Workplace,
+    workplace: Workplace,
     folder: Path,
     place: Place,
     first: Scenario,
@@ -266,7 +266,7 @@ def _search(
         for r, (q, sample) in product(rows, zip(queries, samples, strict=True))
     ]
     shards = cut(items, 1, identity)
-    with at.executor.staff(Stage(f"nearest records of {pool.name}", config.gpus)) as staff:
+    with workplace.executor.staff(Stage(f"nearest records of {pool.name}", config.gpus)) as staff:
         staff.run(
             SearchWorker,
             SearchSettings(folder, config.neighbour, kind, config.probe, seed),
@@ -283,8 +283,8 @@ def _search(
         values.append(np.square(near.distance[:, -1]) / 2)
         if len(sample := parts[0].sample):
             sampled.append(near.distance[sample])
-            every = np.concatenate([part.exact for part in parts], axis=1)
-            exact.append(np.sort(every, axis=1)[:, : config.neighbour])
+            distances = np.concatenate([part.exact for part in parts], axis=1)
+            exact.append(np.sort(distances, axis=1)[:, : config.neighbour])
         ids = read_ids(path)
         nearest = np.square(near.distance[:, 0]) / 2
         outermost = np.lexsort((ids, -nearest))[:FARTHEST]
@@ -296,7 +296,7 @@ def _search(
         n,
         recall(np.concatenate(sampled[1:]), np.concatenate(exact[1:])) if count else None,
         count,
-        sorted(far, key=lambda one: (-one[1], one[0]))[:FARTHEST],
+        sorted(far, key=lambda record: (-record[1], record[0]))[:FARTHEST],
     )
 
 
@@ -337,13 +337,17 @@ def _samples(queries: int, seed: int) -> list[tuple[int, ...]]:
     ]
 
 
-def _told(pool: str, found: Nearest, k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _notes(pool: str, nearest: Nearest, k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     how = "exact search"
-    if found.recall is not None:
-        how = f"IVF index, recall {found.recall:.3f} on {found.sampled} of them"
+    if nearest.recall is not None:
+        how = f"IVF index, recall {nearest.recall:.3f} on {nearest.sampled} of them"
     which = "the nearest" if k == 1 else f"neighbour {k}"
-    split_by = f"{pool} is split by cosine distance to {which} of {found.searched:,} in-distribution records"
-    far = "; ".join(f"{one} at {distance:.3f} (from {of})" for one, distance, of in found.farthest)
+    split_by = (
+        f"{pool} is split by cosine distance to {which} of {nearest.searched:,} in-distribution records"
+    )
+    far = "; ".join(
+        f"{record} at {distance:.3f} (from {neighbour})" for record, distance, neighbour in nearest.farthest
+    )
     return (f"{split_by} ({how})",), (
         f"farthest of {pool} from their nearest in-distribution records: {far}",
     )

@@ -55,7 +55,7 @@ class Scope:
     scenario: str
     family: str
     rows: int
-    aside: int
+    quarantined: int
     prompts: int
     images: int
     texts: int
@@ -90,7 +90,7 @@ def survey(config: AuditConfig) -> list[Scope]:
     """Reads and checks the records (into a temporary folder that goes again); nothing else is done. Raises
     `BadInput` where the audit would not begin."""
     check_encoders(config.encoders)
-    found: list[Scope] = []
+    scopes: list[Scope] = []
     prompts: set[str] = set()
     images: set[str] = set()
     texts: set[str] = set()
@@ -109,7 +109,7 @@ def survey(config: AuditConfig) -> list[Scope]:
                         pictures += len(item.images)
                 images.update(item.key for item in image_items(batch))
                 texts.update(item.key for item in input_texts(batch))
-            found.append(
+            scopes.append(
                 Scope(
                     scenario.name,
                     scenario.family,
@@ -123,25 +123,28 @@ def survey(config: AuditConfig) -> list[Scope]:
                     scenario.quarantine().counts(),
                 )
             )
-    return found
+    return scopes
 
 
 def cost(model: ModelConfig, scopes: list[Scope]) -> Cost:
     """Of a model that generates."""
-    asked = model.endpoint
+    endpoint = model.endpoint
     prompts = sum(scope.prompts for scope in scopes)
-    each = (asked or _DEFAULTS).tokens_per_image
-    into = sum(scope.prompt_tokens + scope.prompt_images * each for scope in scopes)
+    image_tokens = (endpoint or _DEFAULTS).tokens_per_image
+    into = sum(scope.prompt_tokens + scope.prompt_images * image_tokens for scope in scopes)
     out = prompts * model.samples * model.max_new_tokens
     hours = price = None
-    if asked is not None:
+    if endpoint is not None:
         by_rate = [
             amount / rate / 60
-            for amount, rate in ((prompts, asked.requests_per_minute), (into + out, asked.tokens_per_minute))
+            for amount, rate in (
+                (prompts, endpoint.requests_per_minute),
+                (into + out, endpoint.tokens_per_minute),
+            )
             if rate is not None
         ]
         hours = max(by_rate, default=None)
-        prices = asked.price_per_million_tokens_in, asked.price_per_million_tokens_out
+        prices = endpoint.price_per_million_tokens_in, endpoint.price_per_million_tokens_out
         if any(value is not None for value in prices):
             price = (into * (prices[0] or 0.0) + out * (prices[1] or 0.0)) / 1e6
     return Cost(model.name, model.generator or "", prompts, into, out, hours, price)
@@ -181,10 +184,10 @@ class Contents:
     def add(self, records: Sequence[Record], model: str | None) -> None:
         self.images.update(item.key for item in image_items(records))
         self.texts.update(item.key for item in input_texts(records))
-        for record, given in zip(records, answers(records, model or "", None), strict=True):
-            answered = bool(given and given[0].strip())
+        for record, responses in zip(records, answers(records, model or "", None), strict=True):
+            answered = bool(responses and responses[0].strip())
             if answered:
-                self.texts.add(text_item(given[0]).key)
+                self.texts.add(text_item(responses[0]).key)
             self.pairs += answered + (record.reference is not None)
 
 
@@ -193,21 +196,25 @@ def baseline_plan(config: BaselineConfig) -> Group:
     check_encoders(config.encoders)
     with _nowhere() as run:
         reference = gather_reference(config, run)
-        scenario, found = reference.scenario, Contents()
+        scenario, contents = reference.scenario, Contents()
         for batch in scenario.batches():
-            found.add(batch, reference.model)
+            contents.add(batch, reference.model)
         reasons = scenario.quarantine().counts()
     table = _table(
         "what would be done", ("records",), ("rows", "set aside", "images", "texts, answers among them")
     )
-    images = len(found.images) if config.encoders.image is not None else 0
-    counts = (scenario.n, sum(reasons.values()), images, len(found.texts))
+    images = len(contents.images) if config.encoders.image is not None else 0
+    counts = (scenario.n, sum(reasons.values()), images, len(contents.texts))
     table.add_row(REFERENCE, *(f"{count:,}" for count in counts))
     learned = (
-        _critics(config.critic) if found.pairs >= LEAST_PAIRS else f"no critic: {no_critic(found.pairs)}"
+        _critics(config.critic)
+        if contents.pairs >= LEAST_PAIRS
+        else f"no critic: {no_critic(contents.pairs)}"
     )
-    whose = f"responses of {reference.model}" if reference.model else "no responses"
-    table.caption = f"{whose}; {found.pairs:,} pairs of a query and an answer; {learned}{_aside(reasons)}"
+    responses = f"responses of {reference.model}" if reference.model else "no responses"
+    table.caption = (
+        f"{responses}; {contents.pairs:,} pairs of a query and an answer; {learned}{_reasons(reasons)}"
+    )
     return Group(table)
 
 
@@ -223,25 +230,25 @@ def drift_plan(config: DriftConfig) -> Group:
         check_same_encoders(baseline.folder, manifest.encoders, known_identities(used), whole=False)
         table = _table("what would be done", ("window",), ("rows", "images", "texts, answers among them"))
         totals = Counter[str]()
-        for at, part in enumerate(traffic.parts):
-            found = Contents()
+        for number, part in enumerate(traffic.parts):
+            contents = Contents()
             for rows in first_rows(part):
-                found.add(list(records_from_table(rows)), traffic.model)
-            images = len(found.images) if pictures else 0
-            totals.update(rows=part.n, images=images, texts=len(found.texts))
-            if at < SHOWN_WINDOWS:
-                counts = (part.n, images, len(found.texts))
+                contents.add(list(records_from_table(rows)), traffic.model)
+            images = len(contents.images) if pictures else 0
+            totals.update(rows=part.n, images=images, texts=len(contents.texts))
+            if number < SHOWN_WINDOWS:
+                counts = (part.n, images, len(contents.texts))
                 table.add_row(part.window.name, *(f"{count:,}" for count in counts))
         reasons = traffic.scenario.quarantine().counts()
-    more = len(traffic.parts) - SHOWN_WINDOWS
-    if more > 0:
-        table.add_row(f"and {more:,} more", "", "", "")
+    remaining = len(traffic.parts) - SHOWN_WINDOWS
+    if remaining > 0:
+        table.add_row(f"and {remaining:,} more", "", "", "")
     learned = f"{len(manifest.critics)} critics" if manifest.critics else f"no critic: {manifest.no_critic}"
-    whose = f"responses of {traffic.model}" if traffic.model else "no responses"
+    responses = f"responses of {traffic.model}" if traffic.model else "no responses"
     table.caption = (
         f"contents of each window. In all: {len(traffic.parts):,} windows, {totals['rows']:,} rows, "
-        f"{totals['images']:,} images and {totals['texts']:,} texts to embed; {whose}. Of the baseline of "
-        f"{manifest.n:,} rows: {learned}, none to be trained{_aside(reasons)}"
+        f"{totals['images']:,} images and {totals['texts']:,} texts to embed; {responses}. Of the baseline "
+        f"of {manifest.n:,} rows: {learned}, none to be trained{_reasons(reasons)}"
     )
     return Group(table)
 
@@ -250,18 +257,18 @@ def _critics(config: CriticConfig) -> str:
     return f"{config.seeds * (config.cross_fit or 1)} critics of {config.steps:,} steps to train"
 
 
-def _aside(reasons: Mapping[str, int]) -> str:
+def _reasons(reasons: Mapping[str, int]) -> str:
     """Rows set aside by their reason, as the end of a sentence."""
     if not reasons:
         return ""
     return f"; set aside: {', '.join(f'{reason} {count:,}' for reason, count in reasons.items())}"
 
 
-def _together(reasons: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    found = Counter[str]()
-    for one in reasons:
-        found.update(one)
-    return dict(found)
+def _summed(reasons: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = Counter[str]()
+    for counts in reasons:
+        total.update(counts)
+    return dict(total)
 
 
 def audit_plan(config: AuditConfig) -> Group:
@@ -269,10 +276,10 @@ def audit_plan(config: AuditConfig) -> Group:
     check_named(config.grader)
     scopes = survey(config)
     generating = [model for model in config.models if model.generator is not None]
-    shown: list[Table | str] = [_work(config, scopes, len(generating))]
+    parts: list[Table | str] = [_work(config, scopes, len(generating))]
     if generating:
-        shown.append(_costs([cost(model, scopes) for model in generating]))
-    return Group(*shown, *unanswered_scenarios(config))
+        parts.append(_costs([cost(model, scopes) for model in generating]))
+    return Group(*parts, *unanswered_scenarios(config))
 
 
 def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
@@ -282,7 +289,7 @@ def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
         ("rows", "set aside", "prompts a model", "images", "queries and references"),
     )
     for s in scopes:
-        counts = (s.rows, s.aside, s.prompts, s.images, s.texts)
+        counts = (s.rows, s.quarantined, s.prompts, s.images, s.texts)
         table.add_row(s.scenario, s.family, *(f"{count:,}" for count in counts))
     prompts, images, texts = (
         sum(getattr(s, name) for s in scopes) for name in ("prompts", "images", "texts")
@@ -290,7 +297,7 @@ def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
     table.caption = (
         f"new contents a scenario. In all: {prompts:,} prompts to each of {generating} generating models "
         f"({len(config.models) - generating} recorded), {images:,} images and {texts:,} texts to embed, "
-        f"besides the answers; {_critics(config.critic)}{_aside(_together(s.reasons for s in scopes))}"
+        f"besides the answers; {_critics(config.critic)}{_reasons(_summed(s.reasons for s in scopes))}"
     )
     return table
 

@@ -83,34 +83,37 @@ class KeptVectors:
         return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
 
 
-def surveyed(at: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
+def surveyed(workplace: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
     """Each scenario as one window of its name."""
-    return [survey(s.path, one_window(s.name), at.run.windows(s.name), at.shards.stream) for s in scenarios]
+    return [
+        survey(s.path, one_window(s.name), workplace.run.windows(s.name), workplace.shards.stream)
+        for s in scenarios
+    ]
 
 
 def pool_of(run: RunDir, scenarios: Sequence[Scenario], config: CriticConfig, seed: int) -> list[Scenario]:
     """The seeded sample of records that a critic is trained on, from each scenario by its size."""
-    every = sum(s.n for s in scenarios)
+    total = sum(s.n for s in scenarios)
     return [
-        sampled(s, run, max(1, round(config.sample_rows * s.n / every)), seed) if s.n else s
+        sampled(s, run, max(1, round(config.sample_rows * s.n / total)), seed) if s.n else s
         for s in scenarios
     ]
 
 
 def used_encoders(
-    at: Workplace, config: EncodersConfig, found: Sequence[Survey], images: Embedded | None
+    workplace: Workplace, config: EncodersConfig, surveys: Sequence[Survey], images: Embedded | None
 ) -> Encoders:
     """What all records are embedded by, given what their sample was. Raises `BadInput` where a modality has
     no record in the sample: its critic does not know it."""
-    of_images = config.image if any(s.images for s in found) else None
+    of_images = config.image if any(s.images for s in surveys) else None
     if of_images is not None and images is None:
         raise BadInput(
             "critic.sample_rows: some records have images, none of the sampled ones has; raise it, or set "
             "critic.train_on: pool"
         )
     return Encoders(
-        chosen(at, config.text, "text"),
-        None if of_images is None else chosen(at, of_images, "image"),
+        chosen(workplace, config.text, "text"),
+        None if of_images is None else chosen(workplace, of_images, "image"),
     )
 
 
@@ -120,7 +123,7 @@ def content(parts: Sequence[Part]) -> str:
 
 
 def profile(
-    at: Workplace,
+    workplace: Workplace,
     parts: Sequence[Part],
     vectors: Encoders | KeptVectors,
     critics: Sequence[Sequence[Path]],
@@ -146,7 +149,7 @@ def profile(
     identity = json.dumps(
         {
             "format": FORMAT,
-            "records": {"texts": with_texts, "shard": at.shards.stream},
+            "records": {"texts": with_texts, "shard": workplace.shards.stream},
             "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
             "encoders": vectors.identities,
             "vectors": "encoded" if encoders else "kept",
@@ -154,29 +157,33 @@ def profile(
             "sample": sample,
             "grader": grader.make().identity,
             "answers": answers,
-            "threads": at.shards.threads,
+            "threads": workplace.shards.threads,
             "keep": keep,
         },
         sort_keys=True,
     )
-    folder = at.run.profiles(identity)
+    folder = workplace.run.profiles(identity)
     windows = [_Window(part, identity, folder, len(models), answers) for part in parts]
     of_shard = {name: window for window in windows for name in window.names}
 
-    def source(of: Chosen | Embedded) -> Encoding | Kept:
-        if isinstance(of, Embedded):
-            return Kept(of.folder)
-        place = at.run.embeddings(work_identity(of.identity, records=at.shards.stream)) if keep else None
-        return Encoding(of.make, of.identity, place)
+    def source(embedding: Chosen | Embedded) -> Encoding | Kept:
+        if isinstance(embedding, Embedded):
+            return Kept(embedding.folder)
+        place = (
+            workplace.run.embeddings(work_identity(embedding.identity, records=workplace.shards.stream))
+            if keep
+            else None
+        )
+        return Encoding(embedding.make, embedding.identity, place)
 
-    def came(result: ShardResult) -> None:
-        of_shard[result.shard].came(result.shard)
+    def finish(result: ShardResult) -> None:
+        of_shard[result.shard].finish(result.shard)
 
     stage = Stage("profile rows")
     if encoders:
-        at.executor.check_images(at.media, _some_images(parts))
+        workplace.executor.check_images(workplace.media, _some_images(parts))
         # The limit is meant for a shard of contents; here one has as many as its records have.
-        longer = max(1, -(-CONTENTS * at.shards.stream // at.shards.embed))
+        longer = max(1, -(-CONTENTS * workplace.shards.stream // workplace.shards.embed))
         stage = Stage("embed and profile", encoders.gpus, longer=longer)
     settings = ProfileSettings(
         folder,
@@ -189,15 +196,15 @@ def profile(
         digest(json.dumps([vectors.identities, of_critics], sort_keys=True)),
         answers,
         with_texts,
-        at.media,
+        workplace.media,
     )
-    with at.executor.staff(stage) as staff:
+    with workplace.executor.staff(stage) as staff:
         staff.run(
             ProfileWorker,
             settings,
             (shard for window in windows for shard in window.shards()),
             total=sum(window.left() for window in windows),
-            on_done=came,
+            on_done=finish,
         )
     files = {
         GroupKey(window.part.window.name, model.name): fold.files()
@@ -210,13 +217,13 @@ def profile(
 
 def _some_images(parts: Sequence[Part]) -> list[Image]:
     """At most one of the first part's first rows, and one of the last part's, that is named by a path."""
-    found: list[Image] = []
+    images: list[Image] = []
     for part in (*parts[:1], *parts[1:][-1:]):
         records = (record for table in first_rows(part) for record in records_from_table(table))
         first = islice(records, FIRST_ROWS)
         named = (image for record in first for image in record.images if image.path is not None)
-        found += islice(named, 1)
-    return found
+        images += islice(named, 1)
+    return images
 
 
 class _Window:
@@ -226,8 +233,8 @@ class _Window:
         self.part = part
         self.limit = hash_limit(answers, part.n)
         # Without a sample of answers a window that grows keeps its units.
-        of = [identity, part.window.name, *([self.limit] if answers else [])]
-        self.names = [digest(json.dumps([*of, mark])) for mark in part.digests]
+        stamp = [identity, part.window.name, *([self.limit] if answers else [])]
+        self.names = [digest(json.dumps([*stamp, mark])) for mark in part.digests]
         self.folds = [
             Fold(
                 folder,
@@ -237,10 +244,10 @@ class _Window:
             for model in range(models)
         ]
 
-    def came(self, name: str) -> None:
-        at = self.names.index(name)
+    def finish(self, name: str) -> None:
+        index = self.names.index(name)
         for fold in self.folds:
-            fold.came(at)
+            fold.came(index)
 
     def left(self) -> int:
         """Rows of the units that are yet to be made, or to be tried again."""

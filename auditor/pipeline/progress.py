@@ -48,8 +48,8 @@ class Progress(Protocol):
         """A stage began, or a shard of it is done."""
         ...
 
-    def waiting(self, what: str) -> None:
-        """Nothing was done for some seconds; `what` is waited for."""
+    def waiting(self, message: str) -> None:
+        """Nothing was done for some seconds; `message` says what is waited for."""
         ...
 
 
@@ -59,7 +59,7 @@ class Silent:
     def update(self, tally: Tally) -> None:
         pass
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         pass
 
 
@@ -67,13 +67,13 @@ LOOK_SECONDS = 5.0
 
 
 @contextmanager
-def looking(progress: Progress, look: Callable[[], Tally], every: float = LOOK_SECONDS) -> Iterator[None]:
+def looking(progress: Progress, look: Callable[[], Tally], interval: float = LOOK_SECONDS) -> Iterator[None]:
     """Tell `progress` what `look` finds, every few seconds while the block runs: for a stage whose units take
     minutes, and whose executor says nothing before the first of them is done."""
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(every):
+        while not ended.wait(interval):
             progress.update(look())
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
@@ -88,7 +88,7 @@ def looking(progress: Progress, look: Callable[[], Tally], every: float = LOOK_S
 T = TypeVar("T")
 
 
-def each(progress: Progress, stage: str, items: Sequence[T]) -> Iterator[T]:
+def steps(progress: Progress, stage: str, items: Sequence[T]) -> Iterator[T]:
     """The items one by one, a step of `progress` each; nothing is told where there are none."""
     began = time.monotonic()
     for done, item in enumerate(items):
@@ -110,8 +110,8 @@ class Stopwatch:
         self.seconds[tally.stage] = tally.seconds
         self._progress.update(tally)
 
-    def waiting(self, what: str) -> None:
-        self._progress.waiting(what)
+    def waiting(self, message: str) -> None:
+        self._progress.waiting(message)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

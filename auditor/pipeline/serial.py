@@ -112,8 +112,8 @@ class InProcess:
 def gpus_here() -> int:
     """GPUs that this process may use, told without loading a library for it."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return there if visible is None else min(there, sum(bool(v.strip()) for v in visible.split(",")))
+    devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return devices if visible is None else min(devices, sum(bool(v.strip()) for v in visible.split(",")))
 
 
 @dataclass(frozen=True)
@@ -154,14 +154,14 @@ class Hands:
         if self.count == 1:
             unit = units.worker()
             for shard in todo:
-                counted.drawn(shard)
-                result = units.one(unit, shard)
+                counted.begin(shard)
+                result = units.result(unit, shard)
                 on_done(result)
-                counted.came(result)
+                counted.finish(result)
         else:
             for result in _threaded(units, todo, self.count, counted):
                 on_done(result)
-                counted.came(result)
+                counted.finish(result)
         return counted.end()
 
 
@@ -173,17 +173,17 @@ class _Count:
         self._drawn = self._done = self._errors = 0
         self._began = time.monotonic()
 
-    def drawn(self, shard: Shard[Any]) -> None:
+    def begin(self, shard: Shard[Any]) -> None:
         self._drawn += len(shard)
 
-    def came(self, result: ShardResult) -> None:
+    def finish(self, result: ShardResult) -> None:
         self._done += result.rows
         self._errors += result.errors
         self.tell()
 
-    def say(self, what: str) -> None:
-        log.warning("%s: %s", self.stage, what)
-        self._progress.waiting(f"{self.stage}: {what}")
+    def say(self, message: str) -> None:
+        log.warning("%s: %s", self.stage, message)
+        self._progress.waiting(f"{self.stage}: {message}")
 
     def tell(self) -> Tally:
         total = max(self._total or 0, self._drawn)
@@ -210,7 +210,7 @@ class _Units:
     def worker(self) -> Worker[Any]:
         return self.make(self.settings)
 
-    def one(self, worker: Worker[Any], shard: Shard[Any]) -> ShardResult:
+    def result(self, worker: Worker[Any], shard: Shard[Any]) -> ShardResult:
         """The result of a unit. Raises `AuditError` where it fails for good."""
         failed = 0
         while True:
@@ -227,8 +227,8 @@ class _Units:
                     f"(workers.retries is {self.workers.retries}), the last time: {why}"
                 )
             if failed >= 2 and hasattr(worker, "probe"):
-                if found := self._condemn(worker, shard):
-                    shard, failed = replace(shard, condemned=(*shard.condemned, *found)), 0
+                if condemned := self._condemn(worker, shard):
+                    shard, failed = replace(shard, condemned=(*shard.condemned, *condemned)), 0
             else:
                 self.counted.say(f"a unit failed and is tried again: {why}")
 
@@ -246,17 +246,17 @@ class _Units:
                 f"time: {error.fault.detail}; check the model and its memory"
             ) from error
         except StopIteration as end:
-            found = [(item.key, str(Failure(Reason.MODEL_FAILED, f.what))) for item, f in end.value]
-        self.condemned += len(found)
+            condemned = [(item.key, str(Failure(Reason.MODEL_FAILED, f.reason))) for item, f in end.value]
+        self.condemned += len(condemned)
         if self.condemned > self.workers.poison_rows:
             raise AuditError(
                 f"{self.counted.stage}: {self.condemned} rows failed, each twice by itself "
                 f"(workers.poison_rows is {self.workers.poison_rows}); more likely the model or its memory "
                 "is at fault"
             )
-        for key, why in found:
+        for key, why in condemned:
             self.counted.say(f"{key} is set apart: {why}")
-        return found
+        return condemned
 
 
 def _probe(worker: Any, shard: Shard[Any]) -> Fault | None:
@@ -279,7 +279,7 @@ def _threaded(
     """Results as they come. Threads are daemons and end after their unit where nobody waits for them: an
     interrupted job does not wait for its last units."""
     todo: queue.SimpleQueue[Shard[Any] | None] = queue.SimpleQueue()
-    came: queue.SimpleQueue[ShardResult | BaseException] = queue.SimpleQueue()
+    results: queue.SimpleQueue[ShardResult | BaseException] = queue.SimpleQueue()
     stopped = threading.Event()
 
     def work() -> None:
@@ -287,9 +287,9 @@ def _threaded(
             worker = None
             while (shard := todo.get()) is not None and not stopped.is_set():
                 worker = worker or units.worker()
-                came.put(units.one(worker, shard))
+                results.put(units.result(worker, shard))
         except BaseException as error:
-            came.put(error)
+            results.put(error)
 
     under_way = 0
     started = 0
@@ -301,7 +301,7 @@ def _threaded(
                 if shard is None:
                     exhausted = True
                     break
-                counted.drawn(shard)
+                counted.begin(shard)
                 todo.put(shard)
                 under_way += 1
                 if started < under_way:
@@ -309,7 +309,7 @@ def _threaded(
                     started += 1
             if not under_way:
                 return
-            result = came.get()
+            result = results.get()
             if isinstance(result, BaseException):
                 raise result
             under_way -= 1

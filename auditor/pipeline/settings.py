@@ -28,15 +28,17 @@ def explain(model: type[BaseModel], error: ValidationError, *, python: bool = Fa
             problems.append(_unknown(model, keys))
         elif item["type"] == "missing":
             field = _section(model, keys[:-1]).model_fields.get(keys[-1])
-            said = (field.description or "" if field else "").partition(". ")[0].rstrip(".")
-            problems.append(f"{key} is missing" + (f": {said[0].lower()}{said[1:]}" if said else ""))
+            description = (field.description or "" if field else "").partition(". ")[0].rstrip(".")
+            problems.append(
+                f"{key} is missing" + (f": {description[0].lower()}{description[1:]}" if description else "")
+            )
         else:
             problems.append(f"{key}: {message}" if key and not message.startswith(f"{key}.") else message)
     if unnamed:
         way: Way = "option" if issubclass(model, BaselineConfig) else "set"
         problems.append(unnamed_encoders(unnamed, "python" if python else way))
-    more = len(problems) - 5
-    return "; ".join(problems[:5]) + (f"; and {more} more" if more > 0 else "")
+    remaining = len(problems) - 5
+    return "; ".join(problems[:5]) + (f"; and {remaining} more" if remaining > 0 else "")
 
 
 def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
@@ -46,11 +48,11 @@ def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
         section, _, name = MOVED[key].partition(".")
         return f"{key} is written {MOVED[key]} now ({section}: {{{name}: ...}})"
     owner = _section(model, keys[:-1])
-    of = [name for name, job in JOBS.items() if keys[-1] in _section(job, keys[:-1]).model_fields]
-    if of and (reason := getattr(owner, "not_here", "")):
+    jobs = [name for name, job in JOBS.items() if keys[-1] in _section(job, keys[:-1]).model_fields]
+    if jobs and (reason := getattr(owner, "not_here", "")):
         command = next(f"auditor {name}" for name, job in JOBS.items() if issubclass(model, job))
-        whose = " and ".join(f"auditor {name}" for name in of)
-        return f"{key} is of {whose}, {command} does not read it: {reason}; remove it"
+        owners = " and ".join(f"auditor {name}" for name in jobs)
+        return f"{key} is of {owners}, {command} does not read it: {reason}; remove it"
     near = difflib.get_close_matches(keys[-1], set(_keys(model)), n=1)
     return f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
 

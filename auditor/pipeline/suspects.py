@@ -15,7 +15,7 @@ MOST_PARTS = 32
 class Fault:
     """Why a try failed."""
 
-    what: str
+    reason: str
     """As it is written beside a row: the same in every run, so without numbers of processes or times."""
     detail: str
     """For the log."""
@@ -50,14 +50,14 @@ def search(rows: Sequence[T]) -> Search[T]:
 
 
 def _narrow(rows: Sequence[T]) -> Search[T]:
-    found: list[tuple[T, Fault]] = []
+    failures: list[tuple[T, Fault]] = []
     for part in _parts(rows):
         fault = yield part
         if fault is not None and len(part) > 1:
-            found += yield from _narrow(part)
+            failures += yield from _narrow(part)
         elif fault is not None and (again := (yield part)) is not None:
-            found.append((part[0], again))
-    return found
+            failures.append((part[0], again))
+    return failures
 
 
 def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:

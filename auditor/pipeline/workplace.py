@@ -22,7 +22,7 @@ class Workplace:
     media: MediaPolicy
 
 
-def workplace(
+def open_workplace(
     run: RunDir, executor: Executor, shards: ShardConfig, progress: Stopwatch, media: MediaPolicy
 ) -> Workplace:
     """The place of a job. Raises `BadInput`, with the node, where not all share the run directory."""

@@ -30,11 +30,11 @@ def examples(
 ) -> list[Example]:
     """The first `n` records of each scenario with every model's answer; `stores` holds the answers of those
     that the records have none of."""
-    found = []
+    chosen = []
     for scenario in scenarios if n else ():
         records = list(islice(records_of([scenario]), n))
-        given = {model: answers(records, model, store) for model, store in stores.items()}
+        responses = {model: answers(records, model, store) for model, store in stores.items()}
         for i, record in enumerate(records):
-            first = {model: texts[i][0] for model, texts in given.items() if texts[i]}
-            found.append(example(scenario.name, record, first, policy))
-    return found
+            first = {model: texts[i][0] for model, texts in responses.items() if texts[i]}
+            chosen.append(example(scenario.name, record, first, policy))
+    return chosen

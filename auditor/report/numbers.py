@@ -46,8 +46,8 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+def plural(n: int, singular: str, many: str | None = None) -> str:
+    return f"{n:,} {singular if n == 1 else many or singular + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -19,17 +19,17 @@ PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-
 
 def versions() -> dict[str, str]:
     """Of this program and of the packages that make the numbers."""
-    found = {"shift-auditor": __version__}
+    packages = {"shift-auditor": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            packages[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return packages
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """What the numbers of a report were made of, and by."""
 
     config_hash: str
@@ -52,26 +52,26 @@ class Made:
     """Of the report's config, beside the job's own."""
 
 
-def run(config: AuditConfig | DriftConfig, id_scenario: str, made: Made) -> Run:
+def run(config: AuditConfig | DriftConfig, id_scenario: str, provenance: Provenance) -> Run:
     """The report's account of itself. The same config on the same data has the same `run_id`."""
-    stamp = f"{made.config_hash}{made.content}"
+    stamp = f"{provenance.config_hash}{provenance.content}"
     return Run(
         run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
         job="audit" if isinstance(config, AuditConfig) else "drift",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=config.seed,
-        config_hash=made.config_hash,
+        config_hash=provenance.config_hash,
         interval_level=config.interval_level,
-        config=config.model_dump(mode="json") | dict(made.beside),
+        config=config.model_dump(mode="json") | dict(provenance.beside),
         versions=versions(),
-        encoders=made.encoders,
-        models=made.models,
-        critic=made.critic,
-        grader=made.grader,
+        encoders=provenance.encoders,
+        models=provenance.models,
+        critic=provenance.critic,
+        grader=provenance.grader,
         id_scenario=id_scenario,
         thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
-        executor=made.executor,
-        seconds={stage: round(seconds, 3) for stage, seconds in made.seconds.items()},
+        executor=provenance.executor,
+        seconds={stage: round(seconds, 3) for stage, seconds in provenance.seconds.items()},
     )
 
 

@@ -86,11 +86,11 @@ class Report:
         return self.content.model_dump_json(indent=2)
 
     def __repr__(self) -> str:
-        what = "audit" if self.content.run.job == "audit" else "drift"
+        job = "audit" if self.content.run.job == "audit" else "drift"
         tally = Counter(row.verdict.status for row in self.rows)
         results = ", ".join(f"{n} {status}" for status, n in sorted(tally.items()))
         return (
-            f"<Report of {what}: {self.verdict.status}: {_cut(self.verdict.because, 300)} "
+            f"<Report of {job}: {self.verdict.status}: {_cut(self.verdict.because, 300)} "
             f"({plural(len(self.rows), 'result')}: {results or 'none'}; see .to_frame(), .save(DIR))>"
         )
 
@@ -98,19 +98,19 @@ class Report:
         """The verdict and a table of the results, the worst first where there are many. Every text comes from
         data and is escaped; nothing runs and nothing is loaded."""
         status = self.verdict.status
-        said = f"{words.STATUS_SIGN[status]} {words.STATUS[status]}"
-        parts = [Markup("<p><b>{}</b>: {}</p>").format(said, _cut(self.verdict.because, 400))]
-        shown = self.rows
-        if len(shown) > SHOWN:
-            shown.sort(key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))
-        if shown:
-            parts.append(_table(shown[:SHOWN]))
-        if len(shown) > SHOWN:
-            more = plural(len(shown) - SHOWN, "more result")
-            parts.append(Markup("<p>and {} (to_frame() has all of them)</p>").format(more))
+        headline = f"{words.STATUS_SIGN[status]} {words.STATUS[status]}"
+        parts = [Markup("<p><b>{}</b>: {}</p>").format(headline, _cut(self.verdict.because, 400))]
+        rows = self.rows
+        if len(rows) > SHOWN:
+            rows.sort(key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))
+        if rows:
+            parts.append(_table(rows[:SHOWN]))
+        if len(rows) > SHOWN:
+            rest = plural(len(rows) - SHOWN, "more result")
+            parts.append(Markup("<p>and {} (to_frame() has all of them)</p>").format(rest))
         if self.content.quarantine:
-            aside = ", ".join(f"{reason} {n:,}" for reason, n in self.content.quarantine.items())
-            parts.append(Markup("<p>Rows set aside: {}</p>").format(_cut(aside, 400)))
+            quarantined = ", ".join(f"{reason} {n:,}" for reason, n in self.content.quarantine.items())
+            parts.append(Markup("<p>Rows set aside: {}</p>").format(_cut(quarantined, 400)))
         return str(Markup("").join(parts))
 
 
@@ -130,11 +130,11 @@ def _table(rows: Sequence[Row]) -> Markup:
         "Accuracy": [number(row.accuracy) for row in rows],
         "Verdict": [f"{words.STATUS_SIGN[status]} {words.STATUS[status]}" for status in verdicts],
     }
-    kept = {name: cells for name, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
-    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in kept)
+    filled = {name: cells for name, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in filled)
     lines = (
         Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(cell) for cell in line))
-        for line in zip(*kept.values(), strict=True)
+        for line in zip(*filled.values(), strict=True)
     )
     return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(
         head, Markup("").join(lines)

@@ -61,8 +61,8 @@ class Axis:
     def __call__(self, value: float) -> float:
         """The pixel of a value; outside values stop at the edge."""
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
-        at = math.log10(max(value, self.low)) if self.log else value
-        share = min(1.0, max(0.0, (at - low) / (high - low)))
+        position = math.log10(max(value, self.low)) if self.log else value
+        share = min(1.0, max(0.0, (position - low) / (high - low)))
         return self.start + share * (self.end - self.start)
 
     def ticks(self, about: int = 5) -> list[float]:

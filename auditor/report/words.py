@@ -152,19 +152,19 @@ def compared(pair: Pair) -> str:
         return f"{new} cannot be compared with {current}: {mean.reason}."
     over = f"the mean over {plural(n, 'scenario')}"
     if mean.corrected is None or mean.low is None or mean.high is None:
-        said = (
+        claim = (
             f"Whether {new} or {current} is better cannot be told: EMI differs by {signed(mean.value)} nats"
         )
-        return f"{said} on {over}; {mean.reason}."
+        return f"{claim} on {over}; {mean.reason}."
     between = interval((mean.low, mean.high))
     if mean.low <= 0 <= mean.high:
-        said = f"No difference between {new} and {current} is shown: {signed(mean.corrected)} nats of EMI"
+        claim = f"No difference between {new} and {current} is shown: {signed(mean.corrected)} nats of EMI"
     else:
-        better, more = ("better", "higher") if mean.low > 0 else ("worse", "lower")
-        said = f"{new} is {better} than {current}: its EMI is {number(abs(mean.corrected))} nats {more}"
-    told = f"{said} {between} on {over}. Clearly better in {pair.better}, clearly worse in {pair.worse}."
-    left = len(pair.scenarios) - n
-    return told + (f" {plural(left, 'scenario')} could not be compared." if left else "")
+        better, direction = ("better", "higher") if mean.low > 0 else ("worse", "lower")
+        claim = f"{new} is {better} than {current}: its EMI is {number(abs(mean.corrected))} nats {direction}"
+    sentence = f"{claim} {between} on {over}. Clearly better in {pair.better}, clearly worse in {pair.worse}."
+    excluded = len(pair.scenarios) - n
+    return sentence + (f" {plural(excluded, 'scenario')} could not be compared." if excluded else "")
 
 
 def quarantine_sentence(reason: str) -> str:

@@ -106,29 +106,29 @@ class _RunFile(logging.Handler):
 def logged(out: Path, stderr: LogFormat) -> Iterator[None]:
     """Write what our packages log to OUT/run/log.jsonl while the block runs; on standard error all of it as
     JSON, or warnings as text."""
-    file, shown = _RunFile(out / "run" / "log.jsonl"), logging.StreamHandler(sys.stderr)
+    file, stream = _RunFile(out / "run" / "log.jsonl"), logging.StreamHandler(sys.stderr)
     file.setFormatter(JsonLines())
     if stderr is LogFormat.JSON:
-        shown.setFormatter(JsonLines())
+        stream.setFormatter(JsonLines())
     else:
-        shown.setLevel(logging.WARNING)
-        shown.addFilter(lambda record: not hasattr(record, "fields"))  # bars and the last line say these
-        shown.setFormatter(logging.Formatter("%(message)s"))
+        stream.setLevel(logging.WARNING)
+        stream.addFilter(lambda record: not hasattr(record, "fields"))  # bars and the last line say these
+        stream.setFormatter(logging.Formatter("%(message)s"))
     loggers = [logging.getLogger(name) for name in OURS]
-    before = [(one.level, one.propagate) for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.INFO)
-        one.propagate = False
-        one.addHandler(file)
-        one.addHandler(shown)
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(file)
+        logger.addHandler(stream)
     try:
         yield
     finally:
-        for one, (level, propagate) in zip(loggers, before, strict=True):
-            one.removeHandler(file)
-            one.removeHandler(shown)
-            one.setLevel(level)
-            one.propagate = propagate
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(file)
+            logger.removeHandler(stream)
+            logger.setLevel(level)
+            logger.propagate = propagate
         file.close()
 
 
@@ -161,8 +161,8 @@ class LoggedProgress:
             rate=round(tally.rate, 3),
         )
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         now = time.monotonic()
         if now - self._waiting >= EVERY_SECONDS:
             self._waiting = now
-            event("waiting", redacted(what), logging.INFO)
+            event("waiting", redacted(message), logging.INFO)

@@ -54,7 +54,7 @@ class Metrics:
         )
         self._verdict = self._gauge("verdict", "1 at the verdict of the last run.", "status")
         self._scenarios = self._gauge("results", "Scenarios or windows by their verdict.", "status")
-        self._aside = self._gauge("quarantined_rows", "Rows set aside, by reason.", "reason")
+        self._quarantined = self._gauge("quarantined_rows", "Rows set aside, by reason.", "reason")
         self._gauge("info", "Version of the program.", "version").labels(
             **self._labels, version=__version__
         ).set(1)
@@ -74,7 +74,7 @@ class Metrics:
         self._stage, self._moved = tally.stage, time.monotonic()
         self._write()
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         now = time.monotonic()
         self._stalled.labels(**self._labels, stage=self._stage).inc(now - self._moved)
         self._moved = now
@@ -92,7 +92,7 @@ class Metrics:
                 self._verdict.labels(**labels).set(report.verdict.status == status)
                 self._scenarios.labels(**labels).set(results.count(status))
             for reason, count in report.quarantine.items():
-                self._aside.labels(**self._labels, reason=reason).set(count)
+                self._quarantined.labels(**self._labels, reason=reason).set(count)
         self._write(always=True)
 
     def _write(self, always: bool = False) -> None:

@@ -68,15 +68,15 @@ class GenerateWorker:
         prompts = [condemned.get(item.key) or self._prompt(item) for item in shard.items]
         # A prompt whose image cannot be read leaves a blank in its place: its neighbours keep their bits.
         pairs = list(zip(shard.items, prompts, strict=True))
-        asked = [_blank(item) if isinstance(p, Failure) else p for item, p in pairs]
-        given = self._generator.generate(asked, shard_seed(self._settings.seed, shard.name))
-        if all(answer.error is not None for answer in given):
+        requests = [_blank(item) if isinstance(p, Failure) else p for item, p in pairs]
+        answers = self._generator.generate(requests, shard_seed(self._settings.seed, shard.name))
+        if all(answer.error is not None for answer in answers):
             (blank,) = self._generator.generate([Prompt((), BLANK_TEXT)], 0)
             if blank.error is not None:
                 raise RuntimeError(f"the model fails whatever it is asked: {blank.error}")
         return [
             Answer(error=str(prompt)) if isinstance(prompt, Failure) else answer
-            for prompt, answer in zip(prompts, given, strict=True)
+            for prompt, answer in zip(prompts, answers, strict=True)
         ]
 
     def _prompt(self, item: PromptItem) -> Prompt | Failure:

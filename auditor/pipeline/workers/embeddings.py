@@ -92,10 +92,10 @@ def shard_path(folder: Path | None, name: str) -> Path:
     return folder / f"{name}.parquet"
 
 
-def check_identity(found: str, wanted: str | None) -> None:
+def check_identity(identity: str, expected: str | None) -> None:
     """Raises `AuditError` where a worker's encoder or generator is not the one that its folder is of."""
-    if wanted is not None and found != wanted:
+    if expected is not None and identity != expected:
         raise AuditError(
-            f"a worker has another encoder or generator than the run: {found} instead of {wanted}; "
+            f"a worker has another encoder or generator than the run: {identity} instead of {expected}; "
             "install the same versions and weights on every node"
         )

@@ -44,7 +44,7 @@ class _Profiles:
     def __init__(self) -> None:
         self._held: dict[str, tuple[Files, Profile]] = {}
 
-    def of(self, side: str, files: Files) -> Profile:
+    def get(self, side: str, files: Files) -> Profile:
         if side not in self._held or self._held[side][0] != files:
             self._held.pop(side, None)  # the old one goes before the new one comes
             self._held[side] = files, folded(files)
@@ -88,7 +88,7 @@ class DivergenceWorker:
         return ShardResult(shard.name, 1, 0, time.monotonic() - began)
 
     def _measured(self, item: DivergenceItem) -> Measured:
-        p, q = self._profiles.of("p", item.p), self._profiles.of("q", item.q)
+        p, q = self._profiles.get("p", item.p), self._profiles.get("q", item.q)
         if not p.n or not q.n:
             return Measured(None, "no usable row")
         with threadpool_limits(self._settings.threads):  # sums of another number of threads have other bits
@@ -144,13 +144,13 @@ class AssessmentWorker:
         began = time.monotonic()
         (item,) = shard.items
         with threadpool_limits(self._settings.threads):
-            found = self._assessed(item)
-        write_assessment(self._settings.folder / f"{shard.name}.json", found)
+            assessment = self._assessed(item)
+        write_assessment(self._settings.folder / f"{shard.name}.json", assessment)
         return ShardResult(shard.name, 1, 0, time.monotonic() - began)
 
     def _assessed(self, item: AssessmentItem) -> Assessment:
-        p = self._profiles.of("p", item.p)
-        q = p if item.q is None else self._profiles.of("q", item.q)
+        p = self._profiles.get("p", item.p)
+        q = p if item.q is None else self._profiles.get("q", item.q)
         if not p.n or not q.n:
             return nothing(q, MODALITIES)
         if self._reference is None or self._reference[0] != item.p:
@@ -211,11 +211,11 @@ class SlicesWorker:
     def run(self, shard: Shard[SlicesItem]) -> ShardResult:
         began = time.monotonic()
         (item,) = shard.items
-        p, q = self._profiles.of("p", item.p).sample, self._profiles.of("q", item.q).sample
+        p, q = self._profiles.get("p", item.p).sample, self._profiles.get("q", item.q).sample
         tags_p = None if item.tags_p is None else tags_of(item.tags_p, set(p.ids.tolist()))
         tags_q = tags_of(item.tags_q, set(q.ids.tolist()))
         with threadpool_limits(self._settings.threads):
-            found = slices(side(p, item.modality, tags_p), side(q, item.modality, tags_q), seed=item.seed)
-        lines = table(item.scenario, item.model, item.modality, leading(found))
+            parts = slices(side(p, item.modality, tags_p), side(q, item.modality, tags_q), seed=item.seed)
+        lines = table(item.scenario, item.model, item.modality, leading(parts))
         write_bytes(self._settings.folder / f"{shard.name}.json", json.dumps(lines).encode())
         return ShardResult(shard.name, 1, 0, time.monotonic() - began)

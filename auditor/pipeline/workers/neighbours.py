@@ -50,12 +50,12 @@ class SearchWorker:
         self._held: tuple[Path, Index] | None = None
 
     def run(self, shard: Shard[SearchItem]) -> ShardResult:
-        began, done = time.monotonic(), 0
+        began, count = time.monotonic(), 0
         for item in shard.items:
             _, queries = read_vectors(item.queries)
             write_found(self._settings.folder / f"{shard.name}.npz", self._search(item, queries))
-            done += len(queries)
-        return ShardResult(shard.name, done, 0, time.monotonic() - began)
+            count += len(queries)
+        return ShardResult(shard.name, count, 0, time.monotonic() - began)
 
     def _search(self, item: SearchItem, queries: np.ndarray) -> Found:
         index, k = self._index(item.rows), self._settings.k
@@ -67,6 +67,6 @@ class SearchWorker:
         if self._held is None or self._held[0] != path:
             self._held = None  # the old one goes before the new one comes
             ids, rows = read_vectors(path)
-            of = self._settings
-            self._held = path, Index(rows, ids, kind=of.kind, probe=of.probe, seed=of.seed)
+            settings = self._settings
+            self._held = path, Index(rows, ids, kind=settings.kind, probe=settings.probe, seed=settings.seed)
         return self._held[1]

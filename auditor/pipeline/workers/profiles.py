@@ -167,14 +167,14 @@ class ProfileWorker:
             return ShardResult(shard.name, len(shard), len(unit.again), time.monotonic() - began)
         rows = self._rows(shard)
         texts, images = self._vectors(rows, shard.name)
-        aside: set[str | None] = set()
+        quarantined: set[str | None] = set()
         for model, profile in enumerate(self._profiles(rows, texts, images)):
             path = profile_file(self._settings.folder, shard.name, model)
             # Where more has failed than in an earlier run, what that one has is not given up for it.
             if not (unit.again and path.exists() and len(failed_rows(path)) < len(profile.again)):
                 write_profile(path, profile, inputs_apart=len(self._settings.models) > 1)
-            aside.update(row.record_id for row in profile.set_aside)
-        return ShardResult(shard.name, len(shard), len(aside), time.monotonic() - began)
+            quarantined.update(row.record_id for row in profile.set_aside)
+        return ShardResult(shard.name, len(shard), len(quarantined), time.monotonic() - began)
 
     def probe(self, shard: Shard[UnitRow]) -> None:
         if shard.items:
@@ -219,72 +219,81 @@ class ProfileWorker:
         pictures = None
         if isinstance(self._image, _Encoder):
             pictures = _Pictures(self._image.encoder, self._settings.media)
-        rows, at = _Rows(unit.window, pictures, [_Answered() for _ in self._settings.models]), unit.start
+        rows, position = (
+            _Rows(unit.window, pictures, [_ModelRows() for _ in self._settings.models]),
+            unit.start,
+        )
         for table in read_unit(unit.records, unit.positions, unit.start, unit.stop, unit.digest):
-            batch = list(enumerate(records_from_table(table), start=at))
-            at += len(batch)
-            there = [(row, record) for row, record in batch if row in wanted]
-            for row, record in there:
+            batch = list(enumerate(records_from_table(table), start=position))
+            position += len(batch)
+            numbered = [(row, record) for row, record in batch if row in wanted]
+            for row, record in numbered:
                 if (failure := wanted[row]) is not None:
                     rows.condemn(row, record, failure)
-            self._add(rows, [(row, record) for row, record in there if wanted[row] is None], sound=True)
-            self._add(rows, [(row, record) for row, record in there if wanted[row] is not None], sound=False)
-        for of in rows.of_models:
-            of.answers = smallest(of.answers, self._settings.answers, unit.limit)
-            for text in (text for record in of.answers for text in record.texts):
+            self._add(rows, [(row, record) for row, record in numbered if wanted[row] is None], sound=True)
+            self._add(
+                rows, [(row, record) for row, record in numbered if wanted[row] is not None], sound=False
+            )
+        for model_rows in rows.by_model:
+            model_rows.answers = smallest(model_rows.answers, self._settings.answers, unit.limit)
+            for text in (text for record in model_rows.answers for text in record.texts):
                 rows.text(text_item(text))
         return rows
 
-    def _add(self, rows: _Rows, there: Sequence[tuple[int, Record]], sound: bool) -> None:
+    def _add(self, rows: _Rows, numbered: Sequence[tuple[int, Record]], sound: bool) -> None:
         """Rows to be sketched, or condemned ones (not `sound`), which are counted only."""
-        records = [record for _, record in there]
+        records = [record for _, record in numbered]
         if sound:
-            rows.add([row for row, _ in there], records)
-        for of, model, store in zip(rows.of_models, self._settings.models, self._responses, strict=True):
-            given = answers(records, model.name, store)
-            of.facts.update(descriptors(records, given))
-            of.scores += scores(records, given, self._grader, model.name)
+            rows.add([row for row, _ in numbered], records)
+        for model_rows, model, store in zip(
+            rows.by_model, self._settings.models, self._responses, strict=True
+        ):
+            responses = answers(records, model.name, store)
+            model_rows.facts.update(descriptors(records, responses))
+            model_rows.scores += scores(records, responses, self._grader, model.name)
             if self._settings.answers:
-                at = [row for row, _ in there]
-                found = record_answers(at, records, given, store if model.drawn else None)
+                numbers = [row for row, _ in numbered]
+                sampled = record_answers(numbers, records, responses, store if model.drawn else None)
                 if not sound:  # nothing of them is embedded
-                    found = [replace(each, texts=()) for each in found if each.log_probabilities]
-                of.answered += len(found)
-                of.answers += found
+                    sampled = [replace(entry, texts=()) for entry in sampled if entry.log_probabilities]
+                model_rows.answered += len(sampled)
+                model_rows.answers += sampled
             if not sound:
                 continue
-            of.keys += row_keys(records, given)
-            for answer in given:
+            model_rows.keys += row_keys(records, responses)
+            for answer in responses:
                 if answer and answer[0].strip():  # of several samples the first
                     rows.text(text_item(answer[0]))
             if store is not None:
-                of.aside += [
-                    replace(row, row=there[row.row][0])
+                model_rows.quarantined += [
+                    replace(row, row=numbered[row.row][0])
                     for row in unanswered(records, store, rows.window, model.name)
                 ]
 
     def _profiles(self, rows: _Rows, texts: Vectors, images: Vectors | None) -> Iterator[Profile]:
         """What is kept of the rows, model by model."""
         settings = self._settings
-        for of, model in zip(rows.of_models, settings.models, strict=True):
-            kept, aside = usable(of.keys, images, texts, rows.window, model.name)
-            placed = [replace(row, row=rows.at[row.row]) for row in aside]
-            every = sorted([*rows.condemned, *of.aside, *placed], key=lambda row: row.row)
-            again = {row.row for row in every if row.reason not in LASTING}
-            given = None
+        for model_rows, model in zip(rows.by_model, settings.models, strict=True):
+            usable_rows, unusable = usable(model_rows.keys, images, texts, rows.window, model.name)
+            placed = [replace(row, row=rows.positions[row.row]) for row in unusable]
+            quarantined = sorted([*rows.condemned, *model_rows.quarantined, *placed], key=lambda row: row.row)
+            again = {row.row for row in quarantined if row.reason not in LASTING}
+            sample = None
             if settings.answers:
-                given = AnswerSample.from_records(of.answers, of.answered, texts, settings.answers)
-                lost = {key for key, failure in texts.errors().items() if failure.reason not in LASTING}
-                again |= {r.row for r in of.answers if not lost.isdisjoint(map(text_key, r.texts))}
+                sample = AnswerSample.from_records(
+                    model_rows.answers, model_rows.answered, texts, settings.answers
+                )
+                failed = {key for key, failure in texts.errors().items() if failure.reason not in LASTING}
+                again |= {r.row for r in model_rows.answers if not failed.isdisjoint(map(text_key, r.texts))}
             sums = Profile()
-            if kept:
-                sums = sketch_shard(kept, images, texts, self._critics, settings.sample)
+            if usable_rows:
+                sums = sketch_shard(usable_rows, images, texts, self._critics, settings.sample)
             yield replace(
                 sums,
-                answers=given,
-                facts=of.facts,
-                scores=np.array(of.scores),
-                set_aside=tuple(every),
+                answers=sample,
+                facts=model_rows.facts,
+                scores=np.array(model_rows.scores),
+                set_aside=tuple(quarantined),
                 again=tuple(sorted(again)),
                 made_with=settings.made_with,
             )
@@ -306,23 +315,23 @@ class _Encoder:
         return Embeddings(keys, vectors, failures)
 
 
-def _source(of: Encoding | Kept) -> _Encoder | EmbeddingStore:
-    if isinstance(of, Kept):
-        return EmbeddingStore(of.folder)
-    encoder = of.make()
-    check_identity(encoder.identity, of.identity)
-    return _Encoder(encoder, of.keep)
+def _source(source: Encoding | Kept) -> _Encoder | EmbeddingStore:
+    if isinstance(source, Kept):
+        return EmbeddingStore(source.folder)
+    encoder = source.make()
+    check_identity(encoder.identity, source.identity)
+    return _Encoder(encoder, source.keep)
 
 
 @dataclass
-class _Answered:
+class _ModelRows:
     """The rows of a shard under one model."""
 
     keys: list[RowKeys] = field(default_factory=list)
     facts: Counter[str] = field(default_factory=Counter)
     """Of all rows, condemned ones too."""
     scores: list[float] = field(default_factory=list)
-    aside: list[Quarantined] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
     """Rows that the model gave no answer to."""
     answers: list[RecordAnswers] = field(default_factory=list)
     """What entropies are taken from; in the end of the few rows that may be in the window's sample."""
@@ -333,16 +342,16 @@ class _Answered:
 class _Rows:
     """The rows of a shard without their images' bytes."""
 
-    def __init__(self, window: str, pictures: _Pictures | None, of_models: list[_Answered]) -> None:
-        self.window, self.pictures, self.of_models = window, pictures, of_models
-        self.at: list[int] = []
+    def __init__(self, window: str, pictures: _Pictures | None, by_model: list[_ModelRows]) -> None:
+        self.window, self.pictures, self.by_model = window, pictures, by_model
+        self.positions: list[int] = []
         """(n,) where each row stands in its window."""
         self.texts: dict[str, str] = {}
         """Content key -> text, each once."""
         self.condemned: list[Quarantined] = []
 
-    def add(self, at: Sequence[int], records: Sequence[Record]) -> None:
-        self.at += at
+    def add(self, positions: Sequence[int], records: Sequence[Record]) -> None:
+        self.positions += positions
         for item in input_texts(records):
             self.text(item)
         if self.pictures is not None:  # now, while their bytes are at hand: then they can go

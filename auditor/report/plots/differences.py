@@ -46,18 +46,18 @@ def _draw(rows: Sequence[ComparedRow], axis: Axis, margin: float | None, legend:
     parts, centres, bottom = frame(axis, names, [HEIGHT] * len(rows), caption)
     for row, y in zip(rows, centres, strict=True):
         colour = legend.models.get(row.new, "m7")
-        told = (
+        tooltip = (
             f"{row.scenario or MEAN}\n{signed(_at(row))} {interval(row.interval)}\np {p_value(row.p_value)}"
         )
         if row.scenario is not None:
-            told += f", adjusted {p_value(row.p_adjusted)}"
+            tooltip += f", adjusted {p_value(row.p_adjusted)}"
         whisker = (
             [line(axis(row.low), y, axis(row.high), y, f"whisker {colour}")]
             if row.low is not None and row.high is not None
             else []
         )
         shape = "diamond" if row.scenario is None else "circle"
-        parts.append(el("g", *whisker, mark(shape, axis(_at(row)), y, f"dot {colour}", told)))
+        parts.append(el("g", *whisker, mark(shape, axis(_at(row)), y, f"dot {colour}", tooltip)))
     if margin is not None:
         parts += limit(axis, margin, f"margin {tick_label(-margin)}", bottom)
     label = f"Differences of EMI of {rows[0].new} and {rows[0].current} with intervals"

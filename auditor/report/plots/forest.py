@@ -27,15 +27,15 @@ class Forest:
 
 def forest(rows: Sequence[Row], threshold: float | None, legend: Legend) -> Forest | None:
     """None where no row has an EMID."""
-    shown = [row for row in rows if row.emid is not None and row.family != "id"]
-    if not shown:
+    measured = [row for row in rows if row.emid is not None and row.family != "id"]
+    if not measured:
         return None
     by_scenario: dict[str, list[Row]] = {}
-    for row in shown:
+    for row in measured:
         by_scenario.setdefault(row.scenario, []).append(row)
     ordered = sorted(by_scenario.values(), key=lambda group_: -max(row.emid or 0.0 for row in group_))
-    values = [v for row in shown for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
-    left = room([legend.name(row) for row in shown])
+    values = [v for row in measured for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
+    left = room([legend.name(row) for row in measured])
     axis = axis_over(
         [*values, *([threshold] if threshold is not None else [])], left, WIDTH - RIGHT, zero=True
     )
@@ -101,9 +101,9 @@ def _estimate(row: Row, axis: Axis, y: float, legend: Legend) -> Markup:
     if row.intervals.emid is not None:
         low, high = row.intervals.emid
         parts.append(line(axis(low), y, axis(high), y, f"whisker {colour}"))
-    told = f"{legend.title(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}\n"
-    told += f"{words.STATUS[row.verdict.status]}: {row.verdict.because}"
-    parts.append(mark(legend.families[row.family], axis(row.emid or 0.0), y, f"dot {colour}", told))
+    tooltip = f"{legend.title(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}\n"
+    tooltip += f"{words.STATUS[row.verdict.status]}: {row.verdict.because}"
+    parts.append(mark(legend.families[row.family], axis(row.emid or 0.0), y, f"dot {colour}", tooltip))
     return el("g", group(parts))
 
 

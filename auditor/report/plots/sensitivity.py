@@ -33,7 +33,7 @@ def common_axis(points: Sequence[Point]) -> Axis:
 def sensitivity(points: Sequence[Point], up: Axis, measure: str, label: str) -> Markup:
     """A panel, in the order of the points: whiskers over the seeds, a diamond and a line at the base."""
     step = (WIDTH - LEFT - RIGHT) / max(len(points), 1)
-    at = [LEFT + step * (i + 0.5) for i in range(len(points))]
+    centres = [LEFT + step * (i + 0.5) for i in range(len(points))]
     parts: list[Markup] = []
     for tick in up.ticks(4):
         parts += [
@@ -41,17 +41,17 @@ def sensitivity(points: Sequence[Point], up: Axis, measure: str, label: str) -> 
             text(LEFT - 8, up(tick) + 4, tick_label(tick), anchor="end"),
         ]
     parts += [line(LEFT, up(p.estimate), WIDTH - RIGHT, up(p.estimate), "trend") for p in points if p.base]
-    for (x1, one), (x2, two) in pairwise(zip(at, points, strict=True)):
-        parts.append(line(x1, up(one.estimate), x2, up(two.estimate), "link m0"))
-    for x, p in zip(at, points, strict=True):
+    for (x1, first), (x2, second) in pairwise(zip(centres, points, strict=True)):
+        parts.append(line(x1, up(first.estimate), x2, up(second.estimate), "link m0"))
+    for x, p in zip(centres, points, strict=True):
         colour = "m1" if p.base else "m0"
         if p.seeds > 1:
             parts.append(
                 line(x, up(p.estimate - p.spread), x, up(p.estimate + p.spread), f"whisker {colour}")
             )
-        told = f"{label} {p.value:g}{' (base)' if p.base else ''}\n{measure} {number(p.estimate)} nats"
+        tooltip = f"{label} {p.value:g}{' (base)' if p.base else ''}\n{measure} {number(p.estimate)} nats"
         if p.seeds > 1:
-            told += f" ± {number(p.spread)} over {plural(p.seeds, 'seed')}"
-        parts.append(mark("diamond" if p.base else "circle", x, up(p.estimate), f"dot {colour}", told))
+            tooltip += f" ± {number(p.spread)} over {plural(p.seeds, 'seed')}"
+        parts.append(mark("diamond" if p.base else "circle", x, up(p.estimate), f"dot {colour}", tooltip))
         parts.append(text(x, TOP + PANEL + 18, f"{p.value:g}", "label" if p.base else "tick"))
     return drawing(WIDTH, TOP + PANEL + LABELS, f"{measure} by {label}", group(parts))

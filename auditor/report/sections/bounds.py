@@ -47,11 +47,11 @@ def bounds(page: Page) -> Bounds | None:
     for row in rows:
         for form in forms:
             if (bound := _entropic(row, form)) is not None:
-                said = f"{bound.entropy_source}" + (
+                source = f"{bound.entropy_source}" + (
                     f": Ĥ = {number(bound.entropy)} nats" if bound.entropy is not None else ""
                 )
-                if words.BOUND[form] not in sources.setdefault(said, []):
-                    sources[said].append(words.BOUND[form])
+                if words.BOUND[form] not in sources.setdefault(source, []):
+                    sources[source].append(words.BOUND[form])
     return Bounds(
         [words.BOUND[form].split(" (")[0] for form in forms],
         [
@@ -64,7 +64,7 @@ def bounds(page: Page) -> Bounds | None:
             for row in rows
             if any(row.bounds.get(form) for form in forms)
         ],
-        [f"{', '.join(of)}: {said}" for said, of in sources.items()],
+        [f"{', '.join(titles)}: {source}" for source, titles in sources.items()],
     )
 
 

@@ -41,7 +41,7 @@ def run(page: Page) -> RunView:
 def _facts(report: Report) -> list[Fact]:
     run = report.run
     sizes = sorted({row.n for row in [*report.scenarios, *report.windows]})
-    found = [
+    facts = [
         Fact("Run", [run.run_id]),
         Fact("Made", [run.created]),
         Fact("Models", [_identity(k, v) for k, v in run.models.items()]),
@@ -60,7 +60,7 @@ def _facts(report: Report) -> list[Fact]:
         Fact("Seed", [str(run.seed)]),
         Fact("Config hash", [run.config_hash]),
     ]
-    return [fact for fact in found if fact.values]
+    return [fact for fact in facts if fact.values]
 
 
 def _identity(name: str, identity: str) -> str:
