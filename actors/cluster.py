@@ -1,4 +1,5 @@
-"""The one place that joins or starts Ray, sizes pools, and says what a worker's process starts with."""
+"""This is the one place that joins or starts Ray, sizes pools, and says what a worker's process starts
+with."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from auditor.errors import BadInput, ClusterLost
 from schemas.config import WorkersConfig
 
 OBJECT_STORE_BYTES = 300 * 2**20
-"""Of a local Ray. Shards on their way to workers are all that is ever in it."""
+"""Size of the object store of a local Ray. Shards on their way to workers are all that is ever in it."""
 
 LOST_SECONDS = 30.0
 """Without the cluster's control service for this long, the work is given up."""
@@ -42,7 +43,7 @@ LEAVING_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PoolSize:
-    """A pool that fits: so many workers, and what each of them reserves."""
+    """A pool of this size fits: so many workers, and what each of them reserves."""
 
     workers: int
     threads: int
@@ -53,13 +54,13 @@ class PoolSize:
 
     @property
     def device(self) -> str:
-        """The torch device of its workers."""
+        """Return the torch device of its workers."""
         return "cuda" if self.gpus else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Ray cluster that this process is connected to."""
+    """This process is connected to this Ray cluster."""
 
     address: str
     started: bool
@@ -70,8 +71,8 @@ class Cluster:
     workers: WorkersConfig
 
     def pool(self, threads: int, gpus: float = 0.0, replicas: int | Literal["auto"] = "auto") -> PoolSize:
-        """Size of a pool. `gpus`: what a worker of this stage uses, if there are GPUs; `replicas`: workers
-        wanted."""
+        """Return the size of a pool. `gpus` is what a worker of this stage uses, if there are GPUs;
+        `replicas` is the number of workers wanted."""
         return pool_size(self.free, self.workers, threads, gpus, replicas)
 
 
@@ -82,7 +83,7 @@ def pool_size(
     gpus: float = 0.0,
     replicas: int | Literal["auto"] = "auto",
 ) -> PoolSize:
-    """The pool that fits what nodes have free, a worker on one node with all its GPUs.
+    """Return the pool that fits what nodes have free, a worker on one node with all its GPUs.
 
     Where no GPU is to be used, a worker that would take one or a share of one works without; one that needs
     several does not. Raises `BadInput`, with the numbers, where no worker fits, or where the config asks for
@@ -244,8 +245,9 @@ def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
 
 
 def _wait_until_free(free: Sequence[Resources]) -> None:
-    """Until as many CPUs and GPUs are free as were when we came: workers that were told to end take a moment,
-    and the next job on this connection would find their places taken. Bounded, since others may take them."""
+    """Wait until as many CPUs and GPUs are free as at the beginning: workers that were told to end take a
+    moment, and the next job on this connection would find their places taken. Bounded, since others may take
+    them."""
     until = time.monotonic() + LEAVING_SECONDS
     while time.monotonic() < until:
         now = free_per_node()
@@ -255,7 +257,7 @@ def _wait_until_free(free: Sequence[Resources]) -> None:
 
 
 def free_room() -> str:
-    """What is free now, in words; a worker needs all of its own on one node."""
+    """Say what is free now, in words; a worker needs all of its own on one node."""
     free = free_per_node()
     if len(free) < 2:
         return _has(free)
@@ -264,7 +266,7 @@ def free_room() -> str:
 
 
 def free_per_node() -> tuple[Resources, ...]:
-    """What each node has free now."""
+    """Return what each node has free now."""
     return tuple(dict(node) for node in available_resources_per_node().values())
 
 
@@ -281,7 +283,7 @@ def _local_dir(folder: Path | None) -> str | None:
 
 
 class Pulse:
-    """Whether the cluster's control service still takes connections.
+    """A pulse tells whether the cluster's control service still takes connections.
 
     Ray ends the whole process, with exit code 1, when it has been without the service for a minute. That is
     the code of a verdict here, so we must be first, and say what happened.
@@ -314,8 +316,8 @@ class Pulse:
 
 
 def worker_env(threads: int) -> dict[str, str]:
-    """Environment that a worker's process starts with: threads must be fixed before numpy or torch is loaded,
-    and our packages are found where this process found them."""
+    """Return the environment that a worker's process starts with: threads must be fixed before numpy or torch
+    is loaded, and our packages are found where this process found them."""
     number = str(threads)
     env = {name: number for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     env["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in another order each time

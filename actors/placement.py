@@ -1,4 +1,4 @@
-"""GPUs for a pool: one bundle a worker, reserved before the work starts and given back after it.
+"""A pool's GPUs are one bundle a worker, reserved before the work starts and given back after it.
 
 A bundle lies on one node, so a worker that needs several GPUs (tensor parallel) gets them all of one node,
 and Ray gives no GPU of a bundle to anybody else. Shares below one are laid side by side on a GPU. Stages
@@ -24,7 +24,7 @@ TICK_SECONDS = 5
 
 @contextmanager
 def placed(size: PoolSize, wait_seconds: float, progress: Progress | None = None) -> Iterator[PoolSize]:
-    """`size` with its GPUs reserved while the block runs; a pool without GPUs needs no reservation.
+    """Reserve the GPUs of `size` while the block runs; a pool without GPUs needs no reservation.
 
     The reservation belongs to this driver: the cluster takes it back when the driver ends or dies. Raises
     `AuditError`, with the numbers, where the GPUs were not to be had within `wait_seconds` (somebody else

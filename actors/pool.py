@@ -1,4 +1,4 @@
-"""Fixed shards over a pool of plain Ray actors: every shard whole, once, whoever dies.
+"""A pool of plain Ray actors makes fixed shards: every shard whole, once, whichever actor dies.
 
 Workers write their shards themselves and send back a few numbers, and shards are drawn as they are needed, so
 the driver's memory does not grow with the rows. A worker that dies, raises or hangs is replaced by a fresh
@@ -56,8 +56,8 @@ class _Started(NamedTuple):
 
 
 class _Host:
-    """The actor. It constructs its worker in `start`, not in `__init__`: an error there then comes back as an
-    ordinary one and not as the death of the actor."""
+    """A host is the actor. It constructs its worker in `start`, not in `__init__`: an error there then comes
+    back as an ordinary one and not as the death of the actor."""
 
     def __init__(self) -> None:
         self._worker: Any = None
@@ -80,14 +80,14 @@ class _Host:
 
 
 class Bench:
-    """Actors without a GPU that wait for the next stage."""
+    """Actors without a GPU wait here for the next stage."""
 
     def __init__(self) -> None:
         self._threads = 0
         self._actors: list[Any] = []
 
     def take(self, size: PoolSize) -> Any | None:
-        """An actor of this size, if there is one. Those of another size are ended, and make room."""
+        """Return an actor of this size, if there is one. Those of another size are ended, and make room."""
         if size.gpus or size.threads != self._threads:
             self.clear()
         return self._actors.pop() if self._actors else None
@@ -114,7 +114,8 @@ def identify(
     retries: int = 3,
     bench: Bench | None = None,
 ) -> str:
-    """Identity of what a worker works with, from a worker: the driver needs neither the weights nor a GPU.
+    """Return the identity of what a worker works with, from a worker: the driver needs neither the weights
+    nor a GPU.
 
     Raises `AuditError` where no worker answers in `stall_seconds`, or more than `retries` of them fail.
     """
@@ -158,7 +159,7 @@ def run_shards(
     progress: Progress | None = None,
     bench: Bench | None = None,
 ) -> Tally:
-    """Make every shard whose name is not in `done`, on `size` workers; returns what was done.
+    """Make every shard whose name is not in `done`, on `size` workers, and return what was done.
 
     `make(settings)` is called in each worker's process; both are pickled (a class by its name). `shards` is
     drawn from as workers need them, a few ahead; `total` is the number of rows in it, where it is known
@@ -194,7 +195,7 @@ class _Limits:
 
 
 class _Source(Generic[T]):
-    """The shards to make, drawn one by one."""
+    """A source yields the shards to make, one by one."""
 
     def __init__(self, shards: Iterable[Shard[T]], total: int | None, done: Container[str]) -> None:
         self._shards, self._total, self._done = iter(shards), total, done
@@ -211,13 +212,13 @@ class _Source(Generic[T]):
 
     @property
     def rows(self) -> int:
-        """Rows to make, as far as they are known."""
+        """Return the rows to make, as far as they are known."""
         return self._drawn if self._total is None else max(self._total - self._skipped, self._drawn)
 
 
 @dataclass(eq=False)
 class _Task(Generic[T]):
-    """A shard to be made, whole or (while its bad rows are searched) a part of it after another."""
+    """A task is a shard to be made, whole or (while its bad rows are searched) a part of it after another."""
 
     shard: Shard[T]
     failed: int = 0
@@ -226,7 +227,7 @@ class _Task(Generic[T]):
     part: Sequence[T] = ()
 
     def __str__(self) -> str:
-        """For people, who know no shard by its name."""
+        """Describe the task for people, who know no shard by its name."""
         rows = len(self.part) if self.search else len(self.shard)
         many = f"{rows:,} row{'s' if rows != 1 else ''}"
         return f"{many} of a unit that failed" if self.search else f"a unit of {many}"
@@ -238,7 +239,7 @@ class _Task(Generic[T]):
 
 @dataclass(eq=False)
 class _Hosted(Generic[T]):
-    """One actor. `calls` are answered in order, so only the oldest is waited for."""
+    """This is one actor. `calls` are answered in order, so only the oldest is waited for."""
 
     actor: Any
     calls: deque[tuple[Any, _Task[T] | None]] = field(default_factory=deque)
@@ -440,7 +441,7 @@ class _Pool(Generic[T]):
         self._say(f"{summary} and is left out, {working} go on", fault)
 
     def _failed(self, task: _Task[T], fault: Fault) -> None:
-        """A shard failed, whole."""
+        """Handle the failure of a whole shard."""
         task.failed += 2 if fault.hung else 1
         retries = self._limits.retries
         if self._isolates and retries and task.failed >= 2:
@@ -458,7 +459,8 @@ class _Pool(Generic[T]):
         self._say(f"{task} failed and is tried again", fault)
 
     def _go_on(self, task: _Task[T], fault: Fault | None) -> None:
-        """The next part of a shard whose bad rows are searched; at the end of the search the whole again."""
+        """Queue the next part of a shard whose bad rows are searched; at the end of the search, queue the
+        whole again."""
         assert task.search is not None
         if fault is not None:
             part = f"{len(task.part)} of the rows" if task.part else "a blank instead of the rows"
@@ -511,7 +513,7 @@ class _Pool(Generic[T]):
 
 
 def _host(size: PoolSize) -> Any:
-    """An actor of the pool; with GPUs, in any free bundle of its reservation."""
+    """Make an actor of the pool; with GPUs, in any free bundle of its reservation."""
     return (
         ray.remote(_Host)
         .options(
@@ -528,7 +530,7 @@ def _host(size: PoolSize) -> Any:
 
 
 def _pause(failed: int) -> float:
-    """Seconds to wait before another start, after `failed` earlier ones: doubled each time."""
+    """Return the seconds to wait before another start, after `failed` earlier ones: doubled each time."""
     return min(LONGEST_PAUSE, 0.5 * 2.0**failed)
 
 
@@ -544,7 +546,7 @@ def _fault(error: RayError) -> Fault:
 
 
 def _why(error: RayError) -> str:
-    """The last line that says something, without the remote traceback."""
+    """Return the last line that says something, without the remote traceback."""
     cause = error.cause if isinstance(error, RayTaskError) else None
     text = f"{type(cause).__name__}: {cause}" if cause is not None else f"the worker died ({error})"
     return " ".join(text.split())[:400]

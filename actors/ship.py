@@ -1,4 +1,4 @@
-"""Images that travel inside their shard, where workers do not see the folder that they lie in."""
+"""Images travel inside their shard, where workers do not see the folder that they lie in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T", ContentItem, PromptItem)
 
 @dataclass(frozen=True, slots=True)
 class ShippedImage(Image):
-    """An image whose bytes are read, under the driver's own rules, when it is pickled for a worker: the
+    """The bytes of such an image are read, under the driver's own rules, when it is pickled for a worker: the
     driver holds those of the shards that are on their way and no others. It arrives as a plain `Image` with
     its bytes (one that cannot be read arrives by its path, and the worker says that it is missing)."""
 
@@ -33,7 +33,8 @@ class ShippedImage(Image):
 
 
 def shipped(shards: Iterable[Shard[T]], policy: MediaPolicy) -> Iterator[Shard[T]]:
-    """The same shards, of the same names, whose images are read here when a shard leaves for a worker."""
+    """Yield the same shards, of the same names; their images are read here when a shard leaves for a
+    worker."""
     for shard in shards:
         yield Shard(shard.name, tuple(_ship(item, policy) for item in shard.items))
 
@@ -49,7 +50,7 @@ def _image(image: Image, policy: MediaPolicy) -> Image:
 
 
 def by_path(shards: Iterable[Shard[T]]) -> list[Image]:
-    """At most `SAMPLES` images that are named by a path, from over all the shards."""
+    """Return at most `SAMPLES` images that are named by a path, from over all the shards."""
     chosen: list[Image] = []
     step = 1
     for index, shard in enumerate(shards):

@@ -1,6 +1,6 @@
-"""What the nodes of a cluster share: a folder that all write and read, directories that are the same on all,
-images that all can open. Asked of every node that may hold a worker, before the work starts; no wait is
-without a limit, and what is wrong names the node and the path."""
+"""These checks find what the nodes of a cluster share: a folder that all write and read, directories that are
+the same on all, images that all can open. Every node that may hold a worker is asked before the work starts.
+No wait is without a limit, and what is wrong names the node and the path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that may hold workers."""
+    """This node may hold workers."""
 
     id: str
     address: str
@@ -44,7 +44,7 @@ class Node:
 
 
 def working_nodes() -> tuple[Node, ...]:
-    """The living nodes that have CPUs to give, in a fixed order."""
+    """Return the living nodes that have CPUs to give, in a fixed order."""
     nodes = [
         Node(node["NodeID"], node["NodeManagerAddress"])
         for node in ray.nodes()
@@ -54,7 +54,7 @@ def working_nodes() -> tuple[Node, ...]:
 
 
 def check_shared(folder: Path, nodes: Sequence[Node], wait_seconds: float = ANSWER_SECONDS) -> None:
-    """Every node writes a token into `folder`, and reads what this process and all others wrote.
+    """Check that every node writes a token into `folder`, and reads what this process and all others wrote.
 
     Raises `BadInput`, with node and path, where one does not.
     """
@@ -95,7 +95,7 @@ def _write(folder: str, name: str, token: str) -> str | None:
 
 
 def _read(folder: str, tokens: Mapping[str, str], seconds: float) -> str | None:
-    """The first token that is not seen, waited for as long as `seconds` in all."""
+    """Return what is wrong with the first token that is not seen within `seconds` in all."""
     deadline = time.monotonic() + seconds
     for name, token in tokens.items():
         while True:
@@ -114,8 +114,8 @@ def _read(folder: str, tokens: Mapping[str, str], seconds: float) -> str | None:
 
 
 def check_directory(path: Path, nodes: Sequence[Node], wait_seconds: float = ANSWER_SECONDS) -> None:
-    """Every node has the directory `path` (of weights), with files of the same names and sizes. Raises
-    `BadInput` where one has not."""
+    """Check that every node has the directory `path` (of weights), with files of the same names and sizes.
+    Raises `BadInput` where one has not."""
     listings = ask(nodes, _listing, [(str(path),)] * len(nodes), wait_seconds)
     way_out = "put it on storage that every node mounts, or copy it to all of them"
     for node, listing in listings.items():
@@ -139,8 +139,8 @@ def _listing(path: str) -> str | None:
 def all_can_open(
     images: Sequence[Image], policy: MediaPolicy, nodes: Sequence[Node], wait_seconds: float = ANSWER_SECONDS
 ) -> bool:
-    """Whether every node opens those of `images` that this process opens (one that has gone since it was
-    admitted tells nothing about the nodes)."""
+    """Return whether every node opens those of `images` that this process opens (one that has gone since it
+    was admitted tells nothing about the nodes)."""
     readable = [image for image in images if _opens(image, policy)]
     if not readable:
         return True
@@ -165,7 +165,7 @@ def ask(
     arguments: Sequence[tuple[Any, ...]],
     wait_seconds: float,
 ) -> dict[Node, T]:
-    """`function(*arguments[i])`, called on node i, all at once. Raises `AuditError` that names the node where
+    """Call `function(*arguments[i])` on node i, on all at once. Raises `AuditError` that names the node where
     one does not answer within `wait_seconds`, or dies."""
     calls = {
         ray.remote(function)

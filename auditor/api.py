@@ -1,4 +1,5 @@
-"""What a program or a notebook calls: the same jobs as the command line, with tables and lists for files.
+"""A program or a notebook calls these functions: the same jobs as the command line, with tables and lists for
+files.
 
 Every function takes records as `read` does, shows its progress (with `progress=False` it does not), and works
 in the folder `out`, where the same call again goes on from where it was; without one, in a temporary folder
@@ -54,16 +55,16 @@ def read(
     max_image_pixels: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a list
-    of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or
-    of `schemas.record.Record`. Nothing is copied: a table is read where it is, every time.
+    """Return the records of `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or
+    a list of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of
+    dicts or of `schemas.record.Record`. Nothing is copied: a table is read where it is, every time.
 
     Every other function takes such a source, too; this one is for looking at the rows (they are iterated as
     `Record` or `Quarantined`), and for saying what belongs to one source alone:
 
     media_root: folder that image paths are relative to, and that they may not leave.
     url_allow: hosts or prefixes that images may be fetched from; url_private: also at private addresses.
-    max_image_bytes, max_image_pixels, max_text_chars: what is larger is set aside.
+    max_image_bytes, max_image_pixels, max_text_chars: what is larger is quarantined.
 
     Raises `BadInput` where `source` is nothing that holds records, a file is not there, or a table has no
     column `record_id`.
@@ -158,9 +159,9 @@ def profile(
     progress: bool = True,
     **settings: Any,
 ) -> Profile:
-    """Everything that is kept of a group of records, embedded with the encoders of `baseline` and summed with
-    its critics: sums and a row sample, not the records. Profiles that were made with one baseline merge:
-    `monday.merge(tuesday)`. They are kept by `Profile.save` and read by `Profile.load`.
+    """Return everything that is kept of a group of records, embedded with the encoders of `baseline` and
+    summed with its critics: sums and a row sample, not the records. Profiles that were made with one baseline
+    merge: `monday.merge(tuesday)`. They are kept by `Profile.save` and read by `Profile.load`.
 
     settings: further keys of the config of `auditor drift` (`row_sample`).
     """
@@ -302,8 +303,8 @@ def _workers(tree: Mapping[str, Any]) -> WorkersConfig:
 def _data(
     sources: Sequence[Records], media_root: str | Path | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The section `data:` but for the records: what was said in the call, else what the sources say. Raises
-    `BadInput` where two of them say otherwise."""
+    """Return the section `data:` without the records: what the call says, else what the sources say. Raises
+    `BadInput` where two of them disagree."""
     agreed: dict[str, Any] = {}
     for source in sources:
         for name, value in source.settings.items():
@@ -326,12 +327,12 @@ def _named(scenarios: Any) -> Mapping[str, Any]:
 
 
 def _is_spec(content: Any) -> bool:
-    """Whether a scenario is given by its settings."""
+    """Return whether a scenario is given by its settings."""
     return isinstance(content, dict) and bool(content) and set(content) <= set(ScenarioSpec.model_fields)
 
 
 def _records_without_path(sources: Mapping[str, Records]) -> dict[str, Records]:
-    """Those that the config does not name: a path is read as the command line reads it."""
+    """Return the records that the config does not name: a path is read as the command line reads it."""
     return {name: source for name, source in sources.items() if source.path is None}
 
 
@@ -347,7 +348,7 @@ def _progress_bars(progress: bool) -> Iterator[Bars]:
 
 
 def _report(content: schema.Report, folder: Path) -> Report:
-    """The report of a job, with the records that it shows."""
+    """Return the report of a job, with the records that it shows."""
     from auditor.report.result import Report
     from auditor.report.store import Store
 
@@ -362,7 +363,7 @@ def _folder(out: str | Path | None, job: str) -> Path:
 
 @cache
 def _temporary(process: int) -> Path:
-    """The folder of this process, which goes with it."""
+    """Return the folder of this process, which goes with it."""
     folder = Path(tempfile.mkdtemp(prefix="auditor-"))
     atexit.register(_remove, folder, process)
     return folder

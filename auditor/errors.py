@@ -1,4 +1,4 @@
-"""The one family of exceptions that a user meets, and the exit code of each.
+"""A user meets this one family of exceptions; each has an exit code.
 
 A message is one line and says what is wrong, where (file, row, key), and the way out.
 """
@@ -40,7 +40,7 @@ class ClusterLost(AuditError):
 
 
 class BadInput(AuditError):
-    """Bad input or usage: nothing could be audited."""
+    """The input or usage is bad: nothing could be audited."""
 
     exit_code = 2
 
@@ -90,7 +90,7 @@ def missing_package(package: str, purpose: str | None = None) -> MissingPackage:
 
 
 def one_line(error: Exception) -> str:
-    """What an exception of somebody else's code says, on one line."""
+    """Return what an exception of somebody else's code says, on one line."""
     lines = str(error).strip().splitlines()
     name = type(error).__name__
     return f"{name}: {lines[0]}" if lines else name

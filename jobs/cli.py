@@ -1,4 +1,4 @@
-"""The command line: `auditor`.
+"""This is the command line `auditor`.
 
 Exit codes: 2 bad input or usage (nothing could be audited), 3 failed or stopped before the end, 1 a threshold
 crossed, 4 undecided (too few rows to say), 0 pass or warn.
@@ -216,7 +216,7 @@ def _settings(
     *,
     names: bool = False,
 ) -> C:
-    """The config of a job; of `options` (dotted keys) those that were given. An encoder `none` is no
+    """Read the config of a job; of `options` (dotted keys) those that were given. An encoder `none` is no
     encoder."""
     values = {key: value for key, value in (options or {}).items() if value is not None}
     for key in values.keys() & {"encoders.image", "encoders.text"}:
@@ -352,13 +352,13 @@ def main() -> None:
 
 
 def run_job(*names: str) -> None:
-    """Entry of `python -m jobs.NAME`, as the command of these names."""
+    """Run the entry of `python -m jobs.NAME`, as the command of these names."""
     sys.argv[1:1] = names
     main()
 
 
 _UsageError: Any = typer.BadParameter.__base__
-"""Of the click that typer uses: which one that is depends on typer's version."""
+"""The usage error of the click that typer uses: which one that is depends on typer's version."""
 _INTERRUPTED = 130
 """What typer makes of Ctrl-C."""
 
@@ -385,8 +385,8 @@ def _guarded(command: Callable[[], object]) -> int:
 
 
 def _unforeseen(error: Exception, out: Path | None) -> str:
-    """One line about a failure that nothing foresaw; the whole of it goes into a file in `out`, where that
-    folder is there, else in the folder for temporary files: never beside what the user works at."""
+    """Return one line about an unforeseen failure. The whole of it goes into a file in `out`, where that
+    folder exists, else in the folder for temporary files: never beside the user's own work."""
     line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     details = "".join(traceback.format_exception(error))
     try:
@@ -408,7 +408,7 @@ def _unforeseen(error: Exception, out: Path | None) -> str:
 
 
 def _in(out: Path, job: Callable[[], T]) -> T:
-    """Run a job whose folder is `out`; what nothing foresaw is told there."""
+    """Run a job whose folder is `out`; an unforeseen failure is written there."""
     try:
         return job()
     except AuditError:
@@ -418,7 +418,7 @@ def _in(out: Path, job: Callable[[], T]) -> T:
 
 
 class _Unforeseen(AuditError):
-    """What nothing foresaw. Its text may quote a record."""
+    """Nothing foresaw this failure. Its text may quote a record."""
 
 
 def _observed(

@@ -1,4 +1,5 @@
-"""How much the critic's hyperparameters matter (Table 6, Figure 7 of the paper), on the rows of an audit.
+"""A sweep shows how much the critic's hyperparameters matter (Table 6, Figure 7 of the paper), on the rows of
+an audit.
 
 python -m jobs.sweep --config FILE.yaml --out DIR [--set sweep.seeds=3] [--dry-run]
 
@@ -53,7 +54,7 @@ FORMAT_VERSION = 2
 
 
 class SweepSettings(BaseModel):
-    """`sweep`: what is moved, and how often."""
+    """The section `sweep` says what is moved, and how often."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,14 +70,14 @@ class SweepSettings(BaseModel):
 
 
 class SweepConfig(AuditConfig):
-    """An audit's config, with the grid."""
+    """This is an audit's config, with the grid."""
 
     sweep: SweepSettings = SweepSettings()
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `sweep.json` says."""
+    """`sweep.json` says this."""
 
     rows: list[SweepRow]
     table: list[Summary]
@@ -84,7 +85,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Planned:
-    """A sweep that could start."""
+    """This sweep could start."""
 
     pool: Pool
     todo: list[Trial]
@@ -172,8 +173,8 @@ def run(config: SweepConfig, out: Path, bars: Bars, console: Console | None = No
 
 
 def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
-    """(query, answer) and (query, reference) of the rows sampled by the run's newest sketches, of a seeded
-    sample of base ids beyond `max_rows` pairs. Raises `BadInput` where there are none."""
+    """Return (query, answer) and (query, reference) of the rows sampled by the run's newest sketches, of a
+    seeded sample of base ids beyond `max_rows` pairs. Raises `BadInput` where there are none."""
     folder = _newest_profiles(run_dir)
     xs, ys, ids, model = [], [], [], []
     for path in sorted(folder.glob("*.npz")):
@@ -204,7 +205,7 @@ def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
 
 
 def _newest_profiles(run_dir: RunDir) -> Path:
-    """The folder of the newest profiles."""
+    """Return the folder of the newest profiles."""
     shards = sorted(
         (run_dir.root / "profiles").glob("*/*.npz"), key=lambda path: (path.stat().st_mtime, str(path))
     )
@@ -246,7 +247,7 @@ def _json(config: SweepConfig, planned: Planned, result: Sweep) -> bytes:
 
 
 def _facts(config: SweepConfig, planned: Planned, result: Sweep) -> dict[str, str]:
-    """What made the page."""
+    """Return what made the page."""
     critic = config.critic.model_dump(exclude={"seeds", "max_rows"})
     seconds = sum(row.seconds for row in result.rows)
     return {
@@ -260,7 +261,7 @@ def _facts(config: SweepConfig, planned: Planned, result: Sweep) -> dict[str, st
 
 
 def table(lines: Sequence[Summary]) -> Table:
-    """The sweep as a table, the defaults marked."""
+    """Return the sweep as a table, the defaults marked."""
     grid = Table(title="one setting at a time; nats, of held-out base ids", title_justify="left", box=None)
     for name in ("setting", "value", "log-likelihood", "MI", "var.", "EMI", "MI, trained rows", "seconds"):
         grid.add_column(name, justify="left" if name == "setting" else "right")

@@ -1,4 +1,4 @@
-"""The step from prompts to answers: a model is asked once for what it has not answered yet."""
+"""This step puts prompts to the models: each is asked once for what it has not answered yet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.config import ModelConfig, VllmConfig
 
 @dataclass(frozen=True)
 class Answered:
-    """A model's answers, and its identity."""
+    """This is where a model's answers lie, with the model's identity."""
 
     identity: str
     folder: Path
@@ -74,22 +74,24 @@ def answer(
 
 
 def engine_settings(model: ModelConfig, gpus: float) -> dict[str, Any]:
-    """Settings of vLLM's engine, of a replica with `gpus`; replicas that share a GPU share its memory."""
+    """Return the settings of vLLM's engine for a replica with `gpus`. Replicas that share a GPU share its
+    memory."""
     engine = model.vllm or VllmConfig()
     share = memory_utilization(gpus, engine.gpu_memory_utilization) if gpus else None
     return engine.model_dump() | ({"gpu_memory_utilization": share} if share else {})
 
 
 def memory_utilization(gpus: float, whole: float) -> float:
-    """vLLM's `gpu_memory_utilization` (a share of the whole GPU's memory) of a replica with `gpus` of a GPU,
-    where one that has the GPU for itself takes `whole` of it. Raises ValueError for no share at all."""
+    """Return vLLM's `gpu_memory_utilization` (a share of the whole GPU's memory) of a replica with `gpus` of
+    a GPU, where one that has the GPU for itself takes `whole` of it. Raises ValueError for no share at
+    all."""
     if gpus <= 0 or not 0 < whole <= 1:
         raise ValueError(f"no share of memory for {gpus:g} GPUs at a utilization of {whole:g}")
     return whole * min(gpus, 1.0)
 
 
 def _longest(model: ModelConfig, shard: Shard[PromptItem]) -> float:
-    """What a shard may take by the model's own bounds (seconds); 0 where it has none."""
+    """Return the seconds that a shard may take by the model's own bounds, 0 where it has none."""
     if model.endpoint is None:
         return 0.0
     tokens = [

@@ -1,4 +1,4 @@
-"""An audit: from records to a risk report, one straight line; the same call again resumes."""
+"""An audit goes from records to a risk report in one straight line. The same call again resumes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ log = logging.getLogger(__name__)
 
 
 def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | None = None) -> Report:
-    """Run the audit into `out` (report.html, report.json, audit.duckdb, and the run directory).
-    `given`: records in the place of those that the config names.
+    """Run the audit into `out` (report.html, report.json, audit.duckdb, and the run directory). `records`
+    stand in the place of those that the config names.
 
     Raises `BadInput` where there is nothing to audit, `AuditError` where a stage failed for good; what is
     done is kept, and the same call goes on from there.
@@ -153,13 +153,13 @@ def _model(model: ModelConfig, answered: Answered | None) -> ModelAnswers:
 
 
 def _usable(learned: Learned, scenarios: Sequence[Scenario]) -> list[GroupKey]:
-    """The groups of these scenarios that have usable rows."""
+    """Return the groups of these scenarios that have usable rows."""
     names = {s.name for s in scenarios}
     return [key for key, profile in learned.profiles.items() if profile.n and key.scenario in names]
 
 
 def _comparisons(config: AuditConfig, learned: Learned) -> list[Comparison]:
-    """The scenarios and models that have usable rows, and reference rows to be held against."""
+    """Return the scenarios and models that have usable rows, and reference rows to be compared with."""
     temperatures = {m.name: m.temperature if m.generator is not None else None for m in config.models}
     comparisons: list[Comparison] = []
     for key in _usable(learned, learned.scenarios[1:]):

@@ -1,4 +1,4 @@
-"""Building a baseline: from reference records to everything that is learned from them once."""
+"""A baseline is built from reference records: it holds everything that is learned from them once."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ LEAST_PAIRS = 20
 
 
 def build(config: BaselineConfig, out: Path, progress: Progress, records: Given | None = None) -> Baseline:
-    """Build the baseline folder `out`; the same call again goes on where it stopped. `given`: records
-    in the place of those that the config names.
+    """Build the baseline folder `out`; the same call again goes on where it stopped. `records` stand in the
+    place of those that the config names.
 
     Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
     """
@@ -84,7 +84,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
 
 
 def no_critic(pairs: int) -> str:
-    """Why no critic is trained on so few pairs."""
+    """Say why no critic is trained on so few pairs."""
     return (
         f"the baseline has {pairs} pairs of a query and an answer, fewer than the {LEAST_PAIRS} that a "
         "critic is trained on"

@@ -1,4 +1,4 @@
-"""What is checked before the work begins, by a plan (`--dry-run`) and by the run alike.
+"""These checks are made before the work begins, by a plan (`--dry-run`) and by the run alike.
 
 Imports nothing heavy: what can be told from the config alone is said before torch is loaded.
 """
@@ -36,14 +36,14 @@ PACKAGED = {
 }
 """Encoders whose weights are Python packages (extra `offline`): modality, the packages, what they know."""
 PUBLISHED = {"text": "xlm-roberta-base", "image": "clip-vit-b32-openai"}
-"""By name from a model hub."""
+"""Encoders by name from a model hub."""
 
 
 # The config.
 
 
 def packaged(name: str) -> bool:
-    """Whether the packages of one of `PACKAGED` are installed; they are not imported."""
+    """Return whether the packages of one of `PACKAGED` are installed; they are not imported."""
     return all(find_spec(package) is not None for package in PACKAGED[name][1])
 
 
@@ -53,7 +53,7 @@ _NO_IMAGES = {"set": "null", "option": "none", "python": "None"}
 
 
 def unnamed_encoders(modalities: Sequence[str], way: Way = "set") -> str:
-    """What to say where `encoders` does not name one: what is at hand, and what to type."""
+    """Say what is at hand, and what to type, where `encoders` does not name an encoder."""
     lines, chosen = [], dict[str, str]()
     for modality in modalities:
         installed = [name for name, (kind, _, _) in PACKAGED.items() if kind == modality and packaged(name)]
@@ -77,7 +77,7 @@ def _typed(chosen: Mapping[str, str], way: Way) -> str:
 
 
 def record_files(config: JobConfig) -> list[str]:
-    """The files, globs and addresses that a config's records are read from."""
+    """Return the files, globs and addresses that a config's records are read from."""
     data, named = config.data, list[str | None]()
     if isinstance(data, DriftData) and data.reader == "records":
         named = [data.traffic]
@@ -89,7 +89,7 @@ def record_files(config: JobConfig) -> list[str]:
 
 
 def check_paths(config: JobConfig) -> None:
-    """Raises `BadInput` where a local file or folder that the config names is not there. Remote ones are
+    """Raise `BadInput` where a local file or folder that the config names does not exist. Remote ones are
     asked for when they are read."""
     data = config.data
     if isinstance(config, DriftConfig) and not Path(config.baseline).is_dir():
@@ -107,7 +107,7 @@ def check_paths(config: JobConfig) -> None:
 
 
 def check_encoders(encoders: EncodersConfig) -> None:
-    """Raises `BadInput` where the package that holds an encoder's weights is not installed. Weights are
+    """Raise `BadInput` where the package that holds an encoder's weights is not installed. Weights are
     neither loaded nor fetched."""
     for modality, encoder in (("text", encoders.text), ("image", encoders.image)):
         if encoder is not None and encoder.name in PACKAGED and not packaged(encoder.name):
@@ -118,7 +118,7 @@ def check_encoders(encoders: EncodersConfig) -> None:
 
 
 def unanswered_scenarios(config: AuditConfig) -> list[str]:
-    """Scenarios of an audit whose rows no model can have answered, as sentences."""
+    """Return the scenarios of an audit whose rows no model can have answered, as sentences."""
     recorded = [model.name for model in config.models if model.generator is None]
     derived = [name for name, spec in config.data.scenarios.items() if spec.shifts]
     if config.data.reader == "lab":
@@ -136,7 +136,8 @@ def unanswered_scenarios(config: AuditConfig) -> list[str]:
 
 
 def check_scenarios(scenarios: Sequence[Scenario]) -> None:
-    """Raises `BadInput` where an audit has nothing to compare. The first are the in-distribution records."""
+    """Raise `BadInput` where an audit has nothing to compare. The first scenario holds the in-distribution
+    records."""
     first, shifted = scenarios[0], scenarios[1:]
     if first.n == 0:
         raise BadInput(
@@ -150,14 +151,14 @@ def check_scenarios(scenarios: Sequence[Scenario]) -> None:
 
 
 def check_records(origin: str, scenario: Scenario, problem: str = "no usable record") -> None:
-    """Raises `BadInput` where the records of `where` (a path) hold none that can be used."""
+    """Raise `BadInput` where the records of `origin` (a path) hold none that can be used."""
     if scenario.n == 0:
         raise BadInput(f"{origin}: {problem}; {scenario.quarantine().why_empty()}")
 
 
 def responding_model(origin: str, models: Sequence[str], model: str | None) -> str | None:
-    """The model whose recorded responses are used: `model`, or the only one of those `found` to have any;
-    None where there are none.
+    """Return the model whose recorded responses are used: `model`, or the only one of `models` (those that
+    the records have responses of). None where there are none.
 
     Raises `BadInput` where there are several to choose from, or none of `model`.
     """
@@ -181,9 +182,9 @@ def responding_model(origin: str, models: Sequence[str], model: str | None) -> s
 def check_same_encoders(
     folder: Path, stored: Mapping[str, str], current: Mapping[str, str], *, whole: bool = True
 ) -> None:
-    """Raises `BadInput` where an encoder is another than the one that made the baseline in `folder`. Both map
-    a modality to an identity; without `whole`, those of `here` hold only what is known before weights are
-    loaded."""
+    """Raise `BadInput` where an encoder is another than the one that made the baseline in `folder`. `stored`
+    and `current` map a modality to an identity; without `whole`, those of `current` hold only what is known
+    before weights are loaded."""
     for modality, identity in current.items():
         then, now = _facts(stored[modality]), _facts(identity)
         names = sorted(now) if not whole else sorted(then.keys() | now.keys())
@@ -199,14 +200,14 @@ def check_same_encoders(
 
 
 def known_identities(modalities: Iterable[str]) -> dict[str, str]:
-    """What the identity of an encoder on this machine will hold, whatever its weights are."""
+    """Return what the identity of an encoder on this machine will hold, whatever its weights are."""
     import torch
 
     return dict.fromkeys(modalities, json.dumps({"torch": torch.__version__}))
 
 
 def _facts(identity: str) -> dict[str, Any]:
-    """An identity as names and values."""
+    """Return an identity as names and values."""
     try:
         tree = json.loads(identity)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which executor a job runs on: the one that is asked for, or the one that fits the work."""
+"""This module chooses the executor of a job: the one that is asked for, or the one that fits the work."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def open_executor(
     rows: int,
     models: tuple[ModelConfig, ...] = (),
 ) -> Iterator[Executor]:
-    """The executor of a job with so many rows and these models. Raises `BadInput` where the one that is asked
-    for is not installed."""
+    """Open the executor of a job with so many rows and these models. Raises `BadInput` where the one that is
+    asked for is not installed."""
     chosen, why = choose(workers, rows, models)
     log.info("executor: %s (%s)", chosen, why)
     with find(chosen)(workers, threads, progress) as executor:
@@ -41,7 +41,7 @@ def open_executor(
 
 
 def choose(workers: WorkersConfig, rows: int, models: tuple[ModelConfig, ...] = ()) -> tuple[str, str]:
-    """The name of the executor, and why it is that one."""
+    """Return the name of the executor, and why it is that one."""
     if workers.executor != "auto":
         return workers.executor, f"workers.executor: {workers.executor}"
     if workers.address or os.environ.get("RAY_ADDRESS"):
@@ -62,7 +62,7 @@ def _ray(why: str) -> tuple[str, str]:
 
 
 def find(name: str) -> Opening:
-    """How the executor of this name is opened. Raises `BadInput` where it is not installed."""
+    """Return what opens the executor of this name. Raises `BadInput` where it is not installed."""
     if name == "serial":
         return serial
     for point in entry_points(group=GROUP, name=name):

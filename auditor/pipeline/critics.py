@@ -1,4 +1,4 @@
-"""The step that trains the critics of mutual information, one a seed (and fold), on one pool of pairs."""
+"""This step trains the critics of mutual information, one a seed (and fold), on one pool of pairs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STAGE = "train critics"
 
 @dataclass(frozen=True)
 class Trained:
-    """Critics of one pool of pairs."""
+    """These critics were trained on one pool of pairs."""
 
     paths: tuple[tuple[Path, ...], ...]
     """The files of each critic: one, or one a fold."""
@@ -76,7 +76,7 @@ def train(
 
 
 def how_far(folder: Path, names: Sequence[str], began: float) -> Tally:
-    """How many of these critics are trained, and how much of those that are being trained."""
+    """Return how many of these critics are trained, and how much of those that are being trained."""
     done = sum((folder / f"{name}.safetensors").exists() for name in names)
     parts = read_parts(folder, names)
     pace = sum(share / seconds for share, seconds in parts if seconds > 0)

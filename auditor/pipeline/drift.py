@@ -1,4 +1,4 @@
-"""Drift: windows of traffic against a baseline. What moved, by how much, and is it chance?"""
+"""Drift compares windows of traffic with a baseline. What moved, by how much, and is it chance?"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from schemas.report import Example, Report
 def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | None = None) -> Report:
     """Compare the traffic with the baseline, window by window, into `out` (report.html, report.json,
     audit.duckdb, and the run directory). The same call again resumes, and a later one with more traffic does
-    the new windows alone. `given`: records in the place of those that the config names.
+    the new windows alone. `records` stand in the place of those that the config names.
 
     Raises `BadInput` where there is nothing to compare, or the baseline or its encoders do not fit.
     """
@@ -116,8 +116,8 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
 def profile_traffic(
     config: DriftConfig, out: Path, progress: Progress, records: Given | None = None
 ) -> Profile:
-    """The profile of all the traffic, embedded with the encoders of the baseline and summed with its critics;
-    the same call again resumes. Raises as `drift`."""
+    """Return the profile of all the traffic, embedded with the encoders of the baseline and summed with its
+    critics; the same call again resumes. Raises as `drift`."""
     baseline = load(Path(config.baseline))
     check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
@@ -134,8 +134,8 @@ def profile_traffic(
 
 
 def _grader(config: DriftConfig, baseline: Baseline, traffic: Traffic) -> Choice:
-    """`auto` is what the baseline's answers were graded by: accuracies compare, and those of a window do not
-    hang on which other windows there are."""
+    """Return the grader; `auto` is what the baseline's answers were graded by. So accuracies compare, and
+    those of a window do not depend on the other windows."""
     grader, manifest = config.grader, baseline.manifest
     if grader.name == "auto" and manifest.grader is not None:
         named = manifest.config.grader
@@ -166,7 +166,7 @@ def _profiled(
 
 
 def _encoders(workplace: Workplace, baseline: Baseline, survey: Survey) -> Encoders:
-    """The baseline's. Raises `BadInput` where they are not what made it."""
+    """Return the baseline's encoders. Raises `BadInput` where they are not those that made it."""
     encoders = baseline.manifest.config.encoders
     # A baseline without images has no use for theirs: its query vectors are of texts alone.
     pictures = encoders.image if survey.images and "image" in baseline.manifest.encoders else None
@@ -179,7 +179,7 @@ def _encoders(workplace: Workplace, baseline: Baseline, survey: Survey) -> Encod
 
 
 def _critics(baseline: Baseline, used: Encoders, survey: Survey) -> tuple[tuple[Files, ...], str | None]:
-    """The files of the baseline's critics, or none and the reason."""
+    """Return the files of the baseline's critics, or none and the reason."""
     if not baseline.critics:
         return (), baseline.manifest.no_critic or "the baseline has no critic"
     # Traffic without any image (or text) has narrower query vectors where the encoders differ in size.
@@ -210,7 +210,7 @@ def _comparisons(
 
 
 def _first(part: Part) -> Iterator[Record]:
-    """The records of a window, from its first one on."""
+    """Yield the records of a window, from its first one on."""
     for rows in first_rows(part):
         yield from records_from_table(rows)
 
@@ -218,7 +218,7 @@ def _first(part: Part) -> Iterator[Record]:
 def _examples(
     config: DriftConfig, parts: Sequence[Part], model: str | None, policy: MediaPolicy
 ) -> Iterator[Example]:
-    """The first records of each window."""
+    """Yield the first records of each window."""
     for part in parts if config.report.examples else ():
         for record in islice(_first(part), config.report.examples):
             answers = record.responses.get(model or "", ())

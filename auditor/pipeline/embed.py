@@ -1,4 +1,4 @@
-"""The step from contents to vectors: every distinct image and text is embedded once and kept."""
+"""This step turns contents into vectors: every distinct image and text is embedded once and kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.config import EncoderConfig
 
 @dataclass(frozen=True)
 class Embedded:
-    """A folder of embedded contents and the encoder that made them."""
+    """A folder holds embedded contents; `identity` names the encoder that made them."""
 
     identity: str
     folder: Path
@@ -32,7 +32,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Chosen:
-    """An encoder of the config, on the devices that the cluster has."""
+    """This is an encoder of the config, on the devices that the cluster has."""
 
     make: Callable[[], Encoder]
     identity: str
@@ -41,7 +41,7 @@ class Chosen:
 
 
 def chosen(workplace: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
-    """The encoder that workers will make."""
+    """Return the encoder that workers will make."""
     with workplace.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
         return _chosen(workplace, staff, config, modality)
 

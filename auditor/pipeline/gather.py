@@ -1,4 +1,4 @@
-"""The first step of a baseline and of drift: records in, checked, and cut into windows."""
+"""The first step of a baseline and of drift reads records, checks them, and cuts them into windows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFERENCE = "baseline"
 
 @dataclass(frozen=True)
 class Reference:
-    """The records that a baseline is learned from."""
+    """A baseline is learned from these records."""
 
     origin: str
     """What messages call them: their file, or their reader."""
@@ -29,7 +29,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Traffic:
-    """The records that are compared with a baseline, in windows."""
+    """These records are compared with a baseline, in windows."""
 
     origin: str
     scenario: Scenario
@@ -40,7 +40,8 @@ class Traffic:
 
 
 def gather_reference(config: BaselineConfig, run: RunDir, records: Given | None = None) -> Reference:
-    """Raises `BadInput` where no record is usable, or whose responses are meant is not clear."""
+    """Read the reference records. Raises `BadInput` where no record is usable, or whose responses are meant
+    is not clear."""
     origin = config.data.id or f"data.reader: {config.data.reader}"
     source = replace(sources(config, run, records)[0], name=REFERENCE)
     scenario = gather(source, run, config.data)
@@ -50,8 +51,8 @@ def gather_reference(config: BaselineConfig, run: RunDir, records: Given | None 
 
 
 def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given | None = None) -> Traffic:
-    """`unit`: rows a unit of work. Raises `BadInput` where no record is usable, or whose responses are meant
-    is not clear."""
+    """Read the traffic and cut it into windows; `unit` is the rows of a unit of work. Raises `BadInput` where
+    no record is usable, or whose responses are meant is not clear."""
     origin, length = config.data.traffic, window_length(config.window) if config.window else None
     (source,) = sources(config, run, records)
     scenario = gather(_timed(source) if length is not None else source, run, config.data)
@@ -70,7 +71,7 @@ def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given |
 
 
 def _timed(source: Source) -> Source:
-    """Of these records those that have a timestamp; the others are set aside."""
+    """Keep the records that have a timestamp; the others are quarantined."""
 
     def rows() -> Rows:
         source_rows = source.rows()

@@ -1,4 +1,4 @@
-"""The steps that audit and baseline share: vectors, critics, profiles of reference records and others."""
+"""Audit and baseline share these steps: vectors, critics, and profiles of reference records and others."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from schemas.config import CriticConfig, EncodersConfig, IndexConfig
 
 @dataclass(frozen=True)
 class Learned:
-    """What is known of records once they have been profiled."""
+    """This is known of records once they have been profiled."""
 
     scenarios: list[Scenario]
-    """With the parts of natural pools in their place."""
+    """The scenarios, with the parts of natural pools in their place."""
     files: Mapping[GroupKey, Files]
     profiles: Mapping[GroupKey, Profile]
     """Merged from `files`."""
     quarantine: Quarantine
-    """Everything that was set aside since the records were read."""
+    """Every row that was quarantined since the records were read."""
     content: str
     """Digest of every record."""
     encoders: dict[str, str]
@@ -110,7 +110,7 @@ def learn(
 def _sample(
     workplace: Workplace, scenarios: Sequence[Scenario], critic: CriticConfig, seed: int
 ) -> list[Scenario]:
-    """The records that the critic is trained on, where these are a sample."""
+    """Return the records that the critic is trained on, where these are a sample."""
     if cut := [s.name for s in scenarios if s.partition]:
         raise BadInput(
             f"data.scenarios.{cut[0]}.partition needs every image embedded before it is known which rows are "
@@ -122,7 +122,7 @@ def _sample(
 def _texts(
     scenarios: Sequence[Scenario], stores: Mapping[str, ResponseStore | None]
 ) -> Iterator[ContentItem]:
-    """Queries and references, then each model's answers (see `answer_items`)."""
+    """Yield queries and references, then each model's answers (see `answer_items`)."""
     yield from input_texts(records_of(scenarios))
     for model, store in stores.items():
         for scenario in scenarios:
@@ -132,7 +132,7 @@ def _texts(
 
 
 def _all_quarantined(scenarios: Sequence[Scenario], profiles: Mapping[GroupKey, Profile]) -> Quarantine:
-    """Everything that was set aside: a row whose inputs are not usable once, whatever the number of
+    """Return every quarantined row. A row whose inputs are not usable counts once, whatever the number of
     models."""
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
     counted: set[str] = set()

@@ -1,4 +1,4 @@
-"""The steps from profiles to what a report says of them: divergences, assessments, slices.
+"""These steps go from profiles to what a report says of them: divergences, assessments, slices.
 
 Every measure is a unit of work, named by the content that it is of, and kept: the same call again reads it,
 and a run with one more window measures that window alone.
@@ -44,9 +44,10 @@ from auditor.storage.run_dir import digest
 from auditor.storage.work_units import Item, Shard
 
 FLOPS = 2e10
-"""Of one thread, in products and decompositions of these sizes: to tell minutes from moments, no more."""
+"""Operations a second of one thread, in products and decompositions of these sizes. It tells minutes from
+moments, no more."""
 DECOMPOSITIONS = 60
-"""Of the null and of the jackknife."""
+"""Decompositions of the null and of the jackknife."""
 ASSESSMENT_SECONDS, SLICES_SECONDS = 1.0, 0.5
 
 T = TypeVar("T", bound=Item)
@@ -54,7 +55,7 @@ T = TypeVar("T", bound=Item)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A group whose rows are held against reference rows."""
+    """The rows of a group are compared with reference rows."""
 
     key: GroupKey
     p: Files
@@ -64,12 +65,12 @@ class Comparison:
     dims: Mapping[str, int]
     """Modality -> dimension of its rows."""
     temperature: float | None = None
-    """At which the model's answers were drawn; None where they were recorded."""
+    """The temperature at which the model's answers were drawn; None where they were recorded."""
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """What the measures of a job are made with."""
+    """The measures of a job are made with these settings, critics and files."""
 
     judgement: Judgement
     settings: Settings
@@ -80,7 +81,7 @@ class Measuring:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that a measure depends on beside its rows and its seed."""
+        """Return all that a measure depends on beside its rows and its seed."""
         return {
             "format": FORMAT,
             "level": self.settings.level,
@@ -94,8 +95,8 @@ class Measuring:
 
 
 def codebook_file(workplace: Workplace, p: Sequence[Profile], symbols: int, seed: int) -> Path | None:
-    """File of the codebook of the reference rows' answers and correct answers: one for the whole job, so that
-    cells mean the same everywhere. None where there is none of either."""
+    """Return the file of the codebook of the reference rows' answers and correct answers. The whole job has
+    one, so that cells mean the same everywhere; None where there are no answers of either kind."""
     codebook = answer_codebook([profile for profile in p if profile.n], symbols, seed)
     if codebook is None:
         return None
@@ -112,22 +113,22 @@ def _keep_codebook(workplace: Workplace, codebook: NDArray[np.float32]) -> Path:
 
 @dataclass(frozen=True)
 class MeasuredDivergences:
-    """The divergences of every comparison, before any adjustment."""
+    """These are the divergences of every comparison, before any adjustment."""
 
     by_group: Mapping[GroupKey, Divergences]
     files: Mapping[GroupKey, Files]
     """One a modality, in the order of MODALITIES."""
 
     def judged(self, family: Family) -> dict[GroupKey, Divergences]:
-        """With their p-values adjusted over each family of tests."""
+        """Return the divergences with their p-values adjusted over each family of tests."""
         return adjusted(self.by_group, family)
 
 
 def divergences(
     workplace: Workplace, comparisons: Sequence[Comparison], measuring: Measuring
 ) -> MeasuredDivergences:
-    """The divergences of every comparison. Those of the inputs are measured once, whatever the number of
-    models."""
+    """Measure the divergences of every comparison. Those of the inputs are measured once, whatever the number
+    of models."""
     identity = json.dumps(
         {"format": FORMAT, "level": measuring.settings.level, "threads": workplace.shards.threads},
         sort_keys=True,
@@ -168,7 +169,7 @@ def assessments(
     divergences: MeasuredDivergences,
     measuring: Measuring,
 ) -> dict[GroupKey, Assessment]:
-    """Every comparison, and every group of reference rows by itself, assessed."""
+    """Assess every comparison, and every group of reference rows by itself."""
     identity = json.dumps(measuring.identity | {"threads": workplace.shards.threads}, sort_keys=True)
     seed, marks = measuring.judgement.seed, _marks(comparisons, references.values())
     items: dict[GroupKey, AssessmentItem] = {}
@@ -222,7 +223,8 @@ def slice_rows(
     tags_q: Mapping[str, TagSource],
     measuring: Measuring,
 ) -> list[dict[str, Any]]:
-    """Rows of the table of slices: of every divergence that is more than chance. `tags_q`: by scenario."""
+    """Return the rows of the table of slices, for every divergence that is more than chance. `tags_q` is by
+    scenario."""
     by_key = {comparison.key: comparison for comparison in comparisons}
     identity = json.dumps({"slices": FORMAT, "threads": workplace.shards.threads}, sort_keys=True)
     folder = workplace.run.folder("measures", identity)
@@ -266,8 +268,8 @@ def _measured_files(
     shards: Sequence[tuple[Shard[T], float]],
     read: Callable[[Path], R],
 ) -> list[R]:
-    """What every shard says, in their order; those that are not there are made. With each goes about how many
-    seconds it takes."""
+    """Return what the file of every shard says, in their order; missing files are made first. With each shard
+    goes about how many seconds it takes."""
     todo = {
         shard.name: (shard, seconds)
         for shard, seconds in shards
@@ -281,8 +283,8 @@ def _measured_files(
 
 
 def _marks(comparisons: Sequence[Comparison], references: Iterable[Files] = ()) -> dict[Files, list[str]]:
-    """What stands for the rows in the files of each side: their names, which are of the rows that went in,
-    and what they say of rows that failed, which a later run may do anew."""
+    """Return what stands for the rows in the files of each side: the names of the files, which depend on the
+    rows that went in, and what they say of rows that failed, which a later run may do anew."""
     sides = dict.fromkeys(
         [side for comparison in comparisons for side in (comparison.p, comparison.q)] + list(references)
     )
@@ -290,7 +292,7 @@ def _marks(comparisons: Sequence[Comparison], references: Iterable[Files] = ()) 
 
 
 def _mark(source: TagSource | None) -> Any:
-    """What stands for the tags of a source."""
+    """Return what stands for the tags of a source."""
     if source is None or not isinstance(source, Scenario):
         return source and source.tags
     stat = source.path.stat()  # a scenario's file is written once
@@ -298,7 +300,7 @@ def _mark(source: TagSource | None) -> Any:
 
 
 def _seconds(comparison: Comparison, modality: str) -> float:
-    """About what a divergence takes on one thread."""
+    """Return about how many seconds a divergence takes on one thread."""
     dim = comparison.dims.get("x" if modality == "joint" else modality, 0)
     rank = min(comparison.rows, dim)
     return (DECOMPOSITIONS * 10.0 * rank**3 + 2.0 * comparison.rows**2 * dim) / FLOPS

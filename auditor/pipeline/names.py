@@ -1,4 +1,4 @@
-"""The names in a config, held against the registries: before anything is read, loaded or started."""
+"""The names in a config are looked up in the registries before anything is read, loaded or started."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ MOST_PROBLEMS = 5
 
 
 def check_names(config: BaseModel) -> None:
-    """Raises `BadInput`, one line with the key of each, for names of encoders, generators, readers, shifts
-    and critics that no registry knows, and for options that those do not have."""
+    """Raise `BadInput`, one line with the key of each, for names of encoders, generators, readers, shifts and
+    critics that no registry knows, and for options that those do not have."""
     problems = []
     for check in _checks(config):
         try:

@@ -1,4 +1,5 @@
-"""The partition of natural pools: easy, normal and hard by distance from the in-distribution records.
+"""Natural pools are cut into easy, normal and hard records by their distance from the in-distribution
+records.
 
 Vectors are read a batch at a time; what is kept of a pool's record is its distance, the hash that breaks ties
 and its place (24 bytes).
@@ -40,13 +41,13 @@ QUERY_ROWS = 16_384
 RECALL_ROWS = 400
 """Records of a pool that are searched exactly too, where the index is not exact."""
 FARTHEST = 3
-"""Records of a pool whose nearest in-distribution record is told."""
+"""Records of a pool whose nearest in-distribution record is reported."""
 
 Content = Literal["image", "text"]
 
 
 class Rows(NamedTuple):
-    """Records that have the content that distances are taken of."""
+    """These records have the content that distances are taken of."""
 
     places: NDArray[np.int64]
     """(n,) among the scenario's records"""
@@ -57,16 +58,16 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Which content of a scenario's records stands for them, and where vectors are."""
+    """A place says which content of a scenario's records stands for them, and where vectors are."""
 
     content: Content
     identity: str
-    """Of the embeddings: their folder's name stands for the encoder and how it was used."""
+    """The identity of the embeddings: their folder's name stands for the encoder and how it was used."""
     images: EmbeddingStore | None
     texts: EmbeddingStore
 
     def keys(self, scenario: Scenario) -> Iterator[tuple[NDArray[np.int64], list[RowKeys]]]:
-        """Places and keys of the usable records that have the content, in batches."""
+        """Yield places and keys of the usable records that have the content, in batches."""
         start = 0
         for batch in scenario.batches():
             rows = row_keys(batch, [()] * len(batch))
@@ -78,7 +79,7 @@ class Place:
             start += len(batch)
 
     def rows(self, scenario: Scenario) -> Iterator[Rows]:
-        """Their vectors, in the same batches."""
+        """Yield the records' vectors, in the same batches."""
         for places, keys in self.keys(scenario):
             vectors = getattr(embedded(keys, self.images, self.texts), self.content)
             present = np.einsum("ij,ij->i", vectors, vectors) > 0.5  # several images may cancel out
@@ -86,7 +87,7 @@ class Place:
             yield Rows(places[present], ids, vectors[present])
 
     def digest(self, scenario: Scenario) -> str:
-        """Of the ids and contents of these records."""
+        """Return the digest of the ids and contents of these records."""
         hasher = blake2b(digest_size=16)
         for _, keys in self.keys(scenario):
             hasher.update(json.dumps([astuple(row) for row in keys]).encode())
@@ -104,15 +105,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Distances:
-    """(n,) cosine distances of a pool's records, and what is to be told."""
+    """These are the cosine distances (n,) of a pool's records, with notes for the report."""
 
     places: NDArray[np.int64]
     ties: NDArray[np.uint64]
     values: Float
     notes: tuple[str, ...] = ()
-    """Of all three levels."""
+    """Notes of all three levels."""
     farthest: tuple[str, ...] = ()
-    """Of the hard one."""
+    """Notes of the hard level alone."""
 
 
 def partitioned(
@@ -123,8 +124,9 @@ def partitioned(
     index: IndexConfig,
     seed: int,
 ) -> list[Scenario]:
-    """Each scenario to be partitioned becomes easy, normal and hard ones, by distance from the ID images
-    (from the ID queries where the ID records have no images). One with no row to compare stays as it is."""
+    """Replace each scenario that is to be partitioned by easy, normal and hard ones, by distance from the ID
+    images (from the ID queries where the ID records have no images). One with no row to compare stays as it
+    is."""
     if all(scenario.partition is None for scenario in scenarios):
         return list(scenarios)
     out: list[Scenario] = []
@@ -171,7 +173,7 @@ def _centroid(place: Place, first: Scenario) -> Centroid:
 
 
 def _mean(place: Place, centroid: Centroid, pool: Scenario) -> Distances:
-    """Mean cosine distance to all ID records; of no record where there are none."""
+    """Return the mean cosine distances to all ID records; of no record where there are none."""
     places, ties, values = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0)]
     for rows in place.rows(pool) if centroid.n else ():
         places.append(rows.places)
@@ -202,7 +204,7 @@ def _subset(
 
 
 class Nearest(NamedTuple):
-    """What is kept of a search, in the order of the pool's located records."""
+    """This is kept of a search, in the order of the pool's located records."""
 
     values: Float
     """(n,) cosine distance to the k-th nearest"""
@@ -301,8 +303,8 @@ def _search(
 
 
 def _written(folder: Path, name: str, batches: Iterable[Rows], size: int) -> tuple[list[Path], int]:
-    """Files of `size` rows each (the last of fewer), in order; and how many rows. One that is there already
-    is left as it is: the folder stands for these very rows."""
+    """Write files of `size` rows each (the last of fewer), and return them in order with the number of rows.
+    A file that exists already is left as it is: the folder stands for these very rows."""
     paths: list[Path] = []
     ids: list[str] = []
     vectors: list[NDArray[np.float32]] = []
@@ -328,7 +330,7 @@ def _written(folder: Path, name: str, batches: Iterable[Rows], size: int) -> tup
 
 
 def _samples(queries: int, seed: int) -> list[tuple[int, ...]]:
-    """Of each block of queries, those that are searched exactly too: a seeded sample of them all."""
+    """Return, for each block of queries, those that are searched exactly too: a seeded sample of them all."""
     chosen = np.random.default_rng(seed).choice(queries, min(RECALL_ROWS, queries), replace=False)
     chosen.sort()
     return [

@@ -1,4 +1,4 @@
-"""What a run would do and cost: rows, prompts, calls, tokens, hours, money, without doing any of it.
+"""A plan says what a run would do and cost (rows, prompts, calls, tokens, hours, money), and does none of it.
 
 A plan refuses what the run would refuse, by the same checks (`auditor.pipeline.checks`).
 """
@@ -50,7 +50,7 @@ SHOWN_WINDOWS = 40
 
 @dataclass(frozen=True)
 class Scope:
-    """What one scenario adds to the contents of those before it."""
+    """One scenario adds this to the contents of those before it."""
 
     scenario: str
     family: str
@@ -64,13 +64,13 @@ class Scope:
     prompt_images: int
     """Images in its new prompts."""
     reasons: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> rows set aside."""
+    """Reason -> quarantined rows."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What generating one model's answers takes. Nothing is taken off for answers that are kept already, and
-    nothing put on for tries again."""
+    """Generating one model's answers takes this. Nothing is subtracted for answers that are kept already, and
+    nothing added for further tries."""
 
     model: str
     generator: str
@@ -87,8 +87,8 @@ class Cost:
 
 
 def survey(config: AuditConfig) -> list[Scope]:
-    """Reads and checks the records (into a temporary folder that goes again); nothing else is done. Raises
-    `BadInput` where the audit would not begin."""
+    """Read and check the records (into a temporary folder); nothing else is done. Raises `BadInput` where the
+    audit would not begin."""
     check_encoders(config.encoders)
     scopes: list[Scope] = []
     prompts: set[str] = set()
@@ -127,7 +127,7 @@ def survey(config: AuditConfig) -> list[Scope]:
 
 
 def cost(model: ModelConfig, scopes: list[Scope]) -> Cost:
-    """Of a model that generates."""
+    """Return the cost of a model that generates."""
     endpoint = model.endpoint
     prompts = sum(scope.prompts for scope in scopes)
     image_tokens = (endpoint or _DEFAULTS).tokens_per_image
@@ -155,7 +155,7 @@ _DEFAULTS = EndpointConfig(url="http://localhost")
 
 @contextmanager
 def _nowhere() -> Iterator[RunDir]:
-    """A run directory that goes again."""
+    """Open a temporary run directory."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         run.open()
@@ -163,7 +163,7 @@ def _nowhere() -> Iterator[RunDir]:
 
 
 def plan(config: JobConfig) -> Group:
-    """For the terminal: what the job of this config would do. Raises `BadInput` where the job would."""
+    """Return for the terminal what the job of this config would do. Raises `BadInput` where the job would."""
     if isinstance(config, AuditConfig):
         return audit_plan(config)
     if isinstance(config, BaselineConfig):
@@ -174,12 +174,12 @@ def plan(config: JobConfig) -> Group:
 
 @dataclass
 class Contents:
-    """What is to be embedded of some records: keys of contents, each once."""
+    """These contents of some records are to be embedded, as keys, each once."""
 
     images: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
     pairs: int = 0
-    """Of an input with the model's response, and of an input with a reference."""
+    """Pairs of an input with the model's response, and of an input with a reference."""
 
     def add(self, records: Sequence[Record], model: str | None) -> None:
         self.images.update(item.key for item in image_items(records))
@@ -192,7 +192,7 @@ class Contents:
 
 
 def baseline_plan(config: BaselineConfig) -> Group:
-    """What `auditor baseline build` would do."""
+    """Return what `auditor baseline build` would do."""
     check_encoders(config.encoders)
     with _nowhere() as run:
         reference = gather_reference(config, run)
@@ -219,7 +219,7 @@ def baseline_plan(config: BaselineConfig) -> Group:
 
 
 def drift_plan(config: DriftConfig) -> Group:
-    """What `auditor drift` would do."""
+    """Return what `auditor drift` would do."""
     baseline = load(Path(config.baseline))
     manifest = baseline.manifest
     check_encoders(manifest.config.encoders)
@@ -258,7 +258,7 @@ def _critics(config: CriticConfig) -> str:
 
 
 def _reasons(reasons: Mapping[str, int]) -> str:
-    """Rows set aside by their reason, as the end of a sentence."""
+    """Return the quarantined rows by their reason, as the end of a sentence."""
     if not reasons:
         return ""
     return f"; set aside: {', '.join(f'{reason} {count:,}' for reason, count in reasons.items())}"
@@ -272,7 +272,7 @@ def _summed(reasons: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def audit_plan(config: AuditConfig) -> Group:
-    """What `auditor audit` would do, and what the answers cost."""
+    """Return what `auditor audit` would do, and what the answers cost."""
     check_named(config.grader)
     scopes = survey(config)
     generating = [model for model in config.models if model.generator is not None]

@@ -1,4 +1,4 @@
-"""The step from records to profiles, by critics that exist.
+"""This step goes from records to profiles, by critics that exist.
 
 Two strategies give the same profiles. Where the critic is trained on the pairs of all rows, every content is
 embedded first (`pipeline.embed`), and the kept vectors are looked up here. Where it is trained on a sample
@@ -47,12 +47,12 @@ from schemas.record import Image
 FIRST_ROWS = 64
 """Rows that are looked at for an image named by a path."""
 CONTENTS = 4
-"""Of a record: an image, a query, a response and a reference."""
+"""Contents of a record: an image, a query, a response and a reference."""
 
 
 @dataclass(frozen=True)
 class Encoders:
-    """What contents are embedded by."""
+    """Contents are embedded by these encoders."""
 
     text: Chosen
     image: Chosen | None
@@ -60,18 +60,18 @@ class Encoders:
 
     @property
     def gpus(self) -> float:
-        """Of one worker, which holds both."""
+        """Return the GPUs of one worker, which holds both encoders."""
         return min(1.0, self.text.gpus + (self.image.gpus if self.image else 0.0))
 
     @property
     def identities(self) -> dict[str, str]:
-        """By modality."""
+        """Return the identities by modality."""
         return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
 
 
 @dataclass(frozen=True)
 class KeptVectors:
-    """What contents were embedded to before."""
+    """Contents were embedded to these vectors before."""
 
     text: Embedded
     image: Embedded | None
@@ -79,12 +79,12 @@ class KeptVectors:
 
     @property
     def identities(self) -> dict[str, str]:
-        """Of the encoders, by modality."""
+        """Return the identities of the encoders, by modality."""
         return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
 
 
 def surveyed(workplace: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
-    """Each scenario as one window of its name."""
+    """Survey each scenario as one window of its name."""
     return [
         survey(s.path, one_window(s.name), workplace.run.windows(s.name), workplace.shards.stream)
         for s in scenarios
@@ -92,7 +92,7 @@ def surveyed(workplace: Workplace, scenarios: Sequence[Scenario]) -> list[Survey
 
 
 def pool_of(run: RunDir, scenarios: Sequence[Scenario], config: CriticConfig, seed: int) -> list[Scenario]:
-    """The seeded sample of records that a critic is trained on, from each scenario by its size."""
+    """Return the seeded sample of records that a critic is trained on, from each scenario by its size."""
     total = sum(s.n for s in scenarios)
     return [
         sampled(s, run, max(1, round(config.sample_rows * s.n / total)), seed) if s.n else s
@@ -103,7 +103,7 @@ def pool_of(run: RunDir, scenarios: Sequence[Scenario], config: CriticConfig, se
 def used_encoders(
     workplace: Workplace, config: EncodersConfig, surveys: Sequence[Survey], images: Embedded | None
 ) -> Encoders:
-    """What all records are embedded by, given what their sample was. Raises `BadInput` where a modality has
+    """Return the encoders of all records, given those of their sample. Raises `BadInput` where a modality has
     no record in the sample: its critic does not know it."""
     of_images = config.image if any(s.images for s in surveys) else None
     if of_images is not None and images is None:
@@ -118,7 +118,7 @@ def used_encoders(
 
 
 def content(parts: Sequence[Part]) -> str:
-    """Digest of every row of every part: what data the numbers are of."""
+    """Return the digest of every row of every part: what data the numbers are of."""
     return digest(json.dumps([[part.window.name, part.digests] for part in parts]))
 
 
@@ -135,8 +135,8 @@ def profile(
     with_texts: bool = True,
     keep: bool = False,
 ) -> dict[GroupKey, tuple[Path, ...]]:
-    """Profile the rows of every part under every model; the files whose fold, in their order, is the profile
-    (`auditor.profiles.profile.folded`).
+    """Profile the rows of every part under every model, and return the files whose fold, in their order, is
+    the profile (`auditor.profiles.profile.folded`).
 
     `sample`: rows of each group's row sample. `answers`: records of each group whose sampled answers are kept
     for entropies. `keep`: what is embedded here is written, too.
@@ -216,7 +216,8 @@ def profile(
 
 
 def _some_images(parts: Sequence[Part]) -> list[Image]:
-    """At most one of the first part's first rows, and one of the last part's, that is named by a path."""
+    """Return at most one of the first part's first rows, and one of the last part's, that is named by a
+    path."""
     images: list[Image] = []
     for part in (*parts[:1], *parts[1:][-1:]):
         records = (record for table in first_rows(part) for record in records_from_table(table))
@@ -227,7 +228,7 @@ def _some_images(parts: Sequence[Part]) -> list[Image]:
 
 
 class _Window:
-    """A group's shards, and the folds of what was made of them, one a model."""
+    """A window holds a group's shards, and the folds of what was made of them, one a model."""
 
     def __init__(self, part: Part, identity: str, folder: Path, models: int, answers: int) -> None:
         self.part = part
@@ -250,7 +251,7 @@ class _Window:
             fold.came(index)
 
     def left(self) -> int:
-        """Rows of the units that are yet to be made, or to be tried again."""
+        """Return the rows of the units that are still to be made, or to be tried again."""
         units = list(self.part.units())
         return sum(units[k][1] - units[k][0] for k in self._todo())
 
@@ -265,7 +266,8 @@ class _Window:
             yield unit.shard(self.names[k])
 
     def _todo(self) -> dict[int, tuple[int, ...]]:
-        """Units that some model lacks (no rows: all are to be made), or has with failed rows (those)."""
+        """Return the units that some model lacks (no rows: all are to be made), or has with failed rows
+        (those)."""
         missing = {k for fold in self.folds for k in fold.missing()}
         again: dict[int, set[int]] = {k: set() for k in missing}
         for fold in self.folds:

@@ -1,8 +1,8 @@
-"""The executor that needs nothing else: shards are made in this process, one or a few at a time.
+"""This executor needs nothing else: shards are made in this process, one or a few at a time.
 
 One worker is a plain loop. Several are threads, each with a worker of its own: what takes the time (decoding,
 encoding, matrix products) works outside the interpreter's lock, with one thread for each unit of work, so
-that the bits are those of one worker. A row that raises is found and set aside as elsewhere; one that ends
+that the bits are those of one worker. A row that raises is found and quarantined as elsewhere; one that ends
 the process ends the job, which is what the Ray executor is for.
 """
 
@@ -41,7 +41,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @contextmanager
 def serial(workers: WorkersConfig, threads: int, progress: Progress) -> Iterator[InProcess]:
-    """The executor of this process: `workers.cpu` units of work at a time (auto: as many as fit on the
+    """Open the executor of this process: `workers.cpu` units of work at a time (auto: as many as fit on the
     cores), each with `threads` threads."""
     fit = max(1, len(os.sched_getaffinity(0)) // threads)
     with _thread_limit(threads):
@@ -73,7 +73,7 @@ def _thread_limit(threads: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class InProcess:
-    """An `Executor` of this process alone."""
+    """This `Executor` uses this process alone."""
 
     workers: WorkersConfig
     threads: int
@@ -110,7 +110,7 @@ class InProcess:
 
 
 def gpus_here() -> int:
-    """GPUs that this process may use, told without loading a library for it."""
+    """Return the number of GPUs that this process may use, without loading a library for it."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
     return devices if visible is None else min(devices, sum(bool(v.strip()) for v in visible.split(",")))
@@ -118,7 +118,7 @@ def gpus_here() -> int:
 
 @dataclass(frozen=True)
 class Hands:
-    """The `Staff` of a stage in this process."""
+    """Hands are the `Staff` of a stage in this process."""
 
     stage: Stage
     workers: WorkersConfig
@@ -166,7 +166,7 @@ class Hands:
 
 
 class _Count:
-    """How far a stage is."""
+    """A count says how far a stage is."""
 
     def __init__(self, stage: str, total: int | None, progress: Progress) -> None:
         self.stage, self._total, self._progress = stage, total, progress
@@ -199,7 +199,7 @@ class _Count:
 
 @dataclass
 class _Units:
-    """How one unit of work is done: with tries again, and with its bad rows set aside."""
+    """Units of work are done here, with further tries, and with their bad rows quarantined."""
 
     make: Callable[[Any], Worker[Any]]
     settings: Any
@@ -211,7 +211,7 @@ class _Units:
         return self.make(self.settings)
 
     def result(self, worker: Worker[Any], shard: Shard[Any]) -> ShardResult:
-        """The result of a unit. Raises `AuditError` where it fails for good."""
+        """Return the result of a unit. Raises `AuditError` where it fails for good."""
         failed = 0
         while True:
             try:
@@ -276,8 +276,8 @@ def _why(error: Exception) -> str:
 def _threaded(
     units: _Units, shards: Iterator[Shard[Any]], count: int, counted: _Count
 ) -> Iterator[ShardResult]:
-    """Results as they come. Threads are daemons and end after their unit where nobody waits for them: an
-    interrupted job does not wait for its last units."""
+    """Yield results as they come. Threads are daemons and end after their unit where nobody waits for them:
+    an interrupted job does not wait for its last units."""
     todo: queue.SimpleQueue[Shard[Any] | None] = queue.SimpleQueue()
     results: queue.SimpleQueue[ShardResult | BaseException] = queue.SimpleQueue()
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""What is wrong with a config, in one line that names the keys and the way out."""
+"""This module says what is wrong with a config, in one line that names the keys and the way out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from schemas.config import JOBS, MOVED, BaselineConfig
 
 
 def explain(model: type[BaseModel], error: ValidationError, *, python: bool = False) -> str:
-    """All that is wrong, in one line. `python`: the config came from a call, not from a file or options."""
+    """Say all that is wrong, in one line. With `python`, the config came from a call, not from a file or
+    options."""
     moved = [MOVED[key] for key in _moved(model, error)]
     problems, unnamed = list[str](), list[str]()
     for item in error.errors(include_url=False, include_input=False):
@@ -42,7 +43,7 @@ def explain(model: type[BaseModel], error: ValidationError, *, python: bool = Fa
 
 
 def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
-    """Why a key is refused: it moved, another job has it, or nobody knows it."""
+    """Say why a key is refused: it moved, another job has it, or nobody knows it."""
     key = ".".join(keys)
     if _has(model, MOVED.get(key, "")):
         section, _, name = MOVED[key].partition(".")
@@ -58,20 +59,20 @@ def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
 
 
 def _moved(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """Keys that stand where earlier versions had them."""
+    """Return the keys that stand where earlier versions had them."""
     extra = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
     return [key for key in extra if _has(model, MOVED.get(key, ""))]
 
 
 def _has(model: type[BaseModel], key: str) -> bool:
-    """Whether the config has a (dotted) key."""
+    """Return whether the config has a (dotted) key."""
     *sections, name = key.split(".")
     return name in _section(model, sections).model_fields
 
 
 def _section(model: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
-    """The class of a section of a config; the nearest one around it where the path leads into something
-    else."""
+    """Return the class of a section of a config; the nearest one around it where the path leads into
+    something else."""
     for key in keys:
         field = model.model_fields.get(key)
         inner = next(_models(field.annotation), None) if field else None
@@ -89,7 +90,7 @@ def _keys(model: type[BaseModel]) -> Iterator[str]:
 
 
 def _models(kind: Any) -> Iterator[type[BaseModel]]:
-    """The sections among what an annotation allows."""
+    """Yield the sections among what an annotation allows."""
     stack = [kind]
     while stack:
         kind = stack.pop()

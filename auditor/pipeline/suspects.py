@@ -1,4 +1,5 @@
-"""Which rows of a shard end or hang its worker: found by trying parts of it. Knows nothing of Ray."""
+"""This search finds the rows of a shard that end or hang its worker, by trying parts of it. It knows nothing
+of Ray."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ MOST_PARTS = 32
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a try failed."""
+    """A fault says why a try failed."""
 
     reason: str
     """As it is written beside a row: the same in every run, so without numbers of processes or times."""
     detail: str
-    """For the log."""
+    """The text for the log."""
     hung: bool = False
 
 

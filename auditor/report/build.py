@@ -1,5 +1,5 @@
-"""From what an audit, or a comparison of traffic with a baseline, has measured to its report: rows, tables,
-notes and the verdict."""
+"""A report is built from what an audit, or a comparison of traffic with a baseline, has measured: rows,
+tables, notes and the verdict."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from schemas.report import WHERE, Graded, Report, Row, Verdict
 
 @dataclass(frozen=True)
 class Audited:
-    """What an audit has measured: all that its report is made of."""
+    """An audit has measured this: all that its report is made of."""
 
     config: AuditConfig
     scenarios: Sequence[Scenario]
@@ -51,7 +51,7 @@ class Audited:
 
 
 def audit_report(audited: Audited, provenance: Provenance) -> Report:
-    """The whole report of an audit."""
+    """Return the whole report of an audit."""
     config, scenarios, models = audited.config, audited.scenarios, audited.models
     first = scenarios[0].name
     for key in audited.divergences:
@@ -140,7 +140,7 @@ def row(
     start: str | None = None,
     end: str | None = None,
 ) -> Row:
-    """A row of the report, of a scenario or a window."""
+    """Return a row of the report, of a scenario or a window."""
     measures = dict(assessed.measures)
     measures["missing"] = divergences.missing | assessed.measures.missing
     return Row(
@@ -166,7 +166,7 @@ baselines alarm more often than the nominal rate."""
 
 @dataclass(frozen=True)
 class Drifted:
-    """What a comparison of traffic with a baseline has measured: all that its report is made of."""
+    """A comparison of traffic with a baseline has measured this: all that its report is made of."""
 
     config: DriftConfig
     baseline: Baseline
@@ -181,7 +181,7 @@ class Drifted:
     slices: list[dict[str, Any]]
     """Rows of the table `WHERE`."""
     chars_per_token: Mapping[str, float | None]
-    """Of each window's queries, where the text encoder tells how well it knows them."""
+    """Characters a token of each window's queries, where the text encoder tells how well it knows them."""
     encoders: Mapping[str, str]
     """Modality -> identity."""
     graded: Graded | None
@@ -189,7 +189,7 @@ class Drifted:
 
 
 def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
-    """The whole report of a drift. `content`: digest of every row."""
+    """Return the whole report of a drift. `content` is the digest of every row."""
     config, manifest, model = drifted.config, drifted.baseline.manifest, drifted.model
     quarantine = drifted.traffic.quarantine()
     for assessed in drifted.assessments.values():
@@ -269,7 +269,7 @@ def _window_notes(drifted: Drifted, name: str, n: int, divergences: Divergences)
 
 
 def _short_baseline(n: int, window: int) -> list[str]:
-    """A note where the baseline holds too few windows for p-values that hold for it alone."""
+    """Return a note where the baseline holds too few windows for p-values that hold for it alone."""
     if n >= ENOUGH_WINDOWS * window:
         return []
     return [
@@ -308,7 +308,7 @@ def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
 
 
 def _lost_scores(scenarios: Sequence[Scenario]) -> list[str]:
-    """A note on scores that could not be used, where there were any."""
+    """Return a note on scores that could not be used, where there were any."""
     count = sum(scenario.lost_scores for scenario in scenarios)
     if not count:
         return []
@@ -336,7 +336,7 @@ def _sampled_notes(profiles: Sequence[Profile], most: int) -> list[str]:
 
 
 def _level(critic: CriticConfig) -> str:
-    """What the level of EMI may be taken for."""
+    """Say what the level of EMI may be taken for."""
     if critic.cross_fit:
         return "the critic is cross-fitted: no row is evaluated by a critic that saw a row of its base id"
     if critic.early_stopping:

@@ -1,4 +1,4 @@
-"""Records that the HTML report shows, with a thumbnail and the models' answers."""
+"""The HTML report shows these records, with a thumbnail and the models' answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.report import Example
 
 
 def example(scenario: str, record: Record, responses: Mapping[str, str], policy: MediaPolicy) -> Example:
-    """One record; `responses`: a model's name -> its answer."""
+    """Return one record as an example. `responses` maps a model's name to its answer."""
     return Example(
         scenario=scenario,
         record_id=record.record_id,
@@ -28,8 +28,8 @@ def example(scenario: str, record: Record, responses: Mapping[str, str], policy:
 def examples(
     scenarios: Sequence[Scenario], stores: Mapping[str, ResponseStore | None], n: int, policy: MediaPolicy
 ) -> list[Example]:
-    """The first `n` records of each scenario with every model's answer; `stores` holds the answers of those
-    that the records have none of."""
+    """Return the first `n` records of each scenario with every model's answer; `stores` holds the answers of
+    those that the records have none of."""
     chosen = []
     for scenario in scenarios if n else ():
         records = list(islice(records_of([scenario]), n))

@@ -1,4 +1,4 @@
-"""Where a number comes from: what made it, of what data, in which versions."""
+"""The provenance of a number says what made it, from what data, in which versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-
 
 
 def versions() -> dict[str, str]:
-    """Of this program and of the packages that make the numbers."""
+    """Return the versions of this program and of the packages that make the numbers."""
     packages = {"shift-auditor": __version__}
     for package in PACKAGES:
         try:
@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the numbers of a report were made of, and by."""
+    """The numbers of a report were made of this, and by this."""
 
     config_hash: str
     """Digest of all of the config that changes a number."""
@@ -49,11 +49,11 @@ class Provenance:
     grader: Graded | None = None
     """What answers were graded by."""
     beside: Mapping[str, Any] = field(default_factory=dict)
-    """Of the report's config, beside the job's own."""
+    """Further keys of the report's config, beside the job's own."""
 
 
 def run(config: AuditConfig | DriftConfig, id_scenario: str, provenance: Provenance) -> Run:
-    """The report's account of itself. The same config on the same data has the same `run_id`."""
+    """Return the report's account of itself. The same config on the same data has the same `run_id`."""
     stamp = f"{provenance.config_hash}{provenance.content}"
     return Run(
         run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
@@ -76,6 +76,6 @@ def run(config: AuditConfig | DriftConfig, id_scenario: str, provenance: Provena
 
 
 def how_trained(config: CriticConfig) -> str:
-    """What critics were trained and how, in words."""
+    """Say what critics were trained and how, in words."""
     folds = f", cross-fitted over {config.cross_fit} folds of base ids" if config.cross_fit else ""
     return f"{describe(config.estimator)}, {config.seeds} seeds{folds}"

@@ -1,4 +1,4 @@
-"""`sweep.html`: how much the critic's hyperparameters matter, as a page of the report's kind."""
+"""`sweep.html` shows how much the critic's hyperparameters matter, as a page of the report's kind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Panel(NamedTuple):
 
 
 def sweep_html(lines: Sequence[Summary], budget: str, facts: Mapping[str, str]) -> str:
-    """The page of a sweep's summary; `budget` is what was said before it started, `facts` what made it.
-    Escaped and under the same policy as `report.html`."""
+    """Return the page of a sweep's summary. `budget` is what was said before it started, `facts` what made
+    it. The page is escaped and under the same policy as `report.html`."""
     css, js = asset("report.css"), asset("report.js")
     measure = "EMI" if any(line.emi is not None for line in lines) else "MI"
     points = {line: point for line in lines if (point := _point(line, measure)) is not None}

@@ -1,4 +1,4 @@
-"""The summary that the command line prints."""
+"""The command line prints this summary."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DEAREST = 3
 
 
 def summary(report: Report) -> RenderableType:
-    """The verdict, a table of the results (the worst first where there are many), how models compare, and
-    what is missing."""
+    """Return the verdict, a table of the results (the worst first where there are many), how models compare,
+    and what is missing."""
     status = report.verdict.status
     parts: list[RenderableType] = [
         Text.assemble(
@@ -79,7 +79,7 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _compared(report: Report) -> list[RenderableType]:
-    """A sentence a model, with the verdict where a margin was set."""
+    """Return a sentence a model, with the verdict where a margin was set."""
     compared = pairs(report)
     parts: list[RenderableType] = []
     for pair in compared[:MOST_COMPARED]:
@@ -131,12 +131,12 @@ def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:
 
 
 def _time(seconds: Mapping[str, float]) -> str:
-    """Where the time went, the dearest stages first."""
+    """Say where the time went, the dearest stages first."""
     dearest = sorted(seconds.items(), key=lambda item: -item[1])[:DEAREST]
     stages = ", ".join(f"{_clean(stage)} {duration(spent)}" for stage, spent in dearest)
     return f"Time: {duration(sum(seconds.values()))} ({stages})."
 
 
 def _clean(text: str) -> str:
-    """Without what a terminal would obey: names and notes may come from strangers' data."""
+    """Return the text without what a terminal would obey: names and notes may come from strangers' data."""
     return "".join(c if c.isprintable() else "�" for c in text)

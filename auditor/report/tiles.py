@@ -1,4 +1,4 @@
-"""The few numbers to see first."""
+"""Tiles show the few numbers to see first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tile(NamedTuple):
 
 
 def tiles(report: Report) -> list[Tile]:
-    """The few numbers to see first."""
+    """Return the few numbers to see first."""
     rows = [*report.scenarios, *report.windows]
     tally = Counter(row.verdict.status for row in rows)
     noun = "window" if report.windows and not report.scenarios else "scenario"

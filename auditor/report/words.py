@@ -1,4 +1,4 @@
-"""Plain sentences for the names that the report uses."""
+"""This module has plain sentences for the names that the report uses."""
 
 from __future__ import annotations
 
@@ -135,17 +135,17 @@ GLOSSARY = (
 
 
 def accuracy(graded: Graded | None) -> str:
-    """What accuracy is, by the grader of the run."""
+    """Say what accuracy is, by the grader of the run."""
     return "Mean score of the graded answers, 0 to 1" + (f": {graded.meaning}." if graded else ".")
 
 
 def glossary(graded: Graded | None) -> tuple[tuple[str, str], ...]:
-    """Words and what they mean, in the order of the page."""
+    """Return words and what they mean, in the order of the page."""
     return (*GLOSSARY[:3], ("Accuracy", accuracy(graded)), *GLOSSARY[3:])
 
 
 def compared(pair: Pair) -> str:
-    """Which of two models is better, by how much, and in how many scenarios that is clear."""
+    """Say which of two models is better, by how much, and in how many scenarios that is clear."""
     mean, n = pair.mean, len(pair.measured)
     new, current = mean.new, mean.current
     if mean.value is None:
@@ -175,7 +175,7 @@ def quarantine_sentence(reason: str) -> str:
 
 
 def measure(path: str) -> str:
-    """`bounds.scaled.value` -> Scaled bound."""
+    """Return the name of a measure in words: `bounds.scaled.value` -> Scaled bound."""
     parts = [part for part in path.split(".") if part not in {"bounds", "divergences", "value"}]
     for part in reversed(parts):
         if part in MEASURE:
@@ -190,7 +190,8 @@ def family(name: str | None) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each name without what all begin with, up to a separator: published names share a long beginning."""
+    """Return each name without the beginning that all share, up to a separator: published names share a long
+    beginning."""
     unique = list(dict.fromkeys(names))
     if len(unique) < 3:
         return {name: name for name in unique}

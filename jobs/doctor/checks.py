@@ -45,7 +45,7 @@ CLUSTER_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a config asks of the machine."""
+    """A config asks this of the machine."""
 
     files: tuple[str, ...] = ()
     media_root: str | None = None
@@ -61,7 +61,7 @@ class Needs:
 
 
 def examine(config: Path | None, overrides: Sequence[str], out: Path) -> list[Check]:
-    """All findings. Raises `BadInput` where the config itself is wrong."""
+    """Return all findings. Raises `BadInput` where the config itself is wrong."""
     needs = _needs(config, overrides)
     checks = guarded("packages", environment.packages)
     checks += guarded("processors", environment.processors)
@@ -82,12 +82,12 @@ def examine(config: Path | None, overrides: Sequence[str], out: Path) -> list[Ch
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """2 where something is missing without which nothing can be audited, else 0."""
+    """Return 2 where something is missing without which nothing can be audited, else 0."""
     return 2 if any(check.status == "fail" for check in checks) else 0
 
 
 def table(checks: Iterable[Check]) -> Table:
-    """For a terminal."""
+    """Return the findings as a table for a terminal."""
     shown_as = {"ok": "[green]ok", "warn": "[yellow]warn", "fail": "[red]fail"}
     out = Table(title="auditor doctor", title_justify="left", box=None)
     for column in ("", "what", "found", "way out"):
@@ -147,7 +147,7 @@ def _data(needs: Needs) -> Iterator[Check]:
 
 
 def _tokens(workers: WorkersConfig) -> Iterator[Check]:
-    """Whether connections to Ray carry a token, as far as this process's surroundings say."""
+    """Check whether connections to Ray carry a token, as far as this process's surroundings say."""
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(path) if path else Path.home() / ".ray" / "auth_token"
@@ -213,7 +213,7 @@ def _local_gpus() -> float:
 
 
 def _pools(needs: Needs, free: Sequence[Resources]) -> Iterator[Check]:
-    """Whether the workers of each stage that may use a GPU fit."""
+    """Check whether the workers of each stage that may use a GPU fit."""
     from actors.cluster import pool_size
 
     stages: list[tuple[str, float, Any]] = [
@@ -231,7 +231,8 @@ def _pools(needs: Needs, free: Sequence[Resources]) -> Iterator[Check]:
 
 
 def _survey(address: str, out: Path) -> dict[str, Any]:
-    """What `survey` says, from a process that can be ended: joining a silent cluster may take for ever."""
+    """Return what `survey` says, from a process that can be ended: joining a cluster that does not answer may
+    take for ever."""
     from actors.cluster import worker_env
 
     command = [

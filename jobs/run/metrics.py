@@ -1,4 +1,4 @@
-"""Prometheus metrics of a job, as a text file: for the textfile collector of node_exporter, or to be read.
+"""A job's Prometheus metrics are a text file: for the textfile collector of node_exporter, or to be read.
 
 A file, not a port: a scheduled audit has ended before anybody scrapes it, and one on a cluster runs on a node
 that nobody knows beforehand. It is replaced whole, every few seconds while the job runs and at its end. What
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """A `Progress` that keeps gauges of one job (labels `job` and `out`) in the file `path`.
+    """This `Progress` keeps gauges of one job (labels `job` and `out`) in the file `path`.
 
     Raises `BadInput` where the folder of a `path` that was asked for is not there.
     """
@@ -81,7 +81,7 @@ class Metrics:
         self._write()
 
     def ended(self, code: int, report: Report | None = None) -> None:
-        """The job's exit code and, where it has one, its report."""
+        """Write the job's exit code and, where it has one, its report."""
         self._running.labels(**self._labels).set(0)
         self._ended.labels(**self._labels).set(time.time())
         self._code.labels(**self._labels).set(code)

@@ -1,4 +1,4 @@
-"""From a YAML file and `--set KEY=VALUE` to a typed config, with errors that name the key and the way out."""
+"""A YAML file and `--set KEY=VALUE` become a typed config, with errors that name the key and the way out."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def load_config(
 
 
 def check(config: JobConfig, path: Path | None) -> None:
-    """What can be told before a job begins: that its records are there, then that its names are known (which
-    takes some imports). Raises `BadInput` with one line."""
+    """Check what can be known before a job begins: that its records exist, then that its names are known
+    (which takes some imports). Raises `BadInput` with one line."""
     check_paths(config)
     _check_names(config, path)
 
@@ -74,7 +74,7 @@ def _check_names(config: BaseModel, path: Path | None) -> None:
 
 
 def job_of(path: Path) -> type[JobConfig]:
-    """The job whose config the file is, by its keys. Raises `BadInput` where it cannot be read."""
+    """Return the job whose config the file is, by its keys. Raises `BadInput` where it cannot be read."""
     tree = _read_yaml(path)
     data = tree.get("data")
     keys = set(tree) | set(data if isinstance(data, dict) else ())

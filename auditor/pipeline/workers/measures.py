@@ -1,5 +1,5 @@
-"""Measures as units of work: one divergence, one group held against the reference data, the slices of one
-divergence. Each leaves a small JSON file for whoever asked."""
+"""Measures are units of work: one divergence, one group compared with the reference data, or the slices of
+one divergence. Each leaves a small JSON file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Files = tuple[Path, ...]
 
 
 class _Profiles:
-    """The last profiles of P and of Q: items come a Q after the other."""
+    """The last profiles of P and of Q are held here: items come a Q after the other."""
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[Files, Profile]] = {}
@@ -53,7 +53,7 @@ class _Profiles:
 
 @dataclass(frozen=True, slots=True)
 class DivergenceItem:
-    """One divergence to measure, of the rows that lie in files."""
+    """This is one divergence to measure, of the rows that lie in files."""
 
     key: str
     p: Files
@@ -64,7 +64,7 @@ class DivergenceItem:
 
 @dataclass(frozen=True)
 class DivergenceSettings:
-    """What a `DivergenceWorker` is made from; pickled to its process."""
+    """A `DivergenceWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where results go: `<shard>.json`."""
@@ -75,7 +75,7 @@ class DivergenceSettings:
 
 
 class DivergenceWorker:
-    """Measures one divergence after the other."""
+    """This worker measures one divergence after the other."""
 
     def __init__(self, settings: DivergenceSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()
@@ -100,7 +100,7 @@ class DivergenceWorker:
 
 @dataclass(frozen=True, slots=True)
 class AssessmentItem:
-    """A group to be held against its reference rows."""
+    """This is a group to be compared with its reference rows."""
 
     key: str
     scenario: str
@@ -112,19 +112,19 @@ class AssessmentItem:
     seed: int
     seed_of_inputs: int
     temperature: float | None
-    """At which the model's answers were drawn; None where they were recorded."""
+    """The temperature at which the model's answers were drawn; None where they were recorded."""
 
 
 @dataclass(frozen=True)
 class AssessmentSettings:
-    """What an `AssessmentWorker` is made from; pickled to its process."""
+    """An `AssessmentWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where results go: `<shard>.json`."""
     critics: tuple[Files, ...]
     """The files of each critic, one or one a fold."""
     codebook: Path | None
-    """Of answers and correct answers; None where there are none."""
+    """The codebook of answers and correct answers; None where there are none."""
     settings: Settings
     threads: int
     fitted: Path | None = None
@@ -132,7 +132,8 @@ class AssessmentSettings:
 
 
 class AssessmentWorker:
-    """Assesses one group after the other. What is made of P alone is made once for all groups that follow."""
+    """This worker assesses one group after the other. What is made of P alone is made once for all groups
+    that follow."""
 
     def __init__(self, settings: AssessmentSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()
@@ -166,20 +167,20 @@ class AssessmentWorker:
 
 
 def read_fitted(path: Path, p: Profile) -> Fitted:
-    """What was fitted on P. Raises `AuditError` where the file is none, or of another P."""
+    """Return what was fitted on P. Raises `AuditError` where the file is none, or of another P."""
     with opened(path) as file:
         return Fitted.from_arrays(dict(file), p)
 
 
 def read_codebook(path: Path) -> NDArray[np.float32]:
-    """(K, d) centroids. Raises `AuditError` where the file is none."""
+    """Return the centroids (K, d). Raises `AuditError` where the file is none."""
     with opened(path) as file:
         return np.asarray(file["codebook"], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class SlicesItem:
-    """One divergence whose slices are wanted."""
+    """This is one divergence whose slices are wanted."""
 
     key: str
     scenario: str
@@ -195,7 +196,7 @@ class SlicesItem:
 
 @dataclass(frozen=True)
 class SlicesSettings:
-    """What a `SlicesWorker` is made from; pickled to its process."""
+    """A `SlicesWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where results go: `<shard>.json`."""
@@ -203,7 +204,7 @@ class SlicesSettings:
 
 
 class SlicesWorker:
-    """Finds the slices of one divergence after the other."""
+    """This worker finds the slices of one divergence after the other."""
 
     def __init__(self, settings: SlicesSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()

@@ -1,4 +1,5 @@
-"""Search as Ray work: one shard of indexed rows against one block of queries, one file of neighbours a unit.
+"""A worker searches one shard of indexed rows for one block of queries, and writes one file of neighbours a
+unit.
 
 A worker holds the index of one shard at a time, so that rows are never all in memory, wherever they are; the
 driver merges the files of a block over the shards. Units come a shard after the other: a worker builds each
@@ -21,7 +22,7 @@ from auditor.storage.work_units import Shard
 
 @dataclass(frozen=True, slots=True)
 class SearchItem:
-    """One shard of rows, and one block of queries (files of `auditor.neighbours.files`)."""
+    """An item is one shard of rows and one block of queries (files of `auditor.neighbours.files`)."""
 
     key: str
     rows: Path
@@ -32,7 +33,7 @@ class SearchItem:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What a `SearchWorker` is made from; pickled to its process."""
+    """A `SearchWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where the neighbours go: `<shard>.npz`."""
@@ -43,7 +44,7 @@ class SearchSettings:
 
 
 class SearchWorker:
-    """A worker of the pool."""
+    """This worker searches for neighbours."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self._settings = settings

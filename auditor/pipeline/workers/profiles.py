@@ -1,4 +1,5 @@
-"""Records in, profiles out: the rows of a unit are embedded (or their kept vectors looked up) and summed.
+"""A worker turns records into profiles: the rows of a unit are embedded (or their kept vectors looked up) and
+summed.
 
 For critics that exist already. What travels to a worker is where its records lie, never a record.
 """
@@ -52,12 +53,12 @@ CHUNK = 256
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of a window's rows (see `auditor.scenarios.row_ranges`)."""
+    """This is a unit of a window's rows (see `auditor.scenarios.row_ranges`)."""
 
     records: Path
     """File of admitted records."""
     digest: str
-    """Of the rows' content."""
+    """The digest of the rows' content."""
     window: str
     positions: Path
     start: int
@@ -68,13 +69,13 @@ class Unit:
     """Records with larger hashes are not in the window's sample of answers (`answer_sample.hash_limit`)."""
 
     def shard(self, name: str) -> Shard[UnitRow]:
-        """Its rows as the items of a shard."""
+        """Return the unit's rows as the items of a shard."""
         return Shard(name, tuple(UnitRow(self, row) for row in range(self.start, self.stop)))
 
 
 @dataclass(frozen=True, slots=True)
 class UnitRow:
-    """One row of a unit, so that one that ends or hangs its worker can be told from the others."""
+    """This is one row of a unit, so that a row that ends or hangs its worker can be found."""
 
     unit: Unit
     row: int
@@ -87,15 +88,15 @@ class UnitRow:
 
 @dataclass(frozen=True)
 class Kept:
-    """Vectors that were embedded before."""
+    """These vectors were embedded before."""
 
     folder: Path
-    """Of embedding shards."""
+    """The folder of embedding shards."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """An encoder of a worker's: contents are embedded as they come."""
+    """A worker has this encoder: contents are embedded as they come."""
 
     make: Callable[[], Encoder]
     identity: str
@@ -106,7 +107,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class ModelAnswers:
-    """A model whose responses are sketched."""
+    """The responses of this model are sketched."""
 
     name: str
     """Empty: nobody's, rows have no responses."""
@@ -118,13 +119,13 @@ class ModelAnswers:
 
 
 def profile_file(folder: Path, shard: str, model: int) -> Path:
-    """File of what is kept of a shard's rows under the model of this number."""
+    """Return the file of what is kept of a shard's rows under the model of this number."""
     return folder / f"{shard}-{model}.npz"
 
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """What a `ProfileWorker` is made from; pickled to its process."""
+    """A `ProfileWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where the profiles go (see `profile_file`)."""
@@ -138,7 +139,7 @@ class ProfileSettings:
     models: tuple[ModelAnswers, ...]
     """Whose responses; the rows of each are sketched by themselves."""
     grader: GraderConfig
-    """By name, never `auto`."""
+    """The grader by name, never `auto`."""
     made_with: str = ""
     """What stands for encoders and critics (`Profile.made_with`)."""
     answers: int = 0
@@ -149,7 +150,7 @@ class ProfileSettings:
 
 
 class ProfileWorker:
-    """A worker of the pool."""
+    """This worker makes profiles."""
 
     def __init__(self, settings: ProfileSettings) -> None:
         self._settings = settings
@@ -185,7 +186,8 @@ class ProfileWorker:
                 encode_rows(source.encoder, [BLANK])
 
     def _vectors(self, rows: _Rows, name: str | None = None) -> tuple[Vectors, Vectors | None]:
-        """Of all texts and images of the rows; written down under `name`, where embeddings are kept."""
+        """Return the vectors of all texts and images of the rows; they are written under `name`, where
+        embeddings are kept."""
         pictures = rows.pictures
         if isinstance(self._image, _Encoder) and pictures is not None:
             images: Vectors | None = self._image.done(
@@ -201,8 +203,8 @@ class ProfileWorker:
         return self._text.done(list(rows.texts), vectors, encoded.failures, name), images
 
     def _recovered(self, shard: Shard[UnitRow]) -> bool:
-        """Whether any of the rows that failed in an earlier run can be done now. They alone are tried: rows
-        that fail for good do not cost their whole unit in every run."""
+        """Return whether any of the rows that failed in an earlier run can be done now. They alone are tried:
+        rows that fail for good do not cost their whole unit in every run."""
         failed = set(shard.items[0].unit.again)
         those = tuple(item for item in shard.items if item.row in failed)
         return not failed <= self._failed(replace(shard, items=those))
@@ -213,7 +215,7 @@ class ProfileWorker:
         return {row for profile in self._profiles(rows, *self._vectors(rows)) for row in profile.again}
 
     def _rows(self, shard: Shard[UnitRow]) -> _Rows:
-        """The shard's rows (all of its unit, or a part of it), their images embedded."""
+        """Return the shard's rows (all of its unit, or a part of it), their images embedded."""
         unit, condemned = shard.items[0].unit, condemned_of(shard)
         wanted = {item.row: condemned.get(item.key) for item in shard.items}
         pictures = None
@@ -241,7 +243,7 @@ class ProfileWorker:
         return rows
 
     def _add(self, rows: _Rows, numbered: Sequence[tuple[int, Record]], sound: bool) -> None:
-        """Rows to be sketched, or condemned ones (not `sound`), which are counted only."""
+        """Add rows to be sketched, or condemned ones (not `sound`), which are counted only."""
         records = [record for _, record in numbered]
         if sound:
             rows.add([row for row, _ in numbered], records)
@@ -271,7 +273,7 @@ class ProfileWorker:
                 ]
 
     def _profiles(self, rows: _Rows, texts: Vectors, images: Vectors | None) -> Iterator[Profile]:
-        """What is kept of the rows, model by model."""
+        """Yield what is kept of the rows, model by model."""
         settings = self._settings
         for model_rows, model in zip(rows.by_model, settings.models, strict=True):
             usable_rows, unusable = usable(model_rows.keys, images, texts, rows.window, model.name)
@@ -301,7 +303,7 @@ class ProfileWorker:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """An encoder that is there."""
+    """This encoder is loaded."""
 
     encoder: Encoder
     keep: Path | None
@@ -309,7 +311,7 @@ class _Encoder:
     def done(
         self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None], name: str | None
     ) -> Embeddings:
-        """Contents that it has encoded; written down under `name`, where embeddings are kept."""
+        """Return the contents that were encoded; they are written under `name`, where embeddings are kept."""
         if self.keep is not None and name is not None:
             write_table(self.keep / f"{name}.parquet", embedding_table(keys, vectors, failures))
         return Embeddings(keys, vectors, failures)
@@ -325,11 +327,11 @@ def _source(source: Encoding | Kept) -> _Encoder | EmbeddingStore:
 
 @dataclass
 class _ModelRows:
-    """The rows of a shard under one model."""
+    """These are the rows of a shard under one model."""
 
     keys: list[RowKeys] = field(default_factory=list)
     facts: Counter[str] = field(default_factory=Counter)
-    """Of all rows, condemned ones too."""
+    """Facts of all rows, condemned ones too."""
     scores: list[float] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     """Rows that the model gave no answer to."""
@@ -340,7 +342,7 @@ class _ModelRows:
 
 
 class _Rows:
-    """The rows of a shard without their images' bytes."""
+    """These are the rows of a shard without their images' bytes."""
 
     def __init__(self, window: str, pictures: _Pictures | None, by_model: list[_ModelRows]) -> None:
         self.window, self.pictures, self.by_model = window, pictures, by_model
@@ -367,7 +369,7 @@ class _Rows:
 
 
 class _Pictures:
-    """The distinct images of a unit, embedded as they come."""
+    """These are the distinct images of a unit, embedded as they come."""
 
     def __init__(self, encoder: Encoder, media: MediaPolicy) -> None:
         self._encoder, self._media = encoder, media
@@ -377,11 +379,11 @@ class _Pictures:
         self._seen: set[str] = set()
 
     def vectors(self) -> Array:
-        """(n, d) as the encoder gave them."""
+        """Return the vectors (n, d) as the encoder gave them."""
         return np.concatenate([np.zeros((0, self._encoder.dim), np.float32), *self._vectors])
 
     def embed(self, items: Iterable[ContentItem]) -> None:
-        """Those that are new. An image's vector does not depend on who is encoded with it."""
+        """Embed the images that are new. An image's vector does not depend on who is encoded with it."""
         new = list({item.key: item for item in items if item.key not in self._seen}.values())
         self._seen.update(item.key for item in new)
         if not new:

@@ -1,4 +1,5 @@
-"""A model's EMI less the current one's: the mean over the scenarios, then a line each, the worst first."""
+"""This drawing shows a model's EMI less the current one's: the mean over the scenarios, then a line each, the
+worst first."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ HEIGHT = 22.0
 
 
 def differences(pair: Pair, legend: Legend) -> Forest | None:
-    """None where no scenario has a value."""
+    """Draw the differences of a pair of models; None where no scenario has a value."""
     if pair.mean.value is None:
         return None
     rows = [pair.mean, *sorted(pair.measured, key=_at)]
@@ -32,7 +33,7 @@ def differences(pair: Pair, legend: Legend) -> Forest | None:
 
 
 def _at(row: ComparedRow) -> float:
-    """Where its point is: the middle of the interval, where there is one."""
+    """Return where the row's point is: the middle of the interval, where there is one."""
     return row.corrected if row.corrected is not None else row.value or 0.0
 
 

@@ -1,5 +1,5 @@
-"""EMI and quality side by side: the strengths of one shift stand together, from the mildest to the most
-severe."""
+"""This drawing shows EMI and quality side by side: the strengths of one shift stand together, from the
+mildest to the most severe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _PANELS: tuple[Panel, ...] = (
 
 
 def profile(rows: Sequence[Row], legend: Legend) -> Markup | None:
-    """A panel a measure over a shared row of scenarios. None where there is no EMI or only one scenario."""
+    """Draw a panel a measure over a shared row of scenarios. None where there is no EMI or only one
+    scenario."""
     panels = [panel for panel in _PANELS if any(panel[1](row) is not None for row in rows)]
     order = _order(rows)
     if not panels or panels[0][0] != "EMI (nats)" or len(order) < 2:
@@ -65,7 +66,7 @@ def profile(rows: Sequence[Row], legend: Legend) -> Markup | None:
 
 
 def severity(row: Row) -> float:
-    """How far the inputs moved: √D over the input modalities (RJSD's excess, else its value)."""
+    """Return how far the inputs moved: √D over the input modalities (RJSD's excess, else its value)."""
     total = 0.0
     for name in ("image", "text"):
         divergence = row.divergences.get(name)
@@ -76,8 +77,8 @@ def severity(row: Row) -> float:
 
 
 def series(row: Row) -> tuple[str | None, str]:
-    """Scenarios of one series are one shift at several strengths: they share a family and, but for a number
-    (or easy, normal, hard) at its end, their name."""
+    """Return the series of a row's scenario. Scenarios of one series are one shift at several strengths: they
+    share a family and, but for a number (or easy, normal, hard) at its end, their name."""
     return row.family, _STRENGTH.sub("", row.scenario)
 
 
@@ -86,7 +87,7 @@ def _cut(name: str) -> str:
 
 
 def _order(rows: Sequence[Row]) -> dict[str, str | None]:
-    """Scenario -> family: families and series in their order (the ID rows first), then by severity."""
+    """Return scenario -> family: families and series in their order (the ID rows first), then by severity."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.scenario, row)
@@ -105,7 +106,7 @@ def _order(rows: Sequence[Row]) -> dict[str, str | None]:
 
 
 def _families(order: dict[str, str | None], centres: dict[str, float], step: float, bottom: float) -> Markup:
-    """A band and a name for every other family."""
+    """Draw a band and a name for every other family."""
     parts: list[Markup] = []
     for i, family in enumerate(dict.fromkeys(order.values())):
         places = [centres[scenario] for scenario, kind in order.items() if kind == family]

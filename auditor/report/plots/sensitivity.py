@@ -1,4 +1,5 @@
-"""An estimate by the value of one hyperparameter: Figure 7's panels, with nats for want of a win rate."""
+"""This drawing shows an estimate by the value of one hyperparameter: Figure 7's panels, with nats for want of
+a win rate."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ WIDTH, LEFT, RIGHT, TOP, PANEL, LABELS = 440.0, 62.0, 12.0, 12.0, 170.0, 30.0
 
 
 class Point(NamedTuple):
-    """The estimate (nats) at one value of a setting, and its standard deviation over the seeds."""
+    """A point is the estimate (nats) at one value of a setting, with its standard deviation over the
+    seeds."""
 
     value: float
     estimate: float
@@ -25,13 +27,13 @@ class Point(NamedTuple):
 
 
 def common_axis(points: Sequence[Point]) -> Axis:
-    """One scale for all panels: what moves the estimate is told by comparing them."""
+    """Return one scale for all panels, so that they can be compared."""
     ends = [end for p in points for end in (p.estimate - p.spread, p.estimate + p.spread)]
     return axis_over(ends, TOP + PANEL, TOP)
 
 
 def sensitivity(points: Sequence[Point], up: Axis, measure: str, label: str) -> Markup:
-    """A panel, in the order of the points: whiskers over the seeds, a diamond and a line at the base."""
+    """Draw a panel, in the order of the points: whiskers over the seeds, a diamond and a line at the base."""
     step = (WIDTH - LEFT - RIGHT) / max(len(points), 1)
     centres = [LEFT + step * (i + 0.5) for i in range(len(points))]
     parts: list[Markup] = []

@@ -1,4 +1,5 @@
-"""Windows over time: verdicts, how far each modality moved, p-values against the threshold, and EMID."""
+"""This drawing shows windows over time: verdicts, how far each modality moved, p-values against the
+threshold, and EMID."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ LEAST_P = 1e-4
 
 
 def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: float | None) -> Markup:
-    """All windows of one model, in their order."""
+    """Draw all windows of one model, in their order."""
     step = min(84.0, max(9.0, 960.0 / len(rows)))
     right = LEFT + max(step * len(rows), 560.0)
     centres = [LEFT + step * (i + 0.5) for i in range(len(rows))]
@@ -158,7 +159,7 @@ def _emid(
 
 
 def _labels(rows: Sequence[Row], centres: Sequence[float], step: float, bottom: float) -> Markup:
-    """The start of every so many windows, so that labels do not touch."""
+    """Write the start of every so many windows, so that labels do not touch."""
     stride = max(1, -(-30 // int(step)))
     parts: list[Markup] = []
     for i in range(0, len(rows), stride):

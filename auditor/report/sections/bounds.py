@@ -1,4 +1,4 @@
-"""The section of the bounds that carry an entropy."""
+"""This section shows the bounds that carry an entropy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
 
 @section("bounds", order=80, title="Upper bounds with an entropy", nav="Bounds", template=TEMPLATE)
 def bounds(page: Page) -> Bounds | None:
-    """The bounds that carry an entropy."""
+    """Return the bounds that carry an entropy."""
     rows, names = page.rows, page.names
     forms = [form for form in words.BOUND if any(_entropic(row, form) for row in rows)]
     if not forms:
@@ -69,6 +69,6 @@ def bounds(page: Page) -> Bounds | None:
 
 
 def _entropic(row: Row, form: str) -> Bound | None:
-    """The bound where it has a value that an entropy went into."""
+    """Return the bound where it has a value that an entropy went into."""
     bound = row.bounds.get(form)
     return bound if bound is not None and bound.value is not None and bound.entropy_source else None

@@ -1,4 +1,4 @@
-"""The section of models against the current one."""
+"""This section compares models with the current one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ COLUMNS = ("Difference", "Corrected", "Std", "p", "Adjusted p", "Blocks", "Rows"
 
 @section("compared", order=30, title="Models compared", template=TEMPLATE)
 def compared(page: Page) -> list[ComparedPair] | None:
-    """Each model against the current one."""
+    """Compare each model with the current one."""
     names, views = page.names, []
     for pair in pairs(page.report):
         unequal = sum(row.n_new != row.n_current for row in pair.measured)

@@ -1,4 +1,4 @@
-"""The section of example records."""
+"""This section shows example records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEMPLATE = """\
 
 @section("examples", order=90, title="Examples", template=TEMPLATE)
 def examples(page: Page) -> dict[str, list[Example]] | None:
-    """Scenario -> some of its records."""
+    """Return scenario -> some of its records."""
     by_scenario: dict[str, list[Example]] = {}
     for example in page.examples:
         by_scenario.setdefault(example.scenario, []).append(example)

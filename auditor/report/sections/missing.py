@@ -1,4 +1,4 @@
-"""The section of what is missing, and other remarks, each said once."""
+"""This section says what is missing, and other remarks, each once."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class Missing(NamedTuple):
     template=TEMPLATE,
 )
 def missing(page: Page) -> Missing:
-    """Reasons for missing values, bounds that lack a term, and notes; the template adds the rows set aside."""
+    """Return the reasons for missing values, bounds that lack a term, and notes; the template adds the
+    quarantined rows."""
     report, names = page.report, page.names
     return Missing(_missing(report, names), _incomplete(page.rows, names), _notes(report, names))
 
@@ -96,7 +97,7 @@ def _notes(report: Report, names: Legend) -> list[Remark]:
 
 
 def _incomplete(rows: Sequence[Row], names: Legend) -> list[Remark]:
-    """Bounds that lack a term: the form, and the terms that are in."""
+    """Return the bounds that lack a term: the form, and the terms that are in."""
     rows_of: dict[tuple[str, str], list[Row | None]] = defaultdict(list)
     for row in rows:
         for form, bound in row.bounds.items():
@@ -109,7 +110,7 @@ def _incomplete(rows: Sequence[Row], names: Legend) -> list[Remark]:
 
 
 def _where(rows: Sequence[Row | None], total: int, names: Legend) -> str:
-    """Which results a remark is about: all, or some by name."""
+    """Say which results a remark is about: all, or some by name."""
     named = [row for row in rows if row is not None]
     if len(named) < len(rows):
         return "The whole run"

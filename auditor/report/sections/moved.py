@@ -1,4 +1,4 @@
-"""The section of how far each modality moved."""
+"""This section shows how far each modality moved."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ class Moved(NamedTuple):
 
 @section("moved", order=50, title="What moved", template=TEMPLATE)
 def moved(page: Page) -> Moved | None:
-    """Divergences as a table of colours, and plain facts of the rows."""
+    """Return divergences as a table of colours, and plain facts of the rows."""
     heat = _heat(page.rows, page.names, page.report.run.thresholds.get("p_value", 0.01))
     return None if heat is None else Moved(heat, _descriptors(page.rows))
 
 
 def _heat(rows: Sequence[Row], names: Legend, p_threshold: float) -> Heat | None:
-    """A row a scenario; inputs once, since they do not depend on the model, responses once a model."""
+    """Return a row a scenario; inputs once, since they do not depend on the model, responses once a model."""
     by_scenario: dict[str, list[Row]] = {}
     for row in rows:
         if row.divergences:
@@ -131,7 +131,7 @@ def _heat_cell(divergence: Divergence, top: float, threshold: float, head: str) 
 
 
 def _descriptors(rows: Sequence[Row]) -> Descriptors | None:
-    """Plain facts of the rows."""
+    """Return plain facts of the rows."""
     columns = list(dict.fromkeys(name for row in rows for name in row.descriptors))
     if not columns:
         return None

@@ -1,4 +1,4 @@
-"""The section of plots over scenarios, with what is said of them."""
+"""This section shows plots over scenarios, with their correlations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Plots(NamedTuple):
 
 @section("plots", order=40, title="Plots", template=TEMPLATE)
 def plots(page: Page) -> Plots | None:
-    """The intervals of EMID, the strengths of each shift, and what is held against what."""
+    """Draw the intervals of EMID, the strengths of each shift, and one measure against another."""
     report, names = page.report, page.names
     view = Plots(
         forest(report.scenarios, report.run.thresholds.get("emid"), names),
@@ -100,7 +100,8 @@ def _bound_scatter(report: Report, rows: Sequence[Row], form: str, names: Legend
 
 
 def _comparable(rows: Sequence[Row], form: str) -> tuple[tuple[str, ...], list[Row]]:
-    """Rows whose bound has the same terms, the commonest: part of a bound is not held against a whole one."""
+    """Return the rows whose bound has the same terms, the commonest: part of a bound is not compared with a
+    whole one."""
     terms = {
         id(row): tuple(bound.terms)
         for row in rows
@@ -113,7 +114,7 @@ def _comparable(rows: Sequence[Row], form: str) -> tuple[tuple[str, ...], list[R
 
 
 def _said(report: Report, first: str, second: str) -> list[str]:
-    """The correlations of these two measures, as the report has them."""
+    """Return the correlations of these two measures, as the report has them."""
     return [
         f"{c.kind.capitalize()} {number(c.value, 2)} over {c.model or 'all models'} (n={c.n}"
         + (f"; ceiling {number(c.ceiling, 2)}" if c.ceiling is not None else "")

@@ -1,4 +1,4 @@
-"""The section with the table of all results."""
+"""This section shows the table of all results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Results(NamedTuple):
 
 @section("results", order=20, title="Results", template=TEMPLATE)
 def results(page: Page) -> Results | None:
-    """Columns that hold a value in some row; a column of dashes only would say nothing."""
+    """Return the columns that hold a value in some row; a column of dashes only would say nothing."""
     rows, names = page.rows, page.names
     if not rows:
         return None

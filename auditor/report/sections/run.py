@@ -1,4 +1,4 @@
-"""The section of what made the numbers."""
+"""This section says what made the numbers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunView(NamedTuple):
 
 @section("run", order=130, title="Run", template=TEMPLATE)
 def run(page: Page) -> RunView:
-    """What made the numbers."""
+    """Return what made the numbers."""
     config = json.dumps(page.report.run.config, indent=2, ensure_ascii=False)
     return RunView(_facts(page.report), config)
 

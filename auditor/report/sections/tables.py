@@ -1,4 +1,4 @@
-"""The section of the report's tables, as they are."""
+"""This section shows the report's tables, as they are."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class Tables(NamedTuple):
 
 @section("tables", order=100, title="Tables", nav="", template=TEMPLATE)
 def tables(page: Page) -> Tables | None:
-    """All tables but those that have a section of their own."""
+    """Return all tables but those that have a section of their own."""
     plain = {name: rows for name, rows in page.report.tables.items() if name not in (TABLE, WHERE)}
     return Tables(plain, page.report.correlations) if plain or page.report.correlations else None

@@ -1,4 +1,4 @@
-"""The section of which slices have the drift."""
+"""This section shows which slices have the drift."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NAME_CHARS = 120
 
 @section("where", order=60, title="Where the drift is", template=TEMPLATE)
 def where(page: Page) -> list[SliceTable] | None:
-    """The slices of each scenario or window that moved, in the order of the table."""
+    """Return the slices of each scenario or window that moved, in the order of the table."""
     lines_of: dict[str, list[SliceLine]] = {}
     names = page.names
     many = len(names.models) > 1
@@ -78,7 +78,7 @@ def where(page: Page) -> list[SliceTable] | None:
 
 
 def _share_bar(of_divergence: float, of_rows: float) -> Markup:
-    """The share of the divergence, with a line at the share of the rows."""
+    """Draw the share of the divergence, with a line at the share of the rows."""
     across = Axis(0.0, 1.0, 0.0, 120.0)
     label = f"{percent(of_divergence, 1)} of the divergence, {percent(of_rows, 1)} of the rows"
     return drawing(
