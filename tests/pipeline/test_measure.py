@@ -22,7 +22,7 @@ from auditor.pipeline.measure import (
     assessments,
     codebook_file,
     divergences,
-    where,
+    slice_rows,
 )
 from auditor.pipeline.progress import Silent
 from auditor.pipeline.workers.measures import read_codebook
@@ -223,7 +223,7 @@ def test_slices_are_kept_until_rows_or_tags_change(run, tmp_path):
 
         def lines():
             stages.of.clear()
-            return where(at, moved, groups, None, tags, of)
+            return slice_rows(at, moved, groups, None, tags, of)
 
         first = lines()
         assert stages.of == {"where the drift is": 6}
