@@ -96,7 +96,7 @@ def pool_size(
         raise BadInput(f"workers.gpu asks for {workers.gpu} GPUs, the cluster has {have:g} free")
     allowed = have if workers.gpu == "auto" else workers.gpu
     gpus_each = gpus if allowed > 0 or gpus > 1 else 0.0
-    fit = sum(_fit(node, threads, gpus_each) for node in free)
+    fit = sum(_count_fitting(node, threads, gpus_each) for node in free)
     if fit == 0:
         raise BadInput(_no_room(free, threads, gpus_each))
     if gpus_each:  # GPUs decide how many there are; workers.cpu is about workers without one
@@ -115,7 +115,7 @@ def pool_size(
         return PoolSize(limit, threads, gpus_each)
     if replicas > limit:
         raise BadInput(
-            f"{replicas} replicas of {needs} do not fit: {limit} do; {_has(free)}; lower the model's "
+            f"{replicas} replicas of {needs} do not fit: {limit} do; {_free_text(free)}; lower the model's "
             "replicas or use auto (workers.gpu and workers.cpu limit them too)"
         )
     return PoolSize(replicas, threads, gpus_each)
@@ -128,17 +128,17 @@ def _no_room(free: Sequence[Resources], threads: int, gpus: float) -> str:
     least = "lower shards.threads" + (" or the number of GPUs a worker" if gpus > 1 else "")
     at_most = f"{most['CPU']:g} CPUs" + (f" and {most['GPU']:g} GPUs" if gpus else "")
     return (
-        f"a worker needs {needs} on one node; {_has(free)}, at most {at_most} on one; {least}, or wait until "
-        "other jobs have ended"
+        f"a worker needs {needs} on one node; {_free_text(free)}, at most {at_most} on one; {least}, or wait "
+        "until other jobs have ended"
     )
 
 
-def _has(free: Sequence[Resources]) -> str:
+def _free_text(free: Sequence[Resources]) -> str:
     cpus, gpus = _total(free, "CPU"), _total(free, "GPU")
     return f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs free on {len(free)} nodes"
 
 
-def _fit(node: Resources, threads: int, gpus: float) -> int:
+def _count_fitting(node: Resources, threads: int, gpus: float) -> int:
     by_cpu = int(node.get("CPU", 0.0) // threads)
     if not gpus:
         return by_cpu
@@ -194,7 +194,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         way_out = f"; check {source}, or leave it out for a local one" if address else ""
         raise BadInput(f"{target} could not be reached ({why}){way_out}") from error
     try:
-        with _watched():
+        with _watch_cluster():
             yield _cluster(workers, started=not address)
     except ClusterLost:  # leaving it would wait for it, until Ray ends the process
         raise
@@ -205,7 +205,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def _watch_cluster() -> Iterator[None]:
     """Look after the cluster while the driver works by itself. Raises `ClusterLost` in the main thread, a
     while after a pool would have; where that is not ours, only pools look."""
     before = signal.getsignal(signal.SIGINT)
@@ -260,9 +260,9 @@ def free_room() -> str:
     """Say what is free now, in words; a worker needs all of its own on one node."""
     free = free_per_node()
     if len(free) < 2:
-        return _has(free)
+        return _free_text(free)
     cpus, gpus = (max(node.get(name, 0.0) for node in free) for name in ("CPU", "GPU"))
-    return f"{_has(free)}, at most {cpus:g} CPUs and {gpus:g} GPUs on one"
+    return f"{_free_text(free)}, at most {cpus:g} CPUs and {gpus:g} GPUs on one"
 
 
 def free_per_node() -> tuple[Resources, ...]:

@@ -28,7 +28,7 @@ def placed(size: PoolSize, wait_seconds: float, progress: Progress | None = None
 
     The reservation belongs to this driver: the cluster takes it back when the driver ends or dies. Raises
     `AuditError`, with the numbers, where the GPUs were not to be had within `wait_seconds` (somebody else
-    took them since the pool was sized); meanwhile `progress` is told what is waited for.
+    took them since the pool was sized); meanwhile `progress` shows what is waited for.
     """
     if not size.gpus:
         yield size

@@ -387,7 +387,7 @@ class _Pool(Generic[T]):
             host.process, self._isolates = answer
             self._failed_starts = 0
         elif task.search is not None:
-            self._go_on(task, None)
+            self._continue_search(task, None)
         else:
             self._done += answer.rows
             self._errors += answer.errors
@@ -422,7 +422,7 @@ class _Pool(Generic[T]):
             if not host.kept:
                 self._not_started(fault)
         elif task.search is not None:
-            self._go_on(task, fault)
+            self._continue_search(task, fault)
         else:
             self._failed(task, fault)
 
@@ -448,7 +448,7 @@ class _Pool(Generic[T]):
             self._say(f"{task} failed again, its rows are tried in parts", fault)
             known = {key for key, _ in task.shard.condemned}
             task.search = search([item for item in task.shard.items if item.key not in known])
-            self._go_on(task, None)
+            self._continue_search(task, None)
             return
         if task.failed > retries:
             raise AuditError(
@@ -458,7 +458,7 @@ class _Pool(Generic[T]):
         self._queue.appendleft(task)
         self._say(f"{task} failed and is tried again", fault)
 
-    def _go_on(self, task: _Task[T], fault: Fault | None) -> None:
+    def _continue_search(self, task: _Task[T], fault: Fault | None) -> None:
         """Queue the next part of a shard whose bad rows are searched; at the end of the search, queue the
         whole again."""
         assert task.search is not None

@@ -46,7 +46,7 @@ def check_images(cluster: Cluster, media: MediaPolicy, images: Sequence[Image]) 
 
 def within_reach(cluster: Cluster, media: MediaPolicy, shards: Iterable[Shard[T]]) -> Iterable[Shard[T]]:
     """Return the shards, with their images' bytes where not every node opens the files that they name.
-    `shards` must allow to be iterated twice."""
+    `shards` must be iterable twice."""
     if len(cluster.free) == 1 or not (images := by_path(shards)):
         return shards
     if all_can_open(images, media, working_nodes()):

@@ -197,7 +197,7 @@ def audit(
     """
     sources = {ID: read(reference)}
     specs: dict[str, Any] = {}
-    for name, content in _named(scenarios).items():
+    for name, content in _check_named(scenarios).items():
         spec = dict(content) if _is_spec(content) else {"path": content}
         if spec.get("path") is not None:
             sources[name] = read(spec["path"])
@@ -320,7 +320,7 @@ def _data(
     return {**agreed, **section, **overrides}
 
 
-def _named(scenarios: Any) -> Mapping[str, Any]:
+def _check_named(scenarios: Any) -> Mapping[str, Any]:
     if not isinstance(scenarios, Mapping):
         raise BadInput("scenarios: give a dict of name -> records, or name -> {'shifts': [...]}")
     return scenarios

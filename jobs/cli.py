@@ -107,7 +107,7 @@ def audit(
 
         return audit(settings, out, bars)
 
-    _finish(_observed("audit", out, log_format, metrics, job), out, json)
+    _finish(_run_observed("audit", out, log_format, metrics, job), out, json)
 
 
 @baseline_app.command("build")
@@ -153,7 +153,7 @@ def baseline_build(
 
         return build(settings, out, bars)
 
-    _observed("baseline", out, log_format, metrics, job)
+    _run_observed("baseline", out, log_format, metrics, job)
     print(f"baseline: {out}")
 
 
@@ -202,7 +202,7 @@ def drift(
 
         return drift(settings, out, bars)
 
-    _finish(_observed("drift", out, log_format, metrics, job), out, json)
+    _finish(_run_observed("drift", out, log_format, metrics, job), out, json)
 
 
 C = TypeVar("C", bound=JobConfig)
@@ -239,7 +239,7 @@ def report(
         chosen = store.load_report(run)
         return write_reports(chosen, out, store.load_examples(chosen.run.run_id))
 
-    _finish(_in(out, again), out, json)
+    _finish(_run_in(out, again), out, json)
 
 
 @app.command()
@@ -258,7 +258,7 @@ def clean(
     """
     from auditor.pipeline.clean import clean as job
 
-    cleaned = _in(out, lambda: job(out, latest=latest, dry_run=dry_run))
+    cleaned = _run_in(out, lambda: job(out, latest=latest, dry_run=dry_run))
     word = "would be deleted" if dry_run else "deleted"
     folders = "1 folder" if len(cleaned.folders) == 1 else f"{len(cleaned.folders):,} folders"
     print(f"{out}: {folders} of shards {word}, {cleaned.bytes / 1e6:,.1f} MB")
@@ -407,7 +407,7 @@ def _unforeseen(error: Exception, out: Path | None) -> str:
     return f"{line} (details: {log})"
 
 
-def _in(out: Path, job: Callable[[], T]) -> T:
+def _run_in(out: Path, job: Callable[[], T]) -> T:
     """Run a job whose folder is `out`; an unforeseen failure is written there."""
     try:
         return job()
@@ -421,7 +421,7 @@ class _Unforeseen(AuditError):
     """Nothing foresaw this failure. Its text may quote a record."""
 
 
-def _observed(
+def _run_observed(
     name: str, out: Path, log_format: LogFormat, metrics: Path | None, job: Callable[[Bars], T]
 ) -> T:
     """Run a job with its bars, its log and its metrics; both say how it ended."""
@@ -435,7 +435,7 @@ def _observed(
         event("begin", f"{name} begins", job=name, version=__version__)
         try:
             with bars.shown():
-                result = _in(out, lambda: job(bars))
+                result = _run_in(out, lambda: job(bars))
         except BaseException as error:
             code = error.exit_code if isinstance(error, AuditError) else 3
             kind = type(error.__cause__ if isinstance(error, _Unforeseen) else error).__name__

@@ -129,7 +129,7 @@ def plan(config: SweepConfig, out: Path) -> Planned:
         "versions": {k: v for k, v in versions().items() if k in ("shift-auditor", "torch", "numpy")},
     }
     folder = run_dir.root / "sweeps" / digest(json.dumps(identity, sort_keys=True))
-    known = _kept(folder, todo)
+    known = _read_trained(folder, todo)
     try:
         cost = budget(
             pool,
@@ -215,7 +215,7 @@ def _newest_profiles(run_dir: RunDir) -> Path:
     return shards[-1].parent
 
 
-def _kept(folder: Path, todo: Sequence[Trial]) -> dict[str, SweepRow]:
+def _read_trained(folder: Path, todo: Sequence[Trial]) -> dict[str, SweepRow]:
     rows = {}
     for trial in todo:
         path = folder / f"{trial.key}.json"

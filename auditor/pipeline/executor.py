@@ -1,7 +1,7 @@
 """This is the contract between the steps and what runs them: a stage of work, its workers, and an executor of
 stages.
 
-A step hands over a worker (a class), its settings and shards, and is told when each shard is done. Whether
+A step hands over a worker (a class), its settings and shards, and hears when each shard is done. Whether
 that happens in this process (`auditor.pipeline.serial`) or on a Ray cluster is the executor's business: the
 shards are the same, each is made whole or not at all, and the bits are the same.
 """
@@ -165,7 +165,7 @@ class Executor(Protocol):
 
     def within_reach(self, media: MediaPolicy, shards: Iterable[Shard[C]]) -> Iterable[Shard[C]]:
         """Return the shards, with their images' bytes where not every node opens the files that they name.
-        `shards` must allow to be iterated twice."""
+        `shards` must be iterable twice."""
         ...
 
 

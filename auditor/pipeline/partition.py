@@ -73,9 +73,14 @@ class Place:
             rows = row_keys(batch, [()] * len(batch))
             usable_rows, _ = usable(rows, self.images, self.texts, scenario.name, "")
             usable_ids = {row.record_id for row in usable_rows}
-            positions = [i for i, row in enumerate(rows) if row.record_id in usable_ids and self._has(row)]
+            positions = [
+                i for i, row in enumerate(rows) if row.record_id in usable_ids and self._has_content(row)
+            ]
             if positions:
-                yield np.array(positions, dtype=np.int64) + start, [self._only(rows[i]) for i in positions]
+                yield (
+                    np.array(positions, dtype=np.int64) + start,
+                    [self._content_keys(rows[i]) for i in positions],
+                )
             start += len(batch)
 
     def rows(self, scenario: Scenario) -> Iterator[Rows]:
@@ -93,10 +98,10 @@ class Place:
             hasher.update(json.dumps([astuple(row) for row in keys]).encode())
         return hasher.hexdigest()
 
-    def _has(self, row: RowKeys) -> bool:
+    def _has_content(self, row: RowKeys) -> bool:
         return bool(row.images) if self.content == "image" else row.text is not None
 
-    def _only(self, row: RowKeys) -> RowKeys:
+    def _content_keys(self, row: RowKeys) -> RowKeys:
         image = self.content == "image"
         return RowKeys(
             row.record_id, row.base_id, row.images if image else (), None if image else row.text, None, None
@@ -259,8 +264,8 @@ def _search(
     seed: int,
     identity: str,
 ) -> Nearest:
-    rows, n = _written(folder, "id", place.rows(first), config.shard_rows)
-    queries, m = _written(folder, "pool", place.rows(pool), QUERY_ROWS)
+    rows, n = _write_blocks(folder, "id", place.rows(first), config.shard_rows)
+    queries, m = _write_blocks(folder, "pool", place.rows(pool), QUERY_ROWS)
     kind = choose_kind(n, m, config.kind)
     samples = _samples(m, seed) if kind == "ivf" else [()] * len(queries)
     items = [
@@ -302,7 +307,7 @@ def _search(
     )
 
 
-def _written(folder: Path, name: str, batches: Iterable[Rows], size: int) -> tuple[list[Path], int]:
+def _write_blocks(folder: Path, name: str, batches: Iterable[Rows], size: int) -> tuple[list[Path], int]:
     """Write files of `size` rows each (the last of fewer), and return them in order with the number of rows.
     A file that exists already is left as it is: the folder stands for these very rows."""
     paths: list[Path] = []

@@ -94,7 +94,7 @@ def survey(config: AuditConfig) -> list[Scope]:
     prompts: set[str] = set()
     images: set[str] = set()
     texts: set[str] = set()
-    with _nowhere() as run:
+    with _temporary_run() as run:
         scenarios = [gather(source, run, config.data) for source in sources(config, run)]
         check_scenarios(scenarios)
         check_recorded([m.name for m in config.models if m.generator is None], scenarios)
@@ -154,7 +154,7 @@ _DEFAULTS = EndpointConfig(url="http://localhost")
 
 
 @contextmanager
-def _nowhere() -> Iterator[RunDir]:
+def _temporary_run() -> Iterator[RunDir]:
     """Open a temporary run directory."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
@@ -194,7 +194,7 @@ class Contents:
 def baseline_plan(config: BaselineConfig) -> Group:
     """Return what `auditor baseline build` would do."""
     check_encoders(config.encoders)
-    with _nowhere() as run:
+    with _temporary_run() as run:
         reference = gather_reference(config, run)
         scenario, contents = reference.scenario, Contents()
         for batch in scenario.batches():
@@ -223,7 +223,7 @@ def drift_plan(config: DriftConfig) -> Group:
     baseline = load(Path(config.baseline))
     manifest = baseline.manifest
     check_encoders(manifest.config.encoders)
-    with _nowhere() as run:
+    with _temporary_run() as run:
         traffic = gather_traffic(config, run, manifest.config.shards.stream)
         pictures = traffic.survey.images and "image" in manifest.encoders
         used = ["text", *(["image"] if pictures else [])]

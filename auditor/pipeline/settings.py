@@ -15,7 +15,7 @@ from schemas.config import JOBS, MOVED, BaselineConfig
 def explain(model: type[BaseModel], error: ValidationError, *, python: bool = False) -> str:
     """Say all that is wrong, in one line. With `python`, the config came from a call, not from a file or
     options."""
-    moved = [MOVED[key] for key in _moved(model, error)]
+    moved = [MOVED[key] for key in _moved_keys(model, error)]
     problems, unnamed = list[str](), list[str]()
     for item in error.errors(include_url=False, include_input=False):
         keys = [str(part) for part in item["loc"]]
@@ -45,7 +45,7 @@ def explain(model: type[BaseModel], error: ValidationError, *, python: bool = Fa
 def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
     """Say why a key is refused: it moved, another job has it, or nobody knows it."""
     key = ".".join(keys)
-    if _has(model, MOVED.get(key, "")):
+    if _has_key(model, MOVED.get(key, "")):
         section, _, name = MOVED[key].partition(".")
         return f"{key} is written {MOVED[key]} now ({section}: {{{name}: ...}})"
     owner = _section(model, keys[:-1])
@@ -58,13 +58,13 @@ def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
     return f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def _moved(model: type[BaseModel], error: ValidationError) -> list[str]:
+def _moved_keys(model: type[BaseModel], error: ValidationError) -> list[str]:
     """Return the keys that stand where earlier versions had them."""
     extra = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
-    return [key for key in extra if _has(model, MOVED.get(key, ""))]
+    return [key for key in extra if _has_key(model, MOVED.get(key, ""))]
 
 
-def _has(model: type[BaseModel], key: str) -> bool:
+def _has_key(model: type[BaseModel], key: str) -> bool:
     """Return whether the config has a (dotted) key."""
     *sections, name = key.split(".")
     return name in _section(model, sections).model_fields

@@ -14,7 +14,7 @@ from schemas.config import ShardConfig
 
 @dataclass(frozen=True)
 class Workplace:
-    """Every step is given its workplace."""
+    """Every step gets the workplace of its job."""
 
     run: RunDir
     executor: Executor

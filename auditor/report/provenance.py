@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The numbers of a report were made of this, and by this."""
+    """The provenance of a report's numbers says what they were made of, and by what."""
 
     config_hash: str
     """Digest of all of the config that changes a number."""

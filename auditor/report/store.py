@@ -223,7 +223,7 @@ class Store:
 
     def _check_format(self, con: _Connection) -> None:
         try:
-            stamp = _one(con, "SELECT version, written_by FROM store_format")
+            stamp = _fetch_one(con, "SELECT version, written_by FROM store_format")
         except duckdb.Error:
             stamp = None
         if stamp is None:
@@ -384,7 +384,7 @@ def _delete(con: _Connection, tables: Sequence[str], run_id: str) -> None:
 # From rows of tables to a report
 
 
-def _one(con: _Connection, sql: str, *values: object) -> tuple[Any, ...] | None:
+def _fetch_one(con: _Connection, sql: str, *values: object) -> tuple[Any, ...] | None:
     return con.execute(sql, values).fetchone()
 
 

@@ -17,7 +17,7 @@ STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red
 MOST = 30
 """Rows printed; the reports hold all of them."""
 MOST_COMPARED = 4
-"""Models held against the current one that are printed."""
+"""Models compared with the current one that are printed."""
 DEAREST = 3
 """Stages whose time is printed; the HTML report has all."""
 

@@ -38,7 +38,7 @@ def tiles(report: Report) -> list[Tile]:
     entries += kinds
     worst = max((row for row in rows if row.emid is not None), key=lambda row: row.emid or 0.0, default=None)
     if worst is not None:
-        entries.append(Tile("Most relevance lost", f"{number(worst.emid)} nats", _who(worst)))
+        entries.append(Tile("Most relevance lost", f"{number(worst.emid)} nats", _row_name(worst)))
     moved = [
         (divergence.excess, name, row)
         for row in rows
@@ -57,5 +57,5 @@ def tiles(report: Report) -> list[Tile]:
     return entries
 
 
-def _who(row: Row) -> str:
+def _row_name(row: Row) -> str:
     return row.scenario if row.model is None else f"{row.scenario}, {row.model}"

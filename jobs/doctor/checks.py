@@ -172,7 +172,7 @@ def _cluster(needs: Needs, out: Path) -> Iterator[Check]:
     address = needs.workers.address or os.environ.get("RAY_ADDRESS")
     if not address:
         cpus = float(len(os.sched_getaffinity(0)))
-        free: list[Resources] = [{"CPU": max(cpus, _asked(needs)), "GPU": _local_gpus()}]
+        free: list[Resources] = [{"CPU": max(cpus, _wanted_cpus(needs)), "GPU": _local_gpus()}]
         yield Check("cluster", "ok", f"none named; a local Ray with {free[0]['CPU']:g} CPUs will be started")
         shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else 0
         if shared < OBJECT_STORE_BYTES:
@@ -200,7 +200,7 @@ def _cluster(needs: Needs, out: Path) -> Iterator[Check]:
     yield from _pools(needs, answer["free"])
 
 
-def _asked(needs: Needs) -> float:
+def _wanted_cpus(needs: Needs) -> float:
     return float(needs.threads * (1 if needs.workers.cpu == "auto" else max(1, needs.workers.cpu)))
 
 

@@ -83,7 +83,7 @@ def _missing(report: Report, names: Legend) -> list[Remark]:
         for path, reason in row.missing.items():
             rows_of[path, reason].append(row)
     return [
-        Remark(reason, path, _where(results, len(rows), names)) for (path, reason), results in rows_of.items()
+        Remark(reason, path, _scope(results, len(rows), names)) for (path, reason), results in rows_of.items()
     ]
 
 
@@ -93,7 +93,7 @@ def _notes(report: Report, names: Legend) -> list[Remark]:
     for row in rows:
         for note in row.notes:
             rows_of.setdefault(note, []).append(row)
-    return [Remark(note, "", _where(results, len(rows), names)) for note, results in rows_of.items()]
+    return [Remark(note, "", _scope(results, len(rows), names)) for note, results in rows_of.items()]
 
 
 def _incomplete(rows: Sequence[Row], names: Legend) -> list[Remark]:
@@ -104,12 +104,12 @@ def _incomplete(rows: Sequence[Row], names: Legend) -> list[Remark]:
             if bound.value is not None and not bound.complete:
                 rows_of[form, ", ".join(bound.terms)].append(row)
     return [
-        Remark(f"{words.BOUND.get(form, form)}: only {terms}", form, _where(results, len(rows), names))
+        Remark(f"{words.BOUND.get(form, form)}: only {terms}", form, _scope(results, len(rows), names))
         for (form, terms), results in rows_of.items()
     ]
 
 
-def _where(rows: Sequence[Row | None], total: int, names: Legend) -> str:
+def _scope(rows: Sequence[Row | None], total: int, names: Legend) -> str:
     """Say which results a remark is about: all, or some by name."""
     named = [row for row in rows if row is not None]
     if len(named) < len(rows):

@@ -79,7 +79,9 @@ def _scatters(report: Report, names: Legend) -> list[Scatter]:
             names,
         )
         if drawing is not None:
-            scatters.append(Scatter(f"EMI against {label.lower()}", drawing, _said(report, "EMI", label)))
+            scatters.append(
+                Scatter(f"EMI against {label.lower()}", drawing, _correlation_texts(report, "EMI", label))
+            )
     return scatters + bounded[1:]
 
 
@@ -96,7 +98,7 @@ def _bound_scatter(report: Report, rows: Sequence[Row], form: str, names: Legend
     )
     if drawing is None:
         return None
-    return Scatter(f"EMID against the {label.lower()}", drawing, _said(report, "EMID", label))
+    return Scatter(f"EMID against the {label.lower()}", drawing, _correlation_texts(report, "EMID", label))
 
 
 def _comparable(rows: Sequence[Row], form: str) -> tuple[tuple[str, ...], list[Row]]:
@@ -113,7 +115,7 @@ def _comparable(rows: Sequence[Row], form: str) -> tuple[tuple[str, ...], list[R
     return common, [row for row in rows if terms.get(id(row)) == common]
 
 
-def _said(report: Report, first: str, second: str) -> list[str]:
+def _correlation_texts(report: Report, first: str, second: str) -> list[str]:
     """Return the correlations of these two measures, as the report has them."""
     return [
         f"{c.kind.capitalize()} {number(c.value, 2)} over {c.model or 'all models'} (n={c.n}"
