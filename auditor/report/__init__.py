@@ -1,4 +1,4 @@
-"""Reports of a run are made here, as JSON, as a page and as text, from the store of its results. May import
+"""The reports of a run, as JSON, as a page and as text, and the store that they are made from. May import
 the rooms up to `attribution`.
 
 A new section of the page is one file with `@section("name", ...)` above the function that says what it shows.
