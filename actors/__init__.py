@@ -1,1 +1,1 @@
-"""The auditor's steps as Ray work: plain actors over fixed shards. `auditor` knows nothing of this."""
+"""The auditor's steps run on Ray here: plain actors work on fixed shards. `auditor` knows nothing of this."""

@@ -1,4 +1,5 @@
-"""The one place that joins or starts Ray, sizes pools, and says what a worker's process starts with."""
+"""This is the one place that joins or starts Ray, sizes pools, and says what a worker's process starts
+with."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from auditor.errors import BadInput, ClusterLost
 from schemas.config import WorkersConfig
 
 OBJECT_STORE_BYTES = 300 * 2**20
-"""Of a local Ray. Shards on their way to workers are all that is ever in it."""
+"""Size of the object store of a local Ray. Shards on their way to workers are all that is ever in it."""
 
 LOST_SECONDS = 30.0
 """Without the cluster's control service for this long, the work is given up."""
@@ -42,7 +43,7 @@ LEAVING_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PoolSize:
-    """A pool that fits: so many workers, and what each of them reserves."""
+    """A pool of this size fits: so many workers, and what each of them reserves."""
 
     workers: int
     threads: int
@@ -53,13 +54,13 @@ class PoolSize:
 
     @property
     def device(self) -> str:
-        """The torch device of its workers."""
+        """Return the torch device of its workers."""
         return "cuda" if self.gpus else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Ray cluster that this process is connected to."""
+    """This process is connected to this Ray cluster."""
 
     address: str
     started: bool
@@ -70,8 +71,8 @@ class Cluster:
     workers: WorkersConfig
 
     def pool(self, threads: int, gpus: float = 0.0, replicas: int | Literal["auto"] = "auto") -> PoolSize:
-        """Size of a pool. `gpus`: what a worker of this stage uses, if there are GPUs; `replicas`: workers
-        wanted."""
+        """Return the size of a pool. `gpus` is what a worker of this stage uses, if there are GPUs;
+        `replicas` is the number of workers wanted."""
         return pool_size(self.free, self.workers, threads, gpus, replicas)
 
 
@@ -82,7 +83,7 @@ def pool_size(
     gpus: float = 0.0,
     replicas: int | Literal["auto"] = "auto",
 ) -> PoolSize:
-    """The pool that fits what nodes have free, a worker on one node with all its GPUs.
+    """Return the pool that fits what nodes have free, a worker on one node with all its GPUs.
 
     Where no GPU is to be used, a worker that would take one or a share of one works without; one that needs
     several does not. Raises `BadInput`, with the numbers, where no worker fits, or where the config asks for
@@ -94,30 +95,30 @@ def pool_size(
     if isinstance(workers.gpu, int) and gpus and workers.gpu > have:
         raise BadInput(f"workers.gpu asks for {workers.gpu} GPUs, the cluster has {have:g} free")
     allowed = have if workers.gpu == "auto" else workers.gpu
-    each = gpus if allowed > 0 or gpus > 1 else 0.0
-    fit = sum(_fit(node, threads, each) for node in free)
+    gpus_each = gpus if allowed > 0 or gpus > 1 else 0.0
+    fit = sum(_count_fitting(node, threads, gpus_each) for node in free)
     if fit == 0:
-        raise BadInput(_no_room(free, threads, each))
-    if each:  # GPUs decide how many there are; workers.cpu is about workers without one
-        limit = min(fit, int(allowed / each + 1e-9)) if workers.gpu != "auto" else fit
-        if limit == 0 and each > 1:
-            raise BadInput(f"a worker needs {each:g} GPUs, workers.gpu lets it have {allowed:g}")
-        limit, what = max(1, limit), f"{each:g} GPUs and {threads} CPUs"
+        raise BadInput(_no_room(free, threads, gpus_each))
+    if gpus_each:  # GPUs decide how many there are; workers.cpu is about workers without one
+        limit = min(fit, int(allowed / gpus_each + 1e-9)) if workers.gpu != "auto" else fit
+        if limit == 0 and gpus_each > 1:
+            raise BadInput(f"a worker needs {gpus_each:g} GPUs, workers.gpu lets it have {allowed:g}")
+        limit, needs = max(1, limit), f"{gpus_each:g} GPUs and {threads} CPUs"
     else:
         if isinstance(workers.cpu, int) and workers.cpu > fit:
             raise BadInput(
                 f"workers.cpu asks for {workers.cpu} workers of {threads} CPUs, {fit} fit: the cluster has "
                 f"{_total(free, 'CPU'):g} CPUs free on {len(free)} nodes; lower workers.cpu or use auto"
             )
-        limit, what = fit if workers.cpu == "auto" else max(1, workers.cpu), f"{threads} CPUs"
+        limit, needs = fit if workers.cpu == "auto" else max(1, workers.cpu), f"{threads} CPUs"
     if replicas == "auto":
-        return PoolSize(limit, threads, each)
+        return PoolSize(limit, threads, gpus_each)
     if replicas > limit:
         raise BadInput(
-            f"{replicas} replicas of {what} do not fit: {limit} do; {_has(free)}; lower the model's replicas "
-            "or use auto (workers.gpu and workers.cpu limit them too)"
+            f"{replicas} replicas of {needs} do not fit: {limit} do; {_free_text(free)}; lower the model's "
+            "replicas or use auto (workers.gpu and workers.cpu limit them too)"
         )
-    return PoolSize(replicas, threads, each)
+    return PoolSize(replicas, threads, gpus_each)
 
 
 def _no_room(free: Sequence[Resources], threads: int, gpus: float) -> str:
@@ -127,17 +128,17 @@ def _no_room(free: Sequence[Resources], threads: int, gpus: float) -> str:
     least = "lower shards.threads" + (" or the number of GPUs a worker" if gpus > 1 else "")
     at_most = f"{most['CPU']:g} CPUs" + (f" and {most['GPU']:g} GPUs" if gpus else "")
     return (
-        f"a worker needs {needs} on one node; {_has(free)}, at most {at_most} on one; {least}, or wait until "
-        "other jobs have ended"
+        f"a worker needs {needs} on one node; {_free_text(free)}, at most {at_most} on one; {least}, or wait "
+        "until other jobs have ended"
     )
 
 
-def _has(free: Sequence[Resources]) -> str:
+def _free_text(free: Sequence[Resources]) -> str:
     cpus, gpus = _total(free, "CPU"), _total(free, "GPU")
     return f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs free on {len(free)} nodes"
 
 
-def _fit(node: Resources, threads: int, gpus: float) -> int:
+def _count_fitting(node: Resources, threads: int, gpus: float) -> int:
     by_cpu = int(node.get("CPU", 0.0) // threads)
     if not gpus:
         return by_cpu
@@ -168,9 +169,9 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         except ClusterLost:
             raise
         except Exception:
-            _wait_for(cluster.free)
+            _wait_until_free(cluster.free)
             raise
-        _wait_for(cluster.free)
+        _wait_until_free(cluster.free)
         return
     address = workers.address or os.environ.get("RAY_ADDRESS")
     try:
@@ -187,13 +188,13 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
                 _temp_dir=_local_dir(local_dir),
             )
     except Exception as error:  # Ray raises bare ones too, as where its processes do not come up in time
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        target = f"the Ray cluster at {address}" if address else "a local Ray"
         why = " ".join(str(error).split())[:200]
         source = "workers.address" if workers.address else "RAY_ADDRESS"
         way_out = f"; check {source}, or leave it out for a local one" if address else ""
-        raise BadInput(f"{where} could not be reached ({why}){way_out}") from error
+        raise BadInput(f"{target} could not be reached ({why}){way_out}") from error
     try:
-        with _watched():
+        with _watch_cluster():
             yield _cluster(workers, started=not address)
     except ClusterLost:  # leaving it would wait for it, until Ray ends the process
         raise
@@ -204,27 +205,27 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def _watch_cluster() -> Iterator[None]:
     """Look after the cluster while the driver works by itself. Raises `ClusterLost` in the main thread, a
     while after a pool would have; where that is not ours, only pools look."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is None:
         yield
         return
-    pulse, left, lost = Pulse(LOST_SECONDS + LOOK_SECONDS), threading.Event(), list[ClusterLost]()
+    pulse, ended, losses = Pulse(LOST_SECONDS + LOOK_SECONDS), threading.Event(), list[ClusterLost]()
 
     def watch() -> None:
-        while not left.wait(LOOK_SECONDS):
+        while not ended.wait(LOOK_SECONDS):
             try:
                 pulse.check()
             except ClusterLost as error:
-                lost.append(error)
+                losses.append(error)
                 _thread.interrupt_main()
                 return
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        if lost:
-            raise lost[0]
+        if losses:
+            raise losses[0]
         if before is not signal.SIG_IGN:  # as it is in a shell's background jobs
             (before if callable(before) else signal.default_int_handler)(number, frame)
 
@@ -233,7 +234,7 @@ def _watched() -> Iterator[None]:
     try:
         yield
     finally:
-        left.set()
+        ended.set()
         signal.signal(signal.SIGINT, before)
 
 
@@ -243,9 +244,10 @@ def _cluster(workers: WorkersConfig, started: bool) -> Cluster:
     return Cluster(ray.get_runtime_context().gcs_address, started, free, versions, workers)
 
 
-def _wait_for(free: Sequence[Resources]) -> None:
-    """Until as many CPUs and GPUs are free as were when we came: workers that were told to end take a moment,
-    and the next job on this connection would find their places taken. Bounded, since others may take them."""
+def _wait_until_free(free: Sequence[Resources]) -> None:
+    """Wait until as many CPUs and GPUs are free as at the beginning: workers that were told to end take a
+    moment, and the next job on this connection would find their places taken. Bounded, since others may take
+    them."""
     until = time.monotonic() + LEAVING_SECONDS
     while time.monotonic() < until:
         now = free_per_node()
@@ -255,22 +257,22 @@ def _wait_for(free: Sequence[Resources]) -> None:
 
 
 def free_room() -> str:
-    """What is free now, in words; a worker needs all of its own on one node."""
+    """Say what is free now, in words; a worker needs all of its own on one node."""
     free = free_per_node()
     if len(free) < 2:
-        return _has(free)
+        return _free_text(free)
     cpus, gpus = (max(node.get(name, 0.0) for node in free) for name in ("CPU", "GPU"))
-    return f"{_has(free)}, at most {cpus:g} CPUs and {gpus:g} GPUs on one"
+    return f"{_free_text(free)}, at most {cpus:g} CPUs and {gpus:g} GPUs on one"
 
 
 def free_per_node() -> tuple[Resources, ...]:
-    """What each node has free now."""
+    """Return what each node has free now."""
     return tuple(dict(node) for node in available_resources_per_node().values())
 
 
 def _local_cpus(workers: WorkersConfig, threads: int) -> int | None:
-    asked = threads * (1 if workers.cpu == "auto" else max(1, workers.cpu))
-    return asked if asked > len(os.sched_getaffinity(0)) else None
+    cpus = threads * (1 if workers.cpu == "auto" else max(1, workers.cpu))
+    return cpus if cpus > len(os.sched_getaffinity(0)) else None
 
 
 def _local_dir(folder: Path | None) -> str | None:
@@ -281,7 +283,7 @@ def _local_dir(folder: Path | None) -> str | None:
 
 
 class Pulse:
-    """Whether the cluster's control service still takes connections.
+    """A pulse tells whether the cluster's control service still takes connections.
 
     Ray ends the whole process, with exit code 1, when it has been without the service for a minute. That is
     the code of a verdict here, so we must be first, and say what happened.
@@ -290,7 +292,7 @@ class Pulse:
     def __init__(self, lost_seconds: float = LOST_SECONDS) -> None:
         self.address = ray.get_runtime_context().gcs_address
         self._lost_seconds = lost_seconds
-        self._lost: float | None = None
+        self._lost_since: float | None = None
         self._looked = time.monotonic()
 
     def check(self) -> None:
@@ -302,25 +304,25 @@ class Pulse:
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-            self._lost = None
+            self._lost_since = None
         except OSError as error:
             now = time.monotonic()
-            self._lost = now if self._lost is None else self._lost
-            if now - self._lost >= self._lost_seconds:
+            self._lost_since = now if self._lost_since is None else self._lost_since
+            if now - self._lost_since >= self._lost_seconds:
                 raise ClusterLost(
-                    f"the Ray cluster at {self.address} has not answered for {now - self._lost:.0f} s "
+                    f"the Ray cluster at {self.address} has not answered for {now - self._lost_since:.0f} s "
                     f"({error.strerror or error}); what is done is kept, run the same command to go on"
                 ) from None
 
 
 def worker_env(threads: int) -> dict[str, str]:
-    """Environment that a worker's process starts with: threads must be fixed before numpy or torch is loaded,
-    and our packages are found where this process found them."""
+    """Return the environment that a worker's process starts with: threads must be fixed before numpy or torch
+    is loaded, and our packages are found where this process found them."""
     number = str(threads)
     env = {name: number for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     env["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in another order each time
-    here = Path(actors.__file__).resolve().parent.parent
-    paths = [] if here.name in ("site-packages", "dist-packages") else [str(here)]
+    root = Path(actors.__file__).resolve().parent.parent
+    paths = [] if root.name in ("site-packages", "dist-packages") else [str(root)]
     paths += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if paths:
         env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))

@@ -1,4 +1,5 @@
-"""The executor of many processes and nodes: stages as pools of Ray actors, on a cluster or a local Ray."""
+"""This executor uses many processes and nodes: stages are pools of Ray actors, on a cluster or a local
+Ray."""
 
 from __future__ import annotations
 
@@ -46,11 +47,11 @@ def ray_executor(workers: WorkersConfig, threads: int, progress: Progress) -> It
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """An `Executor` on a Ray cluster."""
+    """This `Executor` works on a Ray cluster."""
 
     cluster: Cluster
     threads: int
-    """Of a worker."""
+    """Threads of a worker."""
     progress: Progress
     bench: Bench
     name: str = "ray"
@@ -58,8 +59,8 @@ class RayExecutor:
     @property
     def description(self) -> str:
         nodes = len(self.cluster.free)
-        where = "a local Ray" if self.cluster.started else f"the Ray cluster at {self.cluster.address}"
-        return f"on {where} ({nodes} node{'s' if nodes > 1 else ''})"
+        place = "a local Ray" if self.cluster.started else f"the Ray cluster at {self.cluster.address}"
+        return f"on {place} ({nodes} node{'s' if nodes > 1 else ''})"
 
     @property
     def alone(self) -> bool:
@@ -91,7 +92,7 @@ class RayExecutor:
 
 @dataclass(frozen=True)
 class Pool:
-    """The `Staff` of a stage: actors of one size."""
+    """A pool is the `Staff` of a stage: actors of one size."""
 
     stage: Stage
     size: PoolSize
@@ -112,8 +113,9 @@ class Pool:
         return self.size.device
 
     def identify(self, make: Callable[[Any], Identified], settings: Any) -> str:
-        """On one machine without a GPU it is made here, which saves starting a worker for it; else one worker
-        is asked, since the driver may have neither the weights nor the device."""
+        """Return the identity. On one machine without a GPU the worker is made here, which saves starting a
+        worker for it; else one worker is asked, since the driver may have neither the weights nor the
+        device."""
         if len(self.cluster.free) == 1 and not self.size.gpus:
             return make(settings).identity
         workers = self.cluster.workers

@@ -1,4 +1,4 @@
-"""Fixed shards over a pool of plain Ray actors: every shard whole, once, whoever dies.
+"""A pool of plain Ray actors makes fixed shards: every shard whole, once, whichever actor dies.
 
 Workers write their shards themselves and send back a few numbers, and shards are drawn as they are needed, so
 the driver's memory does not grow with the rows. A worker that dies, raises or hangs is replaced by a fresh
@@ -51,13 +51,13 @@ SHORTEST_PROBE = 30.0
 
 
 class _Started(NamedTuple):
-    where: str
+    process: str
     isolates: bool
 
 
 class _Host:
-    """The actor. It constructs its worker in `start`, not in `__init__`: an error there then comes back as an
-    ordinary one and not as the death of the actor."""
+    """A host is the actor. It constructs its worker in `start`, not in `__init__`: an error there then comes
+    back as an ordinary one and not as the death of the actor."""
 
     def __init__(self) -> None:
         self._worker: Any = None
@@ -66,8 +66,8 @@ class _Host:
         self._worker = None  # that of the stage before goes first: two models may not fit
         gc.collect()
         self._worker = make(settings)
-        where = f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
-        return _Started(where, hasattr(self._worker, "probe"))
+        process = f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
+        return _Started(process, hasattr(self._worker, "probe"))
 
     def run(self, shard: Shard[Any]) -> ShardResult:
         return self._worker.run(shard)
@@ -80,14 +80,14 @@ class _Host:
 
 
 class Bench:
-    """Actors without a GPU that wait for the next stage."""
+    """Actors without a GPU wait here for the next stage."""
 
     def __init__(self) -> None:
         self._threads = 0
         self._actors: list[Any] = []
 
     def take(self, size: PoolSize) -> Any | None:
-        """An actor of this size, if there is one. Those of another size are ended, and make room."""
+        """Return an actor of this size, if there is one. Those of another size are ended, and make room."""
         if size.gpus or size.threads != self._threads:
             self.clear()
         return self._actors.pop() if self._actors else None
@@ -114,7 +114,8 @@ def identify(
     retries: int = 3,
     bench: Bench | None = None,
 ) -> str:
-    """Identity of what a worker works with, from a worker: the driver needs neither the weights nor a GPU.
+    """Return the identity of what a worker works with, from a worker: the driver needs neither the weights
+    nor a GPU.
 
     Raises `AuditError` where no worker answers in `stall_seconds`, or more than `retries` of them fail.
     """
@@ -158,7 +159,7 @@ def run_shards(
     progress: Progress | None = None,
     bench: Bench | None = None,
 ) -> Tally:
-    """Make every shard whose name is not in `done`, on `size` workers; returns what was done.
+    """Make every shard whose name is not in `done`, on `size` workers, and return what was done.
 
     `make(settings)` is called in each worker's process; both are pickled (a class by its name). `shards` is
     drawn from as workers need them, a few ahead; `total` is the number of rows in it, where it is known
@@ -194,7 +195,7 @@ class _Limits:
 
 
 class _Source(Generic[T]):
-    """The shards to make, drawn one by one."""
+    """A source yields the shards to make, one by one."""
 
     def __init__(self, shards: Iterable[Shard[T]], total: int | None, done: Container[str]) -> None:
         self._shards, self._total, self._done = iter(shards), total, done
@@ -211,13 +212,13 @@ class _Source(Generic[T]):
 
     @property
     def rows(self) -> int:
-        """Rows to make, as far as they are known."""
+        """Return the rows to make, as far as they are known."""
         return self._drawn if self._total is None else max(self._total - self._skipped, self._drawn)
 
 
 @dataclass(eq=False)
 class _Task(Generic[T]):
-    """A shard to be made, whole or (while its bad rows are searched) a part of it after another."""
+    """A task is a shard to be made, whole or (while its bad rows are searched) a part of it after another."""
 
     shard: Shard[T]
     failed: int = 0
@@ -226,7 +227,7 @@ class _Task(Generic[T]):
     part: Sequence[T] = ()
 
     def __str__(self) -> str:
-        """For people, who know no shard by its name."""
+        """Describe the task for people, who know no shard by its name."""
         rows = len(self.part) if self.search else len(self.shard)
         many = f"{rows:,} row{'s' if rows != 1 else ''}"
         return f"{many} of a unit that failed" if self.search else f"a unit of {many}"
@@ -238,12 +239,12 @@ class _Task(Generic[T]):
 
 @dataclass(eq=False)
 class _Hosted(Generic[T]):
-    """One actor. `calls` are answered in order, so only the oldest is waited for."""
+    """This is one actor. `calls` are answered in order, so only the oldest is waited for."""
 
     actor: Any
     calls: deque[tuple[Any, _Task[T] | None]] = field(default_factory=deque)
     """(reference, task); no task: its start."""
-    where: str = ""
+    process: str = ""
     """Empty until it has started. Only then it is given shards: it may never find room in the cluster."""
     kept: bool = False
     """Whether it is of an earlier stage: it may have ended since, which is no failed start."""
@@ -253,8 +254,8 @@ class _Hosted(Generic[T]):
     def may_take(self, task: _Task[T]) -> bool:
         """A suspect is alone with its worker. The answer of a call that was done well is lost if the next
         one ends the process before it is sent, and the wrong one of the two would be blamed."""
-        tasks = [had for _, had in self.calls if had is not None]
-        return not tasks or not any(had.suspect for had in (*tasks, task))
+        tasks = [waiting for _, waiting in self.calls if waiting is not None]
+        return not tasks or not any(waiting.suspect for waiting in (*tasks, task))
 
 
 class _Pool(Generic[T]):
@@ -289,11 +290,11 @@ class _Pool(Generic[T]):
         try:
             self._draw()
             self._tell()
-            while self._queue or any(host.where and host.calls for host in self._hosts):
+            while self._queue or any(host.process and host.calls for host in self._hosts):
                 self._fill()
                 self._step()
             if self._bench is not None:
-                for host in [host for host in self._hosts if host.where]:
+                for host in [host for host in self._hosts if host.process]:
                     self._hosts.remove(host)
                     self._bench.give(self._size, host.actor)
         except ClusterLost:  # nor are there workers to end
@@ -310,9 +311,9 @@ class _Pool(Generic[T]):
         self._progress.update(tally)
         return tally
 
-    def _say(self, what: str, fault: Fault | None = None) -> None:
-        log.warning("%s: %s%s", self._stage, what, f": {fault.detail}" if fault else "")
-        self._progress.waiting(f"{self._stage}: {what}")
+    def _say(self, message: str, fault: Fault | None = None) -> None:
+        log.warning("%s: %s%s", self._stage, message, f": {fault.detail}" if fault else "")
+        self._progress.waiting(f"{self._stage}: {message}")
 
     def _draw(self) -> None:
         """Keep one shard more at hand than there are workers, which tells the last ones from the others."""
@@ -322,14 +323,14 @@ class _Pool(Generic[T]):
 
     def _fill(self) -> None:
         """Start missing workers, and give shards to those that have started."""
-        busy = sum(bool(host.where and host.calls) for host in self._hosts)
+        busy = sum(bool(host.process and host.calls) for host in self._hosts)
         wanted = min(self._workers, len(self._queue) + busy)
         while len(self._hosts) < wanted and time.monotonic() >= self._start_at:
             kept = None if self._bench is None else self._bench.take(self._size)
             actor = kept or _host(self._size)
             start = actor.start.remote(self._make, self._settings)
             self._hosts.append(_Hosted(actor, deque([(start, None)]), kept=kept is not None))
-        started = [host for host in self._hosts if host.where]
+        started = [host for host in self._hosts if host.process]
         for held in range(IN_FLIGHT):
             # The last shards are not queued behind one another while another worker is idle.
             reserve = 0 if held == 0 else self._size.workers
@@ -368,9 +369,9 @@ class _Pool(Generic[T]):
                 "same command to go on"
             )
         if not ready and idle >= tick:
-            what = f"{self._stage}: for {idle:.0f} s waiting for {self._waiting_for()}"
-            log.info(what)
-            self._progress.waiting(what)
+            message = f"{self._stage}: for {idle:.0f} s waiting for {self._waiting_for()}"
+            log.info(message)
+            self._progress.waiting(message)
 
     def _take(self, host: _Hosted[T]) -> None:
         reference, task = host.calls.popleft()
@@ -383,10 +384,10 @@ class _Pool(Generic[T]):
             return
         self._moved = time.monotonic()
         if task is None:
-            host.where, self._isolates = answer
+            host.process, self._isolates = answer
             self._failed_starts = 0
         elif task.search is not None:
-            self._go_on(task, None)
+            self._continue_search(task, None)
         else:
             self._done += answer.rows
             self._errors += answer.errors
@@ -396,7 +397,7 @@ class _Pool(Generic[T]):
 
     def _end_hanging(self) -> None:
         now = time.monotonic()
-        for host in [host for host in self._hosts if host.where and host.calls]:
+        for host in [host for host in self._hosts if host.process and host.calls]:
             reference, task = host.calls[0]
             limit = self._limits.hang
             if task is not None and task.search is not None and self._slowest is not None:
@@ -408,7 +409,7 @@ class _Pool(Generic[T]):
                 self._replace(
                     host,
                     task,
-                    Fault("it hung its worker, twice", f"no answer in {limit:.0f} s ({host.where})", True),
+                    Fault("it hung its worker, twice", f"no answer in {limit:.0f} s ({host.process})", True),
                 )
 
     def _replace(self, host: _Hosted[T], task: _Task[T] | None, fault: Fault) -> None:
@@ -421,7 +422,7 @@ class _Pool(Generic[T]):
             if not host.kept:
                 self._not_started(fault)
         elif task.search is not None:
-            self._go_on(task, fault)
+            self._continue_search(task, fault)
         else:
             self._failed(task, fault)
 
@@ -432,22 +433,22 @@ class _Pool(Generic[T]):
             self._start_at = time.monotonic() + pause
             self._say(f"a worker failed and is started again in {pause:g} s", fault)
             return
-        working = sum(bool(host.where) for host in self._hosts)
-        what = f"a worker failed {self._failed_starts} times (workers.retries is {self._limits.retries})"
+        working = sum(bool(host.process) for host in self._hosts)
+        summary = f"a worker failed {self._failed_starts} times (workers.retries is {self._limits.retries})"
         if not working:
-            raise AuditError(f"{self._stage}: {what}, the last time: {fault.detail}")
+            raise AuditError(f"{self._stage}: {summary}, the last time: {fault.detail}")
         self._workers, self._failed_starts = working, 0
-        self._say(f"{what} and is left out, {working} go on", fault)
+        self._say(f"{summary} and is left out, {working} go on", fault)
 
     def _failed(self, task: _Task[T], fault: Fault) -> None:
-        """A shard failed, whole."""
+        """Handle the failure of a whole shard."""
         task.failed += 2 if fault.hung else 1
         retries = self._limits.retries
         if self._isolates and retries and task.failed >= 2:
             self._say(f"{task} failed again, its rows are tried in parts", fault)
             known = {key for key, _ in task.shard.condemned}
             task.search = search([item for item in task.shard.items if item.key not in known])
-            self._go_on(task, None)
+            self._continue_search(task, None)
             return
         if task.failed > retries:
             raise AuditError(
@@ -457,8 +458,9 @@ class _Pool(Generic[T]):
         self._queue.appendleft(task)
         self._say(f"{task} failed and is tried again", fault)
 
-    def _go_on(self, task: _Task[T], fault: Fault | None) -> None:
-        """The next part of a shard whose bad rows are searched; at the end of the search the whole again."""
+    def _continue_search(self, task: _Task[T], fault: Fault | None) -> None:
+        """Queue the next part of a shard whose bad rows are searched; at the end of the search, queue the
+        whole again."""
         assert task.search is not None
         if fault is not None:
             part = f"{len(task.part)} of the rows" if task.part else "a blank instead of the rows"
@@ -476,9 +478,9 @@ class _Pool(Generic[T]):
             task.search, task.part = None, ()
             self._condemn(task, end.value)
 
-    def _condemn(self, task: _Task[T], found: Sequence[tuple[T, Fault]]) -> None:
+    def _condemn(self, task: _Task[T], failures: Sequence[tuple[T, Fault]]) -> None:
         shard, limits = task.shard, self._limits
-        if not found:
+        if not failures:
             if task.failed > limits.retries:
                 raise AuditError(
                     f"{self._stage}: {task} failed {task.failed} times (workers.retries is "
@@ -486,32 +488,32 @@ class _Pool(Generic[T]):
                     "shards, more memory, or a longer workers.hang_seconds may help"
                 )
             return
-        errors = [(item.key, str(Failure(Reason.MODEL_FAILED, fault.what))) for item, fault in found]
+        errors = [(item.key, str(Failure(Reason.MODEL_FAILED, fault.reason))) for item, fault in failures]
         task.shard, task.failed = replace(shard, condemned=(*shard.condemned, *errors)), 0
         self._condemned += len(errors)
         if self._condemned > limits.poison_rows:
             raise AuditError(
                 f"{self._stage}: {self._condemned} rows failed, each twice by itself (workers.poison_rows is "
-                f"{limits.poison_rows}), the last of them {errors[-1][0]} ({found[-1][1].detail}); more "
+                f"{limits.poison_rows}), the last of them {errors[-1][0]} ({failures[-1][1].detail}); more "
                 "likely the model or its memory is at fault"
             )
         for key, error in errors:
             self._say(f"{key} is set apart: {error}")
 
     def _waiting_for(self) -> str:
-        at = [
-            f"{host.where} with {host.calls[0][1]}"
+        busy = [
+            f"{host.process} with {host.calls[0][1]}"
             for host in self._hosts
-            if host.where and host.calls and host.calls[0][1] is not None
+            if host.process and host.calls and host.calls[0][1] is not None
         ]
-        if at:
-            return ", ".join(at[:3]) + (f" and {len(at) - 3} more" if len(at) > 3 else "")
-        starting = sum(not host.where for host in self._hosts)
+        if busy:
+            return ", ".join(busy[:3]) + (f" and {len(busy) - 3} more" if len(busy) > 3 else "")
+        starting = sum(not host.process for host in self._hosts)
         return f"{starting} worker{'s' if starting != 1 else ''} to start; {free_room()}"
 
 
 def _host(size: PoolSize) -> Any:
-    """An actor of the pool; with GPUs, in any free bundle of its reservation."""
+    """Make an actor of the pool; with GPUs, in any free bundle of its reservation."""
     return (
         ray.remote(_Host)
         .options(
@@ -528,7 +530,7 @@ def _host(size: PoolSize) -> Any:
 
 
 def _pause(failed: int) -> float:
-    """Seconds to wait before another start, after `failed` earlier ones: doubled each time."""
+    """Return the seconds to wait before another start, after `failed` earlier ones: doubled each time."""
     return min(LONGEST_PAUSE, 0.5 * 2.0**failed)
 
 
@@ -544,7 +546,7 @@ def _fault(error: RayError) -> Fault:
 
 
 def _why(error: RayError) -> str:
-    """The last line that says something, without the remote traceback."""
+    """Return the last line that says something, without the remote traceback."""
     cause = error.cause if isinstance(error, RayTaskError) else None
     text = f"{type(cause).__name__}: {cause}" if cause is not None else f"the worker died ({error})"
     return " ".join(text.split())[:400]

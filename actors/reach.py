@@ -1,4 +1,4 @@
-"""What a job asks of the nodes of its cluster before it sends them work. A cluster of one node is asked
+"""A job asks this of the nodes of its cluster before it sends them work. A cluster of one node is asked
 nothing."""
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ log = logging.getLogger(__name__)
 
 
 def check_run(cluster: Cluster, run: RunDir) -> None:
-    """Raises `BadInput`, with the node, where not all of them write and read the run directory."""
+    """Raise `BadInput`, with the node, where not all nodes write and read the run directory."""
     if len(cluster.free) > 1:
         check_shared(run.root, working_nodes())
 
 
 def check_weights(cluster: Cluster, name: str) -> None:
-    """Raises `BadInput`, with the node, where weights are a directory and not the same on all of them. (Those
-    of a hub are told apart by their digest, when a worker has loaded them.)"""
+    """Raise `BadInput`, with the node, where weights are a directory that is not the same on all nodes.
+    (Those of a hub are told apart by their digest, when a worker has loaded them.)"""
     if len(cluster.free) > 1 and (path := Path(name)).is_absolute():
         check_directory(path, working_nodes())
 
 
 def check_images(cluster: Cluster, media: MediaPolicy, images: Sequence[Image]) -> None:
-    """Raises `BadInput` where not every node opens `images`, which workers are to open by themselves."""
+    """Raise `BadInput` where not every node opens `images`, which workers are to open by themselves."""
     if len(cluster.free) > 1 and images and not all_can_open(images, media, working_nodes()):
         raise BadInput(
             "data.media_root: not every node can open the images under it; put them on storage that every "
@@ -45,8 +45,8 @@ def check_images(cluster: Cluster, media: MediaPolicy, images: Sequence[Image]) 
 
 
 def within_reach(cluster: Cluster, media: MediaPolicy, shards: Iterable[Shard[T]]) -> Iterable[Shard[T]]:
-    """The shards (which must be such as can be drawn twice); with their images' bytes where not every node
-    opens the files that they name."""
+    """Return the shards, with their images' bytes where not every node opens the files that they name.
+    `shards` must be iterable twice."""
     if len(cluster.free) == 1 or not (images := by_path(shards)):
         return shards
     if all_can_open(images, media, working_nodes()):

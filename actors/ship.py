@@ -1,4 +1,4 @@
-"""Images that travel inside their shard, where workers do not see the folder that they lie in."""
+"""Images travel inside their shard, where workers do not see the folder that they lie in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T", ContentItem, PromptItem)
 
 @dataclass(frozen=True, slots=True)
 class ShippedImage(Image):
-    """An image whose bytes are read, under the driver's own rules, when it is pickled for a worker: the
+    """The bytes of such an image are read, under the driver's own rules, when it is pickled for a worker: the
     driver holds those of the shards that are on their way and no others. It arrives as a plain `Image` with
     its bytes (one that cannot be read arrives by its path, and the worker says that it is missing)."""
 
@@ -33,7 +33,8 @@ class ShippedImage(Image):
 
 
 def shipped(shards: Iterable[Shard[T]], policy: MediaPolicy) -> Iterator[Shard[T]]:
-    """The same shards, of the same names, whose images are read here when a shard leaves for a worker."""
+    """Yield the same shards, of the same names; their images are read here when a shard leaves for a
+    worker."""
     for shard in shards:
         yield Shard(shard.name, tuple(_ship(item, policy) for item in shard.items))
 
@@ -49,16 +50,16 @@ def _image(image: Image, policy: MediaPolicy) -> Image:
 
 
 def by_path(shards: Iterable[Shard[T]]) -> list[Image]:
-    """At most `SAMPLES` images that are named by a path, from over all the shards."""
-    found: list[Image] = []
+    """Return at most `SAMPLES` images that are named by a path, from over all the shards."""
+    chosen: list[Image] = []
     step = 1
-    for at, shard in enumerate(shards):
-        named = next(filter(_is_path, _images(shard)), None) if at % step == 0 else None
+    for index, shard in enumerate(shards):
+        named = next(filter(_is_path, _images(shard)), None) if index % step == 0 else None
         if named is not None:
-            found.append(named)
-        if len(found) > 2 * SAMPLES:
-            found, step = found[::2], 2 * step
-    return [found[at] for at in sorted({0, len(found) // 2, len(found) - 1})] if found else []
+            chosen.append(named)
+        if len(chosen) > 2 * SAMPLES:
+            chosen, step = chosen[::2], 2 * step
+    return [chosen[index] for index in sorted({0, len(chosen) // 2, len(chosen) - 1})] if chosen else []
 
 
 def _images(shard: Shard[T]) -> Iterator[Image | None]:

@@ -1,6 +1,6 @@
-"""What the nodes of a cluster share: a folder that all write and read, directories that are the same on all,
-images that all can open. Asked of every node that may hold a worker, before the work starts; no wait is
-without a limit, and what is wrong names the node and the path."""
+"""These checks find what the nodes of a cluster share: a folder that all write and read, directories that are
+the same on all, images that all can open. Every node that may hold a worker is asked before the work starts.
+No wait is without a limit, and what is wrong names the node and the path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that may hold workers."""
+    """This node may hold workers."""
 
     id: str
     address: str
@@ -44,17 +44,17 @@ class Node:
 
 
 def working_nodes() -> tuple[Node, ...]:
-    """The living nodes that have CPUs to give, in a fixed order."""
-    found = [
+    """Return the living nodes that have CPUs to give, in a fixed order."""
+    nodes = [
         Node(node["NodeID"], node["NodeManagerAddress"])
         for node in ray.nodes()
         if node["Alive"] and node.get("Resources", {}).get("CPU", 0) > 0
     ]
-    return tuple(sorted(found, key=lambda node: (node.address, node.id)))
+    return tuple(sorted(nodes, key=lambda node: (node.address, node.id)))
 
 
 def check_shared(folder: Path, nodes: Sequence[Node], wait_seconds: float = ANSWER_SECONDS) -> None:
-    """Every node writes a token into `folder`, and reads what this process and all others wrote.
+    """Check that every node writes a token into `folder`, and reads what this process and all others wrote.
 
     Raises `BadInput`, with node and path, where one does not.
     """
@@ -64,11 +64,11 @@ def check_shared(folder: Path, nodes: Sequence[Node], wait_seconds: float = ANSW
         probe.mkdir(parents=True)
         write_bytes(probe / "driver", tokens["driver"].encode())
         wrote = ask(nodes, _write, [(str(probe), node.id, tokens[node.id]) for node in nodes], wait_seconds)
-        _all_well(wrote, folder, "write into")
+        _check_answers(wrote, folder, "write into")
         read = ask(nodes, _read, [(str(probe), tokens, SEEN_SECONDS)] * len(nodes), wait_seconds)
-        _all_well(read, folder, "read")
-        if (lost := _read(str(probe), tokens, SEEN_SECONDS)) is not None:
-            raise BadInput(f"this process cannot read {folder} as the nodes do: {lost}; {_WAY_OUT}")
+        _check_answers(read, folder, "read")
+        if (problem := _read(str(probe), tokens, SEEN_SECONDS)) is not None:
+            raise BadInput(f"this process cannot read {folder} as the nodes do: {problem}; {_WAY_OUT}")
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written ({error.strerror or error})") from error
     finally:
@@ -78,12 +78,12 @@ def check_shared(folder: Path, nodes: Sequence[Node], wait_seconds: float = ANSW
 _WAY_OUT = "put --out on storage that every node mounts at the same path (NFS, EFS, Filestore, Lustre, ...)"
 
 
-def _all_well(answers: Mapping[Node, str | None], folder: Path, what: str) -> None:
+def _check_answers(answers: Mapping[Node, str | None], folder: Path, action: str) -> None:
     bad = [(node, reason) for node, reason in answers.items() if reason is not None]
     if bad:
         node, reason = bad[0]
-        more = f" (nor do {len(bad) - 1} other nodes)" if len(bad) > 1 else ""
-        raise BadInput(f"{node} does not {what} {folder}: {reason}{more}; {_WAY_OUT}")
+        rest = f" (nor do {len(bad) - 1} other nodes)" if len(bad) > 1 else ""
+        raise BadInput(f"{node} does not {action} {folder}: {reason}{rest}; {_WAY_OUT}")
 
 
 def _write(folder: str, name: str, token: str) -> str | None:
@@ -95,36 +95,36 @@ def _write(folder: str, name: str, token: str) -> str | None:
 
 
 def _read(folder: str, tokens: Mapping[str, str], seconds: float) -> str | None:
-    """The first token that is not seen, waited for as long as `seconds` in all."""
+    """Return what is wrong with the first token that is not seen within `seconds` in all."""
     deadline = time.monotonic() + seconds
     for name, token in tokens.items():
         while True:
             try:
-                found = (Path(folder) / name).read_text(encoding="utf-8")
-                lost = None if found == token else "another content than was written"
+                text = (Path(folder) / name).read_text(encoding="utf-8")
+                problem = None if text == token else "another content than was written"
             except OSError as error:
-                lost = error.strerror or str(error)
-            if lost is None:
+                problem = error.strerror or str(error)
+            if problem is None:
                 break
             if time.monotonic() > deadline:
-                who = "this job's driver" if name == "driver" else f"node {name[:8]}"
-                return f"the file that {who} wrote is not seen ({lost})"
+                writer = "this job's driver" if name == "driver" else f"node {name[:8]}"
+                return f"the file that {writer} wrote is not seen ({problem})"
             time.sleep(0.2)
     return None
 
 
 def check_directory(path: Path, nodes: Sequence[Node], wait_seconds: float = ANSWER_SECONDS) -> None:
-    """Every node has the directory `path` (of weights), with files of the same names and sizes. Raises
-    `BadInput` where one has not."""
-    found = ask(nodes, _listing, [(str(path),)] * len(nodes), wait_seconds)
+    """Check that every node has the directory `path` (of weights), with files of the same names and sizes.
+    Raises `BadInput` where one has not."""
+    listings = ask(nodes, _listing, [(str(path),)] * len(nodes), wait_seconds)
     way_out = "put it on storage that every node mounts, or copy it to all of them"
-    for node, listing in found.items():
+    for node, listing in listings.items():
         if listing is None:
             raise BadInput(f"{node} has no directory {path}; {way_out}")
-    if len(set(found.values())) > 1:
-        first, *others = found
-        other = next(node for node in others if found[node] != found[first])
-        raise BadInput(f"{path} does not hold the same files on {first} and {other}; {way_out}")
+    if len(set(listings.values())) > 1:
+        first, *rest = listings
+        different = next(node for node in rest if listings[node] != listings[first])
+        raise BadInput(f"{path} does not hold the same files on {first} and {different}; {way_out}")
 
 
 def _listing(path: str) -> str | None:
@@ -139,12 +139,12 @@ def _listing(path: str) -> str | None:
 def all_can_open(
     images: Sequence[Image], policy: MediaPolicy, nodes: Sequence[Node], wait_seconds: float = ANSWER_SECONDS
 ) -> bool:
-    """Whether every node opens those of `images` that this process opens (one that has gone since it was
-    admitted tells nothing about the nodes)."""
-    mine = [image for image in images if _opens(image, policy)]
-    if not mine:
+    """Return whether every node opens those of `images` that this process opens (one that has gone since it
+    was admitted tells nothing about the nodes)."""
+    readable = [image for image in images if _opens(image, policy)]
+    if not readable:
         return True
-    return all(ask(nodes, _open_all, [(mine, policy)] * len(nodes), wait_seconds).values())
+    return all(ask(nodes, _open_all, [(readable, policy)] * len(nodes), wait_seconds).values())
 
 
 def _open_all(images: Sequence[Image], policy: MediaPolicy) -> bool:
@@ -160,28 +160,31 @@ def _opens(image: Image, policy: MediaPolicy) -> bool:
 
 
 def ask(
-    nodes: Sequence[Node], what: Callable[..., T], arguments: Sequence[tuple[Any, ...]], wait_seconds: float
+    nodes: Sequence[Node],
+    function: Callable[..., T],
+    arguments: Sequence[tuple[Any, ...]],
+    wait_seconds: float,
 ) -> dict[Node, T]:
-    """`what(*arguments[i])`, called on node i, all at once. Raises `AuditError` that names the node where
+    """Call `function(*arguments[i])` on node i, on all at once. Raises `AuditError` that names the node where
     one does not answer within `wait_seconds`, or dies."""
-    asked = {
-        ray.remote(what)
+    calls = {
+        ray.remote(function)
         .options(
             num_cpus=0,  # nodes are asked although their CPUs are taken
             max_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
             runtime_env={"env_vars": worker_env(1)},
         )
-        .remote(*given): node
-        for node, given in zip(nodes, arguments, strict=True)
+        .remote(*values): node
+        for node, values in zip(nodes, arguments, strict=True)
     }
-    _, late = ray.wait(list(asked), num_returns=len(asked), timeout=wait_seconds)
+    _, late = ray.wait(list(calls), num_returns=len(calls), timeout=wait_seconds)
     if late:
         for reference in late:
             ray.cancel(reference, force=True)
-        raise AuditError(f"{asked[late[0]]} did not answer within {wait_seconds:g} s; is it well?")
+        raise AuditError(f"{calls[late[0]]} did not answer within {wait_seconds:g} s; is it well?")
     answers: dict[Node, T] = {}
-    for reference, node in asked.items():
+    for reference, node in calls.items():
         try:
             answers[node] = ray.get(reference)
         except RayError as error:

@@ -1,4 +1,5 @@
-"""Audit of distribution shift for multimodal LLMs (effective mutual information, Oh et al., ICML 2025).
+"""This package audits distribution shift for multimodal LLMs, by effective mutual information (Oh et al.,
+ICML 2025).
 
     import auditor
 

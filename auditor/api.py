@@ -1,4 +1,5 @@
-"""What a program or a notebook calls: the same jobs as the command line, with tables and lists for files.
+"""A program or a notebook calls these functions: the same jobs as the command line, with tables and lists for
+files.
 
 Every function takes records as `read` does, shows its progress (with `progress=False` it does not), and works
 in the folder `out`, where the same call again goes on from where it was; without one, in a temporary folder
@@ -54,16 +55,16 @@ def read(
     max_image_pixels: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a list
-    of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or
-    of `schemas.record.Record`. Nothing is copied: a table is read where it is, every time.
+    """Return the records of `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or
+    a list of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of
+    dicts or of `schemas.record.Record`. Nothing is copied: a table is read where it is, every time.
 
     Every other function takes such a source, too; this one is for looking at the rows (they are iterated as
     `Record` or `Quarantined`), and for saying what belongs to one source alone:
 
     media_root: folder that image paths are relative to, and that they may not leave.
     url_allow: hosts or prefixes that images may be fetched from; url_private: also at private addresses.
-    max_image_bytes, max_image_pixels, max_text_chars: what is larger is set aside.
+    max_image_bytes, max_image_pixels, max_text_chars: what is larger is quarantined.
 
     Raises `BadInput` where `source` is nothing that holds records, a file is not there, or a table has no
     column `record_id`.
@@ -109,8 +110,8 @@ def build_baseline(
     config = _config(BaselineConfig, tree, settings, executor)
     from auditor.pipeline.baseline import build
 
-    with _shown(progress) as bars:
-        return build(config, _folder(out, "baseline"), bars, _handed_in({ID: source}))
+    with _progress_bars(progress) as bars:
+        return build(config, _folder(out, "baseline"), bars, _records_without_path({ID: source}))
 
 
 def drift(
@@ -143,8 +144,8 @@ def drift(
     from auditor.pipeline.drift import drift
 
     folder = _folder(out, "drift")
-    with _shown(progress) as bars:
-        return _report(drift(config, folder, bars, _handed_in({TRAFFIC: source})), folder)
+    with _progress_bars(progress) as bars:
+        return _report(drift(config, folder, bars, _records_without_path({TRAFFIC: source})), folder)
 
 
 def profile(
@@ -158,17 +159,19 @@ def profile(
     progress: bool = True,
     **settings: Any,
 ) -> Profile:
-    """Everything that is kept of a group of records, embedded with the encoders of `baseline` and summed with
-    its critics: sums and a row sample, not the records. Profiles that were made with one baseline merge:
-    `monday.merge(tuesday)`. They are kept by `Profile.save` and read by `Profile.load`.
+    """Return everything that is kept of a group of records, embedded with the encoders of `baseline` and
+    summed with its critics: sums and a row sample, not the records. Profiles that were made with one baseline
+    merge: `monday.merge(tuesday)`. They are kept by `Profile.save` and read by `Profile.load`.
 
     settings: further keys of the config of `auditor drift` (`row_sample`).
     """
     config, source = _drift_config(baseline, records, media_root, {**settings, "model": model}, executor)
     from auditor.pipeline.drift import profile_traffic
 
-    with _shown(progress) as bars:
-        return profile_traffic(config, _folder(out, "profile"), bars, _handed_in({TRAFFIC: source}))
+    with _progress_bars(progress) as bars:
+        return profile_traffic(
+            config, _folder(out, "profile"), bars, _records_without_path({TRAFFIC: source})
+        )
 
 
 def audit(
@@ -192,17 +195,17 @@ def audit(
     encoders: `{"image": NAME or None, "text": NAME}`, or settings instead of a name.
     settings: further keys of the config of `auditor audit`, such as `thresholds={"emid": 0.2}`.
     """
-    found = {ID: read(reference)}
+    sources = {ID: read(reference)}
     specs: dict[str, Any] = {}
-    for name, given in _named(scenarios).items():
-        spec = dict(given) if _is_spec(given) else {"path": given}
+    for name, content in _check_named(scenarios).items():
+        spec = dict(content) if _is_spec(content) else {"path": content}
         if spec.get("path") is not None:
-            found[name] = read(spec["path"])
-            spec["path"] = found[name].path or found[name].label
+            sources[name] = read(spec["path"])
+            spec["path"] = sources[name].path or sources[name].label
         specs[name] = spec
     tree = {
-        "data": _data(list(found.values()), media_root, settings)
-        | {"id": found[ID].path or found[ID].label, "scenarios": specs},
+        "data": _data(list(sources.values()), media_root, settings)
+        | {"id": sources[ID].path or sources[ID].label, "scenarios": specs},
         "models": list(models) if isinstance(models, Sequence) and not isinstance(models, str) else models,
         "encoders": encoders,
         "seed": seed,
@@ -211,8 +214,8 @@ def audit(
     from auditor.pipeline.audit import audit
 
     folder = _folder(out, "audit")
-    with _shown(progress) as bars:
-        return _report(audit(config, folder, bars, _handed_in(found)), folder)
+    with _progress_bars(progress) as bars:
+        return _report(audit(config, folder, bars, _records_without_path(sources)), folder)
 
 
 def compare(
@@ -260,11 +263,13 @@ def _config(
 ) -> C:
     if workers is not None and not isinstance(workers, WorkersConfig):
         raise BadInput("executor: give auditor.serial(...) or auditor.ray(...)")
-    given = {name: value for name, value in settings.items() if name != "data"}
+    options = {name: value for name, value in settings.items() if name != "data"}
     if workers is not None:
-        given["workers"] = workers
+        options["workers"] = workers
     try:
-        config = job.model_validate(given | {key: value for key, value in tree.items() if value is not None})
+        config = job.model_validate(
+            options | {key: value for key, value in tree.items() if value is not None}
+        )
     except ValidationError as error:
         raise BadInput(explain(job, error, python=True)) from None
     from auditor.pipeline.names import check_names  # registries: a config of the wrong form needs none
@@ -298,36 +303,36 @@ def _workers(tree: Mapping[str, Any]) -> WorkersConfig:
 def _data(
     sources: Sequence[Records], media_root: str | Path | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The section `data:` but for the records: what was said in the call, else what the sources say. Raises
-    `BadInput` where two of them say otherwise."""
-    found: dict[str, Any] = {}
+    """Return the section `data:` without the records: what the call says, else what the sources say. Raises
+    `BadInput` where two of them disagree."""
+    agreed: dict[str, Any] = {}
     for source in sources:
         for name, value in source.settings.items():
-            if found.setdefault(name, value) != value:
+            if agreed.setdefault(name, value) != value:
                 raise BadInput(
-                    f"{name}: {source.label} has {value!r}, other records of this call {found[name]!r}; "
+                    f"{name}: {source.label} has {value!r}, other records of this call {agreed[name]!r}; "
                     "give one for all of them"
                 )
     section = settings.get("data", {})
     if not isinstance(section, Mapping):
         raise BadInput("data: give a dict, such as {'url_allow': ['https://images.example.org/']}")
-    given = {} if media_root is None else {"media_root": str(media_root)}
-    return {**found, **section, **given}
+    overrides = {} if media_root is None else {"media_root": str(media_root)}
+    return {**agreed, **section, **overrides}
 
 
-def _named(scenarios: Any) -> Mapping[str, Any]:
+def _check_named(scenarios: Any) -> Mapping[str, Any]:
     if not isinstance(scenarios, Mapping):
         raise BadInput("scenarios: give a dict of name -> records, or name -> {'shifts': [...]}")
     return scenarios
 
 
-def _is_spec(given: Any) -> bool:
-    """Whether a scenario is given by its settings."""
-    return isinstance(given, dict) and bool(given) and set(given) <= set(ScenarioSpec.model_fields)
+def _is_spec(content: Any) -> bool:
+    """Return whether a scenario is given by its settings."""
+    return isinstance(content, dict) and bool(content) and set(content) <= set(ScenarioSpec.model_fields)
 
 
-def _handed_in(sources: Mapping[str, Records]) -> dict[str, Records]:
-    """Those that the config does not name: a path is read as the command line reads it."""
+def _records_without_path(sources: Mapping[str, Records]) -> dict[str, Records]:
+    """Return the records that the config does not name: a path is read as the command line reads it."""
     return {name: source for name, source in sources.items() if source.path is None}
 
 
@@ -335,7 +340,7 @@ def _handed_in(sources: Mapping[str, Records]) -> dict[str, Records]:
 
 
 @contextmanager
-def _shown(progress: bool) -> Iterator[Bars]:
+def _progress_bars(progress: bool) -> Iterator[Bars]:
     from auditor.pipeline.bars import Bars
 
     with Bars(quiet=not progress).shown() as bars:
@@ -343,22 +348,22 @@ def _shown(progress: bool) -> Iterator[Bars]:
 
 
 def _report(content: schema.Report, folder: Path) -> Report:
-    """The report of a job, with the records that it shows."""
+    """Return the report of a job, with the records that it shows."""
     from auditor.report.result import Report
     from auditor.report.store import Store
 
     return Report(content, Store(folder).load_examples(content.run.run_id))
 
 
-def _folder(out: str | Path | None, what: str) -> Path:
+def _folder(out: str | Path | None, job: str) -> Path:
     if out is not None:
         return Path(out)
-    return Path(tempfile.mkdtemp(prefix=f"{what}-", dir=_temporary(os.getpid())))
+    return Path(tempfile.mkdtemp(prefix=f"{job}-", dir=_temporary(os.getpid())))
 
 
 @cache
 def _temporary(process: int) -> Path:
-    """The folder of this process, which goes with it."""
+    """Return the folder of this process, which goes with it."""
     folder = Path(tempfile.mkdtemp(prefix="auditor-"))
     atexit.register(_remove, folder, process)
     return folder

@@ -1,4 +1,4 @@
-"""The one family of exceptions that a user meets, and the exit code of each.
+"""A user meets this one family of exceptions; each has an exit code.
 
 A message is one line and says what is wrong, where (file, row, key), and the way out.
 """
@@ -40,7 +40,7 @@ class ClusterLost(AuditError):
 
 
 class BadInput(AuditError):
-    """Bad input or usage: nothing could be audited."""
+    """The input or usage is bad: nothing could be audited."""
 
     exit_code = 2
 
@@ -62,8 +62,8 @@ class MissingPackage(BadInput):
 
 
 @contextmanager
-def needed_for(what: str) -> Iterator[None]:
-    """Imports in this block are of packages that may not be installed: `what` needs them.
+def needed_for(purpose: str) -> Iterator[None]:
+    """Imports in this block are of packages that may not be installed: `purpose` needs them.
 
         with needed_for("the search for neighbours"):
             import faiss
@@ -78,19 +78,19 @@ def needed_for(what: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in ("", "auditor", "schemas", "actors", "jobs"):
             raise
-        raise missing_package(package, what) from error
+        raise missing_package(package, purpose) from error
 
 
-def missing_package(package: str, what: str | None = None) -> MissingPackage:
-    """The error of work (`what`, where more than the package's name is to be said) that needs a package which
-    is not installed."""
-    wanted = f"'shift-auditor[{EXTRAS[package]}]'" if package in EXTRAS else package
-    said = f"package {package} is not installed:" if what is None else f"{what} needs {package};"
-    return MissingPackage(f"{said} pip install {wanted}")
+def missing_package(package: str, purpose: str | None = None) -> MissingPackage:
+    """Return the error of work that needs a package which is not installed. `purpose` names the work, where
+    more than the package's name is to be said."""
+    requirement = f"'shift-auditor[{EXTRAS[package]}]'" if package in EXTRAS else package
+    problem = f"package {package} is not installed:" if purpose is None else f"{purpose} needs {package};"
+    return MissingPackage(f"{problem} pip install {requirement}")
 
 
 def one_line(error: Exception) -> str:
-    """What an exception of somebody else's code says, on one line."""
+    """Return what an exception of somebody else's code says, on one line."""
     lines = str(error).strip().splitlines()
     name = type(error).__name__
     return f"{name}: {lines[0]}" if lines else name

@@ -1,4 +1,4 @@
-"""The protocols that the parts of the auditor meet at. Imports only data contracts."""
+"""The parts of the auditor meet at these protocols. This module imports only data contracts."""
 
 from __future__ import annotations
 
@@ -20,89 +20,92 @@ Modality = Literal["image", "text"]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns contents of one modality into vectors."""
+    """An encoder turns contents of one modality into vectors."""
 
     modality: Modality
     dim: int
 
     @property
     def identity(self) -> str:
-        """Everything that changes the output, as canonical JSON: name, weights digest, pooling, layer,
+        """Return everything that changes the output, as canonical JSON: name, weights digest, pooling, layer,
         preprocessing, numeric type, batch and padding. Part of every cache key."""
         ...
 
     def encode(self, contents: Sequence[bytes] | Sequence[str]) -> Array:
-        """(n, dim) float32, *not* normalised. Encoded image bytes or texts; in fixed padded batches, so a
-        row does not depend on how many others come with it."""
+        """Return the vectors (n, dim), float32, *not* normalised. `contents` are encoded image bytes or
+        texts. They are encoded in fixed padded batches, so a row does not depend on how many others come with
+        it."""
         ...
 
 
 @runtime_checkable
 class Generator(Protocol):
-    """Answers prompts."""
+    """A generator answers prompts."""
 
     @property
     def identity(self) -> str:
-        """Everything that changes the output, as canonical JSON: weights digest, prompt template,
+        """Return everything that changes the output, as canonical JSON: weights digest, prompt template,
         sampling settings, engine and its version."""
         ...
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One `Answer` a prompt, in order; a prompt that fails has `Answer.error`, and never stops the
+        """Return one `Answer` a prompt, in order; a prompt that fails has `Answer.error`, and never stops the
         rest. `seed` seeds sampling."""
         ...
 
 
 @runtime_checkable
 class Grader(Protocol):
-    """Says how right an answer is."""
+    """A grader says how right an answer is."""
 
     @property
     def meaning(self) -> str:
-        """What a score says, in a few words for reports: "exact match with the reference"."""
+        """Return what a score says, in a few words for reports: "exact match with the reference"."""
         ...
 
     @property
     def identity(self) -> str:
-        """Everything that changes a score, as canonical JSON with the grader's name under `grader`. Part of
-        the key of what is kept of graded answers."""
+        """Return everything that changes a score, as canonical JSON with the grader's name under `grader`.
+        Part of the key of what is kept of graded answers."""
         ...
 
     def grade(self, record: Record, answer: str, model: str) -> float | None:
-        """How right `model`'s answer to `record` is, from 0 to 1; None where this grader cannot tell."""
+        """Return how right `model`'s answer to `record` is, from 0 to 1; None where this grader cannot
+        tell."""
         ...
 
 
 class Shift(Protocol):
-    """A perturbation of contents of one modality: an image (h, w, 3) of floats in [0, 1], or a text."""
+    """A shift perturbs contents of one modality: an image (h, w, 3) of floats in [0, 1], or a text."""
 
     def __call__(self, content: Any, severity: int, rng: np.random.Generator, /) -> Any:
-        """`content` at `severity` 1 to 5; everything drawn comes from `rng`."""
+        """Return `content` at `severity` 1 to 5; everything drawn comes from `rng`."""
         ...
 
 
 class MIEstimator(Protocol):
-    """A trained estimator of mutual information (nats)."""
+    """An estimator of mutual information (nats) is trained on pairs."""
 
     def fit(self, x: Array, y: Array) -> Self:
         """Train on pairs: x (n, dim_x), y (n, dim_y)."""
         ...
 
     def estimate(self, x: Array, y: Array) -> float:
-        """Mutual information of the pairs (nats). O(n), never n x n x d."""
+        """Return the mutual information of the pairs (nats). It takes O(n), never n x n x d."""
         ...
 
 
 class Resampled(Protocol):
-    """Sums under several weightings of their blocks."""
+    """These are sums under several weightings of their blocks."""
 
     def values(self) -> Float:
-        """(r,) mutual information (nats) under each weighting; NaN where it leaves no rows."""
+        """Return the mutual information (r,) (nats) under each weighting; NaN where it leaves no rows."""
         ...
 
 
 class Sums(Protocol):
-    """What a critic leaves of rows of pairs, by hash block: all that its estimate is made of, and small.
+    """A critic leaves these sums of rows of pairs, by hash block: all that its estimate is made of, and
+    small.
 
     Sums of the parts of a set of rows merge into the sums of the set, in any order, up to rounding; in one
     order to the bit. An estimator whose value is no function of sums keeps what it needs of a bounded sample
@@ -114,38 +117,41 @@ class Sums(Protocol):
 
     @property
     def n(self) -> Float:
-        """(blocks,) rows of each block, or their total weight."""
+        """Return the rows (blocks,) of each block, or their total weight."""
         ...
 
     def merge(self, other: Self) -> Self:
-        """Of both sets of rows. ValueError where the two do not fit."""
+        """Return the sums of both sets of rows. ValueError where the two do not fit."""
         ...
 
     def reweighted(self, weights: Float) -> Resampled:
-        """(r, blocks) weights of the blocks, not negative -> the estimate under each: a bootstrap of blocks
-        draws whole numbers."""
+        """Return the estimate under each row of `weights` (r, blocks), the weights of the blocks, not
+        negative: a bootstrap of blocks draws whole numbers."""
         ...
 
     def values(self) -> Float:
-        """(blocks,) mutual information (nats) of each block's rows by themselves; NaN where it has none."""
+        """Return the mutual information (blocks,) (nats) of each block's rows by themselves; NaN where it has
+        none."""
         ...
 
     def value(self) -> float:
-        """Mutual information (nats) of all rows together. ValueError where there are none."""
+        """Return the mutual information (nats) of all rows together. ValueError where there are none."""
         ...
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz or Arrow (never pickle); `kind` is one of them."""
+        """Return plain arrays, for npz or Arrow (never pickle); `kind` is one of them."""
         ...
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Self:
-        """Inverse of `to_arrays`. ValueError or KeyError where arrays are missing or do not fit."""
+        """Read the sums from the arrays of `to_arrays`. ValueError or KeyError where arrays are missing or do
+        not fit."""
         ...
 
 
 class Critic(Protocol):
-    """An MI estimator that an audit can use: trained on pairs once, then summed over rows anywhere.
+    """A critic is an MI estimator that an audit can use: it is trained on pairs once, then summed over rows
+    anywhere.
 
     A class in a file of `auditor.estimators`, or of another package, under `@critic("name")`;
     `auditor.estimators.gaussian` is the example. Whether it keeps the contract `check_critic` tells.
@@ -156,8 +162,8 @@ class Critic(Protocol):
 
     @classmethod
     def from_config(cls, config: CriticConfig, options: Any, *, seed: int, device: str) -> Self:
-        """An untrained critic. `options` are the settings of its own that it is registered with, read from
-        the config's `critic.options`."""
+        """Make an untrained critic. `options` are the settings of its own that it is registered with, read
+        from the config's `critic.options`."""
         ...
 
     def fit(self, x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
@@ -170,8 +176,8 @@ class Critic(Protocol):
         ...
 
     def sums(self, x: ArrayLike, y: ArrayLike, blocks: ArrayLike | None = None, n_blocks: int = ...) -> Sums:
-        """Sums of pairs x (n, d_x), y (n, d_y): one block, or `n_blocks` where blocks (n,) are given. n may
-        be 0. ValueError where shapes do not fit, or before `fit`."""
+        """Return the sums of pairs x (n, d_x), y (n, d_y): one block, or `n_blocks` where blocks (n,) are
+        given. n may be 0. ValueError where shapes do not fit, or before `fit`."""
         ...
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -180,19 +186,20 @@ class Critic(Protocol):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """A saved critic. ValueError where the file is none of this kind."""
+        """Read a saved critic. ValueError where the file is none of this kind."""
         ...
 
     @property
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of all that changes its sums: equal for equal critics, however stored."""
+        """Return the hexadecimal SHA-256 of all that changes its sums: equal for equal critics, however
+        stored."""
         ...
 
 
 @runtime_checkable
 class ConditionalGaussian(Protocol):
-    """A critic that is a conditional density q(y|x), Gaussian with a diagonal covariance."""
+    """Such a critic is a conditional density q(y|x), Gaussian with a diagonal covariance."""
 
     def moments(self, x: ArrayLike) -> tuple[Array, Array]:
-        """Mean and log-variance of q(y|x) for rows x (n, d_x): two (n, d_y) arrays."""
+        """Return the mean and log-variance of q(y|x) for rows x (n, d_x): two (n, d_y) arrays."""
         ...

@@ -1,4 +1,4 @@
-"""Registries: things that a config names, our own and those of other packages, found alike.
+"""Registries hold the things that a config names; our own and those of other packages are found alike.
 
 A room (`auditor.encoders`, `auditor.shifts`, ...) has one `Registry` and a decorator that adds to it; the
 file that holds a thing holds its registration, so that a new one touches no other file. Nothing is imported
@@ -41,14 +41,14 @@ _LAB = "auditor.lab"
 
 
 class Settings(BaseModel):
-    """The settings of one registered thing beyond those that all of its kind have: a key that the class does
+    """A registered thing has these settings beyond those that all of its kind have. A key that the class does
     not have is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Registry(Generic[T]):
-    """Values of one kind by name.
+    """A registry holds values of one kind by name.
 
     A name that ends in a colon is a scheme: `hf:` is found for `hf:NAME`, whatever NAME is.
     """
@@ -73,31 +73,31 @@ class Registry(Generic[T]):
         Raises:
             BadInput: the name is empty or taken by something else.
         """
-        where = f"{home.__module__}.{home.__qualname__}"
-        if not where.startswith(_OURS):
+        origin = f"{home.__module__}.{home.__qualname__}"
+        if not origin.startswith(_OURS):
             self._load_own()  # our own names are never taken by others, whoever is imported first
         if not name:
-            raise BadInput(f"{where}: a {self.kind} needs a name")
-        if self._homes.get(name, where) != where:
-            raise BadInput(f"{where}: the {self.kind} {name!r} is there already ({self._homes[name]})")
+            raise BadInput(f"{origin}: a {self.kind} needs a name")
+        if self._homes.get(name, origin) != origin:
+            raise BadInput(f"{origin}: the {self.kind} {name!r} is there already ({self._homes[name]})")
         self._values[name] = value
-        self._homes[name] = where
+        self._homes[name] = origin
         self._shown[name] = shown or name
 
     def find(self, name: object, key: str = "") -> T:
-        """The value of a name. Other packages are looked into only where the name is not one of ours.
+        """Return the value of a name. Other packages are searched only where the name is not one of ours.
 
         Raises:
             BadInput: an unknown name. `key` says where it stands in a config (`encoders.text.name`).
         """
         self._load_own()
-        found = self._match(name)
-        if found is None:
+        registered = self._match(name)
+        if registered is None:
             join(self.group)
-            found = self._match(name)
-        if found is None:
+            registered = self._match(name)
+        if registered is None:
             raise BadInput(f"{key}: {self.unknown(name)}" if key else self.unknown(name))
-        return self._values[found]
+        return self._values[registered]
 
     def __contains__(self, name: object) -> bool:
         self._load_own()
@@ -106,21 +106,21 @@ class Registry(Generic[T]):
         return self._match(name) is not None
 
     def names(self) -> list[str]:
-        """All names, sorted, those of other packages too; a scheme with what stands for its rest."""
+        """Return all names, sorted, those of other packages too; a scheme with what stands for its rest."""
         self._load()
         return sorted(self._shown.values())
 
     def values(self) -> Iterator[T]:
-        """All values in the order of their names."""
+        """Return all values in the order of their names."""
         self._load()
         return (self._values[name] for name in sorted(self._values))
 
     def ours(self, name: str) -> bool:
-        """Whether a registered name is of this package."""
+        """Return whether a registered name is of this package."""
         return self._homes[name].startswith(_OURS)
 
     def unknown(self, name: object) -> str:
-        """What there is to say about an unknown name: the known ones, and how a package adds one."""
+        """Say what there is to say about an unknown name: the known ones, and how a package adds one."""
         names = self.names()
         near = get_close_matches(str(name), names, n=1)
         failed = join(self.group)
@@ -183,22 +183,22 @@ def _declared(point: EntryPoint) -> str:
 
 
 def settings_keyword(
-    kind: type[Settings] | None, given: Mapping[str, Any], where: str
+    kind: type[Settings] | None, options: Mapping[str, Any], owner: str
 ) -> dict[str, Settings]:
-    """What a registered function is called with for its settings: `settings=`, or nothing where it was
-    registered without a class of settings. Raises `BadInput` as `read_settings` does."""
-    settings = read_settings(kind or Settings, given, where)
+    """Return the keywords that a registered function is called with for its settings: `settings=`, or nothing
+    where it was registered without a class of settings. Raises `BadInput` as `read_settings` does."""
+    settings = read_settings(kind or Settings, options, owner)
     return {} if kind is None else {"settings": settings}
 
 
-def read_settings(kind: type[S], given: Mapping[str, Any], where: str) -> S:
-    """The settings of a registered thing from what a config gives.
+def read_settings(kind: type[S], options: Mapping[str, Any], owner: str) -> S:
+    """Read the settings of a registered thing from the options of a config.
 
     Raises:
-        BadInput: an unknown key or a wrong value; `where` says whose ("encoder minilm").
+        BadInput: an unknown key or a wrong value; `owner` says whose ("encoder minilm").
     """
     try:
-        return kind.model_validate(dict(given))
+        return kind.model_validate(dict(options))
     except ValidationError as error:
         unknown = [
             ".".join(map(str, item["loc"])) for item in error.errors() if item["type"] == "extra_forbidden"
@@ -206,8 +206,8 @@ def read_settings(kind: type[S], given: Mapping[str, Any], where: str) -> S:
         if unknown:
             takes = ", ".join(sorted(kind.model_fields)) or "none of its own"
             named = ", ".join(map(repr, sorted(unknown)))
-            raise BadInput(f"{where}: unknown setting {named}; it takes: {takes}") from None
+            raise BadInput(f"{owner}: unknown setting {named}; it takes: {takes}") from None
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        at = ".".join(map(str, first["loc"]))
+        key = ".".join(map(str, first["loc"]))
         message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-        raise BadInput(f"{where}: {at}: {message}" if at else f"{where}: {message}") from None
+        raise BadInput(f"{owner}: {key}: {message}" if key else f"{owner}: {message}") from None

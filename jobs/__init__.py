@@ -1,4 +1,4 @@
-"""Entry points: each job is `python -m jobs.NAME`, and a command of `auditor`."""
+"""These are the entry points: each job is `python -m jobs.NAME`, and a command of `auditor`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The main job: from records to a risk report; the same command again resumes.
+"""The main job goes from records to a risk report. The same command again resumes.
 
 python -m jobs.audit --config FILE.yaml --out DIR
 """

@@ -1,4 +1,4 @@
-"""The command line: `auditor`.
+"""This is the command line `auditor`.
 
 Exit codes: 2 bad input or usage (nothing could be audited), 3 failed or stopped before the end, 1 a threshold
 crossed, 4 undecided (too few rows to say), 0 pass or warn.
@@ -107,7 +107,7 @@ def audit(
 
         return audit(settings, out, bars)
 
-    _finish(_observed("audit", out, log_format, metrics, job), out, json)
+    _finish(_run_observed("audit", out, log_format, metrics, job), out, json)
 
 
 @baseline_app.command("build")
@@ -153,7 +153,7 @@ def baseline_build(
 
         return build(settings, out, bars)
 
-    _observed("baseline", out, log_format, metrics, job)
+    _run_observed("baseline", out, log_format, metrics, job)
     print(f"baseline: {out}")
 
 
@@ -202,7 +202,7 @@ def drift(
 
         return drift(settings, out, bars)
 
-    _finish(_observed("drift", out, log_format, metrics, job), out, json)
+    _finish(_run_observed("drift", out, log_format, metrics, job), out, json)
 
 
 C = TypeVar("C", bound=JobConfig)
@@ -216,12 +216,12 @@ def _settings(
     *,
     names: bool = False,
 ) -> C:
-    """The config of a job; of `options` (dotted keys) those that were given. An encoder `none` is no
+    """Read the config of a job; of `options` (dotted keys) those that were given. An encoder `none` is no
     encoder."""
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    for key in given.keys() & {"encoders.image", "encoders.text"}:
-        given[key] = None if given[key] == "none" else {"name": given[key]}
-    return load_config(job, config, set_ or (), given, names=names)
+    values = {key: value for key, value in (options or {}).items() if value is not None}
+    for key in values.keys() & {"encoders.image", "encoders.text"}:
+        values[key] = None if values[key] == "none" else {"name": values[key]}
+    return load_config(job, config, set_ or (), values, names=names)
 
 
 @app.command()
@@ -239,7 +239,7 @@ def report(
         chosen = store.load_report(run)
         return write_reports(chosen, out, store.load_examples(chosen.run.run_id))
 
-    _finish(_in(out, again), out, json)
+    _finish(_run_in(out, again), out, json)
 
 
 @app.command()
@@ -258,10 +258,10 @@ def clean(
     """
     from auditor.pipeline.clean import clean as job
 
-    found = _in(out, lambda: job(out, latest=latest, dry_run=dry_run))
+    cleaned = _run_in(out, lambda: job(out, latest=latest, dry_run=dry_run))
     word = "would be deleted" if dry_run else "deleted"
-    folders = "1 folder" if len(found.folders) == 1 else f"{len(found.folders):,} folders"
-    print(f"{out}: {folders} of shards {word}, {found.bytes / 1e6:,.1f} MB")
+    folders = "1 folder" if len(cleaned.folders) == 1 else f"{len(cleaned.folders):,} folders"
+    print(f"{out}: {folders} of shards {word}, {cleaned.bytes / 1e6:,.1f} MB")
 
 
 @app.command()
@@ -352,13 +352,13 @@ def main() -> None:
 
 
 def run_job(*names: str) -> None:
-    """Entry of `python -m jobs.NAME`, as the command of these names."""
+    """Run the entry of `python -m jobs.NAME`, as the command of these names."""
     sys.argv[1:1] = names
     main()
 
 
 _UsageError: Any = typer.BadParameter.__base__
-"""Of the click that typer uses: which one that is depends on typer's version."""
+"""The usage error of the click that typer uses: which one that is depends on typer's version."""
 _INTERRUPTED = 130
 """What typer makes of Ctrl-C."""
 
@@ -385,30 +385,30 @@ def _guarded(command: Callable[[], object]) -> int:
 
 
 def _unforeseen(error: Exception, out: Path | None) -> str:
-    """One line about a failure that nothing foresaw; the whole of it goes into a file in `out`, where that
-    folder is there, else in the folder for temporary files: never beside what the user works at."""
-    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    told = "".join(traceback.format_exception(error))
+    """Return one line about an unforeseen failure. The whole of it goes into a file in `out`, where that
+    folder exists, else in the folder for temporary files: never beside the user's own work."""
+    line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    details = "".join(traceback.format_exception(error))
     try:
         if out is not None and out.is_dir():
             log = out / "auditor-error.log"
-            log.write_text(told, encoding="utf-8")
+            log.write_text(details, encoding="utf-8")
         else:
             # A name of its own and rights for its owner alone: others may write into that folder, too.
             folder = tempfile.gettempdir()
             if Path(folder) == Path.cwd():  # what Python takes where no folder for such files can be written
-                return f"{said} (its details could be written nowhere: set TMPDIR to a folder)"
+                return f"{line} (its details could be written nowhere: set TMPDIR to a folder)"
             number, name = tempfile.mkstemp(".log", "auditor-error-", folder)
             log = Path(name)
             with open(number, "w", encoding="utf-8") as file:
-                file.write(told)
+                file.write(details)
     except OSError as failed:
-        return f"{said} (its details could not be written: {failed.strerror or failed})"
-    return f"{said} (details: {log})"
+        return f"{line} (its details could not be written: {failed.strerror or failed})"
+    return f"{line} (details: {log})"
 
 
-def _in(out: Path, job: Callable[[], T]) -> T:
-    """Run a job whose folder is `out`; what nothing foresaw is told there."""
+def _run_in(out: Path, job: Callable[[], T]) -> T:
+    """Run a job whose folder is `out`; an unforeseen failure is written there."""
     try:
         return job()
     except AuditError:
@@ -418,10 +418,10 @@ def _in(out: Path, job: Callable[[], T]) -> T:
 
 
 class _Unforeseen(AuditError):
-    """What nothing foresaw. Its text may quote a record."""
+    """Nothing foresaw this failure. Its text may quote a record."""
 
 
-def _observed(
+def _run_observed(
     name: str, out: Path, log_format: LogFormat, metrics: Path | None, job: Callable[[Bars], T]
 ) -> T:
     """Run a job with its bars, its log and its metrics; both say how it ended."""
@@ -435,13 +435,13 @@ def _observed(
         event("begin", f"{name} begins", job=name, version=__version__)
         try:
             with bars.shown():
-                result = _in(out, lambda: job(bars))
+                result = _run_in(out, lambda: job(bars))
         except BaseException as error:
             code = error.exit_code if isinstance(error, AuditError) else 3
             kind = type(error.__cause__ if isinstance(error, _Unforeseen) else error).__name__
-            told = isinstance(error, AuditError) and not isinstance(error, _Unforeseen)
-            said = redacted(str(error)) if told else f"{name} stopped: {kind}"
-            event("failed", said, logging.ERROR, job=name, exit_code=code, exception=kind)
+            foreseen = isinstance(error, AuditError) and not isinstance(error, _Unforeseen)
+            message = redacted(str(error)) if foreseen else f"{name} stopped: {kind}"
+            event("failed", message, logging.ERROR, job=name, exit_code=code, exception=kind)
             measured.ended(code)
             if log_format is LogFormat.JSON and isinstance(error, AuditError):
                 raise typer.Exit(code) from error  # it has been said, in JSON

@@ -1,4 +1,4 @@
-"""Is one model no worse than another by more than a margin? From the report of a finished audit.
+"""Is one model no worse than another by more than a margin? The report of a finished audit tells.
 
 python -m jobs.compare DIR --new NAME --margin 0.05
 """

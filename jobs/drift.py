@@ -1,4 +1,4 @@
-"""Windows of traffic against a baseline.
+"""This job compares windows of traffic with a baseline.
 
 python -m jobs.drift --baseline DIR --traffic GLOB --out DIR
 """

@@ -1,4 +1,5 @@
-"""How much the critic's hyperparameters matter (Table 6, Figure 7 of the paper), on the rows of an audit.
+"""A sweep shows how much the critic's hyperparameters matter (Table 6, Figure 7 of the paper), on the rows of
+an audit.
 
 python -m jobs.sweep --config FILE.yaml --out DIR [--set sweep.seeds=3] [--dry-run]
 
@@ -53,7 +54,7 @@ FORMAT_VERSION = 2
 
 
 class SweepSettings(BaseModel):
-    """`sweep`: what is moved, and how often."""
+    """The section `sweep` says what is moved, and how often."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,14 +70,14 @@ class SweepSettings(BaseModel):
 
 
 class SweepConfig(AuditConfig):
-    """An audit's config, with the grid."""
+    """This is an audit's config, with the grid."""
 
     sweep: SweepSettings = SweepSettings()
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `sweep.json` says."""
+    """`sweep.json` says this."""
 
     rows: list[SweepRow]
     table: list[Summary]
@@ -84,7 +85,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Planned:
-    """A sweep that could start."""
+    """This sweep could start."""
 
     pool: Pool
     todo: list[Trial]
@@ -128,9 +129,9 @@ def plan(config: SweepConfig, out: Path) -> Planned:
         "versions": {k: v for k, v in versions().items() if k in ("shift-auditor", "torch", "numpy")},
     }
     folder = run_dir.root / "sweeps" / digest(json.dumps(identity, sort_keys=True))
-    known = _kept(folder, todo)
+    known = _read_trained(folder, todo)
     try:
-        said = budget(
+        cost = budget(
             pool,
             [trial for trial in todo if trial.key not in known],
             done=len(known),
@@ -139,12 +140,12 @@ def plan(config: SweepConfig, out: Path) -> Planned:
         )
     except ValueError as error:
         raise BadInput(f"{out}: {error}") from error
-    return Planned(pool, todo, known, folder, said)
+    return Planned(pool, todo, known, folder, cost)
 
 
 def run(config: SweepConfig, out: Path, bars: Bars, console: Console | None = None) -> Sweep:
     """Say what it will take, train what is missing, write DIR/sweep.json and DIR/sweep.html."""
-    _there(RunDir(out))
+    _newest_profiles(RunDir(out))
     with RunDir(out).lock(), bars.shown():
         planned = plan(config, out)
         if console is not None:
@@ -172,9 +173,9 @@ def run(config: SweepConfig, out: Path, bars: Bars, console: Console | None = No
 
 
 def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
-    """(query, answer) and (query, reference) of the rows sampled by the run's newest sketches, of a seeded
-    sample of base ids beyond `max_rows` pairs. Raises `BadInput` where there are none."""
-    folder = _there(run_dir)
+    """Return (query, answer) and (query, reference) of the rows sampled by the run's newest sketches, of a
+    seeded sample of base ids beyond `max_rows` pairs. Raises `BadInput` where there are none."""
+    folder = _newest_profiles(run_dir)
     xs, ys, ids, model = [], [], [], []
     for path in sorted(folder.glob("*.npz")):
         sample = read_profile(path).sample
@@ -182,11 +183,11 @@ def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
             continue
         for answer in ("response", "reference"):
             if answer in sample.rows:
-                both = having(sample, "x", answer)
-                xs.append(sample.rows["x"][both])
-                ys.append(sample.rows[answer][both])
-                ids.append(sample.base_ids[both])
-                model.append(np.full(int(both.sum()), answer == "response"))
+                mask = having(sample, "x", answer)
+                xs.append(sample.rows["x"][mask])
+                ys.append(sample.rows[answer][mask])
+                ids.append(sample.base_ids[mask])
+                model.append(np.full(int(mask.sum()), answer == "response"))
     if not sum(map(len, xs)):
         raise BadInput(f"{folder}: no row has both a query and an answer")
     names = np.concatenate(ids)
@@ -203,8 +204,8 @@ def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
     return pool.rows(np.isin(pool.groups, groups[: max(1, int((counts <= max_rows).sum()))]))
 
 
-def _there(run_dir: RunDir) -> Path:
-    """The folder of the newest profiles."""
+def _newest_profiles(run_dir: RunDir) -> Path:
+    """Return the folder of the newest profiles."""
     shards = sorted(
         (run_dir.root / "profiles").glob("*/*.npz"), key=lambda path: (path.stat().st_mtime, str(path))
     )
@@ -214,16 +215,16 @@ def _there(run_dir: RunDir) -> Path:
     return shards[-1].parent
 
 
-def _kept(folder: Path, todo: Sequence[Trial]) -> dict[str, SweepRow]:
-    found = {}
+def _read_trained(folder: Path, todo: Sequence[Trial]) -> dict[str, SweepRow]:
+    rows = {}
     for trial in todo:
         path = folder / f"{trial.key}.json"
         if path.is_file():
             try:
-                found[trial.key] = SweepRow(**json.loads(path.read_text(encoding="utf-8")))
+                rows[trial.key] = SweepRow(**json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError) as error:
                 raise AuditError(f"{path}: not readable ({error}); delete it and run again") from error
-    return found
+    return rows
 
 
 def _json(config: SweepConfig, planned: Planned, result: Sweep) -> bytes:
@@ -246,7 +247,7 @@ def _json(config: SweepConfig, planned: Planned, result: Sweep) -> bytes:
 
 
 def _facts(config: SweepConfig, planned: Planned, result: Sweep) -> dict[str, str]:
-    """What made the page."""
+    """Return what made the page."""
     critic = config.critic.model_dump(exclude={"seeds", "max_rows"})
     seconds = sum(row.seconds for row in result.rows)
     return {
@@ -260,14 +261,14 @@ def _facts(config: SweepConfig, planned: Planned, result: Sweep) -> dict[str, st
 
 
 def table(lines: Sequence[Summary]) -> Table:
-    """The sweep as a table, the defaults marked."""
-    found = Table(title="one setting at a time; nats, of held-out base ids", title_justify="left", box=None)
+    """Return the sweep as a table, the defaults marked."""
+    grid = Table(title="one setting at a time; nats, of held-out base ids", title_justify="left", box=None)
     for name in ("setting", "value", "log-likelihood", "MI", "var.", "EMI", "MI, trained rows", "seconds"):
-        found.add_column(name, justify="left" if name == "setting" else "right")
+        grid.add_column(name, justify="left" if name == "setting" else "right")
     before = ""
     for line in lines:
         spread = f" ±{number(line.emi_spread)}" if line.seeds > 1 else ""
-        found.add_row(
+        grid.add_row(
             line.setting if line.setting != before else "",
             f"{line.value:g}" + ("*" if line.default else ""),
             number(line.log_likelihood, 2),
@@ -279,8 +280,8 @@ def table(lines: Sequence[Summary]) -> Table:
             style="bold" if line.default else None,
         )
         before = line.setting
-    found.caption, found.caption_justify = "* default; var.: of MI over the last ten steps", "left"
-    return found
+    grid.caption, grid.caption_justify = "* default; var.: of MI over the last ten steps", "left"
+    return grid
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from auditor.lab.training.vision import train_vision
 
 
 class Stage(StrEnum):
-    """What to train."""
+    """A stage is what to train."""
 
     vision = "vision"
     clip = "clip"

@@ -253,7 +253,7 @@ class ChatServer:
 
 
 @contextmanager
-def at(
+def workplace_at(
     run: Any, name: str, workers: Any, shards: Any, progress: Any = None, media: Any = None
 ) -> Iterator[Any]:
     """A `Workplace` in the folder of `run`, on the executor of this name."""

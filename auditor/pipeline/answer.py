@@ -1,4 +1,4 @@
-"""The step from prompts to answers: a model is asked once for what it has not answered yet."""
+"""This step puts prompts to the models: each is asked once for what it has not answered yet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.config import ModelConfig, VllmConfig
 
 @dataclass(frozen=True)
 class Answered:
-    """A model's answers, and its identity."""
+    """This is where a model's answers lie, with the model's identity."""
 
     identity: str
     folder: Path
@@ -30,7 +30,7 @@ class Answered:
 
 
 def answer(
-    at: Workplace, model: ModelConfig, items: Callable[[], Iterable[PromptItem]], seed: int, unit: int
+    workplace: Workplace, model: ModelConfig, items: Callable[[], Iterable[PromptItem]], seed: int, unit: int
 ) -> Answered:
     """Put every prompt to the model that it has not answered yet, `unit` prompts a shard. `items` is called
     more than once."""
@@ -38,9 +38,9 @@ def answer(
         # One worker asks, which has many requests under way and keeps the rates; their bounds are their own.
         stage = Stage(f"answers of {model.name}", replicas=1, hangs=False)
     else:
-        at.executor.check_weights(model.path or model.name)
+        workplace.executor.check_weights(model.path or model.name)
         stage = Stage(f"answers of {model.name}", model.gpus_each, model.replicas)
-    with at.executor.staff(stage) as staff:
+    with workplace.executor.staff(stage) as staff:
         settings: dict[str, Any] = {
             **model.options,
             "generator": model.generator,
@@ -54,47 +54,49 @@ def answer(
             settings["endpoint"] = model.endpoint.model_dump()
         if model.generator == "vllm":
             settings["vllm"] = engine_settings(model, staff.gpus)
-        make = partial(generator, settings, staff.device, at.shards.threads)
+        make = partial(generator, settings, staff.device, workplace.shards.threads)
         identity = staff.identify(GenerateWorker, GenerateSettings(make))
         # A sampled answer depends on the seed and on its shard's name; a greedy one does not.
-        drawn = {"seed": seed} if model.temperature > 0 else {}
-        work = work_identity(identity, shard=unit, **drawn)
-        folder = at.run.responses(work)
+        sampling = {"seed": seed} if model.temperature > 0 else {}
+        work = work_identity(identity, shard=unit, **sampling)
+        folder = workplace.run.responses(work)
         store = ResponseStore(folder)
         todo = Cut(items, unit, work, done=store, failed=store.errors())
-        each = [(len(shard), _longest(model, shard)) for shard in todo]
+        sizes = [(len(shard), _longest(model, shard)) for shard in todo]
         staff.run(
             GenerateWorker,
-            GenerateSettings(make, seed, folder, identity, at.media),
-            at.executor.within_reach(at.media, todo),
-            total=sum(rows for rows, _ in each),
-            least_seconds=max((seconds for _, seconds in each), default=0.0),
+            GenerateSettings(make, seed, folder, identity, workplace.media),
+            workplace.executor.within_reach(workplace.media, todo),
+            total=sum(rows for rows, _ in sizes),
+            least_seconds=max((seconds for _, seconds in sizes), default=0.0),
         )
     return Answered(identity, folder)
 
 
 def engine_settings(model: ModelConfig, gpus: float) -> dict[str, Any]:
-    """Settings of vLLM's engine, of a replica with `gpus`; replicas that share a GPU share its memory."""
+    """Return the settings of vLLM's engine for a replica with `gpus`. Replicas that share a GPU share its
+    memory."""
     engine = model.vllm or VllmConfig()
     share = memory_utilization(gpus, engine.gpu_memory_utilization) if gpus else None
     return engine.model_dump() | ({"gpu_memory_utilization": share} if share else {})
 
 
 def memory_utilization(gpus: float, whole: float) -> float:
-    """vLLM's `gpu_memory_utilization` (a share of the whole GPU's memory) of a replica with `gpus` of a GPU,
-    where one that has the GPU for itself takes `whole` of it. Raises ValueError for no share at all."""
+    """Return vLLM's `gpu_memory_utilization` (a share of the whole GPU's memory) of a replica with `gpus` of
+    a GPU, where one that has the GPU for itself takes `whole` of it. Raises ValueError for no share at
+    all."""
     if gpus <= 0 or not 0 < whole <= 1:
         raise ValueError(f"no share of memory for {gpus:g} GPUs at a utilization of {whole:g}")
     return whole * min(gpus, 1.0)
 
 
 def _longest(model: ModelConfig, shard: Shard[PromptItem]) -> float:
-    """What a shard may take by the model's own bounds (seconds); 0 where it has none."""
+    """Return the seconds that a shard may take by the model's own bounds, 0 where it has none."""
     if model.endpoint is None:
         return 0.0
-    asked = [
+    tokens = [
         prompt_tokens(item.text, item.history, len(item.images), model.endpoint.tokens_per_image)
         + model.max_new_tokens
         for item in shard.items
     ]
-    return longest_seconds(model.endpoint, asked, model.samples)
+    return longest_seconds(model.endpoint, tokens, model.samples)

@@ -1,4 +1,4 @@
-"""An audit: from records to a risk report, one straight line; the same call again resumes."""
+"""An audit goes from records to a risk report in one straight line. The same call again resumes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from auditor.measures.judgement import of_scenarios
 from auditor.pipeline import measure
 from auditor.pipeline.answer import Answered, answer
 from auditor.pipeline.checks import check_encoders, check_scenarios, unanswered_scenarios
-from auditor.pipeline.choice import executor
-from auditor.pipeline.learn import Learned, learned
+from auditor.pipeline.choice import open_executor
+from auditor.pipeline.learn import Learned, learn
 from auditor.pipeline.measure import Comparison, Measuring
-from auditor.pipeline.progress import Progress, Stopwatch, each
+from auditor.pipeline.progress import Progress, Stopwatch, steps
 from auditor.pipeline.workers.profiles import ModelAnswers
-from auditor.pipeline.workplace import Workplace, workplace
+from auditor.pipeline.workplace import Workplace, open_workplace
 from auditor.profiles.profile import GroupKey
 from auditor.profiles.rows import prompt
 from auditor.report import write_reports
 from auditor.report.build import Audited, audit_report
 from auditor.report.examples import examples
-from auditor.report.provenance import Made, how_trained
+from auditor.report.provenance import Provenance, how_trained
 from auditor.report.store import Store
 from auditor.scenarios import (
     Given,
@@ -42,9 +42,9 @@ from schemas.report import Report
 log = logging.getLogger(__name__)
 
 
-def audit(config: AuditConfig, out: Path, progress: Progress, given: Given | None = None) -> Report:
-    """Run the audit into `out` (report.html, report.json, audit.duckdb, and the run directory).
-    `given`: records in the place of those that the config names.
+def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | None = None) -> Report:
+    """Run the audit into `out` (report.html, report.json, audit.duckdb, and the run directory). `records`
+    stand in the place of those that the config names.
 
     Raises `BadInput` where there is nothing to audit, `AuditError` where a stage failed for good; what is
     done is kept, and the same call goes on from there.
@@ -53,21 +53,23 @@ def audit(config: AuditConfig, out: Path, progress: Progress, given: Given | Non
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
         check_encoders(config.encoders)
-        scenarios = _gathered(config, run, watch, given)
+        scenarios = _gather_scenarios(config, run, watch, records)
         for line in unanswered_scenarios(config):
             log.warning(line)
         recorded = [m.name for m in config.models if m.generator is None]
         check_recorded(recorded, scenarios)
         grader = choose(config.grader, [s.path for s in scenarios], recorded)
         rows = sum(s.n for s in scenarios)
-        with executor(config.workers, config.shards.threads, watch, rows=rows, models=config.models) as on:
-            at = workplace(run, on, config.shards, watch, media_policy(config.data))
-            answered = {m.name: _answered(at, config, m, scenarios) for m in config.models}
+        with open_executor(
+            config.workers, config.shards.threads, watch, rows=rows, models=config.models
+        ) as executor:
+            workplace = open_workplace(run, executor, config.shards, watch, media_policy(config.data))
+            answered = {m.name: _answer_prompts(workplace, config, m, scenarios) for m in config.models}
             stores = {name: a.open() if a else None for name, a in answered.items()}
-            of = learned(
-                at,
+            learned = learn(
+                workplace,
                 scenarios,
-                [_model(m, answered[m.name]) for m in config.models],
+                [_model_answers(m, answered[m.name]) for m in config.models],
                 stores,
                 config.encoders,
                 config.critic,
@@ -76,8 +78,8 @@ def audit(config: AuditConfig, out: Path, progress: Progress, given: Given | Non
                 seed=config.seed,
                 index=config.index,
             )
-            references = {key: of.files[key] for key in _usable(of, of.scenarios[:1])}
-            comparisons = _comparisons(config, of)
+            references = {key: learned.files[key] for key in _usable(learned, learned.scenarios[:1])}
+            comparisons = _comparisons(config, learned)
             measuring = Measuring(
                 of_scenarios(config.thresholds, config.seed),
                 Settings(
@@ -86,96 +88,109 @@ def audit(config: AuditConfig, out: Path, progress: Progress, given: Given | Non
                     config.bounds.conditional,
                     ungraded=grader.missing(),
                 ),
-                of.trained.paths,
+                learned.trained.paths,
                 measure.codebook_file(
-                    at, [of.profiles[key] for key in references], config.bounds.symbols, config.seed
+                    workplace,
+                    [learned.profiles[key] for key in references],
+                    config.bounds.symbols,
+                    config.seed,
                 ),
             )
-            measured = measure.divergences(at, comparisons, measuring)
-            assessments = measure.assessments(at, comparisons, references, measured, measuring)
+            measured = measure.divergences(workplace, comparisons, measuring)
+            assessments = measure.assessments(workplace, comparisons, references, measured, measuring)
             judged = measured.judged(measuring.judgement.family)
-            where = measure.where(
-                at,
+            slices = measure.slice_rows(
+                workplace,
                 list(what_moved(judged, config.thresholds.p_value)),
                 comparisons,
-                of.scenarios[0],
-                {s.name: s for s in of.scenarios},
+                learned.scenarios[0],
+                {s.name: s for s in learned.scenarios},
                 measuring,
             )
         with watch.timed("report"):
-            found = Audited(
+            audited = Audited(
                 config,
-                of.scenarios,
-                of.profiles,
+                learned.scenarios,
+                learned.profiles,
                 judged,
                 assessments,
                 measuring.judgement,
-                of.quarantine,
-                where,
+                learned.quarantine,
+                slices,
             )
-            report = audit_report(found, _made(config, of, answered, grader, on.description, watch))
-            shown = examples(of.scenarios, stores, config.report.examples, media_policy(config.data))
-        Store(out).write_run(report, shown)
+            report = audit_report(
+                audited, _provenance(config, learned, answered, grader, executor.description, watch)
+            )
+            shown_examples = examples(
+                learned.scenarios, stores, config.report.examples, media_policy(config.data)
+            )
+        Store(out).write_run(report, shown_examples)
         run.finished(report.run.run_id)
-        write_reports(report, out, shown)
+        write_reports(report, out, shown_examples)
     return report
 
 
-def _gathered(config: AuditConfig, run: RunDir, progress: Progress, given: Given | None) -> list[Scenario]:
-    todo = sources(config, run, given)
-    found = [gather(source, run, config.data) for source in each(progress, "read records", todo)]
-    check_scenarios(found)
-    return found
+def _gather_scenarios(
+    config: AuditConfig, run: RunDir, progress: Progress, records: Given | None
+) -> list[Scenario]:
+    todo = sources(config, run, records)
+    scenarios = [gather(source, run, config.data) for source in steps(progress, "read records", todo)]
+    check_scenarios(scenarios)
+    return scenarios
 
 
-def _answered(
-    at: Workplace, config: AuditConfig, model: ModelConfig, scenarios: Sequence[Scenario]
+def _answer_prompts(
+    workplace: Workplace, config: AuditConfig, model: ModelConfig, scenarios: Sequence[Scenario]
 ) -> Answered | None:
     if model.generator is None:
         return None
-    return answer(at, model, lambda: map(prompt, records_of(scenarios)), config.seed, config.shards.generate)
+    return answer(
+        workplace, model, lambda: map(prompt, records_of(scenarios)), config.seed, config.shards.generate
+    )
 
 
-def _model(model: ModelConfig, answered: Answered | None) -> ModelAnswers:
-    drawn = answered is not None and model.temperature > 0
-    return ModelAnswers(model.name, answered.folder if answered else None, drawn)
+def _model_answers(model: ModelConfig, answered: Answered | None) -> ModelAnswers:
+    sampled = answered is not None and model.temperature > 0
+    return ModelAnswers(model.name, answered.folder if answered else None, sampled)
 
 
-def _usable(of: Learned, scenarios: Sequence[Scenario]) -> list[GroupKey]:
-    """The groups of these scenarios that have usable rows."""
+def _usable(learned: Learned, scenarios: Sequence[Scenario]) -> list[GroupKey]:
+    """Return the groups of these scenarios that have usable rows."""
     names = {s.name for s in scenarios}
-    return [key for key, profile in of.profiles.items() if profile.n and key.scenario in names]
+    return [key for key, profile in learned.profiles.items() if profile.n and key.scenario in names]
 
 
-def _comparisons(config: AuditConfig, of: Learned) -> list[Comparison]:
-    """The scenarios and models that have usable rows, and reference rows to be held against."""
-    drawn = {m.name: m.temperature if m.generator is not None else None for m in config.models}
-    found: list[Comparison] = []
-    for key in _usable(of, of.scenarios[1:]):
-        first = GroupKey(of.scenarios[0].name, key.model)
-        p, q = of.profiles[first], of.profiles[key]
+def _comparisons(config: AuditConfig, learned: Learned) -> list[Comparison]:
+    """Return the scenarios and models that have usable rows, and reference rows to be compared with."""
+    temperatures = {m.name: m.temperature if m.generator is not None else None for m in config.models}
+    comparisons: list[Comparison] = []
+    for key in _usable(learned, learned.scenarios[1:]):
+        first = GroupKey(learned.scenarios[0].name, key.model)
+        p, q = learned.profiles[first], learned.profiles[key]
         if p.n:
             rows = len(p.sample) + len(q.sample)
             dims = {name: sketch.dim for name, sketch in p.sketches.items()}
-            found.append(Comparison(key, of.files[first], of.files[key], rows, dims, drawn[key.model]))
-    return found
+            comparisons.append(
+                Comparison(key, learned.files[first], learned.files[key], rows, dims, temperatures[key.model])
+            )
+    return comparisons
 
 
-def _made(
+def _provenance(
     config: AuditConfig,
-    of: Learned,
+    learned: Learned,
     answered: dict[str, Answered | None],
     grader: Choice,
     executor_used: str,
     watch: Stopwatch,
-) -> Made:
-    sampled = "" if of.sampled is None else f"; of {of.sampled:,} sampled records"
-    return Made(
+) -> Provenance:
+    sampled = "" if learned.sampled is None else f"; of {learned.sampled:,} sampled records"
+    return Provenance(
         config_hash(config),
-        of.content,
-        of.encoders,
+        learned.content,
+        learned.encoders,
         {name: a.identity if a else "recorded responses" for name, a in answered.items()},
-        f"{how_trained(config.critic)}, one pool of {of.trained.pairs:,} pairs "
+        f"{how_trained(config.critic)}, one pool of {learned.trained.pairs:,} pairs "
         f"(every scenario, model{sampled})",
         grader=grader.graded(),
         executor=executor_used,

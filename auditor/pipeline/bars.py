@@ -1,5 +1,5 @@
-"""Progress on a terminal or in a notebook: one bar a stage with its rate and what is left. Elsewhere a line a
-stage."""
+"""A terminal or a notebook shows one bar a stage, with its rate and the time left. Elsewhere a stage is a
+line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from auditor.pipeline.progress import Tally
 
 T = TypeVar("T")
 WAIT_SECONDS = 30.0
-"""Without a terminal, a stage and what is waited for are told no more often than this."""
+"""Without a terminal, a stage and what is waited for are reported no more often than this (seconds)."""
 LONGEST_WAIT = 960.0
 """Seconds between two lines about one wait: they grow twofold until then."""
 
@@ -28,9 +28,9 @@ DRAW_SECONDS = 0.2
 
 
 class Bars:
-    """Bars on standard error where it is a terminal, or below the cell of a notebook; elsewhere a line every
-    half a minute and at the end of a stage. `listeners` hear the same (logs, metrics); `quiet`: only they
-    do."""
+    """Bars are drawn on standard error where it is a terminal, or below the cell of a notebook. Elsewhere a
+    line is printed every half a minute and at the end of a stage. `listeners` hear the same (logs, metrics);
+    with `quiet` only they do."""
 
     def __init__(
         self, console: Console | None = None, listeners: Sequence[Listener] = (), quiet: bool = False
@@ -40,7 +40,7 @@ class Bars:
         self._bars: Progress | None = None
         self._cell: _Cell | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._told: set[str] = set()
+        self._finished: set[str] = set()
         self._last: dict[str, float] = {}
         self._waited, self._patience = -WAIT_SECONDS, WAIT_SECONDS
 
@@ -98,10 +98,10 @@ class Bars:
             self._cell.draw(whole=tally.done >= tally.total)
 
     def _lines(self, tally: Tally) -> None:
-        if self._quiet or tally.stage in self._told:
+        if self._quiet or tally.stage in self._finished:
             return
         if tally.done >= tally.total:
-            self._told.add(tally.stage)
+            self._finished.add(tally.stage)
             print(_line(tally), file=sys.stderr, flush=True)
             return
         now = time.monotonic()
@@ -109,25 +109,25 @@ class Bars:
             self._last[tally.stage] = now
             print(_underway(tally), file=sys.stderr, flush=True)
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         for listener in self._listeners:
-            listener.waiting(what)
+            listener.waiting(message)
         if self._bars is None:
             if not self._quiet and time.monotonic() - self._waited >= self._patience:
                 self._waited = time.monotonic()
                 self._patience = min(2 * self._patience, LONGEST_WAIT)
-                print(what, file=sys.stderr, flush=True)
+                print(message, file=sys.stderr, flush=True)
         elif self._tasks:
-            self._bars.update(list(self._tasks.values())[-1], note=what)
+            self._bars.update(list(self._tasks.values())[-1], note=message)
             if self._cell is not None:
                 self._cell.draw()
 
     def step(self, stage: str, done: int, total: int, seconds: float) -> None:
-        """Progress of work in the driver itself."""
+        """Show the progress of work in the driver itself."""
         self.update(Tally(stage, total, done, 0, seconds))
 
     def each(self, stage: str, items: Sequence[T]) -> Iterator[T]:
-        """The items one by one, a step each; nothing is told where there are none."""
+        """Yield the items one by one, a step each. Nothing is shown where there are none."""
         began = time.monotonic()
         for done, item in enumerate(items):
             self.step(stage, done, len(items), time.monotonic() - began)
@@ -137,7 +137,7 @@ class Bars:
 
 
 class _Cell:
-    """Where a notebook shows bars: one output of the cell, drawn again in its place. No widgets are needed,
+    """A notebook shows bars here: one output of the cell is drawn again in its place. No widgets are needed,
     and a notebook that is kept keeps what was drawn last."""
 
     def __init__(self, bars: Progress) -> None:
@@ -161,7 +161,8 @@ class _Cell:
 
 
 def rate(tally: Tally) -> str:
-    """Rows a second, a minute or an hour: whichever says something. Empty before the first row."""
+    """Return the rows a second, a minute or an hour, whichever is at least 1. It is empty before the first
+    row."""
     for seconds, unit in ((1, "s"), (60, "min"), (3600, "h")):
         if (value := tally.rate * seconds) >= 1:
             return f"{value:,.0f}/{unit}" if value >= 10 else f"{value:.1f}/{unit}"
@@ -169,7 +170,7 @@ def rate(tally: Tally) -> str:
 
 
 def left(tally: Tally) -> str:
-    """How long a stage will yet take; empty where nothing tells, or nothing is left."""
+    """Return how long a stage will still take; empty where that is not known, or nothing is left."""
     if tally.left is None or tally.done >= tally.total:
         return ""
     if not tally.done:  # by the pace of what is under way
@@ -181,19 +182,19 @@ def left(tally: Tally) -> str:
 
 def _underway(tally: Tally) -> str:
     failed = f", {tally.errors} failed" if tally.errors else ""
-    said = f"{tally.stage}: {tally.done:,} of {tally.total:,}"
+    line = f"{tally.stage}: {tally.done:,} of {tally.total:,}"
     if not left(tally):
-        return f"{said} after {tally.seconds:.0f} s"
+        return f"{line} after {tally.seconds:.0f} s"
     share = (tally.done + tally.under_way) / tally.total
     pace = f"{rate(tally)}, " if tally.rate else ""
-    return f"{said} ({share:.0%}), {pace}{left(tally)} left{failed}"
+    return f"{line} ({share:.0%}), {pace}{left(tally)} left{failed}"
 
 
 def _line(tally: Tally) -> str:
     failed = f", {tally.errors} failed" if tally.errors else ""
-    kept = (
+    outcome = (
         "nothing to do (kept from before)"
         if tally.total == 0
         else f"{tally.done:,} in {tally.seconds:.1f} s ({rate(tally)}){failed}"
     )
-    return f"{tally.stage}: {kept}"
+    return f"{tally.stage}: {outcome}"

@@ -1,4 +1,4 @@
-"""Building a baseline: from reference records to everything that is learned from them once."""
+"""A baseline is built from reference records: it holds everything that is learned from them once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from auditor.graders import check_named, choose
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.measures.reference import Fitted
 from auditor.pipeline.checks import check_encoders
-from auditor.pipeline.choice import executor
+from auditor.pipeline.choice import open_executor
 from auditor.pipeline.gather import REFERENCE, gather_reference
-from auditor.pipeline.learn import learned
+from auditor.pipeline.learn import learn
 from auditor.pipeline.progress import Progress, Stopwatch
 from auditor.pipeline.workers.profiles import ModelAnswers
-from auditor.pipeline.workplace import workplace
+from auditor.pipeline.workplace import open_workplace
 from auditor.profiles.baseline import Baseline, Manifest, coverage, save
 from auditor.profiles.profile import GroupKey
 from auditor.profiles.rows import means
@@ -29,9 +29,9 @@ LEAST_PAIRS = 20
 """Fewer pairs of query and answer train no critic: there is nothing to hold out."""
 
 
-def build(config: BaselineConfig, out: Path, progress: Progress, given: Given | None = None) -> Baseline:
-    """Build the baseline folder `out`; the same call again goes on where it stopped. `given`: records
-    in the place of those that the config names.
+def build(config: BaselineConfig, out: Path, progress: Progress, records: Given | None = None) -> Baseline:
+    """Build the baseline folder `out`; the same call again goes on where it stopped. `records` stand in the
+    place of those that the config names.
 
     Raises `BadInput` where no record is usable, or whose responses are meant is not clear.
     """
@@ -39,13 +39,13 @@ def build(config: BaselineConfig, out: Path, progress: Progress, given: Given | 
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
         check_encoders(config.encoders)
-        reference = gather_reference(config, run, given)
+        reference = gather_reference(config, run, records)
         scenario, model = reference.scenario, reference.model
         grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
-        with executor(config.workers, config.shards.threads, watch, rows=scenario.n) as on:
-            at = workplace(run, on, config.shards, watch, media_policy(config.data))
-            of = learned(
-                at,
+        with open_executor(config.workers, config.shards.threads, watch, rows=scenario.n) as executor:
+            workplace = open_workplace(run, executor, config.shards, watch, media_policy(config.data))
+            learned = learn(
+                workplace,
                 [scenario],
                 [ModelAnswers(model or "")],
                 {model or "": None},
@@ -56,7 +56,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress, given: Given | 
                 seed=config.seed,
                 least_pairs=LEAST_PAIRS,
             )
-            profile = of.profiles[GroupKey(REFERENCE, model or "")]
+            profile = learned.profiles[GroupKey(REFERENCE, model or "")]
             with watch.timed("fit reference rows"), threadpool_limits(config.shards.threads):
                 fitted = Fitted.fit(profile, config.seed).to_arrays()
         known = QueryCoverage(config.encoders.text)
@@ -65,26 +65,26 @@ def build(config: BaselineConfig, out: Path, progress: Progress, given: Given | 
             versions=versions(),
             config=config,
             config_hash=config_hash(config),
-            rows=of.content,
-            encoders=of.encoders,
+            rows=learned.content,
+            encoders=learned.encoders,
             model=model,
             n=profile.n,
             coverage=coverage(profile),
             descriptors=means(profile.facts) | profile.norms.descriptors(),
             grader=grader.graded(),
             accuracy=float(profile.scores.mean()) if len(profile.scores) else None,
-            quarantine=of.quarantine.counts(),
+            quarantine=learned.quarantine.counts(),
             chars_per_token=known.chars_per_token(queries(records_of([scenario]))),
-            pairs=of.trained.pairs,
-            no_critic=None if of.trained.paths else no_critic(of.trained.pairs),
+            pairs=learned.trained.pairs,
+            no_critic=None if learned.trained.paths else no_critic(learned.trained.pairs),
         )
-        made = save(out, manifest, profile, fitted, of.trained.paths)
+        baseline = save(out, manifest, profile, fitted, learned.trained.paths)
         run.finished(REFERENCE)
-        return made
+        return baseline
 
 
 def no_critic(pairs: int) -> str:
-    """Why no critic is trained on so few pairs."""
+    """Say why no critic is trained on so few pairs."""
     return (
         f"the baseline has {pairs} pairs of a query and an answer, fewer than the {LEAST_PAIRS} that a "
         "critic is trained on"

@@ -1,4 +1,4 @@
-"""What a load needs: GPUs, cores, network, storage and driver memory, from costs a record.
+"""This module computes what a load needs (GPUs, cores, network, storage, driver memory) from costs a record.
 
 Every formula is a rate times a cost: nothing here queues or waits, so needs are what must be *busy*, and a
 plant wants the usual reserve on top. `docs/design/scale.md` has the costs, measured and assumed.
@@ -23,7 +23,7 @@ BLOCKS = 60
 
 @dataclass(frozen=True)
 class Load:
-    """What comes in a day, for one model."""
+    """A load is what comes in a day, for one model."""
 
     records: float
     """a day"""
@@ -39,7 +39,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Costs:
-    """What one of each takes: seconds of a busy device, and bytes."""
+    """Each cost is what one item takes: seconds of a busy device, or bytes."""
 
     generate_prompt: float
     """GPU seconds a prompt token"""
@@ -67,7 +67,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Setup:
-    """How the work is cut and how much is kept."""
+    """A setup says how the work is cut and how much is kept."""
 
     dim: int = 768
     critics: int = 3
@@ -87,7 +87,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Needs:
-    """Busy devices, bytes a second, bytes a day, bytes."""
+    """Needs are counted in busy devices, bytes a second, bytes a day, or bytes."""
 
     generate_gpus: float
     embed_gpus: float
@@ -113,8 +113,9 @@ class Needs:
 
 
 def sketch_bytes(setup: Setup) -> float:
-    """Of one shard's sketch: row sample, CLUB sums by block, and where there are more rows than the sample
-    holds the halves of second moments. The same for any number of rows above `sample`.
+    """Return the bytes of one shard's sketch: row sample, CLUB sums by block, and the halves of second
+    moments where there are more rows than the sample holds. They are the same for any number of rows above
+    `sample`.
 
     Arrays that are equal are written once: the sums of the answers (a pair: the same for every critic) and
     those of a critic's answers to the queries (the same for both pairs over the labelled rows). Queries are
@@ -129,12 +130,13 @@ def sketch_bytes(setup: Setup) -> float:
 
 
 def embedding_bytes(setup: Setup) -> float:
-    """Of one record's embeddings: a vector, its norm and its key (64 hexadecimal digits) a content."""
+    """Return the bytes of one record's embeddings: a vector, its norm and its key (64 hexadecimal digits) a
+    content."""
     return float(CONTENTS * (setup.dim * FLOAT32 + FLOAT32 + 64))
 
 
 def needs(load: Load, costs: Costs, setup: Setup) -> Needs:
-    """What the load needs, busy all day."""
+    """Return what the load needs, busy all day."""
     rate = load.records / DAY
     shards = rate / setup.shard
     generate = load.prompt_tokens * costs.generate_prompt + load.answer_tokens * costs.generate_answer
@@ -157,8 +159,8 @@ def needs(load: Load, costs: Costs, setup: Setup) -> Needs:
 
 
 def ceilings(load: Load, costs: Costs, setup: Setup) -> dict[str, float]:
-    """Records a day at which each thing that there is one of is busy all day (or full): what more workers do
-    not help. The least of them is the first bottleneck."""
+    """Return the records a day at which each thing that there is only one of is busy all day (or full). More
+    workers do not help there. The least of them is the first bottleneck."""
     per_record = sketch_bytes(setup) / setup.shard
     return {
         "admitting images in the driver": DAY * setup.admit_threads / costs.admit,

@@ -1,6 +1,6 @@
-"""What is checked before the work begins, by a plan (`--dry-run`) and by the run alike.
+"""These checks are made before the work begins, by a plan (`--dry-run`) and by the run alike.
 
-Imports nothing heavy: what can be told from the config alone is said before torch is loaded.
+This module imports nothing heavy: what the config alone shows is reported before torch is loaded.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PACKAGED = {
 }
 """Encoders whose weights are Python packages (extra `offline`): modality, the packages, what they know."""
 PUBLISHED = {"text": "xlm-roberta-base", "image": "clip-vit-b32-openai"}
-"""By name from a model hub."""
+"""Encoders by name from a model hub."""
 
 
 # The config.
 
 
 def packaged(name: str) -> bool:
-    """Whether the packages of one of `PACKAGED` are installed; they are not imported."""
+    """Return whether the packages of one of `PACKAGED` are installed; they are not imported."""
     return all(find_spec(package) is not None for package in PACKAGED[name][1])
 
 
@@ -53,22 +53,22 @@ _NO_IMAGES = {"set": "null", "option": "none", "python": "None"}
 
 
 def unnamed_encoders(modalities: Sequence[str], way: Way = "set") -> str:
-    """What to say where `encoders` does not name one: what is at hand, and what to type."""
-    said, chosen = [], dict[str, str]()
+    """Say what is at hand, and what to type, where `encoders` does not name an encoder."""
+    lines, chosen = [], dict[str, str]()
     for modality in modalities:
-        here = [name for name, (of, _, _) in PACKAGED.items() if of == modality and packaged(name)]
-        known = [f"{name} (for {PACKAGED[name][2]})" for name in here]
+        installed = [name for name, (kind, _, _) in PACKAGED.items() if kind == modality and packaged(name)]
+        known = [f"{name} (for {PACKAGED[name][2]})" for name in installed]
         known += [f"{PUBLISHED[modality]} or hf:NAME (from a model hub)", "a directory"]
         known += [f"{_NO_IMAGES[way]} (leaves images out)"] * (modality == "image")
         known += ["lab (a toy: its own world only)"]
-        said.append(f"encoders.{modality} is not named; at hand: {', '.join(known)}")
-        chosen[modality] = here[0] if here else PUBLISHED[modality]
+        lines.append(f"encoders.{modality} is not named; at hand: {', '.join(known)}")
+        chosen[modality] = installed[0] if installed else PUBLISHED[modality]
     lacking = [name for name in PACKAGED if PACKAGED[name][0] in modalities and not packaged(name)]
-    more = f"; pip install 'shift-auditor[offline]' brings {' and '.join(lacking)}" if lacking else ""
-    return f"{'; '.join(said)}{more}; for instance: {_typed(chosen, way)}"
+    hint = f"; pip install 'shift-auditor[offline]' brings {' and '.join(lacking)}" if lacking else ""
+    return f"{'; '.join(lines)}{hint}; for instance: {_command_text(chosen, way)}"
 
 
-def _typed(chosen: Mapping[str, str], way: Way) -> str:
+def _command_text(chosen: Mapping[str, str], way: Way) -> str:
     if way == "python":
         return f"encoders={{{', '.join(f'{modality!r}: {name!r}' for modality, name in chosen.items())}}}"
     if way == "option":
@@ -77,7 +77,7 @@ def _typed(chosen: Mapping[str, str], way: Way) -> str:
 
 
 def record_files(config: JobConfig) -> list[str]:
-    """The files, globs and addresses that a config's records are read from."""
+    """Return the files, globs and addresses that a config's records are read from."""
     data, named = config.data, list[str | None]()
     if isinstance(data, DriftData) and data.reader == "records":
         named = [data.traffic]
@@ -89,7 +89,7 @@ def record_files(config: JobConfig) -> list[str]:
 
 
 def check_paths(config: JobConfig) -> None:
-    """Raises `BadInput` where a local file or folder that the config names is not there. Remote ones are
+    """Raise `BadInput` where a local file or folder that the config names does not exist. Remote ones are
     asked for when they are read."""
     data = config.data
     if isinstance(config, DriftConfig) and not Path(config.baseline).is_dir():
@@ -107,106 +107,107 @@ def check_paths(config: JobConfig) -> None:
 
 
 def check_encoders(encoders: EncodersConfig) -> None:
-    """Raises `BadInput` where the package that holds an encoder's weights is not installed. Weights are
+    """Raise `BadInput` where the package that holds an encoder's weights is not installed. Weights are
     neither loaded nor fetched."""
-    for modality, one in (("text", encoders.text), ("image", encoders.image)):
-        if one is not None and one.name in PACKAGED and not packaged(one.name):
+    for modality, encoder in (("text", encoders.text), ("image", encoders.image)):
+        if encoder is not None and encoder.name in PACKAGED and not packaged(encoder.name):
             raise BadInput(
-                f"encoders.{modality}: the weights of {one.name} are not installed: "
+                f"encoders.{modality}: the weights of {encoder.name} are not installed: "
                 "pip install 'shift-auditor[offline]'"
             )
 
 
 def unanswered_scenarios(config: AuditConfig) -> list[str]:
-    """Scenarios of an audit whose rows no model can have answered, as sentences."""
+    """Return the scenarios of an audit whose rows no model can have answered, as sentences."""
     recorded = [model.name for model in config.models if model.generator is None]
-    made = [name for name, spec in config.data.scenarios.items() if spec.shifts]
+    derived = [name for name, spec in config.data.scenarios.items() if spec.shifts]
     if config.data.reader == "lab":
-        made = [name for name, spec in config.data.scenarios.items() if spec.path is None]
-    if not recorded or not made:
+        derived = [name for name, spec in config.data.scenarios.items() if spec.path is None]
+    if not recorded or not derived:
         return []
     return [
-        f"{', '.join(made)}: nobody answered these rows, which are made here, and {', '.join(recorded)} has "
-        "recorded answers only: divergences of images and queries are measured, EMI and EMID are not (give "
-        "the model a generator to have it answer)"
+        f"{', '.join(derived)}: nobody answered these rows, which are made here, and {', '.join(recorded)} "
+        "has recorded answers only: divergences of images and queries are measured, EMI and EMID are not "
+        "(give the model a generator to have it answer)"
     ]
 
 
 # The records.
 
 
-def check_scenarios(found: Sequence[Scenario]) -> None:
-    """Raises `BadInput` where an audit has nothing to compare. The first are the in-distribution records."""
-    first, others = found[0], found[1:]
+def check_scenarios(scenarios: Sequence[Scenario]) -> None:
+    """Raise `BadInput` where an audit has nothing to compare. The first scenario holds the in-distribution
+    records."""
+    first, shifted = scenarios[0], scenarios[1:]
     if first.n == 0:
         raise BadInput(
             f"nothing to audit: no usable record in {first.name}; {first.quarantine().why_empty()}"
         )
-    if not any(s.n for s in others):
+    if not any(s.n for s in shifted):
         from auditor.records import Quarantine
 
-        aside = Quarantine(row for s in others for row in s.quarantine())
-        raise BadInput(f"nothing to audit: no scenario has a usable record; {aside.why_empty()}")
+        quarantine = Quarantine(row for s in shifted for row in s.quarantine())
+        raise BadInput(f"nothing to audit: no scenario has a usable record; {quarantine.why_empty()}")
 
 
-def check_records(where: str, scenario: Scenario, what: str = "no usable record") -> None:
-    """Raises `BadInput` where the records of `where` (a path) hold none that can be used."""
+def check_records(origin: str, scenario: Scenario, problem: str = "no usable record") -> None:
+    """Raise `BadInput` where the records of `origin` (a path) hold none that can be used."""
     if scenario.n == 0:
-        raise BadInput(f"{where}: {what}; {scenario.quarantine().why_empty()}")
+        raise BadInput(f"{origin}: {problem}; {scenario.quarantine().why_empty()}")
 
 
-def whose(where: str, found: Sequence[str], model: str | None) -> str | None:
-    """The model whose recorded responses are used: `model`, or the only one of those `found` to have any;
-    None where there are none.
+def responding_model(origin: str, models: Sequence[str], model: str | None) -> str | None:
+    """Return the model whose recorded responses are used: `model`, or the only one of `models` (those that
+    the records have responses of). None where there are none.
 
     Raises `BadInput` where there are several to choose from, or none of `model`.
     """
     if model is not None:
-        if model not in found:
+        if model not in models:
             raise BadInput(
-                f"{where}: no responses of {model}; the records have {', '.join(found) or 'none'} "
+                f"{origin}: no responses of {model}; the records have {', '.join(models) or 'none'} "
                 "(--model, or model=)"
             )
         return model
-    if len(found) > 1:
+    if len(models) > 1:
         raise BadInput(
-            f"{where}: responses of several models ({', '.join(found)}); choose one with --model, or model="
+            f"{origin}: responses of several models ({', '.join(models)}); choose one with --model, or model="
         )
-    return found[0] if found else None
+    return models[0] if models else None
 
 
 # The baseline.
 
 
 def check_same_encoders(
-    folder: Path, made: Mapping[str, str], here: Mapping[str, str], *, whole: bool = True
+    folder: Path, stored: Mapping[str, str], current: Mapping[str, str], *, whole: bool = True
 ) -> None:
-    """Raises `BadInput` where an encoder is another than the one that made the baseline in `folder`. Both map
-    a modality to an identity; without `whole`, those of `here` hold only what is known before weights are
-    loaded."""
-    for modality, identity in here.items():
-        then, now = _facts(made[modality]), _facts(identity)
+    """Raise `BadInput` where an encoder is another than the one that made the baseline in `folder`. `stored`
+    and `current` map a modality to an identity; without `whole`, those of `current` hold only what is known
+    before weights are loaded."""
+    for modality, identity in current.items():
+        then, now = _facts(stored[modality]), _facts(identity)
         names = sorted(now) if not whole else sorted(then.keys() | now.keys())
         changed = [name for name in names if then.get(name) != now.get(name)]
         if changed:
-            said = ", ".join(
+            differences = ", ".join(
                 f"{name} {_short(then.get(name))}, here {_short(now.get(name))}" for name in changed
             )
             raise BadInput(
-                f"{folder}: was made with another {modality} encoder ({said}); "
+                f"{folder}: was made with another {modality} encoder ({differences}); "
                 "build the baseline again, or use the versions and weights that made it"
             )
 
 
 def known_identities(modalities: Iterable[str]) -> dict[str, str]:
-    """What the identity of an encoder on this machine will hold, whatever its weights are."""
+    """Return what the identity of an encoder on this machine will hold, whatever its weights are."""
     import torch
 
     return dict.fromkeys(modalities, json.dumps({"torch": torch.__version__}))
 
 
 def _facts(identity: str) -> dict[str, Any]:
-    """An identity as names and values."""
+    """Return an identity as names and values."""
     try:
         tree = json.loads(identity)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which executor a job runs on: the one that is asked for, or the one that fits the work."""
+"""This module chooses the executor of a job: the one that is asked for, or the one that fits the work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGE_ROWS = 20_000
 
 
 @contextmanager
-def executor(
+def open_executor(
     workers: WorkersConfig,
     threads: int,
     progress: Progress,
@@ -31,23 +31,23 @@ def executor(
     rows: int,
     models: tuple[ModelConfig, ...] = (),
 ) -> Iterator[Executor]:
-    """The executor of a job with so many rows and these models. Raises `BadInput` where the one that is asked
-    for is not installed."""
+    """Open the executor of a job with so many rows and these models. Raises `BadInput` where the one that is
+    asked for is not installed."""
     chosen, why = choose(workers, rows, models)
     log.info("executor: %s (%s)", chosen, why)
-    with find(chosen)(workers, threads, progress) as found:
-        progress.waiting(f"runs {found.description} ({why})")
-        yield found
+    with find(chosen)(workers, threads, progress) as executor:
+        progress.waiting(f"runs {executor.description} ({why})")
+        yield executor
 
 
 def choose(workers: WorkersConfig, rows: int, models: tuple[ModelConfig, ...] = ()) -> tuple[str, str]:
-    """The name of the executor, and why it is that one."""
+    """Return the name of the executor, and why it is that one."""
     if workers.executor != "auto":
         return workers.executor, f"workers.executor: {workers.executor}"
     if workers.address or os.environ.get("RAY_ADDRESS"):
         return _ray("a cluster is named")
-    if here := [m.name for m in models if m.generator is not None and m.endpoint is None]:
-        return _ray(f"{here[0]} answers here, and is kept apart from this process")
+    if answering := [m.name for m in models if m.generator is not None and m.endpoint is None]:
+        return _ray(f"{answering[0]} answers here, and is kept apart from this process")
     if workers.gpu != 0 and gpus_here():
         return _ray("this machine has GPUs")
     if rows > LARGE_ROWS:
@@ -62,7 +62,7 @@ def _ray(why: str) -> tuple[str, str]:
 
 
 def find(name: str) -> Opening:
-    """How the executor of this name is opened. Raises `BadInput` where it is not installed."""
+    """Return what opens the executor of this name. Raises `BadInput` where it is not installed."""
     if name == "serial":
         return serial
     for point in entry_points(group=GROUP, name=name):

@@ -1,4 +1,4 @@
-"""Cleaning a folder of results: what no result was made of goes, everything that one was made of stays."""
+"""Cleaning a folder deletes what no result was made of; everything that a result was made of stays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from auditor.storage.run_dir import RunDir
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What went, or would go."""
+    """These folders were deleted, or would be."""
 
     folders: tuple[Path, ...]
     bytes: int
@@ -22,8 +22,8 @@ class Cleaned:
 
 def clean(out: Path, *, latest: bool = False, dry_run: bool = False) -> Cleaned:
     """Delete the shards under `out` (of embeddings, answers, profiles, critics, measures) that none of its
-    results was made of; `latest`: of its latest result alone. What goes would be made again where a command
-    needs it; no result, store or baseline is touched.
+    results was made of. With `latest`, only its latest result counts. What is deleted is made again where a
+    command needs it; no result, store or baseline is touched.
 
     Raises `BadInput` where the folder holds no finished job, `AuditError` where it is in use, or where it is
     not known what a result was made of.
@@ -35,8 +35,8 @@ def clean(out: Path, *, latest: bool = False, dry_run: bool = False) -> Cleaned:
         results = [REFERENCE] if (out / "baseline.json").is_file() else []
         if (out / "audit.duckdb").is_file():
             runs = Store(out).runs()
-            newest = max(runs, key=lambda one: one.created, default=None)
-            results += [newest.run_id] if latest and newest is not None else [one.run_id for one in runs]
+            newest = max(runs, key=lambda info: info.created, default=None)
+            results += [newest.run_id] if latest and newest is not None else [info.run_id for info in runs]
         if not results:
             raise BadInput(f"{out}: holds no finished result, so everything in it may be needed yet")
         folders = tuple(run.unused(results))

@@ -1,4 +1,4 @@
-"""The step that trains the critics of mutual information, one a seed (and fold), on one pool of pairs."""
+"""This step trains the critics of mutual information, one a seed (and fold), on one pool of pairs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STAGE = "train critics"
 
 @dataclass(frozen=True)
 class Trained:
-    """Critics of one pool of pairs."""
+    """These critics were trained on one pool of pairs."""
 
     paths: tuple[tuple[Path, ...], ...]
     """The files of each critic: one, or one a fold."""
@@ -36,7 +36,7 @@ class Trained:
 
 
 def train(
-    at: Workplace,
+    workplace: Workplace,
     config: CriticConfig,
     pairs: Sequence[Pair],
     images: Embedded | None,
@@ -50,15 +50,15 @@ def train(
             "critic": config.model_dump(exclude={"seeds", "max_rows"}),
             "pairs": pairs_digest(pairs),
             "encoders": encoders,
-            "threads": at.shards.threads,
+            "threads": workplace.shards.threads,
         },
         sort_keys=True,
     )
-    folder = at.run.critics(identity)
+    folder = workplace.run.critics(identity)
     of_seed = critic_shards(seed, config.seeds, config.cross_fit)
     shards = [shard for shards in of_seed for shard in shards]
     paths = tuple(tuple(folder / f"{shard.name}.safetensors" for shard in shards) for shards in of_seed)
-    done = {path.stem for of in paths for path in of if path.exists()}
+    done = {path.stem for files in paths for path in files if path.exists()}
     if len(done) < len(shards):
         pool = folder / "pairs.npz"
         embed_pairs(pairs, images.open() if images else None, texts.open()).write(pool)
@@ -66,14 +66,17 @@ def train(
         for name in todo:  # of a run that was interrupted
             part_file(folder, name).unlink(missing_ok=True)
         look = partial(how_far, folder, todo, time.monotonic())
-        with at.executor.staff(Stage(STAGE, least_seconds=HOUR)) as staff, looking(at.progress, look):
+        with (
+            workplace.executor.staff(Stage(STAGE, least_seconds=HOUR)) as staff,
+            looking(workplace.progress, look),
+        ):
             staff.run(CriticWorker, CriticSettings(pool, folder, config), shards, done=done)
         pool.unlink()
     return Trained(paths, len(pairs))
 
 
 def how_far(folder: Path, names: Sequence[str], began: float) -> Tally:
-    """How many of these critics are trained, and how much of those that are being trained."""
+    """Return how many of these critics are trained, and how much of those that are being trained."""
     done = sum((folder / f"{name}.safetensors").exists() for name in names)
     parts = read_parts(folder, names)
     pace = sum(share / seconds for share, seconds in parts if seconds > 0)

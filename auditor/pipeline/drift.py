@@ -1,4 +1,4 @@
-"""Drift: windows of traffic against a baseline. What moved, by how much, and is it chance?"""
+"""Drift compares windows of traffic with a baseline. What moved, by how much, and is it chance?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from auditor.measures.judgement import of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.pipeline import measure
 from auditor.pipeline.checks import check_encoders, check_same_encoders
-from auditor.pipeline.choice import executor
+from auditor.pipeline.choice import open_executor
 from auditor.pipeline.embed import chosen
 from auditor.pipeline.gather import Traffic, gather_traffic
 from auditor.pipeline.measure import Comparison, Measuring
@@ -22,7 +22,7 @@ from auditor.pipeline.profile import Encoders, content, profile
 from auditor.pipeline.progress import Progress, Stopwatch
 from auditor.pipeline.workers.measures import Files
 from auditor.pipeline.workers.profiles import ModelAnswers
-from auditor.pipeline.workplace import Workplace, workplace
+from auditor.pipeline.workplace import Workplace, open_workplace
 from auditor.profiles.baseline import Baseline, load
 from auditor.profiles.profile import GroupKey, Profile, folded
 from auditor.profiles.rows import joined_dim
@@ -39,10 +39,10 @@ from schemas.record import Record
 from schemas.report import Example, Report
 
 
-def drift(config: DriftConfig, out: Path, progress: Progress, given: Given | None = None) -> Report:
+def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | None = None) -> Report:
     """Compare the traffic with the baseline, window by window, into `out` (report.html, report.json,
     audit.duckdb, and the run directory). The same call again resumes, and a later one with more traffic does
-    the new windows alone. `given`: records in the place of those that the config names.
+    the new windows alone. `records` stand in the place of those that the config names.
 
     Raises `BadInput` where there is nothing to compare, or the baseline or its encoders do not fit.
     """
@@ -52,14 +52,14 @@ def drift(config: DriftConfig, out: Path, progress: Progress, given: Given | Non
     shards = baseline.manifest.config.shards
     with run.lock():
         check_encoders(baseline.manifest.config.encoders)
-        traffic = gather_traffic(config, run, shards.stream, given)
+        traffic = gather_traffic(config, run, shards.stream, records)
         scenario, parts, model = traffic.scenario, traffic.parts, traffic.model
         grader = _grader(config, baseline, traffic)
-        with executor(config.workers, shards.threads, watch, rows=scenario.n) as on:
-            at = workplace(run, on, shards, watch, media_policy(config.data))
-            used = _encoders(at, baseline, traffic.survey)
+        with open_executor(config.workers, shards.threads, watch, rows=scenario.n) as executor:
+            workplace = open_workplace(run, executor, shards, watch, media_policy(config.data))
+            used = _encoders(workplace, baseline, traffic.survey)
             critics, no_critic = _critics(baseline, used, traffic.survey)
-            files = _profiled(at, config, traffic, used, critics, grader)
+            files = _profile_windows(workplace, config, traffic, used, critics, grader)
             comparisons = _comparisons(config, baseline, model, parts, files)
             measuring = Measuring(
                 of_windows(config.thresholds, config.seed),
@@ -67,20 +67,20 @@ def drift(config: DriftConfig, out: Path, progress: Progress, given: Given | Non
                     config.interval_level, config.bounds, no_critic=no_critic, ungraded=grader.missing()
                 ),
                 critics,
-                measure.codebook_file(at, [baseline.profile], config.bounds.symbols, config.seed),
+                measure.codebook_file(workplace, [baseline.profile], config.bounds.symbols, config.seed),
                 baseline.fitted_file,
             )
-            measured = measure.divergences(at, comparisons, measuring)
-            assessments = measure.assessments(at, comparisons, {}, measured, measuring)
-            if not any(each.measures.n for each in assessments.values()):
+            measured = measure.divergences(workplace, comparisons, measuring)
+            assessments = measure.assessments(workplace, comparisons, {}, measured, measuring)
+            if not any(assessment.measures.n for assessment in assessments.values()):
                 quarantine = scenario.quarantine()
-                for each in assessments.values():
-                    for row in each.set_aside:
+                for assessment in assessments.values():
+                    for row in assessment.set_aside:
                         quarantine.add(row)
-                raise BadInput(f"{traffic.where}: nothing to compare; {quarantine.why_empty()}")
+                raise BadInput(f"{traffic.origin}: nothing to compare; {quarantine.why_empty()}")
             judged = measured.judged(measuring.judgement.family)
-            where = measure.where(
-                at,
+            slices = measure.slice_rows(
+                workplace,
                 list(what_moved(judged, config.thresholds.p_value)),
                 comparisons,
                 None,  # a baseline keeps no tags
@@ -98,15 +98,15 @@ def drift(config: DriftConfig, out: Path, progress: Progress, given: Given | Non
                 judged,
                 assessments,
                 measuring.judgement,
-                where,
-                {part.window.name: coverage.chars_per_token(queries(_first(part))) for part in parts}
+                slices,
+                {part.window.name: coverage.chars_per_token(queries(_window_records(part))) for part in parts}
                 if baseline.manifest.chars_per_token
                 else {},
                 used.identities,
                 grader.graded(),
             )
-            report = drift_report(drifted, content(parts), on.description, watch.seconds)
-            examples = list(_examples(config, parts, model, at.media))
+            report = drift_report(drifted, content(parts), executor.description, watch.seconds)
+            examples = list(_examples(config, parts, model, workplace.media))
         Store(out).write_run(report, examples)
         run.finished(report.run.run_id)
         write_reports(report, out, examples)
@@ -114,37 +114,39 @@ def drift(config: DriftConfig, out: Path, progress: Progress, given: Given | Non
 
 
 def profile_traffic(
-    config: DriftConfig, out: Path, progress: Progress, given: Given | None = None
+    config: DriftConfig, out: Path, progress: Progress, records: Given | None = None
 ) -> Profile:
-    """The profile of all the traffic, embedded with the encoders of the baseline and summed with its critics;
-    the same call again resumes. Raises as `drift`."""
+    """Return the profile of all the traffic, embedded with the encoders of the baseline and summed with its
+    critics; the same call again resumes. Raises as `drift`."""
     baseline = load(Path(config.baseline))
     check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
     shards = baseline.manifest.config.shards
     with run.lock():
         check_encoders(baseline.manifest.config.encoders)
-        traffic = gather_traffic(config, run, shards.stream, given)
-        with executor(config.workers, shards.threads, watch, rows=traffic.scenario.n) as on:
-            at = workplace(run, on, shards, watch, media_policy(config.data))
-            used = _encoders(at, baseline, traffic.survey)
+        traffic = gather_traffic(config, run, shards.stream, records)
+        with open_executor(config.workers, shards.threads, watch, rows=traffic.scenario.n) as executor:
+            workplace = open_workplace(run, executor, shards, watch, media_policy(config.data))
+            used = _encoders(workplace, baseline, traffic.survey)
             critics, _ = _critics(baseline, used, traffic.survey)
-            files = _profiled(at, config, traffic, used, critics, _grader(config, baseline, traffic))
-        return folded(file for of in files.values() for file in of)
+            files = _profile_windows(
+                workplace, config, traffic, used, critics, _grader(config, baseline, traffic)
+            )
+        return folded(file for paths in files.values() for file in paths)
 
 
 def _grader(config: DriftConfig, baseline: Baseline, traffic: Traffic) -> Choice:
-    """`auto` is what the baseline's answers were graded by: accuracies compare, and those of a window do not
-    hang on which other windows there are."""
-    asked, made = config.grader, baseline.manifest
-    if asked.name == "auto" and made.grader is not None:
-        named = made.config.grader
-        asked = named if named.name != "auto" else GraderConfig(name=made.grader.name)
-    return choose(asked, [traffic.scenario.path], {traffic.model} if traffic.model is not None else ())
+    """Return the grader; `auto` is what the baseline's answers were graded by. So accuracies compare, and
+    those of a window do not depend on the other windows."""
+    grader, manifest = config.grader, baseline.manifest
+    if grader.name == "auto" and manifest.grader is not None:
+        named = manifest.config.grader
+        grader = named if named.name != "auto" else GraderConfig(name=manifest.grader.name)
+    return choose(grader, [traffic.scenario.path], {traffic.model} if traffic.model is not None else ())
 
 
-def _profiled(
-    at: Workplace,
+def _profile_windows(
+    workplace: Workplace,
     config: DriftConfig,
     traffic: Traffic,
     used: Encoders,
@@ -152,7 +154,7 @@ def _profiled(
     grader: Choice,
 ) -> dict[GroupKey, Files]:
     return profile(
-        at,
+        workplace,
         traffic.parts,
         used,
         critics,
@@ -165,26 +167,29 @@ def _profiled(
     )
 
 
-def _encoders(at: Workplace, baseline: Baseline, found: Survey) -> Encoders:
-    """The baseline's. Raises `BadInput` where they are not what made it."""
+def _encoders(workplace: Workplace, baseline: Baseline, survey: Survey) -> Encoders:
+    """Return the baseline's encoders. Raises `BadInput` where they are not those that made it."""
     encoders = baseline.manifest.config.encoders
     # A baseline without images has no use for theirs: its query vectors are of texts alone.
-    pictures = encoders.image if found.images and "image" in baseline.manifest.encoders else None
+    pictures = encoders.image if survey.images and "image" in baseline.manifest.encoders else None
     used = Encoders(
-        chosen(at, encoders.text, "text"), None if pictures is None else chosen(at, pictures, "image")
+        chosen(workplace, encoders.text, "text"),
+        None if pictures is None else chosen(workplace, pictures, "image"),
     )
     check_same_encoders(baseline.folder, baseline.manifest.encoders, used.identities)
     return used
 
 
-def _critics(baseline: Baseline, used: Encoders, found: Survey) -> tuple[tuple[Files, ...], str | None]:
-    """The files of the baseline's critics, or none and the reason."""
+def _critics(baseline: Baseline, used: Encoders, survey: Survey) -> tuple[tuple[Files, ...], str | None]:
+    """Return the files of the baseline's critics, or none and the reason."""
     if not baseline.critics:
         return (), baseline.manifest.no_critic or "the baseline has no critic"
     # Traffic without any image (or text) has narrower query vectors where the encoders differ in size.
-    of = baseline.profile.sketches
-    width = joined_dim(of["image"].dim if used.image else 0, of["text"].dim if found.texts else 0)
-    if width != of["x"].dim:
+    sketches = baseline.profile.sketches
+    width = joined_dim(
+        sketches["image"].dim if used.image else 0, sketches["text"].dim if survey.texts else 0
+    )
+    if width != sketches["x"].dim:
         return (), "the traffic lacks a modality that the baseline's critic takes"
     return baseline.critics, None
 
@@ -198,16 +203,16 @@ def _comparisons(
 ) -> list[Comparison]:
     p = baseline.profile
     dims = {name: sketch.dim for name, sketch in p.sketches.items()}
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     for part in parts:
         key = GroupKey(part.window.name, model or "")
         rows = len(p.sample) + min(part.n, config.row_sample)
-        found.append(Comparison(key, (baseline.profile_file,), files[key], rows, dims))
-    return found
+        comparisons.append(Comparison(key, (baseline.profile_file,), files[key], rows, dims))
+    return comparisons
 
 
-def _first(part: Part) -> Iterator[Record]:
-    """The records of a window, from its first one on."""
+def _window_records(part: Part) -> Iterator[Record]:
+    """Yield the records of a window, from its first one on."""
     for rows in first_rows(part):
         yield from records_from_table(rows)
 
@@ -215,9 +220,9 @@ def _first(part: Part) -> Iterator[Record]:
 def _examples(
     config: DriftConfig, parts: Sequence[Part], model: str | None, policy: MediaPolicy
 ) -> Iterator[Example]:
-    """The first records of each window."""
+    """Yield the first records of each window."""
     for part in parts if config.report.examples else ():
-        for record in islice(_first(part), config.report.examples):
-            given = record.responses.get(model or "", ())
-            first = {model: given[0]} if model is not None and given else {}
+        for record in islice(_window_records(part), config.report.examples):
+            answers = record.responses.get(model or "", ())
+            first = {model: answers[0]} if model is not None and answers else {}
             yield example(part.window.name, record, first, policy)

@@ -1,4 +1,4 @@
-"""The step from contents to vectors: every distinct image and text is embedded once and kept."""
+"""This step turns contents into vectors: every distinct image and text is embedded once and kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.config import EncoderConfig
 
 @dataclass(frozen=True)
 class Embedded:
-    """A folder of embedded contents and the encoder that made them."""
+    """A folder holds embedded contents; `identity` names the encoder that made them."""
 
     identity: str
     folder: Path
@@ -32,7 +32,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Chosen:
-    """An encoder of the config, on the devices that the cluster has."""
+    """This is an encoder of the config, on the devices that the cluster has."""
 
     make: Callable[[], Encoder]
     identity: str
@@ -40,41 +40,44 @@ class Chosen:
     """Share of a GPU of one worker, where there are GPUs."""
 
 
-def chosen(at: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
-    """The encoder that workers will make."""
-    with at.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
-        return _chosen(at, staff, config, modality)
+def chosen(workplace: Workplace, config: EncoderConfig, modality: Modality) -> Chosen:
+    """Return the encoder that workers will make."""
+    with workplace.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
+        return _chosen(workplace, staff, config, modality)
 
 
-def _chosen(at: Workplace, staff: Staff, config: EncoderConfig, modality: Modality) -> Chosen:
-    at.executor.check_weights(config.name)
-    make = partial(encoder, config.settings(), modality, staff.device, at.shards.threads, config.batch)
+def _chosen(workplace: Workplace, staff: Staff, config: EncoderConfig, modality: Modality) -> Chosen:
+    workplace.executor.check_weights(config.name)
+    make = partial(encoder, config.settings(), modality, staff.device, workplace.shards.threads, config.batch)
     return Chosen(make, staff.identify(EmbedWorker, EmbedSettings(make)), config.gpus)
 
 
 def embed(
-    at: Workplace, config: EncoderConfig, modality: Modality, items: Callable[[], Iterable[ContentItem]]
+    workplace: Workplace,
+    config: EncoderConfig,
+    modality: Modality,
+    items: Callable[[], Iterable[ContentItem]],
 ) -> Embedded:
     """Embed every content that is not embedded yet. `items` is called more than once (see `Cut`)."""
-    with at.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
-        of = _chosen(at, staff, config, modality)
-        work = work_identity(of.identity, shard=at.shards.embed)
-        folder = at.run.embeddings(work)
+    with workplace.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
+        choice = _chosen(workplace, staff, config, modality)
+        work = work_identity(choice.identity, shard=workplace.shards.embed)
+        folder = workplace.run.embeddings(work)
         store = EmbeddingStore(folder)
-        todo = Cut(items, at.shards.embed, work, done=store, failed=store.errors())
+        todo = Cut(items, workplace.shards.embed, work, done=store, failed=store.errors())
         staff.run(
             EmbedWorker,
-            EmbedSettings(of.make, folder, of.identity, at.media),
-            at.executor.within_reach(at.media, todo),
+            EmbedSettings(choice.make, folder, choice.identity, workplace.media),
+            workplace.executor.within_reach(workplace.media, todo),
             total=todo.count(),
         )
-    return Embedded(of.identity, folder)
+    return Embedded(choice.identity, folder)
 
 
 def embed_images(
-    at: Workplace, config: EncoderConfig | None, scenarios: Sequence[Scenario]
+    workplace: Workplace, config: EncoderConfig | None, scenarios: Sequence[Scenario]
 ) -> Embedded | None:
     """Embed the images of all records; None where no record has one, or no encoder is set."""
     if config is None or next(image_items(records_of(scenarios)), None) is None:
         return None
-    return embed(at, config, "image", lambda: image_items(records_of(scenarios)))
+    return embed(workplace, config, "image", lambda: image_items(records_of(scenarios)))

@@ -1,6 +1,7 @@
-"""The contract between the steps and what runs them: a stage of work, its workers, and an executor of stages.
+"""This is the contract between the steps and what runs them: a stage of work, its workers, and an executor of
+stages.
 
-A step hands over a worker (a class), its settings and shards, and is told when each shard is done. Whether
+A step hands over a worker (a class), its settings and shards, and hears when each shard is done. Whether
 that happens in this process (`auditor.pipeline.serial`) or on a Ray cluster is the executor's business: the
 shards are the same, each is made whole or not at all, and the bits are the same.
 """
@@ -26,7 +27,7 @@ POISON_ROWS = 20
 
 
 class ShardResult(NamedTuple):
-    """What a worker says about a shard that it has written."""
+    """A worker says this about a shard that it has written."""
 
     shard: str
     rows: int
@@ -35,7 +36,7 @@ class ShardResult(NamedTuple):
 
 
 class Worker(Protocol[T]):
-    """Constructed where the work is done, from settings; makes one shard after another."""
+    """A worker is constructed where the work is done, from settings, and makes one shard after another."""
 
     def run(self, shard: Shard[T]) -> ShardResult:
         """Write the shard, whole, and return what was done. Making it again replaces it by the same."""
@@ -43,16 +44,16 @@ class Worker(Protocol[T]):
 
 
 class Isolating(Worker[T], Protocol):
-    """A worker whose bad rows can be found: it knows how to leave out the `condemned` of a shard in `run`,
-    and how to try some rows."""
+    """The bad rows of such a worker can be found: it knows how to leave out the `condemned` of a shard in
+    `run`, and how to try some rows."""
 
     def probe(self, shard: Shard[T]) -> None:
-        """Do what `run` does with these rows, and write nothing. An empty shard: with a blank alone."""
+        """Do what `run` does with these rows, and write nothing. An empty shard stands for a blank alone."""
         ...
 
 
 class Identified(Protocol):
-    """A worker that works with something (an encoder, a generator) that has an identity."""
+    """Such a worker works with something (an encoder, a generator) that has an identity."""
 
     @property
     def identity(self) -> str: ...
@@ -60,20 +61,20 @@ class Identified(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of work, and what one of its workers needs."""
+    """A stage of work says what one of its workers needs."""
 
     name: str
-    """As people are told of it."""
+    """The name that people see."""
     gpus: float = 0.0
-    """Of one worker, where there are GPUs: a share of one, or a whole number."""
+    """GPUs of one worker, where there are GPUs: a share of one, or a whole number."""
     replicas: int | Literal["auto"] = "auto"
     """Workers wanted."""
     longer: float = 1.0
     """How many times `workers.stall_seconds` a unit may take."""
     least_seconds: float = 0.0
-    """That a unit may take in any case."""
+    """Seconds that a unit may take in any case."""
     work_seconds: float | None = None
-    """About what all of it takes on one thread, where that is known: a little is not worth starting
+    """Seconds, about, that all of it takes on one thread, where that is known: a little is not worth starting
     workers."""
     hangs: bool = True
     """Whether `workers.hang_seconds` counts: not where a unit has bounds of its own (an endpoint's)."""
@@ -84,25 +85,25 @@ HOUR = 3600.0
 
 
 class Staff(Protocol):
-    """The workers of one stage."""
+    """The staff are the workers of one stage."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Return the number of workers."""
         ...
 
     @property
     def gpus(self) -> float:
-        """What each of them has."""
+        """Return the GPUs that each worker has."""
         ...
 
     @property
     def device(self) -> str:
-        """The torch device that they compute on."""
+        """Return the torch device that workers compute on."""
         ...
 
     def identify(self, make: Callable[[Any], Identified], settings: Any) -> str:
-        """Identity of what a worker works with. Raises `AuditError` where none can be started."""
+        """Return the identity of what a worker works with. Raises `AuditError` where none can be started."""
         ...
 
     def run(
@@ -127,47 +128,49 @@ class Staff(Protocol):
 
 
 class Executor(Protocol):
-    """Runs stages, one after the other."""
+    """An executor runs stages, one after the other."""
 
     @property
     def name(self) -> str:
-        """serial or ray."""
+        """Return the executor's name, `serial` or `ray`."""
         ...
 
     @property
     def description(self) -> str:
-        """In words, for people: what was taken, and how large it is."""
+        """Say in words, for people, what was taken and how large it is."""
         ...
 
     @property
     def alone(self) -> bool:
-        """Whether all the work is done on this machine."""
+        """Return whether all the work is done on this machine."""
         ...
 
     def staff(self, stage: Stage) -> AbstractContextManager[Staff]:
-        """The workers of a stage, theirs while the block runs. Raises `BadInput` where none fits."""
+        """Open the workers of a stage; they are there while the block runs. Raises `BadInput` where none
+        fits."""
         ...
 
     def check_run(self, run: RunDir) -> None:
-        """Raises `BadInput`, with the node, where not all of them write and read the run directory."""
+        """Raise `BadInput`, with the node, where not all nodes write and read the run directory."""
         ...
 
     def check_weights(self, name: str) -> None:
-        """Raises `BadInput`, with the node, where weights are a directory and not the same on all of them."""
+        """Raise `BadInput`, with the node, where weights are a directory that is not the same on all
+        nodes."""
         ...
 
     def check_images(self, media: MediaPolicy, images: Sequence[Image]) -> None:
-        """Raises `BadInput` where not every node opens `images`, which workers are to open by themselves."""
+        """Raise `BadInput` where not every node opens `images`, which workers are to open by themselves."""
         ...
 
     def within_reach(self, media: MediaPolicy, shards: Iterable[Shard[C]]) -> Iterable[Shard[C]]:
-        """The shards (which must be such as can be drawn twice); with their images' bytes where not every
-        node opens the files that they name."""
+        """Return the shards, with their images' bytes where not every node opens the files that they name.
+        `shards` must be iterable twice."""
         ...
 
 
 class Opening(Protocol):
-    """How an executor is made: what the entry points of the group `shift_auditor.executors` are."""
+    """An opening makes an executor: the entry points of the group `shift_auditor.executors` are openings."""
 
     def __call__(
         self, workers: Any, threads: int, progress: Progress

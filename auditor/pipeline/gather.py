@@ -1,10 +1,10 @@
-"""The first step of a baseline and of drift: records in, checked, and cut into windows."""
+"""The first step of a baseline and of drift reads records, checks them, and cuts them into windows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from auditor.pipeline.checks import check_records, whose
+from auditor.pipeline.checks import check_records, responding_model
 from auditor.records import Progress, Rows
 from auditor.scenarios import TRAFFIC, Given, Scenario, Source, gather, records_of, sources
 from auditor.scenarios.row_ranges import Part, Survey, survey
@@ -18,9 +18,9 @@ REFERENCE = "baseline"
 
 @dataclass(frozen=True)
 class Reference:
-    """The records that a baseline is learned from."""
+    """A baseline is learned from these records."""
 
-    where: str
+    origin: str
     """What messages call them: their file, or their reader."""
     scenario: Scenario
     model: str | None
@@ -29,9 +29,9 @@ class Reference:
 
 @dataclass(frozen=True)
 class Traffic:
-    """The records that are compared with a baseline, in windows."""
+    """These records are compared with a baseline, in windows."""
 
-    where: str
+    origin: str
     scenario: Scenario
     survey: Survey
     parts: tuple[Part, ...]
@@ -39,39 +39,42 @@ class Traffic:
     model: str | None
 
 
-def gather_reference(config: BaselineConfig, run: RunDir, given: Given | None = None) -> Reference:
-    """Raises `BadInput` where no record is usable, or whose responses are meant is not clear."""
-    where = config.data.id or f"data.reader: {config.data.reader}"
-    source = replace(sources(config, run, given)[0], name=REFERENCE)
-    scenario = gather(source, run, config.data)
-    check_records(where, scenario)
-    found = sorted({name for record in records_of([scenario]) for name in record.responses})
-    return Reference(where, scenario, whose(where, found, config.model))
-
-
-def gather_traffic(config: DriftConfig, run: RunDir, unit: int, given: Given | None = None) -> Traffic:
-    """`unit`: rows a unit of work. Raises `BadInput` where no record is usable, or whose responses are meant
+def gather_reference(config: BaselineConfig, run: RunDir, records: Given | None = None) -> Reference:
+    """Read the reference records. Raises `BadInput` where no record is usable, or whose responses are meant
     is not clear."""
-    where, length = config.data.traffic, window_length(config.window) if config.window else None
-    (source,) = sources(config, run, given)
+    origin = config.data.id or f"data.reader: {config.data.reader}"
+    source = replace(sources(config, run, records)[0], name=REFERENCE)
+    scenario = gather(source, run, config.data)
+    check_records(origin, scenario)
+    models = sorted({name for record in records_of([scenario]) for name in record.responses})
+    return Reference(origin, scenario, responding_model(origin, models, config.model))
+
+
+def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given | None = None) -> Traffic:
+    """Read the traffic and cut it into windows; `unit` is the rows of a unit of work. Raises `BadInput` where
+    no record is usable, or whose responses are meant is not clear."""
+    origin, length = config.data.traffic, window_length(config.window) if config.window else None
+    (source,) = sources(config, run, records)
     scenario = gather(_timed(source) if length is not None else source, run, config.data)
-    check_records(where, scenario, "nothing to compare")
+    check_records(origin, scenario, "nothing to compare")
     if length is not None:
         split = by_time(length)
     elif config.window_rows:
         split = by_rows(config.window_rows, scenario.n)
     else:
         split = one_window()
-    found = survey(scenario.path, split, run.windows(TRAFFIC), unit)
-    parts = sorted(found.parts, key=lambda part: part.window.name) if length else found.parts
-    return Traffic(where, scenario, found, tuple(parts), whose(where, found.models, config.model))
+    overview = survey(scenario.path, split, run.windows(TRAFFIC), unit)
+    parts = sorted(overview.parts, key=lambda part: part.window.name) if length else overview.parts
+    return Traffic(
+        origin, scenario, overview, tuple(parts), responding_model(origin, overview.models, config.model)
+    )
 
 
 def _timed(source: Source) -> Source:
-    """Of these records those that have a timestamp; the others are set aside."""
+    """Keep the records that have a timestamp; the others are quarantined."""
 
     def rows() -> Rows:
-        every = source.rows()
-        return timed(every if isinstance(every, Rows) else Rows(iter(every), Progress()))
+        source_rows = source.rows()
+        return timed(source_rows if isinstance(source_rows, Rows) else Rows(iter(source_rows), Progress()))
 
     return replace(source, fingerprint=f"timed {source.fingerprint}", rows=rows)

@@ -1,4 +1,4 @@
-"""The steps that audit and baseline share: vectors, critics, profiles of reference records and others."""
+"""Audit and baseline share these steps: vectors, critics, and profiles of reference records and others."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from schemas.config import CriticConfig, EncodersConfig, IndexConfig
 
 @dataclass(frozen=True)
 class Learned:
-    """What is known of records once they have been profiled."""
+    """This is known of records once they have been profiled."""
 
     scenarios: list[Scenario]
-    """With the parts of natural pools in their place."""
+    """The scenarios, with the parts of natural pools in their place."""
     files: Mapping[GroupKey, Files]
     profiles: Mapping[GroupKey, Profile]
     """Merged from `files`."""
     quarantine: Quarantine
-    """Everything that was set aside since the records were read."""
+    """Every row that was quarantined since the records were read."""
     content: str
     """Digest of every record."""
     encoders: dict[str, str]
@@ -45,8 +45,8 @@ class Learned:
     """Records that the critic was trained on; None: all of them."""
 
 
-def learned(
-    at: Workplace,
+def learn(
+    workplace: Workplace,
     scenarios: Sequence[Scenario],
     models: Sequence[ModelAnswers],
     stores: Mapping[str, ResponseStore | None],
@@ -66,33 +66,33 @@ def learned(
     trained on a sample of records, all of them stream by after that, and no embedding is kept.
     """
     whole = critic.train_on == "pool"
-    pool = list(scenarios) if whole else _sample(at, scenarios, critic, seed)
-    images = embed_images(at, encoders.image, pool)
-    texts = embed(at, encoders.text, "text", lambda: _texts(pool, stores))
+    pool = list(scenarios) if whole else _sample(workplace, scenarios, critic, seed)
+    images = embed_images(workplace, encoders.image, pool)
+    texts = embed(workplace, encoders.text, "text", lambda: _texts(pool, stores))
     if whole and index is not None:
-        scenarios = pool = partitioned(at, scenarios, images, texts, index, seed)
-    plans, aside = usable_rows(pool, stores, images.open() if images else None, texts.open())
-    _check_reference(pool[0].name, any(plans[GroupKey(pool[0].name, m)] for m in stores), aside)
+        scenarios = pool = partitioned(workplace, scenarios, images, texts, index, seed)
+    plans, unusable = usable_rows(pool, stores, images.open() if images else None, texts.open())
+    _check_reference(pool[0].name, any(plans[GroupKey(pool[0].name, m)] for m in stores), unusable)
     pairs = choose_pairs(plans, critic.max_rows, seed)
     trained = Trained((), len(pairs))
     if len(pairs) >= least_pairs:
-        trained = train(at, critic, pairs, images, texts, seed)
+        trained = train(workplace, critic, pairs, images, texts, seed)
     del plans, pairs  # the only things here that grow with the rows
-    found = surveyed(at, scenarios)
-    parts = [part for of in found for part in of.parts]
+    surveys = surveyed(workplace, scenarios)
+    parts = [part for survey in surveys for part in survey.parts]
     files = profile(
-        at,
+        workplace,
         parts,
-        KeptVectors(texts, images) if whole else used_encoders(at, encoders, found, images),
+        KeptVectors(texts, images) if whole else used_encoders(workplace, encoders, surveys, images),
         trained.paths,
         models,
         sample=row_sample,
         grader=grader,
         answers=row_sample,
-        with_texts=any(s.texts for s in found) or any(store is not None for store in stores.values()),
+        with_texts=any(s.texts for s in surveys) or any(store is not None for store in stores.values()),
     )
-    profiles = {key: folded(of) for key, of in files.items()}
-    quarantine = _set_aside(scenarios, profiles)
+    profiles = {key: folded(paths) for key, paths in files.items()}
+    quarantine = _all_quarantined(scenarios, profiles)
     first = scenarios[0].name
     _check_reference(first, any(p.n for key, p in profiles.items() if key.scenario == first), quarantine)
     return Learned(
@@ -107,39 +107,41 @@ def learned(
     )
 
 
-def _sample(at: Workplace, scenarios: Sequence[Scenario], critic: CriticConfig, seed: int) -> list[Scenario]:
-    """The records that the critic is trained on, where these are a sample."""
+def _sample(
+    workplace: Workplace, scenarios: Sequence[Scenario], critic: CriticConfig, seed: int
+) -> list[Scenario]:
+    """Return the records that the critic is trained on, where these are a sample."""
     if cut := [s.name for s in scenarios if s.partition]:
         raise BadInput(
             f"data.scenarios.{cut[0]}.partition needs every image embedded before it is known which rows are "
             "in it; set critic.train_on: pool"
         )
-    return pool_of(at.run, scenarios, critic, seed)
+    return pool_of(workplace.run, scenarios, critic, seed)
 
 
 def _texts(
     scenarios: Sequence[Scenario], stores: Mapping[str, ResponseStore | None]
 ) -> Iterator[ContentItem]:
-    """Queries and references, then each model's answers (see `answer_items`)."""
+    """Yield queries and references, then each model's answers (see `answer_items`)."""
     yield from input_texts(records_of(scenarios))
     for model, store in stores.items():
         for scenario in scenarios:
             for batch in scenario.batches():
-                for given in answers(batch, model, store):
-                    yield from answer_items(given)
+                for responses in answers(batch, model, store):
+                    yield from answer_items(responses)
 
 
-def _set_aside(scenarios: Sequence[Scenario], profiles: Mapping[GroupKey, Profile]) -> Quarantine:
-    """Everything that was set aside: a row whose inputs are not usable once, whatever the number of
+def _all_quarantined(scenarios: Sequence[Scenario], profiles: Mapping[GroupKey, Profile]) -> Quarantine:
+    """Return every quarantined row. A row whose inputs are not usable counts once, whatever the number of
     models."""
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
-    told: set[str] = set()
-    for key, of in profiles.items():
-        add_set_aside(quarantine, of.set_aside, key.model if key.scenario in told else None)
-        told.add(key.scenario)
+    counted: set[str] = set()
+    for key, group in profiles.items():
+        add_set_aside(quarantine, group.set_aside, key.model if key.scenario in counted else None)
+        counted.add(key.scenario)
     return quarantine
 
 
-def _check_reference(name: str, some: bool, quarantine: Quarantine) -> None:
-    if not some:
+def _check_reference(name: str, usable: bool, quarantine: Quarantine) -> None:
+    if not usable:
         raise BadInput(f"nothing to audit: no usable row in {name}; {quarantine.why_empty()}")

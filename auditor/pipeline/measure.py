@@ -1,4 +1,4 @@
-"""The steps from profiles to what a report says of them: divergences, assessments, slices.
+"""These steps go from profiles to what a report says of them: divergences, assessments, slices.
 
 Every measure is a unit of work, named by the content that it is of, and kept: the same call again reads it,
 and a run with one more window measures that window alone.
@@ -44,9 +44,10 @@ from auditor.storage.run_dir import digest
 from auditor.storage.work_units import Item, Shard
 
 FLOPS = 2e10
-"""Of one thread, in products and decompositions of these sizes: to tell minutes from moments, no more."""
+"""Operations a second of one thread, in products and decompositions of these sizes. It tells minutes from
+moments, no more."""
 DECOMPOSITIONS = 60
-"""Of the null and of the jackknife."""
+"""Decompositions of the null and of the jackknife."""
 ASSESSMENT_SECONDS, SLICES_SECONDS = 1.0, 0.5
 
 T = TypeVar("T", bound=Item)
@@ -54,7 +55,7 @@ T = TypeVar("T", bound=Item)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A group whose rows are held against reference rows."""
+    """The rows of a group are compared with reference rows."""
 
     key: GroupKey
     p: Files
@@ -64,12 +65,12 @@ class Comparison:
     dims: Mapping[str, int]
     """Modality -> dimension of its rows."""
     temperature: float | None = None
-    """At which the model's answers were drawn; None where they were recorded."""
+    """The temperature at which the model's answers were drawn; None where they were recorded."""
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """What the measures of a job are made with."""
+    """The measures of a job are made with these settings, critics and files."""
 
     judgement: Judgement
     settings: Settings
@@ -80,7 +81,7 @@ class Measuring:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that a measure depends on beside its rows and its seed."""
+        """Return all that a measure depends on beside its rows and its seed."""
         return {
             "format": FORMAT,
             "level": self.settings.level,
@@ -93,18 +94,18 @@ class Measuring:
         }
 
 
-def codebook_file(at: Workplace, p: Sequence[Profile], symbols: int, seed: int) -> Path | None:
-    """File of the codebook of the reference rows' answers and correct answers: one for the whole job, so that
-    cells mean the same everywhere. None where there is none of either."""
-    codebook = answer_codebook([each for each in p if each.n], symbols, seed)
+def codebook_file(workplace: Workplace, p: Sequence[Profile], symbols: int, seed: int) -> Path | None:
+    """Return the file of the codebook of the reference rows' answers and correct answers. The whole job has
+    one, so that cells mean the same everywhere; None where there are no answers of either kind."""
+    codebook = answer_codebook([profile for profile in p if profile.n], symbols, seed)
     if codebook is None:
         return None
-    return _keep_codebook(at, codebook)
+    return _keep_codebook(workplace, codebook)
 
 
-def _keep_codebook(at: Workplace, codebook: NDArray[np.float32]) -> Path:
+def _keep_codebook(workplace: Workplace, codebook: NDArray[np.float32]) -> Path:
     mark = digest(codebook.tobytes().hex())
-    path = at.run.folder("measures", "codebooks") / f"codebook-{mark}.npz"
+    path = workplace.run.folder("measures", "codebooks") / f"codebook-{mark}.npz"
     if not path.exists():
         write_arrays(path, {"codebook": codebook})
     return path
@@ -112,42 +113,49 @@ def _keep_codebook(at: Workplace, codebook: NDArray[np.float32]) -> Path:
 
 @dataclass(frozen=True)
 class MeasuredDivergences:
-    """The divergences of every comparison, before any adjustment."""
+    """These are the divergences of every comparison, before any adjustment."""
 
-    found: Mapping[GroupKey, Divergences]
+    by_group: Mapping[GroupKey, Divergences]
     files: Mapping[GroupKey, Files]
     """One a modality, in the order of MODALITIES."""
 
     def judged(self, family: Family) -> dict[GroupKey, Divergences]:
-        """With their p-values adjusted over each family of tests."""
-        return adjusted(self.found, family)
+        """Return the divergences with their p-values adjusted over each family of tests."""
+        return adjusted(self.by_group, family)
 
 
 def divergences(
-    at: Workplace, comparisons: Sequence[Comparison], measuring: Measuring
+    workplace: Workplace, comparisons: Sequence[Comparison], measuring: Measuring
 ) -> MeasuredDivergences:
-    """The divergences of every comparison. Those of the inputs are measured once, whatever the number of
-    models."""
+    """Measure the divergences of every comparison. Those of the inputs are measured once, whatever the number
+    of models."""
     identity = json.dumps(
-        {"format": FORMAT, "level": measuring.settings.level, "threads": at.shards.threads}, sort_keys=True
+        {"format": FORMAT, "level": measuring.settings.level, "threads": workplace.shards.threads},
+        sort_keys=True,
     )
     marks = _marks(comparisons)
     wanted: dict[tuple[str, str | None, str], tuple[Shard[DivergenceItem], float]] = {}
     of_group: dict[GroupKey, list[tuple[str, str | None, str]]] = {}
-    for one in comparisons:
+    for comparison in comparisons:
         for modality in MODALITIES:
-            key = (one.key.scenario, None if modality in INPUTS else one.key.model, modality)
-            of_group.setdefault(one.key, []).append(key)
+            key = (comparison.key.scenario, None if modality in INPUTS else comparison.key.model, modality)
+            of_group.setdefault(comparison.key, []).append(key)
             if key not in wanted:
-                seed = measuring.judgement.seed(one.key.scenario, modality)
-                name = digest(json.dumps([identity, marks[one.p], marks[one.q], modality, seed]))
-                item = DivergenceItem(name, one.p, one.q, modality, seed)
-                wanted[key] = Shard(name, (item,)), _seconds(one, modality)
-    folder = at.run.folder("measures", identity)
-    settings = DivergenceSettings(folder, measuring.settings.level, at.shards.threads, measuring.fitted)
-    found = _kept(at, "divergences", folder, DivergenceWorker, settings, list(wanted.values()), read_measured)
+                seed = measuring.judgement.seed(comparison.key.scenario, modality)
+                name = digest(
+                    json.dumps([identity, marks[comparison.p], marks[comparison.q], modality, seed])
+                )
+                item = DivergenceItem(name, comparison.p, comparison.q, modality, seed)
+                wanted[key] = Shard(name, (item,)), _seconds(comparison, modality)
+    folder = workplace.run.folder("measures", identity)
+    settings = DivergenceSettings(
+        folder, measuring.settings.level, workplace.shards.threads, measuring.fitted
+    )
+    results = _measured_files(
+        workplace, "divergences", folder, DivergenceWorker, settings, list(wanted.values()), read_measured
+    )
     files = {key: folder / f"{shard.name}.json" for key, (shard, _) in wanted.items()}
-    measured = dict(zip(wanted, found, strict=True))
+    measured = dict(zip(wanted, results, strict=True))
     return MeasuredDivergences(
         {group: by_modality({key[2]: measured[key] for key in keys}) for group, keys in of_group.items()},
         {group: tuple(files[key] for key in keys) for group, keys in of_group.items()},
@@ -155,82 +163,104 @@ def divergences(
 
 
 def assessments(
-    at: Workplace,
+    workplace: Workplace,
     comparisons: Sequence[Comparison],
     references: Mapping[GroupKey, Files],
     divergences: MeasuredDivergences,
     measuring: Measuring,
 ) -> dict[GroupKey, Assessment]:
-    """Every comparison, and every group of reference rows by itself, assessed."""
-    identity = json.dumps(measuring.identity | {"threads": at.shards.threads}, sort_keys=True)
+    """Assess every comparison, and every group of reference rows by itself."""
+    identity = json.dumps(measuring.identity | {"threads": workplace.shards.threads}, sort_keys=True)
     seed, marks = measuring.judgement.seed, _marks(comparisons, references.values())
     items: dict[GroupKey, AssessmentItem] = {}
     for key, files in references.items():
-        of = [identity, marks[files], seed(key.scenario, "emi")]
+        content = [identity, marks[files], seed(key.scenario, "emi")]
         items[key] = AssessmentItem(
-            digest(json.dumps(of)), key.scenario, files, None, (), seed(key.scenario, "emi"), 0, None
+            digest(json.dumps(content)), key.scenario, files, None, (), seed(key.scenario, "emi"), 0, None
         )
-    for one in comparisons:
-        seeds = seed(one.key.scenario, "emi"), seed(one.key.scenario, "joint")
-        measured = divergences.files[one.key]
-        of = [
+    for comparison in comparisons:
+        seeds = seed(comparison.key.scenario, "emi"), seed(comparison.key.scenario, "joint")
+        measured = divergences.files[comparison.key]
+        content = [
             identity,
-            marks[one.p],
-            marks[one.q],
+            marks[comparison.p],
+            marks[comparison.q],
             [path.name for path in measured],
             seeds,
-            one.temperature,
-            one.key.scenario,
+            comparison.temperature,
+            comparison.key.scenario,
         ]
-        items[one.key] = AssessmentItem(
-            digest(json.dumps(of)), one.key.scenario, one.p, one.q, measured, *seeds, one.temperature
+        items[comparison.key] = AssessmentItem(
+            digest(json.dumps(content)),
+            comparison.key.scenario,
+            comparison.p,
+            comparison.q,
+            measured,
+            *seeds,
+            comparison.temperature,
         )
-    folder = at.run.folder("measures", identity)
+    folder = workplace.run.folder("measures", identity)
     settings = AssessmentSettings(
         folder,
         measuring.critics,
         measuring.codebook,
         measuring.settings,
-        at.shards.threads,
+        workplace.shards.threads,
         measuring.fitted,
     )
     shards = [(Shard(item.key, (item,)), ASSESSMENT_SECONDS) for item in items.values()]
-    found = _kept(at, "measures", folder, AssessmentWorker, settings, shards, read_assessment)
-    return dict(zip(items, found, strict=True))
+    results = _measured_files(
+        workplace, "measures", folder, AssessmentWorker, settings, shards, read_assessment
+    )
+    return dict(zip(items, results, strict=True))
 
 
-def where(
-    at: Workplace,
+def slice_rows(
+    workplace: Workplace,
     moved: Sequence[Moved],
     comparisons: Sequence[Comparison],
     tags_p: TagSource | None,
     tags_q: Mapping[str, TagSource],
     measuring: Measuring,
 ) -> list[dict[str, Any]]:
-    """Rows of the table of slices: of every divergence that is more than chance. `tags_q`: by scenario."""
-    of_key = {one.key: one for one in comparisons}
-    identity = json.dumps({"slices": FORMAT, "threads": at.shards.threads}, sort_keys=True)
-    folder = at.run.folder("measures", identity)
-    marks_of = _marks([of_key[each.key] for each in moved])
+    """Return the rows of the table of slices, for every divergence that is more than chance. `tags_q` is by
+    scenario."""
+    by_key = {comparison.key: comparison for comparison in comparisons}
+    identity = json.dumps({"slices": FORMAT, "threads": workplace.shards.threads}, sort_keys=True)
+    folder = workplace.run.folder("measures", identity)
+    marks_of = _marks([by_key[shift.key] for shift in moved])
     shards: list[tuple[Shard[SlicesItem], float]] = []
     for key, model, modality in moved:
-        one, seed = of_key[key], measuring.judgement.seed(key.scenario, modality)
+        comparison, seed = by_key[key], measuring.judgement.seed(key.scenario, modality)
         source = tags_q[key.scenario]
         tags = [_mark(tags_p), _mark(source)]
-        of = [identity, marks_of[one.p], marks_of[one.q], key.scenario, model, modality, seed, tags]
-        name = digest(json.dumps(of))
-        item = SlicesItem(name, key.scenario, model, modality, one.p, one.q, tags_p, source, seed)
+        content = [
+            identity,
+            marks_of[comparison.p],
+            marks_of[comparison.q],
+            key.scenario,
+            model,
+            modality,
+            seed,
+            tags,
+        ]
+        name = digest(json.dumps(content))
+        item = SlicesItem(
+            name, key.scenario, model, modality, comparison.p, comparison.q, tags_p, source, seed
+        )
         shards.append((Shard(name, (item,)), SLICES_SECONDS))
-    settings = SlicesSettings(folder, at.shards.threads)
-    found = _kept(at, "where the drift is", folder, SlicesWorker, settings, shards, _read_lines)
-    return [line for lines in found for line in lines]
+    settings = SlicesSettings(folder, workplace.shards.threads)
+    tables = _measured_files(
+        workplace, "where the drift is", folder, SlicesWorker, settings, shards, _read_lines
+    )
+    return [line for lines in tables for line in lines]
 
 
 R = TypeVar("R")
 
 
-def _kept(
-    at: Workplace,
+def _measured_files(
+    workplace: Workplace,
     stage: str,
     folder: Path,
     worker: Callable[[Any], Worker[T]],
@@ -238,8 +268,8 @@ def _kept(
     shards: Sequence[tuple[Shard[T], float]],
     read: Callable[[Path], R],
 ) -> list[R]:
-    """What every shard says, in their order; those that are not there are made. With each goes about how many
-    seconds it takes."""
+    """Return what the file of every shard says, in their order; missing files are made first. With each shard
+    goes about how many seconds it takes."""
     todo = {
         shard.name: (shard, seconds)
         for shard, seconds in shards
@@ -247,31 +277,33 @@ def _kept(
     }
     if todo:
         seconds = sum(seconds for _, seconds in todo.values())
-        with at.executor.staff(Stage(stage, least_seconds=HOUR, work_seconds=seconds)) as staff:
+        with workplace.executor.staff(Stage(stage, least_seconds=HOUR, work_seconds=seconds)) as staff:
             staff.run(worker, settings, [shard for shard, _ in todo.values()])
     return [read(folder / f"{shard.name}.json") for shard, _ in shards]
 
 
-def _marks(comparisons: Sequence[Comparison], others: Iterable[Files] = ()) -> dict[Files, list[str]]:
-    """What stands for the rows in the files of each side: their names, which are of the rows that went in,
-    and what they say of rows that failed, which a later run may do anew."""
-    sides = dict.fromkeys([side for one in comparisons for side in (one.p, one.q)] + list(others))
+def _marks(comparisons: Sequence[Comparison], references: Iterable[Files] = ()) -> dict[Files, list[str]]:
+    """Return what stands for the rows in the files of each side: the names of the files, which depend on the
+    rows that went in, and what they say of rows that failed, which a later run may do anew."""
+    sides = dict.fromkeys(
+        [side for comparison in comparisons for side in (comparison.p, comparison.q)] + list(references)
+    )
     return {files: [f"{path.name} {profile_mark(path)}" for path in files] for files in sides}
 
 
 def _mark(source: TagSource | None) -> Any:
-    """What stands for the tags of a source."""
+    """Return what stands for the tags of a source."""
     if source is None or not isinstance(source, Scenario):
         return source and source.tags
     stat = source.path.stat()  # a scenario's file is written once
     return [source.path.name, stat.st_size, stat.st_mtime_ns]
 
 
-def _seconds(one: Comparison, modality: str) -> float:
-    """About what a divergence takes on one thread."""
-    dim = one.dims.get("x" if modality == "joint" else modality, 0)
-    rank = min(one.rows, dim)
-    return (DECOMPOSITIONS * 10.0 * rank**3 + 2.0 * one.rows**2 * dim) / FLOPS
+def _seconds(comparison: Comparison, modality: str) -> float:
+    """Return about how many seconds a divergence takes on one thread."""
+    dim = comparison.dims.get("x" if modality == "joint" else modality, 0)
+    rank = min(comparison.rows, dim)
+    return (DECOMPOSITIONS * 10.0 * rank**3 + 2.0 * comparison.rows**2 * dim) / FLOPS
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The names in a config, held against the registries: before anything is read, loaded or started."""
+"""The names in a config are looked up in the registries before anything is read, loaded or started."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ MOST_PROBLEMS = 5
 
 
 def check_names(config: BaseModel) -> None:
-    """Raises `BadInput`, one line with the key of each, for names of encoders, generators, readers, shifts
-    and critics that no registry knows, and for options that those do not have."""
+    """Raise `BadInput`, one line with the key of each, for names of encoders, generators, readers, shifts and
+    critics that no registry knows, and for options that those do not have."""
     problems = []
     for check in _checks(config):
         try:
@@ -41,8 +41,10 @@ def check_names(config: BaseModel) -> None:
         except BadInput as error:
             problems.append(str(error))
     if problems:
-        more = len(problems) - MOST_PROBLEMS
-        raise BadInput("; ".join(problems[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else ""))
+        remaining = len(problems) - MOST_PROBLEMS
+        raise BadInput(
+            "; ".join(problems[:MOST_PROBLEMS]) + (f"; and {remaining} more" if remaining > 0 else "")
+        )
 
 
 def _checks(config: BaseModel) -> Iterator[Callable[[], object]]:
@@ -72,9 +74,9 @@ def _check_shift(step: Perturbation, key: str) -> None:
 def _check_encoder(config: EncoderConfig, modality: Modality) -> None:
     if os.sep in config.name and config.name not in ENCODERS[modality]:
         return  # a directory, which the machines that load it need to have, and this one does not
-    found = find_encoder(config.name, modality, f"encoders.{modality}.name")
+    encoder = find_encoder(config.name, modality, f"encoders.{modality}.name")
     common = config.model_dump(include={"pooling", "layer"}, exclude_none=True)
-    settings_keyword(found.settings, {**config.options, **common}, f"encoders.{modality}")
+    settings_keyword(encoder.settings, {**config.options, **common}, f"encoders.{modality}")
 
 
 def _check_model(model: ModelConfig, key: str) -> None:

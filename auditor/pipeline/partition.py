@@ -1,4 +1,5 @@
-"""The partition of natural pools: easy, normal and hard by distance from the in-distribution records.
+"""Natural pools are cut into easy, normal and hard records by their distance from the in-distribution
+records.
 
 Vectors are read a batch at a time; what is kept of a pool's record is its distance, the hash that breaks ties
 and its place (24 bytes).
@@ -40,13 +41,13 @@ QUERY_ROWS = 16_384
 RECALL_ROWS = 400
 """Records of a pool that are searched exactly too, where the index is not exact."""
 FARTHEST = 3
-"""Records of a pool whose nearest in-distribution record is told."""
+"""Records of a pool whose nearest in-distribution record is reported."""
 
 Content = Literal["image", "text"]
 
 
 class Rows(NamedTuple):
-    """Records that have the content that distances are taken of."""
+    """These records have the content that distances are taken of."""
 
     places: NDArray[np.int64]
     """(n,) among the scenario's records"""
@@ -57,45 +58,50 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Which content of a scenario's records stands for them, and where vectors are."""
+    """A place says which content of a scenario's records stands for them, and where vectors are."""
 
     content: Content
     identity: str
-    """Of the embeddings: their folder's name stands for the encoder and how it was used."""
+    """The identity of the embeddings: their folder's name stands for the encoder and how it was used."""
     images: EmbeddingStore | None
     texts: EmbeddingStore
 
     def keys(self, scenario: Scenario) -> Iterator[tuple[NDArray[np.int64], list[RowKeys]]]:
-        """Places and keys of the usable records that have the content, in batches."""
+        """Yield places and keys of the usable records that have the content, in batches."""
         start = 0
         for batch in scenario.batches():
             rows = row_keys(batch, [()] * len(batch))
-            kept, _ = usable(rows, self.images, self.texts, scenario.name, "")
-            usable_ids = {row.record_id for row in kept}
-            at = [i for i, row in enumerate(rows) if row.record_id in usable_ids and self._has(row)]
-            if at:
-                yield np.array(at, dtype=np.int64) + start, [self._only(rows[i]) for i in at]
+            usable_rows, _ = usable(rows, self.images, self.texts, scenario.name, "")
+            usable_ids = {row.record_id for row in usable_rows}
+            positions = [
+                i for i, row in enumerate(rows) if row.record_id in usable_ids and self._has_content(row)
+            ]
+            if positions:
+                yield (
+                    np.array(positions, dtype=np.int64) + start,
+                    [self._content_keys(rows[i]) for i in positions],
+                )
             start += len(batch)
 
     def rows(self, scenario: Scenario) -> Iterator[Rows]:
-        """Their vectors, in the same batches."""
+        """Yield the records' vectors, in the same batches."""
         for places, keys in self.keys(scenario):
             vectors = getattr(embedded(keys, self.images, self.texts), self.content)
-            there = np.einsum("ij,ij->i", vectors, vectors) > 0.5  # several images may cancel out
-            ids = [row.record_id for row, is_there in zip(keys, there, strict=True) if is_there]
-            yield Rows(places[there], ids, vectors[there])
+            present = np.einsum("ij,ij->i", vectors, vectors) > 0.5  # several images may cancel out
+            ids = [row.record_id for row, is_present in zip(keys, present, strict=True) if is_present]
+            yield Rows(places[present], ids, vectors[present])
 
     def digest(self, scenario: Scenario) -> str:
-        """Of the ids and contents of these records."""
-        found = blake2b(digest_size=16)
+        """Return the digest of the ids and contents of these records."""
+        hasher = blake2b(digest_size=16)
         for _, keys in self.keys(scenario):
-            found.update(json.dumps([astuple(row) for row in keys]).encode())
-        return found.hexdigest()
+            hasher.update(json.dumps([astuple(row) for row in keys]).encode())
+        return hasher.hexdigest()
 
-    def _has(self, row: RowKeys) -> bool:
+    def _has_content(self, row: RowKeys) -> bool:
         return bool(row.images) if self.content == "image" else row.text is not None
 
-    def _only(self, row: RowKeys) -> RowKeys:
+    def _content_keys(self, row: RowKeys) -> RowKeys:
         image = self.content == "image"
         return RowKeys(
             row.record_id, row.base_id, row.images if image else (), None if image else row.text, None, None
@@ -104,27 +110,28 @@ class Place:
 
 @dataclass(frozen=True)
 class Distances:
-    """(n,) cosine distances of a pool's records, and what is to be told."""
+    """These are the cosine distances (n,) of a pool's records, with notes for the report."""
 
     places: NDArray[np.int64]
     ties: NDArray[np.uint64]
     values: Float
-    told: tuple[str, ...] = ()
-    """Of all three levels."""
+    notes: tuple[str, ...] = ()
+    """Notes of all three levels."""
     farthest: tuple[str, ...] = ()
-    """Of the hard one."""
+    """Notes of the hard level alone."""
 
 
 def partitioned(
-    at: Workplace,
+    workplace: Workplace,
     scenarios: Sequence[Scenario],
     images: Embedded | None,
     texts: Embedded,
     index: IndexConfig,
     seed: int,
 ) -> list[Scenario]:
-    """Each scenario to be partitioned becomes easy, normal and hard ones, by distance from the ID images
-    (from the ID queries where the ID records have no images). One with no row to compare stays as it is."""
+    """Replace each scenario that is to be partitioned by easy, normal and hard ones, by distance from the ID
+    images (from the ID queries where the ID records have no images). One with no row to compare stays as it
+    is."""
     if all(scenario.partition is None for scenario in scenarios):
         return list(scenarios)
     out: list[Scenario] = []
@@ -135,19 +142,19 @@ def partitioned(
             out.append(scenario)
             continue
         if scenario.partition == "nearest":
-            found = _nearest(at, place, scenarios[0], scenario, index, seed)
+            distances = _nearest(workplace, place, scenarios[0], scenario, index, seed)
         else:
             centroid = centroid or _centroid(place, scenarios[0])
-            found = _mean(place, centroid, scenario)
-        if not len(found.places):
+            distances = _mean(place, centroid, scenario)
+        if not len(distances.places):
             out.append(scenario)
             continue
-        halves = split(found.values, found.ties)
+        halves = split(distances.values, distances.ties)
         for level in LEVELS:
             chosen = np.zeros(scenario.n, dtype=bool)
-            chosen[found.places[getattr(halves, level)]] = True
-            notes = found.told + (found.farthest if level == "hard" else ())
-            out.append(_subset(at.run, scenario, f"{scenario.name}-{level}", chosen, notes))
+            chosen[distances.places[getattr(halves, level)]] = True
+            notes = distances.notes + (distances.farthest if level == "hard" else ())
+            out.append(_subset(workplace.run, scenario, f"{scenario.name}-{level}", chosen, notes))
     return out
 
 
@@ -164,14 +171,14 @@ def _place(scenarios: Sequence[Scenario], images: Embedded | None, texts: Embedd
 
 
 def _centroid(place: Place, first: Scenario) -> Centroid:
-    found = Centroid()
+    centroid = Centroid()
     for rows in place.rows(first):
-        found.add(rows.vectors)
-    return found
+        centroid.add(rows.vectors)
+    return centroid
 
 
 def _mean(place: Place, centroid: Centroid, pool: Scenario) -> Distances:
-    """Mean cosine distance to all ID records; of no record where there are none."""
+    """Return the mean cosine distances to all ID records; of no record where there are none."""
     places, ties, values = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0)]
     for rows in place.rows(pool) if centroid.n else ():
         places.append(rows.places)
@@ -202,7 +209,7 @@ def _subset(
 
 
 class Nearest(NamedTuple):
-    """What is kept of a search, in the order of the pool's located records."""
+    """This is kept of a search, in the order of the pool's located records."""
 
     values: Float
     """(n,) cosine distance to the k-th nearest"""
@@ -216,11 +223,11 @@ class Nearest(NamedTuple):
 
 
 def _nearest(
-    at: Workplace, place: Place, first: Scenario, pool: Scenario, config: IndexConfig, seed: int
+    workplace: Workplace, place: Place, first: Scenario, pool: Scenario, config: IndexConfig, seed: int
 ) -> Distances:
-    kept = [(rows.places, _ties(rows.ids)) for rows in place.rows(pool)]
-    places = np.concatenate([np.zeros(0, np.int64), *(p for p, _ in kept)])
-    ties = np.concatenate([np.zeros(0, np.uint64), *(t for _, t in kept)])
+    located = [(rows.places, _ties(rows.ids)) for rows in place.rows(pool)]
+    places = np.concatenate([np.zeros(0, np.int64), *(p for p, _ in located)])
+    ties = np.concatenate([np.zeros(0, np.uint64), *(t for _, t in located)])
     if not len(places) or not any(len(rows.ids) for rows in place.rows(first)):
         return Distances(places[:0], ties[:0], np.zeros(0))
     identity = json.dumps(
@@ -234,21 +241,21 @@ def _nearest(
         },
         sort_keys=True,
     )
-    folder = at.run.neighbours(identity)
+    folder = workplace.run.neighbours(identity)
     values, rest = folder / "nearest.f64", folder / "nearest.json"
     if not rest.exists():
-        found = _search(at, folder, place, first, pool, config, seed, identity)
-        write_bytes(values, found.values.tobytes())
-        write_bytes(rest, json.dumps(found._asdict() | {"values": None}).encode())
+        nearest = _search(workplace, folder, place, first, pool, config, seed, identity)
+        write_bytes(values, nearest.values.tobytes())
+        write_bytes(rest, json.dumps(nearest._asdict() | {"values": None}).encode())
         for used in folder.glob("*.npz"):  # as large as the embeddings, and made again from them
             used.unlink()
-    told = json.loads(rest.read_text(encoding="utf-8"))
-    found = Nearest(**told | {"values": np.frombuffer(values.read_bytes(), dtype=np.float64)})
-    return Distances(places, ties, found.values, *_told(pool.name, found, config.neighbour))
+    stored = json.loads(rest.read_text(encoding="utf-8"))
+    nearest = Nearest(**stored | {"values": np.frombuffer(values.read_bytes(), dtype=np.float64)})
+    return Distances(places, ties, nearest.values, *_notes(pool.name, nearest, config.neighbour))
 
 
 def _search(
-    at: Workplace,
+    workplace: Workplace,
     folder: Path,
     place: Place,
     first: Scenario,
@@ -257,8 +264,8 @@ def _search(
     seed: int,
     identity: str,
 ) -> Nearest:
-    rows, n = _written(folder, "id", place.rows(first), config.shard_rows)
-    queries, m = _written(folder, "pool", place.rows(pool), QUERY_ROWS)
+    rows, n = _write_blocks(folder, "id", place.rows(first), config.shard_rows)
+    queries, m = _write_blocks(folder, "pool", place.rows(pool), QUERY_ROWS)
     kind = choose_kind(n, m, config.kind)
     samples = _samples(m, seed) if kind == "ivf" else [()] * len(queries)
     items = [
@@ -266,7 +273,7 @@ def _search(
         for r, (q, sample) in product(rows, zip(queries, samples, strict=True))
     ]
     shards = cut(items, 1, identity)
-    with at.executor.staff(Stage(f"nearest records of {pool.name}", config.gpus)) as staff:
+    with workplace.executor.staff(Stage(f"nearest records of {pool.name}", config.gpus)) as staff:
         staff.run(
             SearchWorker,
             SearchSettings(folder, config.neighbour, kind, config.probe, seed),
@@ -283,8 +290,8 @@ def _search(
         values.append(np.square(near.distance[:, -1]) / 2)
         if len(sample := parts[0].sample):
             sampled.append(near.distance[sample])
-            every = np.concatenate([part.exact for part in parts], axis=1)
-            exact.append(np.sort(every, axis=1)[:, : config.neighbour])
+            distances = np.concatenate([part.exact for part in parts], axis=1)
+            exact.append(np.sort(distances, axis=1)[:, : config.neighbour])
         ids = read_ids(path)
         nearest = np.square(near.distance[:, 0]) / 2
         outermost = np.lexsort((ids, -nearest))[:FARTHEST]
@@ -296,13 +303,13 @@ def _search(
         n,
         recall(np.concatenate(sampled[1:]), np.concatenate(exact[1:])) if count else None,
         count,
-        sorted(far, key=lambda one: (-one[1], one[0]))[:FARTHEST],
+        sorted(far, key=lambda record: (-record[1], record[0]))[:FARTHEST],
     )
 
 
-def _written(folder: Path, name: str, batches: Iterable[Rows], size: int) -> tuple[list[Path], int]:
-    """Files of `size` rows each (the last of fewer), in order; and how many rows. One that is there already
-    is left as it is: the folder stands for these very rows."""
+def _write_blocks(folder: Path, name: str, batches: Iterable[Rows], size: int) -> tuple[list[Path], int]:
+    """Write files of `size` rows each (the last of fewer), and return them in order with the number of rows.
+    A file that exists already is left as it is: the folder stands for these very rows."""
     paths: list[Path] = []
     ids: list[str] = []
     vectors: list[NDArray[np.float32]] = []
@@ -328,7 +335,7 @@ def _written(folder: Path, name: str, batches: Iterable[Rows], size: int) -> tup
 
 
 def _samples(queries: int, seed: int) -> list[tuple[int, ...]]:
-    """Of each block of queries, those that are searched exactly too: a seeded sample of them all."""
+    """Return, for each block of queries, those that are searched exactly too: a seeded sample of them all."""
     chosen = np.random.default_rng(seed).choice(queries, min(RECALL_ROWS, queries), replace=False)
     chosen.sort()
     return [
@@ -337,13 +344,17 @@ def _samples(queries: int, seed: int) -> list[tuple[int, ...]]:
     ]
 
 
-def _told(pool: str, found: Nearest, k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _notes(pool: str, nearest: Nearest, k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     how = "exact search"
-    if found.recall is not None:
-        how = f"IVF index, recall {found.recall:.3f} on {found.sampled} of them"
+    if nearest.recall is not None:
+        how = f"IVF index, recall {nearest.recall:.3f} on {nearest.sampled} of them"
     which = "the nearest" if k == 1 else f"neighbour {k}"
-    split_by = f"{pool} is split by cosine distance to {which} of {found.searched:,} in-distribution records"
-    far = "; ".join(f"{one} at {distance:.3f} (from {of})" for one, distance, of in found.farthest)
+    split_by = (
+        f"{pool} is split by cosine distance to {which} of {nearest.searched:,} in-distribution records"
+    )
+    far = "; ".join(
+        f"{record} at {distance:.3f} (from {neighbour})" for record, distance, neighbour in nearest.farthest
+    )
     return (f"{split_by} ({how})",), (
         f"farthest of {pool} from their nearest in-distribution records: {far}",
     )

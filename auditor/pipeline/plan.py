@@ -1,4 +1,4 @@
-"""What a run would do and cost: rows, prompts, calls, tokens, hours, money, without doing any of it.
+"""A plan says what a run would do and cost (rows, prompts, calls, tokens, hours, money), and does none of it.
 
 A plan refuses what the run would refuse, by the same checks (`auditor.pipeline.checks`).
 """
@@ -50,12 +50,12 @@ SHOWN_WINDOWS = 40
 
 @dataclass(frozen=True)
 class Scope:
-    """What one scenario adds to the contents of those before it."""
+    """One scenario adds this to the contents of those before it."""
 
     scenario: str
     family: str
     rows: int
-    aside: int
+    quarantined: int
     prompts: int
     images: int
     texts: int
@@ -64,13 +64,13 @@ class Scope:
     prompt_images: int
     """Images in its new prompts."""
     reasons: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> rows set aside."""
+    """Reason -> quarantined rows."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What generating one model's answers takes. Nothing is taken off for answers that are kept already, and
-    nothing put on for tries again."""
+    """Generating one model's answers takes this. Nothing is subtracted for answers that are kept already, and
+    nothing added for further tries."""
 
     model: str
     generator: str
@@ -87,14 +87,14 @@ class Cost:
 
 
 def survey(config: AuditConfig) -> list[Scope]:
-    """Reads and checks the records (into a temporary folder that goes again); nothing else is done. Raises
-    `BadInput` where the audit would not begin."""
+    """Read and check the records (into a temporary folder); nothing else is done. Raises `BadInput` where the
+    audit would not begin."""
     check_encoders(config.encoders)
-    found: list[Scope] = []
+    scopes: list[Scope] = []
     prompts: set[str] = set()
     images: set[str] = set()
     texts: set[str] = set()
-    with _nowhere() as run:
+    with _temporary_run() as run:
         scenarios = [gather(source, run, config.data) for source in sources(config, run)]
         check_scenarios(scenarios)
         check_recorded([m.name for m in config.models if m.generator is None], scenarios)
@@ -109,7 +109,7 @@ def survey(config: AuditConfig) -> list[Scope]:
                         pictures += len(item.images)
                 images.update(item.key for item in image_items(batch))
                 texts.update(item.key for item in input_texts(batch))
-            found.append(
+            scopes.append(
                 Scope(
                     scenario.name,
                     scenario.family,
@@ -123,25 +123,28 @@ def survey(config: AuditConfig) -> list[Scope]:
                     scenario.quarantine().counts(),
                 )
             )
-    return found
+    return scopes
 
 
 def cost(model: ModelConfig, scopes: list[Scope]) -> Cost:
-    """Of a model that generates."""
-    asked = model.endpoint
+    """Return the cost of a model that generates."""
+    endpoint = model.endpoint
     prompts = sum(scope.prompts for scope in scopes)
-    each = (asked or _DEFAULTS).tokens_per_image
-    into = sum(scope.prompt_tokens + scope.prompt_images * each for scope in scopes)
+    image_tokens = (endpoint or _DEFAULTS).tokens_per_image
+    into = sum(scope.prompt_tokens + scope.prompt_images * image_tokens for scope in scopes)
     out = prompts * model.samples * model.max_new_tokens
     hours = price = None
-    if asked is not None:
+    if endpoint is not None:
         by_rate = [
             amount / rate / 60
-            for amount, rate in ((prompts, asked.requests_per_minute), (into + out, asked.tokens_per_minute))
+            for amount, rate in (
+                (prompts, endpoint.requests_per_minute),
+                (into + out, endpoint.tokens_per_minute),
+            )
             if rate is not None
         ]
         hours = max(by_rate, default=None)
-        prices = asked.price_per_million_tokens_in, asked.price_per_million_tokens_out
+        prices = endpoint.price_per_million_tokens_in, endpoint.price_per_million_tokens_out
         if any(value is not None for value in prices):
             price = (into * (prices[0] or 0.0) + out * (prices[1] or 0.0)) / 1e6
     return Cost(model.name, model.generator or "", prompts, into, out, hours, price)
@@ -151,8 +154,8 @@ _DEFAULTS = EndpointConfig(url="http://localhost")
 
 
 @contextmanager
-def _nowhere() -> Iterator[RunDir]:
-    """A run directory that goes again."""
+def _temporary_run() -> Iterator[RunDir]:
+    """Open a temporary run directory."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         run.open()
@@ -160,7 +163,7 @@ def _nowhere() -> Iterator[RunDir]:
 
 
 def plan(config: JobConfig) -> Group:
-    """For the terminal: what the job of this config would do. Raises `BadInput` where the job would."""
+    """Return for the terminal what the job of this config would do. Raises `BadInput` where the job would."""
     if isinstance(config, AuditConfig):
         return audit_plan(config)
     if isinstance(config, BaselineConfig):
@@ -171,77 +174,81 @@ def plan(config: JobConfig) -> Group:
 
 @dataclass
 class Contents:
-    """What is to be embedded of some records: keys of contents, each once."""
+    """These contents of some records are to be embedded, as keys, each once."""
 
     images: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
     pairs: int = 0
-    """Of an input with the model's response, and of an input with a reference."""
+    """Pairs of an input with the model's response, and of an input with a reference."""
 
     def add(self, records: Sequence[Record], model: str | None) -> None:
         self.images.update(item.key for item in image_items(records))
         self.texts.update(item.key for item in input_texts(records))
-        for record, given in zip(records, answers(records, model or "", None), strict=True):
-            answered = bool(given and given[0].strip())
+        for record, responses in zip(records, answers(records, model or "", None), strict=True):
+            answered = bool(responses and responses[0].strip())
             if answered:
-                self.texts.add(text_item(given[0]).key)
+                self.texts.add(text_item(responses[0]).key)
             self.pairs += answered + (record.reference is not None)
 
 
 def baseline_plan(config: BaselineConfig) -> Group:
-    """What `auditor baseline build` would do."""
+    """Return what `auditor baseline build` would do."""
     check_encoders(config.encoders)
-    with _nowhere() as run:
+    with _temporary_run() as run:
         reference = gather_reference(config, run)
-        scenario, found = reference.scenario, Contents()
+        scenario, contents = reference.scenario, Contents()
         for batch in scenario.batches():
-            found.add(batch, reference.model)
+            contents.add(batch, reference.model)
         reasons = scenario.quarantine().counts()
     table = _table(
         "what would be done", ("records",), ("rows", "set aside", "images", "texts, answers among them")
     )
-    images = len(found.images) if config.encoders.image is not None else 0
-    counts = (scenario.n, sum(reasons.values()), images, len(found.texts))
+    images = len(contents.images) if config.encoders.image is not None else 0
+    counts = (scenario.n, sum(reasons.values()), images, len(contents.texts))
     table.add_row(REFERENCE, *(f"{count:,}" for count in counts))
     learned = (
-        _critics(config.critic) if found.pairs >= LEAST_PAIRS else f"no critic: {no_critic(found.pairs)}"
+        _critics(config.critic)
+        if contents.pairs >= LEAST_PAIRS
+        else f"no critic: {no_critic(contents.pairs)}"
     )
-    whose = f"responses of {reference.model}" if reference.model else "no responses"
-    table.caption = f"{whose}; {found.pairs:,} pairs of a query and an answer; {learned}{_aside(reasons)}"
+    responses = f"responses of {reference.model}" if reference.model else "no responses"
+    table.caption = (
+        f"{responses}; {contents.pairs:,} pairs of a query and an answer; {learned}{_reasons(reasons)}"
+    )
     return Group(table)
 
 
 def drift_plan(config: DriftConfig) -> Group:
-    """What `auditor drift` would do."""
+    """Return what `auditor drift` would do."""
     baseline = load(Path(config.baseline))
     manifest = baseline.manifest
     check_encoders(manifest.config.encoders)
-    with _nowhere() as run:
+    with _temporary_run() as run:
         traffic = gather_traffic(config, run, manifest.config.shards.stream)
         pictures = traffic.survey.images and "image" in manifest.encoders
         used = ["text", *(["image"] if pictures else [])]
         check_same_encoders(baseline.folder, manifest.encoders, known_identities(used), whole=False)
         table = _table("what would be done", ("window",), ("rows", "images", "texts, answers among them"))
         totals = Counter[str]()
-        for at, part in enumerate(traffic.parts):
-            found = Contents()
+        for number, part in enumerate(traffic.parts):
+            contents = Contents()
             for rows in first_rows(part):
-                found.add(list(records_from_table(rows)), traffic.model)
-            images = len(found.images) if pictures else 0
-            totals.update(rows=part.n, images=images, texts=len(found.texts))
-            if at < SHOWN_WINDOWS:
-                counts = (part.n, images, len(found.texts))
+                contents.add(list(records_from_table(rows)), traffic.model)
+            images = len(contents.images) if pictures else 0
+            totals.update(rows=part.n, images=images, texts=len(contents.texts))
+            if number < SHOWN_WINDOWS:
+                counts = (part.n, images, len(contents.texts))
                 table.add_row(part.window.name, *(f"{count:,}" for count in counts))
         reasons = traffic.scenario.quarantine().counts()
-    more = len(traffic.parts) - SHOWN_WINDOWS
-    if more > 0:
-        table.add_row(f"and {more:,} more", "", "", "")
+    remaining = len(traffic.parts) - SHOWN_WINDOWS
+    if remaining > 0:
+        table.add_row(f"and {remaining:,} more", "", "", "")
     learned = f"{len(manifest.critics)} critics" if manifest.critics else f"no critic: {manifest.no_critic}"
-    whose = f"responses of {traffic.model}" if traffic.model else "no responses"
+    responses = f"responses of {traffic.model}" if traffic.model else "no responses"
     table.caption = (
         f"contents of each window. In all: {len(traffic.parts):,} windows, {totals['rows']:,} rows, "
-        f"{totals['images']:,} images and {totals['texts']:,} texts to embed; {whose}. Of the baseline of "
-        f"{manifest.n:,} rows: {learned}, none to be trained{_aside(reasons)}"
+        f"{totals['images']:,} images and {totals['texts']:,} texts to embed; {responses}. Of the baseline "
+        f"of {manifest.n:,} rows: {learned}, none to be trained{_reasons(reasons)}"
     )
     return Group(table)
 
@@ -250,29 +257,29 @@ def _critics(config: CriticConfig) -> str:
     return f"{config.seeds * (config.cross_fit or 1)} critics of {config.steps:,} steps to train"
 
 
-def _aside(reasons: Mapping[str, int]) -> str:
-    """Rows set aside by their reason, as the end of a sentence."""
+def _reasons(reasons: Mapping[str, int]) -> str:
+    """Return the quarantined rows by their reason, as the end of a sentence."""
     if not reasons:
         return ""
     return f"; set aside: {', '.join(f'{reason} {count:,}' for reason, count in reasons.items())}"
 
 
-def _together(reasons: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    found = Counter[str]()
-    for one in reasons:
-        found.update(one)
-    return dict(found)
+def _summed(reasons: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = Counter[str]()
+    for counts in reasons:
+        total.update(counts)
+    return dict(total)
 
 
 def audit_plan(config: AuditConfig) -> Group:
-    """What `auditor audit` would do, and what the answers cost."""
+    """Return what `auditor audit` would do, and what the answers cost."""
     check_named(config.grader)
     scopes = survey(config)
     generating = [model for model in config.models if model.generator is not None]
-    shown: list[Table | str] = [_work(config, scopes, len(generating))]
+    parts: list[Table | str] = [_work(config, scopes, len(generating))]
     if generating:
-        shown.append(_costs([cost(model, scopes) for model in generating]))
-    return Group(*shown, *unanswered_scenarios(config))
+        parts.append(_costs([cost(model, scopes) for model in generating]))
+    return Group(*parts, *unanswered_scenarios(config))
 
 
 def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
@@ -282,7 +289,7 @@ def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
         ("rows", "set aside", "prompts a model", "images", "queries and references"),
     )
     for s in scopes:
-        counts = (s.rows, s.aside, s.prompts, s.images, s.texts)
+        counts = (s.rows, s.quarantined, s.prompts, s.images, s.texts)
         table.add_row(s.scenario, s.family, *(f"{count:,}" for count in counts))
     prompts, images, texts = (
         sum(getattr(s, name) for s in scopes) for name in ("prompts", "images", "texts")
@@ -290,7 +297,7 @@ def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:
     table.caption = (
         f"new contents a scenario. In all: {prompts:,} prompts to each of {generating} generating models "
         f"({len(config.models) - generating} recorded), {images:,} images and {texts:,} texts to embed, "
-        f"besides the answers; {_critics(config.critic)}{_aside(_together(s.reasons for s in scopes))}"
+        f"besides the answers; {_critics(config.critic)}{_reasons(_summed(s.reasons for s in scopes))}"
     )
     return table
 

@@ -1,4 +1,4 @@
-"""The step from records to profiles, by critics that exist.
+"""This step goes from records to profiles, by critics that exist.
 
 Two strategies give the same profiles. Where the critic is trained on the pairs of all rows, every content is
 embedded first (`pipeline.embed`), and the kept vectors are looked up here. Where it is trained on a sample
@@ -47,12 +47,12 @@ from schemas.record import Image
 FIRST_ROWS = 64
 """Rows that are looked at for an image named by a path."""
 CONTENTS = 4
-"""Of a record: an image, a query, a response and a reference."""
+"""Contents of a record: an image, a query, a response and a reference."""
 
 
 @dataclass(frozen=True)
 class Encoders:
-    """What contents are embedded by."""
+    """Contents are embedded by these encoders."""
 
     text: Chosen
     image: Chosen | None
@@ -60,18 +60,18 @@ class Encoders:
 
     @property
     def gpus(self) -> float:
-        """Of one worker, which holds both."""
+        """Return the GPUs of one worker, which holds both encoders."""
         return min(1.0, self.text.gpus + (self.image.gpus if self.image else 0.0))
 
     @property
     def identities(self) -> dict[str, str]:
-        """By modality."""
+        """Return the identities by modality."""
         return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
 
 
 @dataclass(frozen=True)
 class KeptVectors:
-    """What contents were embedded to before."""
+    """Contents were embedded to these vectors before."""
 
     text: Embedded
     image: Embedded | None
@@ -79,48 +79,51 @@ class KeptVectors:
 
     @property
     def identities(self) -> dict[str, str]:
-        """Of the encoders, by modality."""
+        """Return the identities of the encoders, by modality."""
         return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
 
 
-def surveyed(at: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
-    """Each scenario as one window of its name."""
-    return [survey(s.path, one_window(s.name), at.run.windows(s.name), at.shards.stream) for s in scenarios]
+def surveyed(workplace: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
+    """Survey each scenario as one window of its name."""
+    return [
+        survey(s.path, one_window(s.name), workplace.run.windows(s.name), workplace.shards.stream)
+        for s in scenarios
+    ]
 
 
 def pool_of(run: RunDir, scenarios: Sequence[Scenario], config: CriticConfig, seed: int) -> list[Scenario]:
-    """The seeded sample of records that a critic is trained on, from each scenario by its size."""
-    every = sum(s.n for s in scenarios)
+    """Return the seeded sample of records that a critic is trained on, from each scenario by its size."""
+    total = sum(s.n for s in scenarios)
     return [
-        sampled(s, run, max(1, round(config.sample_rows * s.n / every)), seed) if s.n else s
+        sampled(s, run, max(1, round(config.sample_rows * s.n / total)), seed) if s.n else s
         for s in scenarios
     ]
 
 
 def used_encoders(
-    at: Workplace, config: EncodersConfig, found: Sequence[Survey], images: Embedded | None
+    workplace: Workplace, config: EncodersConfig, surveys: Sequence[Survey], images: Embedded | None
 ) -> Encoders:
-    """What all records are embedded by, given what their sample was. Raises `BadInput` where a modality has
+    """Return the encoders of all records, given those of their sample. Raises `BadInput` where a modality has
     no record in the sample: its critic does not know it."""
-    of_images = config.image if any(s.images for s in found) else None
+    of_images = config.image if any(s.images for s in surveys) else None
     if of_images is not None and images is None:
         raise BadInput(
             "critic.sample_rows: some records have images, none of the sampled ones has; raise it, or set "
             "critic.train_on: pool"
         )
     return Encoders(
-        chosen(at, config.text, "text"),
-        None if of_images is None else chosen(at, of_images, "image"),
+        chosen(workplace, config.text, "text"),
+        None if of_images is None else chosen(workplace, of_images, "image"),
     )
 
 
 def content(parts: Sequence[Part]) -> str:
-    """Digest of every row of every part: what data the numbers are of."""
+    """Return the digest of every row of every part: what data the numbers are of."""
     return digest(json.dumps([[part.window.name, part.digests] for part in parts]))
 
 
 def profile(
-    at: Workplace,
+    workplace: Workplace,
     parts: Sequence[Part],
     vectors: Encoders | KeptVectors,
     critics: Sequence[Sequence[Path]],
@@ -132,8 +135,8 @@ def profile(
     with_texts: bool = True,
     keep: bool = False,
 ) -> dict[GroupKey, tuple[Path, ...]]:
-    """Profile the rows of every part under every model; the files whose fold, in their order, is the profile
-    (`auditor.profiles.profile.folded`).
+    """Profile the rows of every part under every model, and return the files whose fold, in their order, is
+    the profile (`auditor.profiles.profile.folded`).
 
     `sample`: rows of each group's row sample. `answers`: records of each group whose sampled answers are kept
     for entropies. `keep`: what is embedded here is written, too.
@@ -146,7 +149,7 @@ def profile(
     identity = json.dumps(
         {
             "format": FORMAT,
-            "records": {"texts": with_texts, "shard": at.shards.stream},
+            "records": {"texts": with_texts, "shard": workplace.shards.stream},
             "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
             "encoders": vectors.identities,
             "vectors": "encoded" if encoders else "kept",
@@ -154,29 +157,33 @@ def profile(
             "sample": sample,
             "grader": grader.make().identity,
             "answers": answers,
-            "threads": at.shards.threads,
+            "threads": workplace.shards.threads,
             "keep": keep,
         },
         sort_keys=True,
     )
-    folder = at.run.profiles(identity)
+    folder = workplace.run.profiles(identity)
     windows = [_Window(part, identity, folder, len(models), answers) for part in parts]
     of_shard = {name: window for window in windows for name in window.names}
 
-    def source(of: Chosen | Embedded) -> Encoding | Kept:
-        if isinstance(of, Embedded):
-            return Kept(of.folder)
-        place = at.run.embeddings(work_identity(of.identity, records=at.shards.stream)) if keep else None
-        return Encoding(of.make, of.identity, place)
+    def source(embedding: Chosen | Embedded) -> Encoding | Kept:
+        if isinstance(embedding, Embedded):
+            return Kept(embedding.folder)
+        place = (
+            workplace.run.embeddings(work_identity(embedding.identity, records=workplace.shards.stream))
+            if keep
+            else None
+        )
+        return Encoding(embedding.make, embedding.identity, place)
 
-    def came(result: ShardResult) -> None:
-        of_shard[result.shard].came(result.shard)
+    def finish(result: ShardResult) -> None:
+        of_shard[result.shard].finish(result.shard)
 
     stage = Stage("profile rows")
     if encoders:
-        at.executor.check_images(at.media, _some_images(parts))
+        workplace.executor.check_images(workplace.media, _some_images(parts))
         # The limit is meant for a shard of contents; here one has as many as its records have.
-        longer = max(1, -(-CONTENTS * at.shards.stream // at.shards.embed))
+        longer = max(1, -(-CONTENTS * workplace.shards.stream // workplace.shards.embed))
         stage = Stage("embed and profile", encoders.gpus, longer=longer)
     settings = ProfileSettings(
         folder,
@@ -189,15 +196,15 @@ def profile(
         digest(json.dumps([vectors.identities, of_critics], sort_keys=True)),
         answers,
         with_texts,
-        at.media,
+        workplace.media,
     )
-    with at.executor.staff(stage) as staff:
+    with workplace.executor.staff(stage) as staff:
         staff.run(
             ProfileWorker,
             settings,
             (shard for window in windows for shard in window.shards()),
             total=sum(window.left() for window in windows),
-            on_done=came,
+            on_done=finish,
         )
     files = {
         GroupKey(window.part.window.name, model.name): fold.files()
@@ -209,25 +216,26 @@ def profile(
 
 
 def _some_images(parts: Sequence[Part]) -> list[Image]:
-    """At most one of the first part's first rows, and one of the last part's, that is named by a path."""
-    found: list[Image] = []
+    """Return at most one of the first part's first rows, and one of the last part's, that is named by a
+    path."""
+    images: list[Image] = []
     for part in (*parts[:1], *parts[1:][-1:]):
         records = (record for table in first_rows(part) for record in records_from_table(table))
         first = islice(records, FIRST_ROWS)
         named = (image for record in first for image in record.images if image.path is not None)
-        found += islice(named, 1)
-    return found
+        images += islice(named, 1)
+    return images
 
 
 class _Window:
-    """A group's shards, and the folds of what was made of them, one a model."""
+    """A window holds a group's shards, and the folds of what was made of them, one a model."""
 
     def __init__(self, part: Part, identity: str, folder: Path, models: int, answers: int) -> None:
         self.part = part
         self.limit = hash_limit(answers, part.n)
         # Without a sample of answers a window that grows keeps its units.
-        of = [identity, part.window.name, *([self.limit] if answers else [])]
-        self.names = [digest(json.dumps([*of, mark])) for mark in part.digests]
+        stamp = [identity, part.window.name, *([self.limit] if answers else [])]
+        self.names = [digest(json.dumps([*stamp, mark])) for mark in part.digests]
         self.folds = [
             Fold(
                 folder,
@@ -237,13 +245,13 @@ class _Window:
             for model in range(models)
         ]
 
-    def came(self, name: str) -> None:
-        at = self.names.index(name)
+    def finish(self, name: str) -> None:
+        index = self.names.index(name)
         for fold in self.folds:
-            fold.came(at)
+            fold.came(index)
 
     def left(self) -> int:
-        """Rows of the units that are yet to be made, or to be tried again."""
+        """Return the rows of the units that are still to be made, or to be tried again."""
         units = list(self.part.units())
         return sum(units[k][1] - units[k][0] for k in self._todo())
 
@@ -258,7 +266,8 @@ class _Window:
             yield unit.shard(self.names[k])
 
     def _todo(self) -> dict[int, tuple[int, ...]]:
-        """Units that some model lacks (no rows: all are to be made), or has with failed rows (those)."""
+        """Return the units that some model lacks (no rows: all are to be made), or has with failed rows
+        (those)."""
         missing = {k for fold in self.folds for k in fold.missing()}
         again: dict[int, set[int]] = {k: set() for k in missing}
         for fold in self.folds:

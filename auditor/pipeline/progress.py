@@ -1,4 +1,5 @@
-"""What a stage of work tells while it runs. How it is shown (bars, log lines) is the caller's business."""
+"""A stage of work reports its progress while it runs. How it is shown (bars, log lines) is the caller's
+business."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Protocol, TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How far a stage is."""
+    """A tally says how far a stage is."""
 
     stage: str
     total: int
@@ -30,36 +31,36 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Rows a second so far."""
+        """Return the rows a second so far."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def left(self) -> float | None:
-        """Seconds until the stage ends: by the rows that are done, and before the first of them by the pace
-        of those under way. None where nothing tells."""
+        """Return the seconds until the stage ends: by the rows that are done, and before the first of them by
+        the pace of those under way. None where neither is known."""
         pace = (self.done + self.under_way) / self.seconds if self.done and self.seconds > 0 else self.pace
         return max(0.0, self.total - self.done - self.under_way) / pace if pace > 0 else None
 
 
 class Progress(Protocol):
-    """Called in the driver, a few times a second at most."""
+    """A progress is called in the driver, a few times a second at most."""
 
     def update(self, tally: Tally) -> None:
         """A stage began, or a shard of it is done."""
         ...
 
-    def waiting(self, what: str) -> None:
-        """Nothing was done for some seconds; `what` is waited for."""
+    def waiting(self, message: str) -> None:
+        """Nothing was done for some seconds; `message` says what is waited for."""
         ...
 
 
 class Silent:
-    """Shows nothing."""
+    """This progress shows nothing."""
 
     def update(self, tally: Tally) -> None:
         pass
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         pass
 
 
@@ -67,13 +68,13 @@ LOOK_SECONDS = 5.0
 
 
 @contextmanager
-def looking(progress: Progress, look: Callable[[], Tally], every: float = LOOK_SECONDS) -> Iterator[None]:
+def looking(progress: Progress, look: Callable[[], Tally], interval: float = LOOK_SECONDS) -> Iterator[None]:
     """Tell `progress` what `look` finds, every few seconds while the block runs: for a stage whose units take
     minutes, and whose executor says nothing before the first of them is done."""
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(every):
+        while not ended.wait(interval):
             progress.update(look())
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
@@ -88,8 +89,8 @@ def looking(progress: Progress, look: Callable[[], Tally], every: float = LOOK_S
 T = TypeVar("T")
 
 
-def each(progress: Progress, stage: str, items: Sequence[T]) -> Iterator[T]:
-    """The items one by one, a step of `progress` each; nothing is told where there are none."""
+def steps(progress: Progress, stage: str, items: Sequence[T]) -> Iterator[T]:
+    """Yield the items one by one, a step of `progress` each. Nothing is shown where there are none."""
     began = time.monotonic()
     for done, item in enumerate(items):
         progress.update(Tally(stage, len(items), done, 0, time.monotonic() - began))
@@ -99,7 +100,7 @@ def each(progress: Progress, stage: str, items: Sequence[T]) -> Iterator[T]:
 
 
 class Stopwatch:
-    """A `Progress` that passes on what it hears and keeps how long each stage took."""
+    """This `Progress` passes on what it hears and keeps how long each stage took."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -110,12 +111,12 @@ class Stopwatch:
         self.seconds[tally.stage] = tally.seconds
         self._progress.update(tally)
 
-    def waiting(self, what: str) -> None:
-        self._progress.waiting(what)
+    def waiting(self, message: str) -> None:
+        self._progress.waiting(message)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Count what is done in the block, which tells nobody how far it is, as a stage."""
+        """Count the work of the block, which does not report its progress, as a stage."""
         began = time.monotonic()
         try:
             yield

@@ -1,8 +1,8 @@
-"""The executor that needs nothing else: shards are made in this process, one or a few at a time.
+"""This executor needs nothing else: shards are made in this process, one or a few at a time.
 
 One worker is a plain loop. Several are threads, each with a worker of its own: what takes the time (decoding,
 encoding, matrix products) works outside the interpreter's lock, with one thread for each unit of work, so
-that the bits are those of one worker. A row that raises is found and set aside as elsewhere; one that ends
+that the bits are those of one worker. A row that raises is found and quarantined as elsewhere; one that ends
 the process ends the job, which is what the Ray executor is for.
 """
 
@@ -41,7 +41,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @contextmanager
 def serial(workers: WorkersConfig, threads: int, progress: Progress) -> Iterator[InProcess]:
-    """The executor of this process: `workers.cpu` units of work at a time (auto: as many as fit on the
+    """Open the executor of this process: `workers.cpu` units of work at a time (auto: as many as fit on the
     cores), each with `threads` threads."""
     fit = max(1, len(os.sched_getaffinity(0)) // threads)
     with _thread_limit(threads):
@@ -73,7 +73,7 @@ def _thread_limit(threads: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class InProcess:
-    """An `Executor` of this process alone."""
+    """This `Executor` uses this process alone."""
 
     workers: WorkersConfig
     threads: int
@@ -110,15 +110,15 @@ class InProcess:
 
 
 def gpus_here() -> int:
-    """GPUs that this process may use, told without loading a library for it."""
+    """Return the number of GPUs that this process may use, without loading a library for it."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return there if visible is None else min(there, sum(bool(v.strip()) for v in visible.split(",")))
+    devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return devices if visible is None else min(devices, sum(bool(v.strip()) for v in visible.split(",")))
 
 
 @dataclass(frozen=True)
 class Hands:
-    """The `Staff` of a stage in this process."""
+    """Hands are the `Staff` of a stage in this process."""
 
     stage: Stage
     workers: WorkersConfig
@@ -154,36 +154,36 @@ class Hands:
         if self.count == 1:
             unit = units.worker()
             for shard in todo:
-                counted.drawn(shard)
-                result = units.one(unit, shard)
+                counted.begin(shard)
+                result = units.result(unit, shard)
                 on_done(result)
-                counted.came(result)
+                counted.finish(result)
         else:
             for result in _threaded(units, todo, self.count, counted):
                 on_done(result)
-                counted.came(result)
+                counted.finish(result)
         return counted.end()
 
 
 class _Count:
-    """How far a stage is."""
+    """A count says how far a stage is."""
 
     def __init__(self, stage: str, total: int | None, progress: Progress) -> None:
         self.stage, self._total, self._progress = stage, total, progress
         self._drawn = self._done = self._errors = 0
         self._began = time.monotonic()
 
-    def drawn(self, shard: Shard[Any]) -> None:
+    def begin(self, shard: Shard[Any]) -> None:
         self._drawn += len(shard)
 
-    def came(self, result: ShardResult) -> None:
+    def finish(self, result: ShardResult) -> None:
         self._done += result.rows
         self._errors += result.errors
         self.tell()
 
-    def say(self, what: str) -> None:
-        log.warning("%s: %s", self.stage, what)
-        self._progress.waiting(f"{self.stage}: {what}")
+    def say(self, message: str) -> None:
+        log.warning("%s: %s", self.stage, message)
+        self._progress.waiting(f"{self.stage}: {message}")
 
     def tell(self) -> Tally:
         total = max(self._total or 0, self._drawn)
@@ -199,7 +199,7 @@ class _Count:
 
 @dataclass
 class _Units:
-    """How one unit of work is done: with tries again, and with its bad rows set aside."""
+    """Units of work are done here, with further tries, and with their bad rows quarantined."""
 
     make: Callable[[Any], Worker[Any]]
     settings: Any
@@ -210,8 +210,8 @@ class _Units:
     def worker(self) -> Worker[Any]:
         return self.make(self.settings)
 
-    def one(self, worker: Worker[Any], shard: Shard[Any]) -> ShardResult:
-        """The result of a unit. Raises `AuditError` where it fails for good."""
+    def result(self, worker: Worker[Any], shard: Shard[Any]) -> ShardResult:
+        """Return the result of a unit. Raises `AuditError` where it fails for good."""
         failed = 0
         while True:
             try:
@@ -227,8 +227,8 @@ class _Units:
                     f"(workers.retries is {self.workers.retries}), the last time: {why}"
                 )
             if failed >= 2 and hasattr(worker, "probe"):
-                if found := self._condemn(worker, shard):
-                    shard, failed = replace(shard, condemned=(*shard.condemned, *found)), 0
+                if condemned := self._condemn(worker, shard):
+                    shard, failed = replace(shard, condemned=(*shard.condemned, *condemned)), 0
             else:
                 self.counted.say(f"a unit failed and is tried again: {why}")
 
@@ -246,17 +246,17 @@ class _Units:
                 f"time: {error.fault.detail}; check the model and its memory"
             ) from error
         except StopIteration as end:
-            found = [(item.key, str(Failure(Reason.MODEL_FAILED, f.what))) for item, f in end.value]
-        self.condemned += len(found)
+            condemned = [(item.key, str(Failure(Reason.MODEL_FAILED, f.reason))) for item, f in end.value]
+        self.condemned += len(condemned)
         if self.condemned > self.workers.poison_rows:
             raise AuditError(
                 f"{self.counted.stage}: {self.condemned} rows failed, each twice by itself "
                 f"(workers.poison_rows is {self.workers.poison_rows}); more likely the model or its memory "
                 "is at fault"
             )
-        for key, why in found:
+        for key, why in condemned:
             self.counted.say(f"{key} is set apart: {why}")
-        return found
+        return condemned
 
 
 def _probe(worker: Any, shard: Shard[Any]) -> Fault | None:
@@ -276,10 +276,10 @@ def _why(error: Exception) -> str:
 def _threaded(
     units: _Units, shards: Iterator[Shard[Any]], count: int, counted: _Count
 ) -> Iterator[ShardResult]:
-    """Results as they come. Threads are daemons and end after their unit where nobody waits for them: an
-    interrupted job does not wait for its last units."""
+    """Yield results as they come. Threads are daemons and end after their unit where nobody waits for them:
+    an interrupted job does not wait for its last units."""
     todo: queue.SimpleQueue[Shard[Any] | None] = queue.SimpleQueue()
-    came: queue.SimpleQueue[ShardResult | BaseException] = queue.SimpleQueue()
+    results: queue.SimpleQueue[ShardResult | BaseException] = queue.SimpleQueue()
     stopped = threading.Event()
 
     def work() -> None:
@@ -287,9 +287,9 @@ def _threaded(
             worker = None
             while (shard := todo.get()) is not None and not stopped.is_set():
                 worker = worker or units.worker()
-                came.put(units.one(worker, shard))
+                results.put(units.result(worker, shard))
         except BaseException as error:
-            came.put(error)
+            results.put(error)
 
     under_way = 0
     started = 0
@@ -301,7 +301,7 @@ def _threaded(
                 if shard is None:
                     exhausted = True
                     break
-                counted.drawn(shard)
+                counted.begin(shard)
                 todo.put(shard)
                 under_way += 1
                 if started < under_way:
@@ -309,7 +309,7 @@ def _threaded(
                     started += 1
             if not under_way:
                 return
-            result = came.get()
+            result = results.get()
             if isinstance(result, BaseException):
                 raise result
             under_way -= 1

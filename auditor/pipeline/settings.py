@@ -1,4 +1,4 @@
-"""What is wrong with a config, in one line that names the keys and the way out."""
+"""This module says what is wrong with a config, in one line that names the keys and the way out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from schemas.config import JOBS, MOVED, BaselineConfig
 
 
 def explain(model: type[BaseModel], error: ValidationError, *, python: bool = False) -> str:
-    """All that is wrong, in one line. `python`: the config came from a call, not from a file or options."""
-    moved = [MOVED[key] for key in _moved(model, error)]
+    """Say all that is wrong, in one line. With `python`, the config came from a call, not from a file or
+    options."""
+    moved = [MOVED[key] for key in _moved_keys(model, error)]
     problems, unnamed = list[str](), list[str]()
     for item in error.errors(include_url=False, include_input=False):
         keys = [str(part) for part in item["loc"]]
@@ -28,48 +29,50 @@ def explain(model: type[BaseModel], error: ValidationError, *, python: bool = Fa
             problems.append(_unknown(model, keys))
         elif item["type"] == "missing":
             field = _section(model, keys[:-1]).model_fields.get(keys[-1])
-            said = (field.description or "" if field else "").partition(". ")[0].rstrip(".")
-            problems.append(f"{key} is missing" + (f": {said[0].lower()}{said[1:]}" if said else ""))
+            description = (field.description or "" if field else "").partition(". ")[0].rstrip(".")
+            problems.append(
+                f"{key} is missing" + (f": {description[0].lower()}{description[1:]}" if description else "")
+            )
         else:
             problems.append(f"{key}: {message}" if key and not message.startswith(f"{key}.") else message)
     if unnamed:
         way: Way = "option" if issubclass(model, BaselineConfig) else "set"
         problems.append(unnamed_encoders(unnamed, "python" if python else way))
-    more = len(problems) - 5
-    return "; ".join(problems[:5]) + (f"; and {more} more" if more > 0 else "")
+    remaining = len(problems) - 5
+    return "; ".join(problems[:5]) + (f"; and {remaining} more" if remaining > 0 else "")
 
 
 def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
-    """Why a key is refused: it moved, another job has it, or nobody knows it."""
+    """Say why a key is refused: it moved, another job has it, or nobody knows it."""
     key = ".".join(keys)
-    if _has(model, MOVED.get(key, "")):
+    if _has_key(model, MOVED.get(key, "")):
         section, _, name = MOVED[key].partition(".")
         return f"{key} is written {MOVED[key]} now ({section}: {{{name}: ...}})"
     owner = _section(model, keys[:-1])
-    of = [name for name, job in JOBS.items() if keys[-1] in _section(job, keys[:-1]).model_fields]
-    if of and (reason := getattr(owner, "not_here", "")):
+    jobs = [name for name, job in JOBS.items() if keys[-1] in _section(job, keys[:-1]).model_fields]
+    if jobs and (reason := getattr(owner, "not_here", "")):
         command = next(f"auditor {name}" for name, job in JOBS.items() if issubclass(model, job))
-        whose = " and ".join(f"auditor {name}" for name in of)
-        return f"{key} is of {whose}, {command} does not read it: {reason}; remove it"
+        owners = " and ".join(f"auditor {name}" for name in jobs)
+        return f"{key} is of {owners}, {command} does not read it: {reason}; remove it"
     near = difflib.get_close_matches(keys[-1], set(_keys(model)), n=1)
     return f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def _moved(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """Keys that stand where earlier versions had them."""
+def _moved_keys(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Return the keys that stand where earlier versions had them."""
     extra = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
-    return [key for key in extra if _has(model, MOVED.get(key, ""))]
+    return [key for key in extra if _has_key(model, MOVED.get(key, ""))]
 
 
-def _has(model: type[BaseModel], key: str) -> bool:
-    """Whether the config has a (dotted) key."""
+def _has_key(model: type[BaseModel], key: str) -> bool:
+    """Return whether the config has a (dotted) key."""
     *sections, name = key.split(".")
     return name in _section(model, sections).model_fields
 
 
 def _section(model: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
-    """The class of a section of a config; the nearest one around it where the path leads into something
-    else."""
+    """Return the class of a section of a config; the nearest one around it where the path leads into
+    something else."""
     for key in keys:
         field = model.model_fields.get(key)
         inner = next(_models(field.annotation), None) if field else None
@@ -87,7 +90,7 @@ def _keys(model: type[BaseModel]) -> Iterator[str]:
 
 
 def _models(kind: Any) -> Iterator[type[BaseModel]]:
-    """The sections among what an annotation allows."""
+    """Yield the sections among what an annotation allows."""
     stack = [kind]
     while stack:
         kind = stack.pop()

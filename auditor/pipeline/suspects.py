@@ -1,4 +1,5 @@
-"""Which rows of a shard end or hang its worker: found by trying parts of it. Knows nothing of Ray."""
+"""This search finds the rows of a shard that end or hang its worker, by trying parts of it. It knows nothing
+of Ray."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ MOST_PARTS = 32
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a try failed."""
+    """A fault says why a try failed."""
 
-    what: str
+    reason: str
     """As it is written beside a row: the same in every run, so without numbers of processes or times."""
     detail: str
-    """For the log."""
+    """The text for the log."""
     hung: bool = False
 
 
@@ -50,14 +51,14 @@ def search(rows: Sequence[T]) -> Search[T]:
 
 
 def _narrow(rows: Sequence[T]) -> Search[T]:
-    found: list[tuple[T, Fault]] = []
+    failures: list[tuple[T, Fault]] = []
     for part in _parts(rows):
         fault = yield part
         if fault is not None and len(part) > 1:
-            found += yield from _narrow(part)
+            failures += yield from _narrow(part)
         elif fault is not None and (again := (yield part)) is not None:
-            found.append((part[0], again))
-    return found
+            failures.append((part[0], again))
+    return failures
 
 
 def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -1,4 +1,5 @@
-"""Where a job does its work: its folder, its executor, its units of work, and who is told."""
+"""A workplace is where a job does its work: its folder, its executor, its units of work, and who hears of
+it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from schemas.config import ShardConfig
 
 @dataclass(frozen=True)
 class Workplace:
-    """What every step is given."""
+    """Every step gets the workplace of its job."""
 
     run: RunDir
     executor: Executor
@@ -22,9 +23,10 @@ class Workplace:
     media: MediaPolicy
 
 
-def workplace(
+def open_workplace(
     run: RunDir, executor: Executor, shards: ShardConfig, progress: Stopwatch, media: MediaPolicy
 ) -> Workplace:
-    """The place of a job. Raises `BadInput`, with the node, where not all share the run directory."""
+    """Return the workplace of a job. Raises `BadInput`, with the node, where not all share the run
+    directory."""
     executor.check_run(run)
     return Workplace(run, executor, shards, progress, media)

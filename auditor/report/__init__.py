@@ -29,9 +29,9 @@ def write_reports(source: Store | Report, out: Path, examples: Sequence[Example]
     """
     if isinstance(source, Store):
         report = source.load_report()
-        shown = source.load_examples(report.run.run_id) if examples is None else examples
+        shown_examples = source.load_examples(report.run.run_id) if examples is None else examples
     else:
-        report, shown = source, examples or ()
+        report, shown_examples = source, examples or ()
     write_json(report, out / "report.json")
-    write_text(out / "report.html", html(report, shown))
+    write_text(out / "report.html", html(report, shown_examples))
     return report

@@ -1,5 +1,5 @@
-"""From what an audit, or a comparison of traffic with a baseline, has measured to its report: rows, tables,
-notes and the verdict."""
+"""A report is built from what an audit, or a comparison of traffic with a baseline, has measured: rows,
+tables, notes and the verdict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from auditor.measures.verdict import overall
 from auditor.profiles.baseline import Baseline
 from auditor.profiles.profile import GroupKey, Profile
 from auditor.records import Quarantine
-from auditor.report import provenance
+from auditor.report.provenance import Provenance, how_trained, run
 from auditor.scenarios import Scenario
 from auditor.scenarios.row_ranges import Part
 from auditor.scenarios.windows import gaps
@@ -31,7 +31,7 @@ from schemas.report import WHERE, Graded, Report, Row, Verdict
 
 @dataclass(frozen=True)
 class Audited:
-    """What an audit has measured: all that its report is made of."""
+    """An audit has measured this: all that its report is made of."""
 
     config: AuditConfig
     scenarios: Sequence[Scenario]
@@ -42,7 +42,7 @@ class Audited:
     assessments: Mapping[GroupKey, Assessment]
     judgement: Judgement
     quarantine: Quarantine
-    where: list[dict[str, Any]]
+    slices: list[dict[str, Any]]
     """Rows of the table `WHERE`."""
 
     @property
@@ -50,17 +50,17 @@ class Audited:
         return [m.name for m in self.config.models]
 
 
-def audit_report(of: Audited, made: provenance.Made) -> Report:
-    """The whole report of an audit."""
-    config, scenarios, models = of.config, of.scenarios, of.models
+def audit_report(audited: Audited, provenance: Provenance) -> Report:
+    """Return the whole report of an audit."""
+    config, scenarios, models = audited.config, audited.scenarios, audited.models
     first = scenarios[0].name
-    for key in of.divergences:
-        check_comparable(of.profiles[GroupKey(first, key.model)], of.profiles[key])
+    for key in audited.divergences:
+        check_comparable(audited.profiles[GroupKey(first, key.model)], audited.profiles[key])
     notes = unknown_queries(config.encoders.text, scenarios)
     notes |= {s.name: [*s.notes, *notes.get(s.name, [])] for s in scenarios if s.notes}
-    rows = [_row(of, s, m, notes.get(s.name, [])) for m in models for s in scenarios]
+    rows = [_row(audited, s, m, notes.get(s.name, [])) for m in models for s in scenarios]
     compared = compare_models(
-        {key: profile for key, profile in of.profiles.items() if profile.n},
+        {key: profile for key, profile in audited.profiles.items() if profile.n},
         [s.name for s in scenarios],
         models,
         config.current,
@@ -68,44 +68,44 @@ def audit_report(of: Audited, made: provenance.Made) -> Report:
         level=config.interval_level,
         seed=config.seed,
     )
-    missing = {} if "image" in made.encoders else {"divergences.image": _no_images(config)}
+    missing = {} if "image" in provenance.encoders else {"divergences.image": _no_images(config)}
     if len(models) > 1 and not compared:
         missing["comparison"] = NOTHING
     naive = sum(s.naive_timestamps for s in scenarios)
     conditional: dict[str, list[dict[str, Any]]] = {}
-    for key, each in of.assessments.items():  # of inputs and references: of any model
-        if each.conditional:
-            conditional.setdefault(key.scenario, each.conditional)
-    given = [line for lines in conditional.values() for line in lines]
+    for key, assessment in audited.assessments.items():  # of inputs and references: of any model
+        if assessment.conditional:
+            conditional.setdefault(key.scenario, assessment.conditional)
+    conditional_rows = [line for lines in conditional.values() for line in lines]
     scores: dict[tuple[str, str | None], Any] = {
-        (k.scenario, k.model): p.scores for k, p in of.profiles.items() if len(p.scores)
+        (k.scenario, k.model): p.scores for k, p in audited.profiles.items() if len(p.scores)
     }
     return Report(
-        run=provenance.run(config, first, made),
+        run=run(config, first, provenance),
         scenarios=rows,
         tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
-        | ({WHERE: of.where} if of.where else {})
-        | ({CONDITIONAL: given} if given else {}),
+        | ({WHERE: audited.slices} if audited.slices else {})
+        | ({CONDITIONAL: conditional_rows} if conditional_rows else {}),
         correlations=correlations(rows, scores, config.seed),
-        quarantine=of.quarantine.counts(),
+        quarantine=audited.quarantine.counts(),
         missing=missing,
         verdict=overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"}),
         notes=[
             _level(config.critic),
-            *_sampled_notes(list(of.profiles.values()), config.row_sample),
+            *_sampled_notes(list(audited.profiles.values()), config.row_sample),
             *_label_free_notes(rows),
-            *precision_notes(config.encoders, made.encoders),
-            *dict.fromkeys(note for each in notes.values() for note in each),
+            *precision_notes(config.encoders, provenance.encoders),
+            *dict.fromkeys(note for lines in notes.values() for note in lines),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
             *_lost_scores(scenarios),
         ],
     )
 
 
-def _row(of: Audited, scenario: Scenario, model: str, notes: list[str]) -> Row:
-    key, reference = GroupKey(scenario.name, model), scenario is of.scenarios[0]
-    found = of.divergences.get(key, Divergences())
-    assessed = of.assessments.get(key) or nothing(of.profiles[key], () if reference else MODALITIES)
+def _row(audited: Audited, scenario: Scenario, model: str, notes: list[str]) -> Row:
+    key, reference = GroupKey(scenario.name, model), scenario is audited.scenarios[0]
+    divergences = audited.divergences.get(key, Divergences())
+    assessed = audited.assessments.get(key) or nothing(audited.profiles[key], () if reference else MODALITIES)
     if not assessed.measures.n:
         verdict = Verdict(status="undecided", because=NO_ROW)
     elif reference:
@@ -113,23 +113,23 @@ def _row(of: Audited, scenario: Scenario, model: str, notes: list[str]) -> Row:
             status="pass", because="the in-distribution records, which the others are compared with"
         )
     else:
-        verdict = of.judgement.rule(assessed.measures, found.found, assessed.shares)
-    aside = sum(r.scenario == scenario.name and r.model in ("", model) for r in of.quarantine)
+        verdict = audited.judgement.rule(assessed.measures, divergences.found, assessed.shares)
+    quarantined = sum(r.scenario == scenario.name and r.model in ("", model) for r in audited.quarantine)
     return row(
         assessed,
-        found,
+        divergences,
         verdict,
         scenario=scenario.name,
         model=model,
         family=scenario.family,
-        quarantined=aside,
+        quarantined=quarantined,
         notes=notes,
     )
 
 
 def row(
     assessed: Assessment,
-    found: Divergences,
+    divergences: Divergences,
     verdict: Verdict,
     *,
     scenario: str,
@@ -140,15 +140,15 @@ def row(
     start: str | None = None,
     end: str | None = None,
 ) -> Row:
-    """A row of the report, of a scenario or a window."""
+    """Return a row of the report, of a scenario or a window."""
     measures = dict(assessed.measures)
-    measures["missing"] = found.missing | assessed.measures.missing
+    measures["missing"] = divergences.missing | assessed.measures.missing
     return Row(
         **measures,
         scenario=scenario,
         model=model,
         family=family,
-        divergences=found.found,
+        divergences=divergences.found,
         quarantined=quarantined,
         verdict=verdict,
         notes=list(notes),
@@ -166,7 +166,7 @@ baselines alarm more often than the nominal rate."""
 
 @dataclass(frozen=True)
 class Drifted:
-    """What a comparison of traffic with a baseline has measured: all that its report is made of."""
+    """A comparison of traffic with a baseline has measured this: all that its report is made of."""
 
     config: DriftConfig
     baseline: Baseline
@@ -178,35 +178,35 @@ class Drifted:
     """From the baseline, adjusted."""
     assessments: Mapping[GroupKey, Assessment]
     judgement: Judgement
-    where: list[dict[str, Any]]
+    slices: list[dict[str, Any]]
     """Rows of the table `WHERE`."""
     chars_per_token: Mapping[str, float | None]
-    """Of each window's queries, where the text encoder tells how well it knows them."""
+    """Characters a token of each window's queries, where the text encoder tells how well it knows them."""
     encoders: Mapping[str, str]
     """Modality -> identity."""
     graded: Graded | None
     """What answers were graded by."""
 
 
-def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
-    """The whole report of a drift. `content`: digest of every row."""
-    config, manifest, model = of.config, of.baseline.manifest, of.model
-    quarantine = of.traffic.quarantine()
-    for assessed in of.assessments.values():
-        for aside in assessed.set_aside:
-            quarantine.add(aside)
-    rows = [_window(of, part) for part in of.parts]
+def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
+    """Return the whole report of a drift. `content` is the digest of every row."""
+    config, manifest, model = drifted.config, drifted.baseline.manifest, drifted.model
+    quarantine = drifted.traffic.quarantine()
+    for assessed in drifted.assessments.values():
+        for quarantined in assessed.set_aside:
+            quarantine.add(quarantined)
+    rows = [_window(drifted, part) for part in drifted.parts]
     if not (config.window or config.window_rows):  # the one window's are all that there are
         rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
-    made = provenance.Made(
+    provenance = Provenance(
         config_hash(config),
         f"{manifest.identity}{content}",
-        dict(of.encoders),
+        dict(drifted.encoders),
         {model: "recorded responses"} if model is not None else {},
-        f"{provenance.how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
+        f"{how_trained(manifest.config.critic)}, on {manifest.pairs:,} pairs of the baseline"
         if manifest.critics
         else None,
-        grader=of.graded,
+        grader=drifted.graded,
         executor=executor,
         seconds=seconds,
         beside={"baseline_config": manifest.config.model_dump(mode="json")},
@@ -215,35 +215,35 @@ def drift_report(of: Drifted, content: str, executor: str, seconds: Mapping[str,
     if manifest.grader is not None:
         graded = {"accuracy": manifest.accuracy, "grader": manifest.grader.name}
     return Report(
-        run=provenance.run(config, "baseline", made),
+        run=run(config, "baseline", provenance),
         windows=rows,
         tables={
-            **({WHERE: of.where} if of.where else {}),
+            **({WHERE: drifted.slices} if drifted.slices else {}),
             "baseline": [{"rows": manifest.n, "model": manifest.model, **graded, **manifest.descriptors}],
         },
         quarantine=quarantine.counts(),
         verdict=overall({row.scenario: row.verdict for row in rows}),
-        notes=_drift_notes(of, rows),
+        notes=_drift_notes(drifted, rows),
     )
 
 
-def _window(of: Drifted, part: Part) -> Row:
-    window, key = part.window, GroupKey(part.window.name, of.model or "")
-    found, assessed = of.divergences[key], of.assessments[key]
+def _window(drifted: Drifted, part: Part) -> Row:
+    window, key = part.window, GroupKey(part.window.name, drifted.model or "")
+    divergences, assessed = drifted.divergences[key], drifted.assessments[key]
     start, end = window.start, window.end
     if start is None and part.times is not None:
         start, end = part.times
     verdict = Verdict(status="undecided", because=NO_ROW)
     notes: list[str] = []
     if assessed.measures.n:
-        verdict = of.judgement.rule(assessed.measures, found.found, assessed.shares)
-        notes = _window_notes(of, window.name, assessed.measures.n, found)
+        verdict = drifted.judgement.rule(assessed.measures, divergences.found, assessed.shares)
+        notes = _window_notes(drifted, window.name, assessed.measures.n, divergences)
     return row(
         assessed,
-        found,
+        divergences,
         verdict,
         scenario=window.name,
-        model=of.model,
+        model=drifted.model,
         family="window",
         quarantined=len(assessed.set_aside),
         notes=notes,
@@ -252,14 +252,14 @@ def _window(of: Drifted, part: Part) -> Row:
     )
 
 
-def _window_notes(of: Drifted, name: str, n: int, found: Divergences) -> list[str]:
-    manifest = of.baseline.manifest
+def _window_notes(drifted: Drifted, name: str, n: int, divergences: Divergences) -> list[str]:
+    manifest = drifted.baseline.manifest
     notes = _short_baseline(manifest.n, n)
-    if any(d.paired for d in found.found.values()):
+    if any(d.paired for d in divergences.found.values()):
         notes.append("rows share base ids with the baseline: they are compared within pairs")
-    here = of.chars_per_token.get(name)
-    if here is not None and manifest.chars_per_token:
-        ratio = here / manifest.chars_per_token
+    chars_per_token = drifted.chars_per_token.get(name)
+    if chars_per_token is not None and manifest.chars_per_token:
+        ratio = chars_per_token / manifest.chars_per_token
         if ratio < KNOWN:
             notes.append(
                 f"text encoder {manifest.config.encoders.text.name} does not know these queries: "
@@ -269,7 +269,7 @@ def _window_notes(of: Drifted, name: str, n: int, found: Divergences) -> list[st
 
 
 def _short_baseline(n: int, window: int) -> list[str]:
-    """A note where the baseline holds too few windows for p-values that hold for it alone."""
+    """Return a note where the baseline holds too few windows for p-values that hold for it alone."""
     if n >= ENOUGH_WINDOWS * window:
         return []
     return [
@@ -278,16 +278,16 @@ def _short_baseline(n: int, window: int) -> list[str]:
     ]
 
 
-def _drift_notes(of: Drifted, rows: Sequence[Row]) -> list[str]:
-    manifest, model = of.baseline.manifest, of.model
+def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
+    manifest, model = drifted.baseline.manifest, drifted.model
     notes = _short_baseline(manifest.n, max(row.n for row in rows))
-    notes += precision_notes(manifest.config.encoders, dict(of.encoders))
+    notes += precision_notes(manifest.config.encoders, dict(drifted.encoders))
     if len(rows) > 1:
-        p = of.config.thresholds.p_value
+        p = drifted.config.thresholds.p_value
         notes.append(
             f"{len(rows)} windows are tested at {p:g} each: about {len(rows) * p:.2g} would fail by chance"
         )
-    if empty := gaps([part.window for part in of.parts]):
+    if empty := gaps([part.window for part in drifted.parts]):
         notes.append(f"{empty} windows between the first and the last have no row")
     if None not in (model, manifest.model) and model != manifest.model:
         notes.append(
@@ -299,20 +299,20 @@ def _drift_notes(of: Drifted, rows: Sequence[Row]) -> list[str]:
             "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too, "
             "and the ranges of reweighted label-free estimates are too narrow"
         )
-    if naive := of.traffic.naive_timestamps:
+    if naive := drifted.traffic.naive_timestamps:
         notes.append(f"{naive} timestamps had no zone and were taken as UTC")
-    return [*notes, *_lost_scores([of.traffic])]
+    return [*notes, *_lost_scores([drifted.traffic])]
 
 
 # Notes.
 
 
 def _lost_scores(scenarios: Sequence[Scenario]) -> list[str]:
-    """A note on scores that could not be used, where there were any."""
-    lost = sum(scenario.lost_scores for scenario in scenarios)
-    if not lost:
+    """Return a note on scores that could not be used, where there were any."""
+    count = sum(scenario.lost_scores for scenario in scenarios)
+    if not count:
         return []
-    return [f"{lost} scores of records were left out: no number from 0 to 1, or of no one model"]
+    return [f"{count} scores of records were left out: no number from 0 to 1, or of no one model"]
 
 
 def _label_free_notes(rows: Sequence[Row]) -> list[str]:
@@ -336,7 +336,7 @@ def _sampled_notes(profiles: Sequence[Profile], most: int) -> list[str]:
 
 
 def _level(critic: CriticConfig) -> str:
-    """What the level of EMI may be taken for."""
+    """Say what the level of EMI may be taken for."""
     if critic.cross_fit:
         return "the critic is cross-fitted: no row is evaluated by a critic that saw a row of its base id"
     if critic.early_stopping:

@@ -1,4 +1,4 @@
-"""Cells of the page's tables."""
+"""The page's tables are made of these cells."""
 
 from __future__ import annotations
 

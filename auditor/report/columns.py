@@ -1,4 +1,4 @@
-"""The results of a report as a flat table, a row a scenario (or window) and model."""
+"""The results of a report become a flat table, with a row a scenario (or window) and model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ the estimates without references is reported."""
 
 
 def flat(report: Report) -> pa.Table:
-    """The table, scenarios first, in the order of the report."""
+    """Return the table, scenarios first, in the order of the report."""
     return pa.Table.from_pylist([_line(row) for row in (*report.scenarios, *report.windows)], schema=COLUMNS)
 
 

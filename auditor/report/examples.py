@@ -1,4 +1,4 @@
-"""Records that the HTML report shows, with a thumbnail and the models' answers."""
+"""The HTML report shows these records, with a thumbnail and the models' answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.report import Example
 
 
 def example(scenario: str, record: Record, responses: Mapping[str, str], policy: MediaPolicy) -> Example:
-    """One record; `responses`: a model's name -> its answer."""
+    """Return one record as an example. `responses` maps a model's name to its answer."""
     return Example(
         scenario=scenario,
         record_id=record.record_id,
@@ -28,13 +28,13 @@ def example(scenario: str, record: Record, responses: Mapping[str, str], policy:
 def examples(
     scenarios: Sequence[Scenario], stores: Mapping[str, ResponseStore | None], n: int, policy: MediaPolicy
 ) -> list[Example]:
-    """The first `n` records of each scenario with every model's answer; `stores` holds the answers of those
-    that the records have none of."""
-    found = []
+    """Return the first `n` records of each scenario with every model's answer; `stores` holds the answers of
+    those that the records have none of."""
+    chosen = []
     for scenario in scenarios if n else ():
         records = list(islice(records_of([scenario]), n))
-        given = {model: answers(records, model, store) for model, store in stores.items()}
+        responses = {model: answers(records, model, store) for model, store in stores.items()}
         for i, record in enumerate(records):
-            first = {model: texts[i][0] for model, texts in given.items() if texts[i]}
-            found.append(example(scenario.name, record, first, policy))
-    return found
+            first = {model: texts[i][0] for model, texts in responses.items() if texts[i]}
+            chosen.append(example(scenario.name, record, first, policy))
+    return chosen

@@ -1,4 +1,4 @@
-"""`report.html`: one file that needs nothing else, and asks the network for nothing."""
+"""`report.html` is one file that needs nothing else, and asks the network for nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MACROS = '{% from "macros.html.j2" import pill, key, grid, folded with context 
 
 
 def html(report: Report, examples: Sequence[Example] = ()) -> str:
-    """The report as a page. Every text in it is data of strangers: all is escaped, and the policy lets
+    """Return the report as a page. Every text in it is data of strangers: all is escaped, and the policy lets
     nothing run or load but the page's own style and script, by their hashes."""
     page, templates = page_of(report, examples), environment()
     written = [(section, _written(section, page)) for section in sections()]
@@ -46,8 +46,8 @@ def html(report: Report, examples: Sequence[Example] = ()) -> str:
 
 
 def write_section(section: NamedSection, page: Page) -> Markup:
-    """The section with its heading; empty where it has nothing to show. Raises what its function and its
-    template raise."""
+    """Return the section with its heading; empty where it has nothing to show. Raises what its function and
+    its template raise."""
     view = section.view(page)
     if view is None:
         return Markup()
@@ -57,7 +57,8 @@ def write_section(section: NamedSection, page: Page) -> Markup:
 
 
 def _written(section: NamedSection, page: Page) -> Markup:
-    """The section; another package's that fails says so in its place, and the rest of the page is there."""
+    """Return the section. Another package's section that fails says so in its place, and the rest of the page
+    stays."""
     try:
         return write_section(section, page)
     except Exception as error:
@@ -76,7 +77,7 @@ def _headed(section: NamedSection, body: Markup) -> Markup:
 
 @cache
 def environment() -> Environment:
-    """Of the templates of every page: all that is printed is escaped."""
+    """Return the environment of the templates of every page: all that is printed is escaped."""
     environment = Environment(
         loader=PackageLoader("auditor.report"),
         autoescape=True,
@@ -107,12 +108,12 @@ def environment() -> Environment:
 
 
 def asset(name: str) -> Markup:
-    """One of the package's own files beside the templates."""
+    """Return one of the package's own files beside the templates."""
     return Markup((files("auditor.report") / "templates" / name).read_text(encoding="utf-8"))
 
 
 def policy(css: str, js: str) -> str:
-    """The content security policy of a page with this style and this script."""
+    """Return the content security policy of a page with this style and this script."""
     style, script = (base64.b64encode(hashlib.sha256(t.encode()).digest()).decode() for t in (css, js))
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "

@@ -1,4 +1,4 @@
-"""`report.json`: the report as it is, checked against its schema and written whole or not at all."""
+"""`report.json` is the report as it is, checked against its schema and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.report import Report
 
 
 def report_schema() -> dict[str, Any]:
-    """The JSON Schema of `report.json`, as `schemas/report.schema.json` must hold it.
+    """Return the JSON Schema of `report.json`, as `schemas/report.schema.json` must hold it.
 
     Made in serialization mode: every field is always written, so every field is required.
     """
@@ -25,12 +25,12 @@ def report_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The text of `schemas/report.schema.json`."""
+    """Return the text of `schemas/report.schema.json`."""
     return json.dumps(report_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def write_json(report: Report, path: Path) -> None:
-    """Write `report` to `path`. An AuditError if it does not keep to the shipped schema."""
+    """Write `report` to `path`. Raises `AuditError` if it does not keep to the shipped schema."""
     content = report.model_dump(mode="json")
     schema = json.loads((files("schemas") / "report.schema.json").read_text(encoding="utf-8"))
     error = next(Draft202012Validator(schema).iter_errors(content), None)

@@ -1,4 +1,5 @@
-"""What colour a model has, what mark a family has, and how long names are cut: the same in every drawing."""
+"""A legend gives each model a colour, each family a mark, and each name its short form: the same in every
+drawing."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Legend:
         return self.scenario_names[row.scenario]
 
     def title(self, row: Row) -> str:
-        """What hovering over a row's mark says first."""
+        """Return what hovering over a row's mark says first."""
         return row.scenario if row.model is None else f"{row.scenario} · {row.model}"
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them: signed, of even length, with a dash where there is none."""
+"""Numbers are written as people read them: signed, of even length, with a dash where there is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NONE = "–"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """1234.5 -> 1,234.5; 0.12345 -> 0.123; a true minus sign, so that columns line up."""
+    """Write a number: 1234.5 -> 1,234.5; 0.12345 -> 0.123; a true minus sign, so that columns line up."""
     if value is None:
         return NONE
     magnitude = abs(value)
@@ -24,7 +24,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """A difference: with its sign, unless it is shown as 0."""
+    """Write a difference: with its sign, unless it is shown as 0."""
     return ("+" if value is not None and value >= 0.5 * 10**-digits else "") + number(value, digits)
 
 
@@ -46,12 +46,12 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+def plural(n: int, singular: str, many: str | None = None) -> str:
+    return f"{n:,} {singular if n == 1 else many or singular + 's'}"
 
 
 def duration(seconds: float) -> str:
-    """0.34 -> 0.3 s; 72 -> 1 min 12 s; 7,500 -> 2 h 05 min."""
+    """Write a duration: 0.34 -> 0.3 s; 72 -> 1 min 12 s; 7,500 -> 2 h 05 min."""
     if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

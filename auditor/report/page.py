@@ -1,4 +1,4 @@
-"""What every section of the page is made from."""
+"""Every section of the page is made from a `Page`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from schemas.report import Example, Report, Row
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A report, its results in one list, and the names and colours that all sections use for them."""
+    """A page holds a report, its results in one list, and the names and colours that all sections use for
+    them."""
 
     report: Report
     examples: Sequence[Example]
@@ -24,7 +25,7 @@ class Page:
 
     @property
     def row_noun(self) -> str:
-        """What a row of a table is: heads its first column."""
+        """Return what a row of a table is; it heads the first column."""
         return "Window" if self.has_times else "Scenario"
 
 

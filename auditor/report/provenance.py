@@ -1,4 +1,4 @@
-"""Where a number comes from: what made it, of what data, in which versions."""
+"""The provenance of a number says what made it, from what data, in which versions."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PACKAGES = ("torch", "transformers", "open_clip_torch", "ray", "duckdb", "faiss-
 
 
 def versions() -> dict[str, str]:
-    """Of this program and of the packages that make the numbers."""
-    found = {"shift-auditor": __version__}
+    """Return the versions of this program and of the packages that make the numbers."""
+    packages = {"shift-auditor": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            packages[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return packages
 
 
 @dataclass(frozen=True)
-class Made:
-    """What the numbers of a report were made of, and by."""
+class Provenance:
+    """The provenance of a report's numbers says what they were made of, and by what."""
 
     config_hash: str
     """Digest of all of the config that changes a number."""
@@ -49,33 +49,33 @@ class Made:
     grader: Graded | None = None
     """What answers were graded by."""
     beside: Mapping[str, Any] = field(default_factory=dict)
-    """Of the report's config, beside the job's own."""
+    """Further keys of the report's config, beside the job's own."""
 
 
-def run(config: AuditConfig | DriftConfig, id_scenario: str, made: Made) -> Run:
-    """The report's account of itself. The same config on the same data has the same `run_id`."""
-    stamp = f"{made.config_hash}{made.content}"
+def run(config: AuditConfig | DriftConfig, id_scenario: str, provenance: Provenance) -> Run:
+    """Return the report's account of itself. The same config on the same data has the same `run_id`."""
+    stamp = f"{provenance.config_hash}{provenance.content}"
     return Run(
         run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
         job="audit" if isinstance(config, AuditConfig) else "drift",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=config.seed,
-        config_hash=made.config_hash,
+        config_hash=provenance.config_hash,
         interval_level=config.interval_level,
-        config=config.model_dump(mode="json") | dict(made.beside),
+        config=config.model_dump(mode="json") | dict(provenance.beside),
         versions=versions(),
-        encoders=made.encoders,
-        models=made.models,
-        critic=made.critic,
-        grader=made.grader,
+        encoders=provenance.encoders,
+        models=provenance.models,
+        critic=provenance.critic,
+        grader=provenance.grader,
         id_scenario=id_scenario,
         thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
-        executor=made.executor,
-        seconds={stage: round(seconds, 3) for stage, seconds in made.seconds.items()},
+        executor=provenance.executor,
+        seconds={stage: round(seconds, 3) for stage, seconds in provenance.seconds.items()},
     )
 
 
 def how_trained(config: CriticConfig) -> str:
-    """What critics were trained and how, in words."""
+    """Say what critics were trained and how, in words."""
     folds = f", cross-fitted over {config.cross_fit} folds of base ids" if config.cross_fit else ""
     return f"{describe(config.estimator)}, {config.seeds} seeds{folds}"

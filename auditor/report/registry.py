@@ -1,4 +1,4 @@
-"""Sections of the page by name. A new one is a file in `sections` (or in a package of its own) with
+"""Sections of the page are found by name. A new one is a file in `sections` (or in a package of its own) with
 `@section(...)`."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[[Page], Any])
 
 @dataclass(frozen=True, slots=True)
 class NamedSection:
-    """A section: its place, its headings, what it shows, and how that is written."""
+    """A section has a place, headings, what it shows, and a template that writes it."""
 
     name: str
     order: float
@@ -53,5 +53,5 @@ def section(
 
 
 def sections() -> list[NamedSection]:
-    """All sections in their order."""
+    """Return all sections in their order."""
     return sorted(SECTIONS.values(), key=lambda section: (section.order, section.name))

@@ -1,4 +1,4 @@
-"""A report in the hands of a program: what an audit or a comparison with a baseline gives back."""
+"""An audit or a comparison with a baseline returns this report to a program."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 SHOWN = 30
 """Rows in a notebook; `to_frame` and the reports have all of them."""
 NAME_CHARS = 32
-"""Of a name in a notebook: it comes from data."""
+"""Characters of a name in a notebook: it comes from data."""
 
 
 class Report:
-    """The report of an audit or of a comparison with a baseline. In a notebook it shows its verdict and its
-    results."""
+    """This is the report of an audit or of a comparison with a baseline. In a notebook it shows its verdict
+    and its results."""
 
     def __init__(self, content: schema.Report, examples: Sequence[Example] = ()) -> None:
         """`examples`: the records that the HTML report shows."""
@@ -40,28 +40,29 @@ class Report:
 
     @classmethod
     def load(cls, folder: str | Path) -> Report:
-        """The latest report in the store of `folder`, as `save`, a job's `out` and the command line leave it.
-        Raises `BadInput` where there is none."""
+        """Return the latest report in the store of `folder`, as `save`, a job's `out` and the command line
+        leave it. Raises `BadInput` where there is none."""
         store = Store(folder)
         content = store.load_report()
         return cls(content, store.load_examples(content.run.run_id))
 
     @property
     def verdict(self) -> Verdict:
-        """Of the whole: `status` (pass, warn, fail, undecided) and `because`, a sentence."""
+        """Return the verdict of the whole: `status` (pass, warn, fail, undecided) and `because`, a
+        sentence."""
         return self.content.verdict
 
     @property
     def rows(self) -> list[Row]:
-        """The results: a scenario, or a window, under one model each."""
+        """Return the results: each is a scenario, or a window, under one model."""
         return [*self.content.scenarios, *self.content.windows]
 
     def to_arrow(self) -> pyarrow.Table:
-        """The results as a flat table (columns: `auditor.report.columns.COLUMNS`)."""
+        """Return the results as a flat table (columns: `auditor.report.columns.COLUMNS`)."""
         return flat(self.content)
 
     def to_frame(self) -> pandas.DataFrame:
-        """The same as a table of pandas. Raises `BadInput` where pandas is not installed."""
+        """Return the results as a table of pandas. Raises `BadInput` where pandas is not installed."""
         try:
             import pandas  # noqa: F401
         except ImportError:
@@ -70,27 +71,27 @@ class Report:
         return frame
 
     def save(self, folder: str | Path) -> Path:
-        """Write `report.html`, `report.json` and `audit.duckdb` into `folder`, each whole; returns it. Runs
-        that are in the store already stay."""
+        """Write `report.html`, `report.json` and `audit.duckdb` into `folder`, each whole, and return the
+        folder. Runs that are in the store already stay."""
         out = Path(folder)
         Store(out).write_run(self.content, self.examples)
         write_reports(self.content, out, self.examples)
         return out
 
     def html(self) -> str:
-        """The page that `save` writes."""
+        """Return the page that `save` writes."""
         return html(self.content, self.examples)
 
     def json(self) -> str:
-        """The content of `report.json`."""
+        """Return the content of `report.json`."""
         return self.content.model_dump_json(indent=2)
 
     def __repr__(self) -> str:
-        what = "audit" if self.content.run.job == "audit" else "drift"
+        job = "audit" if self.content.run.job == "audit" else "drift"
         tally = Counter(row.verdict.status for row in self.rows)
         results = ", ".join(f"{n} {status}" for status, n in sorted(tally.items()))
         return (
-            f"<Report of {what}: {self.verdict.status}: {_cut(self.verdict.because, 300)} "
+            f"<Report of {job}: {self.verdict.status}: {_cut(self.verdict.because, 300)} "
             f"({plural(len(self.rows), 'result')}: {results or 'none'}; see .to_frame(), .save(DIR))>"
         )
 
@@ -98,24 +99,24 @@ class Report:
         """The verdict and a table of the results, the worst first where there are many. Every text comes from
         data and is escaped; nothing runs and nothing is loaded."""
         status = self.verdict.status
-        said = f"{words.STATUS_SIGN[status]} {words.STATUS[status]}"
-        parts = [Markup("<p><b>{}</b>: {}</p>").format(said, _cut(self.verdict.because, 400))]
-        shown = self.rows
-        if len(shown) > SHOWN:
-            shown.sort(key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))
-        if shown:
-            parts.append(_table(shown[:SHOWN]))
-        if len(shown) > SHOWN:
-            more = plural(len(shown) - SHOWN, "more result")
-            parts.append(Markup("<p>and {} (to_frame() has all of them)</p>").format(more))
+        headline = f"{words.STATUS_SIGN[status]} {words.STATUS[status]}"
+        parts = [Markup("<p><b>{}</b>: {}</p>").format(headline, _cut(self.verdict.because, 400))]
+        rows = self.rows
+        if len(rows) > SHOWN:
+            rows.sort(key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))
+        if rows:
+            parts.append(_table(rows[:SHOWN]))
+        if len(rows) > SHOWN:
+            rest = plural(len(rows) - SHOWN, "more result")
+            parts.append(Markup("<p>and {} (to_frame() has all of them)</p>").format(rest))
         if self.content.quarantine:
-            aside = ", ".join(f"{reason} {n:,}" for reason, n in self.content.quarantine.items())
-            parts.append(Markup("<p>Rows set aside: {}</p>").format(_cut(aside, 400)))
+            quarantined = ", ".join(f"{reason} {n:,}" for reason, n in self.content.quarantine.items())
+            parts.append(Markup("<p>Rows set aside: {}</p>").format(_cut(quarantined, 400)))
         return str(Markup("").join(parts))
 
 
 def _table(rows: Sequence[Row]) -> Markup:
-    """The columns that some row has a value in."""
+    """Return a table of the columns that some row has a value in."""
     first = "Window" if all(row.family == "window" for row in rows) else "Scenario"
     partial = [row.bounds["partial"].value if "partial" in row.bounds else None for row in rows]
     verdicts = [row.verdict.status for row in rows]
@@ -130,11 +131,11 @@ def _table(rows: Sequence[Row]) -> Markup:
         "Accuracy": [number(row.accuracy) for row in rows],
         "Verdict": [f"{words.STATUS_SIGN[status]} {words.STATUS[status]}" for status in verdicts],
     }
-    kept = {name: cells for name, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
-    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in kept)
+    filled = {name: cells for name, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in filled)
     lines = (
         Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(cell) for cell in line))
-        for line in zip(*kept.values(), strict=True)
+        for line in zip(*filled.values(), strict=True)
     )
     return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(
         head, Markup("").join(lines)
@@ -147,6 +148,6 @@ def _p(row: Row, modality: str) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """On one line, without what a terminal would obey, and no longer than `most`."""
+    """Return the text on one line, without what a terminal would obey, and no longer than `most`."""
     plain = "".join(c if c.isprintable() else "�" for c in text)
     return plain if len(plain) <= most else plain[: most - 1] + "…"

@@ -1,4 +1,4 @@
-"""The store: the results of every run in one DuckDB file, `audit.duckdb`.
+"""The store holds the results of every run in one DuckDB file, `audit.duckdb`.
 
 DuckDB lets no reader of another process in while a writer has the file open. So the one writer opens it for
 a transaction and closes it, and readers open it read-only and close it; either waits some seconds for the
@@ -77,7 +77,7 @@ _ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESU
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """One line of the list of runs."""
+    """This is one line of the list of runs."""
 
     run_id: str
     job: str
@@ -87,7 +87,7 @@ class RunInfo:
 
 
 class Store:
-    """The store at `path`: a `.duckdb` file, or the folder that holds `audit.duckdb`."""
+    """The store is at `path`: a `.duckdb` file, or the folder that holds `audit.duckdb`."""
 
     def __init__(
         self,
@@ -120,12 +120,12 @@ class Store:
     # Reading
 
     def runs(self) -> list[RunInfo]:
-        """All runs, the latest first."""
+        """Return all runs, the latest first."""
         with self._reading() as con:
             return _runs(con)
 
     def load_report(self, run_id: str | None = None) -> Report:
-        """The report of a run (default: the latest), equal to the one that was written."""
+        """Return the report of a run (default: the latest), equal to the one that was written."""
         with self._reading() as con:
             run_id = self._known(con, run_id)
             head = _select(con, "runs", run_id)[0]
@@ -154,16 +154,16 @@ class Store:
         )
 
     def load_examples(self, run_id: str | None = None) -> list[Example]:
-        """The example records of a run (default: the latest)."""
+        """Return the example records of a run (default: the latest)."""
         with self._reading() as con:
-            found = _select(con, "examples", self._known(con, run_id))
-        return [Example(**_fields(Example, e) | {"responses": json.loads(e["responses"])}) for e in found]
+            rows = _select(con, "examples", self._known(con, run_id))
+        return [Example(**_fields(Example, e) | {"responses": json.loads(e["responses"])}) for e in rows]
 
     # Opening
 
     @contextmanager
     def _writing(self) -> Iterator[_Connection]:
-        """The file, open for one transaction; made if it is not there."""
+        """Open the file for one transaction; it is made if it does not exist."""
         if not self.path.exists():
             _create(self.path)
         con = self._connect(read_only=False)
@@ -194,7 +194,7 @@ class Store:
 
     def _connect(self, read_only: bool) -> _Connection:
         seconds = self.wait_seconds if read_only else self.write_wait_seconds
-        began, told = time.monotonic(), False
+        began, announced = time.monotonic(), False
         while True:
             try:
                 con = _open(self.path, read_only)
@@ -210,8 +210,8 @@ class Store:
                         f"{self.path}: {_holder(error)} kept the store open for {seconds:g} s; close it (a "
                         "DuckDB shell, a notebook, another run) and run the same command again"
                     ) from error
-                if waited > TELL_SECONDS and not told:
-                    told = True
+                if waited > TELL_SECONDS and not announced:
+                    announced = True
                     log.warning("%s: waiting for %s, which has the store open", self.path, _holder(error))
                 time.sleep(0.05)
         try:
@@ -223,12 +223,12 @@ class Store:
 
     def _check_format(self, con: _Connection) -> None:
         try:
-            found = _one(con, "SELECT version, written_by FROM store_format")
+            stamp = _fetch_one(con, "SELECT version, written_by FROM store_format")
         except duckdb.Error:
-            found = None
-        if found is None:
+            stamp = None
+        if stamp is None:
             raise BadInput(f"{self.path}: a DuckDB file, but not one that this program wrote")
-        version, program = found
+        version, program = stamp
         if version != FORMAT:
             age = "newer" if version > FORMAT else "older"
             raise BadInput(
@@ -237,7 +237,7 @@ class Store:
             )
 
     def _known(self, con: _Connection, run_id: str | None) -> str:
-        """The run that is meant: the latest if none is named."""
+        """Return the run that is meant: the latest if none is named."""
         known = [run.run_id for run in _runs(con)]
         if not known:
             raise BadInput(f"{self.path}: the store holds no run yet")
@@ -280,15 +280,15 @@ def _create(path: Path) -> None:
 
 
 def _is_busy(error: duckdb.Error) -> bool:
-    """Another process has the file, or this one has it open in the other mode."""
+    """Return whether another process has the file, or this one has it open in the other mode."""
     text = str(error)
     return "lock on file" in text or "different configuration" in text
 
 
 def _holder(error: duckdb.Error) -> str:
-    """Who has the file, as far as DuckDB knows."""
-    found = re.search(r"PID (\d+)", str(error))
-    return f"another process ({found[1]})" if found else "another process"
+    """Say who has the file, as far as DuckDB knows."""
+    match = re.search(r"PID (\d+)", str(error))
+    return f"another process ({match[1]})" if match else "another process"
 
 
 def _first_line(error: duckdb.Error) -> str:
@@ -332,7 +332,7 @@ def _add_remarks(batch: _Batch, key: _Values, missing: Mapping[str, str], notes:
 
 
 def _add_outcome(batch: _Batch, report: Report, examples: Sequence[Example]) -> None:
-    """What belongs to the run and to no one result."""
+    """Add what belongs to the run and to no single result."""
     key: _Values = {"run_id": report.run.run_id}
     _add_remarks(batch, key | {"kind": "run", "scenario": None, "model": None}, report.missing, report.notes)
     for pos, (reason, count) in enumerate(report.quarantine.items()):
@@ -384,7 +384,7 @@ def _delete(con: _Connection, tables: Sequence[str], run_id: str) -> None:
 # From rows of tables to a report
 
 
-def _one(con: _Connection, sql: str, *values: object) -> tuple[Any, ...] | None:
+def _fetch_one(con: _Connection, sql: str, *values: object) -> tuple[Any, ...] | None:
     return con.execute(sql, values).fetchone()
 
 
@@ -395,20 +395,20 @@ def _dicts(con: _Connection, sql: str, values: Sequence[object] = ()) -> list[_V
 
 
 def _select(con: _Connection, table: str, run_id: str, kind: str | None = None) -> list[_Values]:
-    """The rows of a run in a table, in their order."""
-    where, values = ("run_id = ? AND kind = ?", (run_id, kind)) if kind else ("run_id = ?", (run_id,))
+    """Return the rows of a run in a table, in their order."""
+    condition, values = ("run_id = ? AND kind = ?", (run_id, kind)) if kind else ("run_id = ?", (run_id,))
     order = "" if table in {"runs", "intervals", "label_free"} else " ORDER BY pos"
-    return _dicts(con, f"SELECT * FROM {table} WHERE {where}{order}", values)
+    return _dicts(con, f"SELECT * FROM {table} WHERE {condition}{order}", values)
 
 
 def _runs(con: _Connection) -> list[RunInfo]:
     columns = ", ".join(RunInfo.__dataclass_fields__)
-    found = _dicts(con, f"SELECT {columns} FROM runs ORDER BY created DESC, rowid DESC")
-    return [RunInfo(**values) for values in found]
+    rows = _dicts(con, f"SELECT {columns} FROM runs ORDER BY created DESC, rowid DESC")
+    return [RunInfo(**values) for values in rows]
 
 
 def _load_rows(con: _Connection, run_id: str) -> dict[str, list[Row]]:
-    """The results of a run by kind."""
+    """Return the results of a run by kind."""
     parts: dict[tuple[object, ...], dict[str, list[_Values]]] = defaultdict(lambda: defaultdict(list))
     for table in _OF_RESULT:
         for values in _select(con, table, run_id):
@@ -420,21 +420,21 @@ def _load_rows(con: _Connection, run_id: str) -> dict[str, list[Row]]:
 
 
 def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
-    def of(table: str) -> list[_Values]:
+    def rows(table: str) -> list[_Values]:
         return parts.get(table, [])
 
     values = {name: result[name] for name in _ROW_SCALARS}
-    label_free = [LabelFree(**_fields(LabelFree, v)) for v in of("label_free")]
+    label_free = [LabelFree(**_fields(LabelFree, v)) for v in rows("label_free")]
     return Row(
         **values,
-        intervals=Intervals(**{v["measure"]: _interval(v) for v in of("intervals")}),
-        bounds={v["form"]: Bound(**_fields(Bound, v)) for v in of("bounds")},
-        divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in of("divergences")},
+        intervals=Intervals(**{v["measure"]: _interval(v) for v in rows("intervals")}),
+        bounds={v["form"]: Bound(**_fields(Bound, v)) for v in rows("bounds")},
+        divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in rows("divergences")},
         label_free=label_free[0] if label_free else None,
-        descriptors={v["name"]: v["value"] for v in of("descriptors")},
+        descriptors={v["name"]: v["value"] for v in rows("descriptors")},
         verdict=Verdict(status=result["status"], because=result["because"]),
-        missing={v["path"]: v["reason"] for v in of("missing")},
-        notes=[v["note"] for v in of("notes")],
+        missing={v["path"]: v["reason"] for v in rows("missing")},
+        notes=[v["note"] for v in rows("notes")],
     )
 
 
@@ -447,7 +447,7 @@ def _interval(values: _Values) -> Interval | None:
 
 
 def _fields(model: Callable[..., object], values: _Values) -> _Values:
-    """The columns that are fields of a model; `low` and `high` are its interval, if it has one."""
+    """Return the columns that are fields of a model; `low` and `high` are its interval, if it has one."""
     names: Mapping[str, object] = model.model_fields  # type: ignore[attr-defined]
-    found = {name: values[name] for name in names if name in values}
-    return found | ({"interval": _interval(values)} if "interval" in names else {})
+    fields = {name: values[name] for name in names if name in values}
+    return fields | ({"interval": _interval(values)} if "interval" in names else {})

@@ -1,4 +1,5 @@
-"""Small SVG drawings: elements that escape what they are given, and a linear or logarithmic axis.
+"""Small SVG drawings are made here, of elements that escape what they are given, and a linear or logarithmic
+axis.
 
 Colours are classes, never attributes: the page's style sheet knows light, dark and print.
 """
@@ -13,7 +14,7 @@ from markupsafe import Markup, escape
 
 
 def el(tag: str, *children: Markup | str, **attributes: str | float | None) -> Markup:
-    """One element. Text and attributes are escaped; `class_` is class, `stroke_width` stroke-width."""
+    """Return one element. Text and attributes are escaped; `class_` is class, `stroke_width` stroke-width."""
     parts = [tag]
     for name, value in attributes.items():
         if value is not None:
@@ -35,7 +36,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def drawing(width: float, height: float, label: str, *children: Markup) -> Markup:
-    """A drawing that shrinks with the page and is read out as `label`."""
+    """Return a drawing that shrinks with the page and is read out as `label`."""
     return el(
         "svg",
         el("title", label),
@@ -50,7 +51,7 @@ def drawing(width: float, height: float, label: str, *children: Markup) -> Marku
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Maps values in [low, high] to pixels in [start, end]."""
+    """An axis maps values in [low, high] to pixels in [start, end]."""
 
     low: float
     high: float
@@ -59,14 +60,14 @@ class Axis:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value; outside values stop at the edge."""
+        """Return the pixel of a value; outside values stop at the edge."""
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
-        at = math.log10(max(value, self.low)) if self.log else value
-        share = min(1.0, max(0.0, (at - low) / (high - low)))
+        position = math.log10(max(value, self.low)) if self.log else value
+        share = min(1.0, max(0.0, (position - low) / (high - low)))
         return self.start + share * (self.end - self.start)
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Round values inside the range."""
+        """Return round values inside the range."""
         if self.log:
             return [
                 10.0**k for k in range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
@@ -79,7 +80,7 @@ class Axis:
 
 
 def axis_over(values: Sequence[float], start: float, end: float, zero: bool = False) -> Axis:
-    """An axis over all values with some room, from `zero` if asked. Never of no length."""
+    """Return an axis over all values with some room, from 0 with `zero`. Its length is never 0."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -108,6 +109,6 @@ MARKS = tuple(_MARKS)
 
 
 def mark(shape: str, x: float, y: float, class_: str, title: str = "") -> Markup:
-    """A point of one of the `MARKS`, with what is shown on hovering."""
+    """Return a point of one of the `MARKS`, with what is shown on hovering."""
     inside = (el("title", title),) if title else ()
     return el("path", *inside, d=_MARKS[shape], transform=f"translate({x:.1f},{y:.1f})", class_=class_)

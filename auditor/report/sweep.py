@@ -1,4 +1,4 @@
-"""`sweep.html`: how much the critic's hyperparameters matter, as a page of the report's kind."""
+"""`sweep.html` shows how much the critic's hyperparameters matter, as a page of the report's kind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Panel(NamedTuple):
 
 
 def sweep_html(lines: Sequence[Summary], budget: str, facts: Mapping[str, str]) -> str:
-    """The page of a sweep's summary; `budget` is what was said before it started, `facts` what made it.
-    Escaped and under the same policy as `report.html`."""
+    """Return the page of a sweep's summary. `budget` is what was said before it started, `facts` what made
+    it. The page is escaped and under the same policy as `report.html`."""
     css, js = asset("report.css"), asset("report.js")
     measure = "EMI" if any(line.emi is not None for line in lines) else "MI"
     points = {line: point for line in lines if (point := _point(line, measure)) is not None}
@@ -32,10 +32,10 @@ def sweep_html(lines: Sequence[Summary], budget: str, facts: Mapping[str, str]) 
     panels = [
         Panel(
             LABEL.get(setting, setting),
-            sensitivity([points[line] for line in of], up, measure, LABEL.get(setting, setting)),
+            sensitivity([points[line] for line in chosen], up, measure, LABEL.get(setting, setting)),
         )
         for setting in dict.fromkeys(line.setting for line in points)
-        if (of := [line for line in points if line.setting == setting])
+        if (chosen := [line for line in points if line.setting == setting])
     ]
     return (
         environment()
@@ -65,14 +65,14 @@ def _tiles(points: Sequence[Point], measure: str) -> list[Tile]:
     if not points:
         return []
     low, high = (end(p.estimate for p in points) for end in (min, max))
-    found = [Tile(f"{measure}, all settings", f"{number(low)} to {number(high)}", "nats, held-out base ids")]
+    tiles = [Tile(f"{measure}, all settings", f"{number(low)} to {number(high)}", "nats, held-out base ids")]
     base = next((p for p in points if p.base), None)
     if base is not None:
         spread = f"±{number(base.spread)} over {plural(base.seeds, 'seed')}" if base.seeds > 1 else "one seed"
         furthest = max(abs(p.estimate - base.estimate) for p in points)
-        found = [
+        tiles = [
             Tile(f"{measure}, base setting", f"{number(base.estimate)} nats", spread),
-            *found,
+            *tiles,
             Tile("Furthest from the base", f"{number(furthest)} nats", "one setting moved alone"),
         ]
-    return found
+    return tiles

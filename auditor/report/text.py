@@ -1,4 +1,4 @@
-"""The summary that the command line prints."""
+"""The command line prints this summary."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red
 MOST = 30
 """Rows printed; the reports hold all of them."""
 MOST_COMPARED = 4
-"""Models held against the current one that are printed."""
+"""Models compared with the current one that are printed."""
 DEAREST = 3
 """Stages whose time is printed; the HTML report has all."""
 
 
 def summary(report: Report) -> RenderableType:
-    """The verdict, a table of the results (the worst first where there are many), how models compare, and
-    what is missing."""
+    """Return the verdict, a table of the results (the worst first where there are many), how models compare,
+    and what is missing."""
     status = report.verdict.status
     parts: list[RenderableType] = [
         Text.assemble(
@@ -46,32 +46,32 @@ def summary(report: Report) -> RenderableType:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    shown = rows
+    printed = rows
     if len(rows) > MOST:
-        shown = sorted(rows, key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))[
+        printed = sorted(rows, key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))[
             :MOST
         ]
     windows = any(row.start for row in rows)
     columns: list[tuple[str, list[str]]] = [
-        ("Window" if windows else "Scenario", [row.scenario for row in shown]),
-        ("Model", [row.model or "" for row in shown]),
-        ("Rows", [count(row.n) if windows else "" for row in shown]),  # 80 columns are soon full
-        ("EMI", [number(row.emi) for row in shown]),
-        ("EMID", [f"{number(row.emid)} {interval(row.intervals.emid, 2)}".strip() for row in shown]),
-        ("Partial", [_bound(row, "partial") for row in shown]),
-        ("Accuracy", [number(row.accuracy) for row in shown]),
-        ("Win rate", [number(row.win_rate) for row in shown]),
-        *((m.capitalize() + "\np", [_p(row, m) for row in shown]) for m in words.MODALITY if windows),
+        ("Window" if windows else "Scenario", [row.scenario for row in printed]),
+        ("Model", [row.model or "" for row in printed]),
+        ("Rows", [count(row.n) if windows else "" for row in printed]),  # 80 columns are soon full
+        ("EMI", [number(row.emi) for row in printed]),
+        ("EMID", [f"{number(row.emid)} {interval(row.intervals.emid, 2)}".strip() for row in printed]),
+        ("Partial", [_bound(row, "partial") for row in printed]),
+        ("Accuracy", [number(row.accuracy) for row in printed]),
+        ("Win rate", [number(row.win_rate) for row in printed]),
+        *((m.capitalize() + "\np", [_p(row, m) for row in printed]) for m in words.MODALITY if windows),
     ]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    kept = [(name, values) for name, values in columns if any(v not in {"", "–"} for v in values)]
-    for name, _ in kept:
+    filled = [(name, values) for name, values in columns if any(v not in {"", "–"} for v in values)]
+    for name, _ in filled:
         names = name in {"Scenario", "Window", "Model"}
         table.add_column(name, justify="left" if names else "right", overflow="fold" if names else "ellipsis")
     table.add_column("Verdict", no_wrap=True)
-    for i, row in enumerate(shown):
+    for i, row in enumerate(printed):
         status = row.verdict.status
-        cells = [Text(_clean(values[i])) for _, values in kept]
+        cells = [Text(_clean(values[i])) for _, values in filled]
         table.add_row(
             *cells, Text(f"{words.STATUS_SIGN[status]} {words.STATUS[status]}", style=STYLE[status])
         )
@@ -79,20 +79,20 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _compared(report: Report) -> list[RenderableType]:
-    """A sentence a model, with the verdict where a margin was set."""
-    found = pairs(report)
+    """Return a sentence a model, with the verdict where a margin was set."""
+    compared = pairs(report)
     parts: list[RenderableType] = []
-    for pair in found[:MOST_COMPARED]:
-        told = Text(_clean(words.compared(pair)))
+    for pair in compared[:MOST_COMPARED]:
+        sentence = Text(_clean(words.compared(pair)))
         if (status := pair.mean.status) is not None:
-            said = f"{words.STATUS_SIGN[status]} {words.STATUS[status].lower()}"
-            told.append(f" Not worse by more than {pair.mean.margin:g} nats: ").append(
-                said, style=STYLE[status]
+            status_text = f"{words.STATUS_SIGN[status]} {words.STATUS[status].lower()}"
+            sentence.append(f" Not worse by more than {pair.mean.margin:g} nats: ").append(
+                status_text, style=STYLE[status]
             )
-        parts.append(told)
-    if len(found) > MOST_COMPARED:
-        more = plural(len(found) - MOST_COMPARED, "more model")
-        parts.append(Text(f"and {more} compared in the reports", style="dim"))
+        parts.append(sentence)
+    if len(compared) > MOST_COMPARED:
+        rest = plural(len(compared) - MOST_COMPARED, "more model")
+        parts.append(Text(f"and {rest} compared in the reports", style="dim"))
     return parts
 
 
@@ -109,34 +109,34 @@ def _p(row: Row, modality: str) -> str:
 
 
 def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:
-    found: list[str] = []
+    remarks: list[str] = []
     if not report.run.complete:
-        found.append(
+        remarks.append(
             "Not complete: the run stopped before every scenario was done; the same command goes on."
         )
     if report.run.grader is not None and any(row.accuracy is not None for row in rows):
-        found.append(f"Accuracy: {_clean(report.run.grader.meaning)}.")
+        remarks.append(f"Accuracy: {_clean(report.run.grader.meaning)}.")
     if any(b.value is not None and not b.complete for row in rows for b in row.bounds.values()):
-        found.append("* lacks a term of the bound.")
+        remarks.append("* lacks a term of the bound.")
     missing = len(report.missing) + sum(len(row.missing) for row in rows)
     if missing:
-        found.append(f"{plural(missing, 'term')} could not be computed; the report says why.")
+        remarks.append(f"{plural(missing, 'term')} could not be computed; the report says why.")
     if report.quarantine:
-        told = ", ".join(f"{_clean(reason)} {n:,}" for reason, n in report.quarantine.items())
-        found.append(f"Rows set aside: {told}.")
-    found += [_clean(note) for note in report.notes]
+        reasons = ", ".join(f"{_clean(reason)} {n:,}" for reason, n in report.quarantine.items())
+        remarks.append(f"Rows set aside: {reasons}.")
+    remarks += [_clean(note) for note in report.notes]
     if report.run.seconds:
-        found.append(_time(report.run.seconds))
-    return found
+        remarks.append(_time(report.run.seconds))
+    return remarks
 
 
 def _time(seconds: Mapping[str, float]) -> str:
-    """Where the time went, the dearest stages first."""
-    dearest = sorted(seconds.items(), key=lambda each: -each[1])[:DEAREST]
-    told = ", ".join(f"{_clean(stage)} {duration(each)}" for stage, each in dearest)
-    return f"Time: {duration(sum(seconds.values()))} ({told})."
+    """Say where the time went, the dearest stages first."""
+    dearest = sorted(seconds.items(), key=lambda item: -item[1])[:DEAREST]
+    stages = ", ".join(f"{_clean(stage)} {duration(spent)}" for stage, spent in dearest)
+    return f"Time: {duration(sum(seconds.values()))} ({stages})."
 
 
 def _clean(text: str) -> str:
-    """Without what a terminal would obey: names and notes may come from strangers' data."""
+    """Return the text without what a terminal would obey: names and notes may come from strangers' data."""
     return "".join(c if c.isprintable() else "�" for c in text)

@@ -1,4 +1,4 @@
-"""The few numbers to see first."""
+"""Tiles show the few numbers to see first."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ class Tile(NamedTuple):
 
 
 def tiles(report: Report) -> list[Tile]:
-    """The few numbers to see first."""
+    """Return the few numbers to see first."""
     rows = [*report.scenarios, *report.windows]
     tally = Counter(row.verdict.status for row in rows)
     noun = "window" if report.windows and not report.scenarios else "scenario"
-    done = len({row.scenario for row in rows})
+    scenarios = len({row.scenario for row in rows})
     models = len({row.model for row in rows if row.model})
-    found = [
-        Tile(noun.capitalize() + "s", f"{done:,}", plural(models, "model") if models else "no model named")
+    entries = [
+        Tile(
+            noun.capitalize() + "s", f"{scenarios:,}", plural(models, "model") if models else "no model named"
+        )
     ]
     order: tuple[Status, ...] = ("fail", "warn", "undecided", "pass")
     kinds = [
@@ -33,10 +35,10 @@ def tiles(report: Report) -> list[Tile]:
         for s in order
         if tally[s]
     ]
-    found += kinds
-    lost = max((row for row in rows if row.emid is not None), key=lambda row: row.emid or 0.0, default=None)
-    if lost is not None:
-        found.append(Tile("Most relevance lost", f"{number(lost.emid)} nats", _who(lost)))
+    entries += kinds
+    worst = max((row for row in rows if row.emid is not None), key=lambda row: row.emid or 0.0, default=None)
+    if worst is not None:
+        entries.append(Tile("Most relevance lost", f"{number(worst.emid)} nats", _row_name(worst)))
     moved = [
         (divergence.excess, name, row)
         for row in rows
@@ -44,14 +46,16 @@ def tiles(report: Report) -> list[Tile]:
         if divergence.excess is not None and name != "joint"
     ]
     if moved:
-        excess, name, row = max(moved, key=lambda found_: found_[0])
-        found.append(
+        excess, name, row = max(moved, key=lambda entry: entry[0])
+        entries.append(
             Tile("Moved most", words.MODALITY.get(name, name), f"excess {number(excess)}, {row.scenario}")
         )
-    aside = sum(report.quarantine.values())
-    found.append(Tile("Rows set aside", count(aside), "quarantined" if aside else "every row was used"))
-    return found
+    quarantined = sum(report.quarantine.values())
+    entries.append(
+        Tile("Rows set aside", count(quarantined), "quarantined" if quarantined else "every row was used")
+    )
+    return entries
 
 
-def _who(row: Row) -> str:
+def _row_name(row: Row) -> str:
     return row.scenario if row.model is None else f"{row.scenario}, {row.model}"

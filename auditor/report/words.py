@@ -1,4 +1,4 @@
-"""Plain sentences for the names that the report uses."""
+"""This module has plain sentences for the names that the report uses."""
 
 from __future__ import annotations
 
@@ -135,36 +135,36 @@ GLOSSARY = (
 
 
 def accuracy(graded: Graded | None) -> str:
-    """What accuracy is, by the grader of the run."""
+    """Say what accuracy is, by the grader of the run."""
     return "Mean score of the graded answers, 0 to 1" + (f": {graded.meaning}." if graded else ".")
 
 
 def glossary(graded: Graded | None) -> tuple[tuple[str, str], ...]:
-    """Words and what they mean, in the order of the page."""
+    """Return words and what they mean, in the order of the page."""
     return (*GLOSSARY[:3], ("Accuracy", accuracy(graded)), *GLOSSARY[3:])
 
 
 def compared(pair: Pair) -> str:
-    """Which of two models is better, by how much, and in how many scenarios that is clear."""
+    """Say which of two models is better, by how much, and in how many scenarios that is clear."""
     mean, n = pair.mean, len(pair.measured)
     new, current = mean.new, mean.current
     if mean.value is None:
         return f"{new} cannot be compared with {current}: {mean.reason}."
     over = f"the mean over {plural(n, 'scenario')}"
     if mean.corrected is None or mean.low is None or mean.high is None:
-        said = (
+        claim = (
             f"Whether {new} or {current} is better cannot be told: EMI differs by {signed(mean.value)} nats"
         )
-        return f"{said} on {over}; {mean.reason}."
+        return f"{claim} on {over}; {mean.reason}."
     between = interval((mean.low, mean.high))
     if mean.low <= 0 <= mean.high:
-        said = f"No difference between {new} and {current} is shown: {signed(mean.corrected)} nats of EMI"
+        claim = f"No difference between {new} and {current} is shown: {signed(mean.corrected)} nats of EMI"
     else:
-        better, more = ("better", "higher") if mean.low > 0 else ("worse", "lower")
-        said = f"{new} is {better} than {current}: its EMI is {number(abs(mean.corrected))} nats {more}"
-    told = f"{said} {between} on {over}. Clearly better in {pair.better}, clearly worse in {pair.worse}."
-    left = len(pair.scenarios) - n
-    return told + (f" {plural(left, 'scenario')} could not be compared." if left else "")
+        better, direction = ("better", "higher") if mean.low > 0 else ("worse", "lower")
+        claim = f"{new} is {better} than {current}: its EMI is {number(abs(mean.corrected))} nats {direction}"
+    sentence = f"{claim} {between} on {over}. Clearly better in {pair.better}, clearly worse in {pair.worse}."
+    excluded = len(pair.scenarios) - n
+    return sentence + (f" {plural(excluded, 'scenario')} could not be compared." if excluded else "")
 
 
 def quarantine_sentence(reason: str) -> str:
@@ -175,7 +175,7 @@ def quarantine_sentence(reason: str) -> str:
 
 
 def measure(path: str) -> str:
-    """`bounds.scaled.value` -> Scaled bound."""
+    """Return the name of a measure in words: `bounds.scaled.value` -> Scaled bound."""
     parts = [part for part in path.split(".") if part not in {"bounds", "divergences", "value"}]
     for part in reversed(parts):
         if part in MEASURE:
@@ -190,7 +190,8 @@ def family(name: str | None) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each name without what all begin with, up to a separator: published names share a long beginning."""
+    """Return each name without the beginning that all share, up to a separator: published names share a long
+    beginning."""
     unique = list(dict.fromkeys(names))
     if len(unique) < 3:
         return {name: name for name in unique}

@@ -45,7 +45,7 @@ CLUSTER_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a config asks of the machine."""
+    """A config asks this of the machine."""
 
     files: tuple[str, ...] = ()
     media_root: str | None = None
@@ -61,33 +61,33 @@ class Needs:
 
 
 def examine(config: Path | None, overrides: Sequence[str], out: Path) -> list[Check]:
-    """All findings. Raises `BadInput` where the config itself is wrong."""
+    """Return all findings. Raises `BadInput` where the config itself is wrong."""
     needs = _needs(config, overrides)
-    found = guarded("packages", environment.packages)
-    found += guarded("processors", environment.processors)
-    found += guarded("faiss", environment.faiss_kind)
+    checks = guarded("packages", environment.packages)
+    checks += guarded("processors", environment.processors)
+    checks += guarded("faiss", environment.faiss_kind)
     vllm = any(model.generator == "vllm" for model in needs.models)
-    found += guarded("vllm", lambda: environment.vllm_presence(vllm))
-    found += guarded("weights", environment.weights_cache)
+    checks += guarded("vllm", lambda: environment.vllm_presence(vllm))
+    checks += guarded("weights", environment.weights_cache)
     of_config = guarded("config", lambda: _weights(needs))
     asks_hub = any(check.way_out == NEEDS_HUB for check in of_config)
-    found += guarded("model hub", lambda: environment.hub_reachability(asks_hub))
-    found += of_config
-    found += guarded("data", lambda: _data(needs))
-    found += guarded("disk", lambda: environment.disk(out))
-    found += guarded("store", lambda: environment.store(out))
-    found += guarded("ray", lambda: _tokens(needs.workers))
-    found += guarded("cluster", lambda: _cluster(needs, out))
-    return found
+    checks += guarded("model hub", lambda: environment.hub_reachability(asks_hub))
+    checks += of_config
+    checks += guarded("data", lambda: _data(needs))
+    checks += guarded("disk", lambda: environment.disk(out))
+    checks += guarded("store", lambda: environment.store(out))
+    checks += guarded("ray", lambda: _tokens(needs.workers))
+    checks += guarded("cluster", lambda: _cluster(needs, out))
+    return checks
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """2 where something is missing without which nothing can be audited, else 0."""
+    """Return 2 where something is missing without which nothing can be audited, else 0."""
     return 2 if any(check.status == "fail" for check in checks) else 0
 
 
 def table(checks: Iterable[Check]) -> Table:
-    """For a terminal."""
+    """Return the findings as a table for a terminal."""
     shown_as = {"ok": "[green]ok", "warn": "[yellow]warn", "fail": "[red]fail"}
     out = Table(title="auditor doctor", title_justify="left", box=None)
     for column in ("", "what", "found", "way out"):
@@ -131,8 +131,8 @@ def _weights(needs: Needs) -> Iterator[Check]:
 def _data(needs: Needs) -> Iterator[Check]:
     for file in needs.files:
         try:
-            there = len(fingerprint(file).splitlines())  # looks at each of them
-            yield Check("records", "ok", f"{shown(file)}: {there} files")
+            count = len(fingerprint(file).splitlines())  # looks at each of them
+            yield Check("records", "ok", f"{shown(file)}: {count} files")
         except BadInput as error:
             yield Check("records", "fail", str(error), "correct the path in the config")
     if needs.media_root is not None:
@@ -147,7 +147,7 @@ def _data(needs: Needs) -> Iterator[Check]:
 
 
 def _tokens(workers: WorkersConfig) -> Iterator[Check]:
-    """Whether connections to Ray carry a token, as far as this process's surroundings say."""
+    """Check whether connections to Ray carry a token, as far as this process's surroundings say."""
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(path) if path else Path.home() / ".ray" / "auth_token"
@@ -155,13 +155,13 @@ def _tokens(workers: WorkersConfig) -> Iterator[Check]:
     joins = workers.address or os.environ.get("RAY_ADDRESS")
     generate = "ray get-auth-token --generate, the same token on every node, and RAY_AUTH_MODE=token"
     if mode and mode != "token":
-        said = f"RAY_AUTH_MODE is {mode}: whoever reaches the cluster's ports runs what he likes"
-        yield Check("ray token", "warn", said, f"unset RAY_AUTH_MODE; {generate}")
+        problem = f"RAY_AUTH_MODE is {mode}: whoever reaches the cluster's ports runs what he likes"
+        yield Check("ray token", "warn", problem, f"unset RAY_AUTH_MODE; {generate}")
     elif source is not None:
         yield Check("ray token", "ok", f"on, the token is in {source}")
     elif joins or mode:
-        said = "no token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
-        yield Check("ray token", "warn", f"{said}: a cluster that asks for one refuses us", generate)
+        problem = "no token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
+        yield Check("ray token", "warn", f"{problem}: a cluster that asks for one refuses us", generate)
     else:
         yield Check("ray token", "ok", "on; a local Ray makes its own")
 
@@ -172,35 +172,35 @@ def _cluster(needs: Needs, out: Path) -> Iterator[Check]:
     address = needs.workers.address or os.environ.get("RAY_ADDRESS")
     if not address:
         cpus = float(len(os.sched_getaffinity(0)))
-        free: list[Resources] = [{"CPU": max(cpus, _asked(needs)), "GPU": _local_gpus()}]
+        free: list[Resources] = [{"CPU": max(cpus, _wanted_cpus(needs)), "GPU": _local_gpus()}]
         yield Check("cluster", "ok", f"none named; a local Ray with {free[0]['CPU']:g} CPUs will be started")
         shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else 0
         if shared < OBJECT_STORE_BYTES:
-            said = f"/dev/shm has {shared / 2**20:.0f} MiB free, the object store wants "
-            said += f"{OBJECT_STORE_BYTES / 2**20:.0f}: Ray falls back to disk"
+            problem = f"/dev/shm has {shared / 2**20:.0f} MiB free, the object store wants "
+            problem += f"{OBJECT_STORE_BYTES / 2**20:.0f}: Ray falls back to disk"
             yield Check(
-                "shared memory", "warn", said, "docker run --shm-size=1g, or an emptyDir of medium Memory"
+                "shared memory", "warn", problem, "docker run --shm-size=1g, or an emptyDir of medium Memory"
             )
         yield from _pools(needs, free)
         return
-    told = _survey(address, out)
-    if "error" in told:
+    answer = _survey(address, out)
+    if "error" in answer:
         way_out = "check workers.address or RAY_ADDRESS, the token and the versions of Ray and Python"
-        yield Check("cluster", "fail", told["error"], way_out)
+        yield Check("cluster", "fail", answer["error"], way_out)
         return
-    nodes = told["nodes"]
-    yield Check("cluster", "ok", f"{address}: {len(nodes)} nodes, Ray {told['ray']}")
+    nodes = answer["nodes"]
+    yield Check("cluster", "ok", f"{address}: {len(nodes)} nodes, Ray {answer['ray']}")
     for node in nodes:
         have = ", ".join(f"{node[key]:g} {key}s" for key in ("CPU", "GPU"))
         yield Check(f"node {node['address']}", "ok", f"{have}, {node['memory'] / 2**30:.0f} GiB")
-    if told["shared"] is None:
+    if answer["shared"] is None:
         yield Check("shared storage", "ok", f"{out.absolute()} is one folder on all nodes")
-    elif told["shared"]:
-        yield Check("shared storage", "fail", told["shared"], "put --out where every node sees it")
-    yield from _pools(needs, told["free"])
+    elif answer["shared"]:
+        yield Check("shared storage", "fail", answer["shared"], "put --out where every node sees it")
+    yield from _pools(needs, answer["free"])
 
 
-def _asked(needs: Needs) -> float:
+def _wanted_cpus(needs: Needs) -> float:
     return float(needs.threads * (1 if needs.workers.cpu == "auto" else max(1, needs.workers.cpu)))
 
 
@@ -213,7 +213,7 @@ def _local_gpus() -> float:
 
 
 def _pools(needs: Needs, free: Sequence[Resources]) -> Iterator[Check]:
-    """Whether the workers of each stage that may use a GPU fit."""
+    """Check whether the workers of each stage that may use a GPU fit."""
     from actors.cluster import pool_size
 
     stages: list[tuple[str, float, Any]] = [
@@ -226,12 +226,13 @@ def _pools(needs: Needs, free: Sequence[Resources]) -> Iterator[Check]:
         except BadInput as error:
             yield Check(name, "fail", str(error), "see examples and docs/deploy: models.replicas, workers")
             continue
-        each = f"{size.threads} CPUs" + (f" and {size.gpus:g} GPUs" if size.gpus else "")
-        yield Check(name, "ok", f"{size.workers} of {each}")
+        worker = f"{size.threads} CPUs" + (f" and {size.gpus:g} GPUs" if size.gpus else "")
+        yield Check(name, "ok", f"{size.workers} of {worker}")
 
 
 def _survey(address: str, out: Path) -> dict[str, Any]:
-    """What `survey` says, from a process that can be ended: joining a silent cluster may take for ever."""
+    """Return what `survey` says, from a process that can be ended: joining a cluster that does not answer may
+    take for ever."""
     from actors.cluster import worker_env
 
     command = [
@@ -243,16 +244,18 @@ def _survey(address: str, out: Path) -> dict[str, Any]:
     ]
     environ = {**os.environ, "PYTHONPATH": worker_env(1).get("PYTHONPATH", "")}
     try:
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=CLUSTER_SECONDS)
+        process = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=CLUSTER_SECONDS
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"{address} did not answer within {CLUSTER_SECONDS:g} s"}
-    lines = done.stdout.strip().splitlines()
+    lines = process.stdout.strip().splitlines()
     try:
-        told: dict[str, Any] = json.loads(lines[-1])
+        answer: dict[str, Any] = json.loads(lines[-1])
     except (IndexError, ValueError):
-        said = " ".join(done.stderr.split())[-200:]
-        return {"error": f"{address} could not be asked (exit {done.returncode}: {said})"}
-    return told
+        reason = " ".join(process.stderr.split())[-200:]
+        return {"error": f"{address} could not be asked (exit {process.returncode}: {reason})"}
+    return answer
 
 
 def survey() -> None:
@@ -282,7 +285,7 @@ def survey() -> None:
                 if not was_there:
                     shutil.rmtree(out, ignore_errors=True)
             free = [dict(node) for node in cluster.free]
-            told = {"nodes": nodes, "free": free, "ray": cluster.versions["ray"], "shared": shared}
+            answer = {"nodes": nodes, "free": free, "ray": cluster.versions["ray"], "shared": shared}
     except AuditError as error:
-        told = {"error": str(error)}
-    print(json.dumps(told))
+        answer = {"error": str(error)}
+    print(json.dumps(answer))

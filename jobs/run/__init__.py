@@ -1,1 +1,1 @@
-"""What surrounds a job on the command line: its settings, progress, log and metrics."""
+"""These modules surround a job on the command line: its settings, progress, log and metrics."""

@@ -1,4 +1,4 @@
-"""Structured logs of a job: one JSON object a line in OUT/run/log.jsonl, and on standard error if wanted."""
+"""A job's log is structured: one JSON object a line in OUT/run/log.jsonl, and on standard error if wanted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = ("schemas", "auditor", "actors", "jobs")
 MAX_BYTES = 16 * 2**20
 KEPT_FILES = 2
 EVERY_SECONDS = 5.0
-"""A stage's progress is told no more often than this (its begin and its end always)."""
+"""A stage's progress is logged no more often than this (its begin and its end always)."""
 _BEFORE = 1_000
 """Lines kept until the run directory is there."""
 _SECRET = re.compile(
@@ -37,20 +37,20 @@ log = logging.getLogger(__name__)
 
 
 class LogFormat(StrEnum):
-    """What standard error shows while a job runs."""
+    """Standard error shows this format while a job runs."""
 
     TEXT = "text"
     JSON = "json"
 
 
 def redacted(text: str) -> str:
-    """`text` without the credentials that addresses, headers and settings carry."""
+    """Return `text` without the credentials that addresses, headers and settings carry."""
     return _SECRET.sub(lambda m: (m["keep"] or m["url"] or m["name"] or "") + "***", text)
 
 
 class JsonLines(logging.Formatter):
-    """time, level, logger, event, message; a stage's stage, rows, total, errors, seconds and rate; an
-    exception's type (its text may quote a record, so it stays out)."""
+    """A line has time, level, logger, event, message; a stage's stage, rows, total, errors, seconds and rate;
+    an exception's type (its text may quote a record, so it stays out)."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -67,8 +67,8 @@ class JsonLines(logging.Formatter):
 
 
 class _RunFile(logging.Handler):
-    """Writes to `path` once its folder is there: whether a job has a run directory shows when it begins. A
-    log that cannot be written stops no job."""
+    """This handler writes to `path` once its folder is there: whether a job has a run directory shows when it
+    begins. A log that cannot be written stops no job."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class _RunFile(logging.Handler):
             self._before.clear()
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing: a full disk is told by what cannot be kept because of it."""
+        """Do nothing: a full disk is reported by what cannot be kept because of it."""
 
     def close(self) -> None:
         if self._file is not None:
@@ -106,29 +106,29 @@ class _RunFile(logging.Handler):
 def logged(out: Path, stderr: LogFormat) -> Iterator[None]:
     """Write what our packages log to OUT/run/log.jsonl while the block runs; on standard error all of it as
     JSON, or warnings as text."""
-    file, shown = _RunFile(out / "run" / "log.jsonl"), logging.StreamHandler(sys.stderr)
+    file, stream = _RunFile(out / "run" / "log.jsonl"), logging.StreamHandler(sys.stderr)
     file.setFormatter(JsonLines())
     if stderr is LogFormat.JSON:
-        shown.setFormatter(JsonLines())
+        stream.setFormatter(JsonLines())
     else:
-        shown.setLevel(logging.WARNING)
-        shown.addFilter(lambda record: not hasattr(record, "fields"))  # bars and the last line say these
-        shown.setFormatter(logging.Formatter("%(message)s"))
+        stream.setLevel(logging.WARNING)
+        stream.addFilter(lambda record: not hasattr(record, "fields"))  # bars and the last line say these
+        stream.setFormatter(logging.Formatter("%(message)s"))
     loggers = [logging.getLogger(name) for name in OURS]
-    before = [(one.level, one.propagate) for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.INFO)
-        one.propagate = False
-        one.addHandler(file)
-        one.addHandler(shown)
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(file)
+        logger.addHandler(stream)
     try:
         yield
     finally:
-        for one, (level, propagate) in zip(loggers, before, strict=True):
-            one.removeHandler(file)
-            one.removeHandler(shown)
-            one.setLevel(level)
-            one.propagate = propagate
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(file)
+            logger.removeHandler(stream)
+            logger.setLevel(level)
+            logger.propagate = propagate
         file.close()
 
 
@@ -138,7 +138,7 @@ def event(name: str, message: str, level: int = logging.INFO, **fields: Any) -> 
 
 
 class LoggedProgress:
-    """A `Progress` that logs."""
+    """This `Progress` logs."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
@@ -161,8 +161,8 @@ class LoggedProgress:
             rate=round(tally.rate, 3),
         )
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         now = time.monotonic()
         if now - self._waiting >= EVERY_SECONDS:
             self._waiting = now
-            event("waiting", redacted(what), logging.INFO)
+            event("waiting", redacted(message), logging.INFO)

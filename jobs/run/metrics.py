@@ -1,4 +1,4 @@
-"""Prometheus metrics of a job, as a text file: for the textfile collector of node_exporter, or to be read.
+"""A job's Prometheus metrics are a text file: for the textfile collector of node_exporter, or to be read.
 
 A file, not a port: a scheduled audit has ended before anybody scrapes it, and one on a cluster runs on a node
 that nobody knows beforehand. It is replaced whole, every few seconds while the job runs and at its end. What
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """A `Progress` that keeps gauges of one job (labels `job` and `out`) in the file `path`.
+    """This `Progress` keeps gauges of one job (labels `job` and `out`) in the file `path`.
 
     Raises `BadInput` where the folder of a `path` that was asked for is not there.
     """
@@ -54,7 +54,7 @@ class Metrics:
         )
         self._verdict = self._gauge("verdict", "1 at the verdict of the last run.", "status")
         self._scenarios = self._gauge("results", "Scenarios or windows by their verdict.", "status")
-        self._aside = self._gauge("quarantined_rows", "Rows set aside, by reason.", "reason")
+        self._quarantined = self._gauge("quarantined_rows", "Rows set aside, by reason.", "reason")
         self._gauge("info", "Version of the program.", "version").labels(
             **self._labels, version=__version__
         ).set(1)
@@ -74,14 +74,14 @@ class Metrics:
         self._stage, self._moved = tally.stage, time.monotonic()
         self._write()
 
-    def waiting(self, what: str) -> None:
+    def waiting(self, message: str) -> None:
         now = time.monotonic()
         self._stalled.labels(**self._labels, stage=self._stage).inc(now - self._moved)
         self._moved = now
         self._write()
 
     def ended(self, code: int, report: Report | None = None) -> None:
-        """The job's exit code and, where it has one, its report."""
+        """Write the job's exit code and, where it has one, its report."""
         self._running.labels(**self._labels).set(0)
         self._ended.labels(**self._labels).set(time.time())
         self._code.labels(**self._labels).set(code)
@@ -92,7 +92,7 @@ class Metrics:
                 self._verdict.labels(**labels).set(report.verdict.status == status)
                 self._scenarios.labels(**labels).set(results.count(status))
             for reason, count in report.quarantine.items():
-                self._aside.labels(**self._labels, reason=reason).set(count)
+                self._quarantined.labels(**self._labels, reason=reason).set(count)
         self._write(always=True)
 
     def _write(self, always: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""From a YAML file and `--set KEY=VALUE` to a typed config, with errors that name the key and the way out."""
+"""A YAML file and `--set KEY=VALUE` become a typed config, with errors that name the key and the way out."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def load_config(
     tree = _read_yaml(path) if path else {}
     if path:
         tree = _resolve_paths(tree, path.resolve().parent)
-    for key, given in (values or {}).items():
-        _set(tree, key.split("."), deepcopy(given), key)
+    for key, content in (values or {}).items():
+        _set(tree, key.split("."), deepcopy(content), key)
     for item in overrides:
         key, sep, text = item.partition("=")
         if not sep or not key:
@@ -47,19 +47,19 @@ def load_config(
         except yaml.YAMLError as error:
             raise BadInput(f"--set {item}: the value is not YAML ({_first_line(error)})") from error
         _set(tree, key.split("."), value, item)
-    where = str(path) if path else "options"
+    source = str(path) if path else "options"
     try:
         config = model.model_validate(tree)
     except ValidationError as error:
-        raise BadInput(f"{where}: {explain(model, error)}") from error
+        raise BadInput(f"{source}: {explain(model, error)}") from error
     if names:
         _check_names(config, path)
     return config
 
 
 def check(config: JobConfig, path: Path | None) -> None:
-    """What can be told before a job begins: that its records are there, then that its names are known (which
-    takes some imports). Raises `BadInput` with one line."""
+    """Check what can be known before a job begins: that its records exist, then that its names are known
+    (which takes some imports). Raises `BadInput` with one line."""
     check_paths(config)
     _check_names(config, path)
 
@@ -74,7 +74,7 @@ def _check_names(config: BaseModel, path: Path | None) -> None:
 
 
 def job_of(path: Path) -> type[JobConfig]:
-    """The job whose config the file is, by its keys. Raises `BadInput` where it cannot be read."""
+    """Return the job whose config the file is, by its keys. Raises `BadInput` where it cannot be read."""
     tree = _read_yaml(path)
     data = tree.get("data")
     keys = set(tree) | set(data if isinstance(data, dict) else ())
@@ -104,10 +104,10 @@ def _first_line(error: BaseException) -> str:
 def _set(tree: dict[str, Any], keys: Sequence[str], value: Any, item: str) -> None:
     node: Any = tree
     for parent, key in zip(("", *keys), keys[:-1], strict=False):
-        at: Any = int(key) if isinstance(node, list) and key.isdigit() and int(key) < len(node) else key
-        if isinstance(node, dict | list) and isinstance(short := _child(node, at), str):
+        index: Any = int(key) if isinstance(node, list) and key.isdigit() and int(key) < len(node) else key
+        if isinstance(node, dict | list) and isinstance(short := _child(node, index), str):
             # The short form `image: lab` stands for `image: {name: lab}` (a scenario's for its path).
-            node[at] = {"path" if parent == "scenarios" else "name": short}
+            node[index] = {"path" if parent == "scenarios" else "name": short}
         if isinstance(node, list) and key.isdigit() and int(key) < len(node):
             node = node[int(key)]
         elif isinstance(node, dict):
@@ -123,10 +123,10 @@ def _set(tree: dict[str, Any], keys: Sequence[str], value: Any, item: str) -> No
         node[last] = value
 
 
-def _child(node: Any, at: Any) -> Any:
+def _child(node: Any, index: Any) -> Any:
     if isinstance(node, dict):
-        return node.get(at)
-    return node[at] if isinstance(at, int) else None
+        return node.get(index)
+    return node[index] if isinstance(index, int) else None
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> dict[str, Any]:

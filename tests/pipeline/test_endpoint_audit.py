@@ -21,7 +21,7 @@ from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import prompt_item, text_key
 from jobs.run.settings import load_config
 from schemas.config import AuditConfig, ShardConfig
-from tests.conftest import at as place
+from tests.conftest import workplace_at
 
 KEY = "sk-not-to-be-seen-anywhere"
 N = 24
@@ -206,7 +206,7 @@ def test_a_slow_endpoint_is_no_stall(cluster: None, config: Path, chat_server: A
     run = RunDir(tmp_path / "slow")
     run.open()
     prompts = [prompt_item((), f"question {i}") for i in range(30)]
-    with place(run, "ray", settings.workers, ShardConfig()) as at:
+    with workplace_at(run, "ray", settings.workers, ShardConfig()) as at:
         answered = answer(at, settings.models[0], lambda: prompts, seed=0, unit=30).open()
     assert len(answered) == 30 and answered.errors() == {}
     assert len(chat_server.asked) == 30

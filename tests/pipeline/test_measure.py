@@ -22,7 +22,7 @@ from auditor.pipeline.measure import (
     assessments,
     codebook_file,
     divergences,
-    where,
+    slice_rows,
 )
 from auditor.pipeline.progress import Silent
 from auditor.pipeline.workers.measures import read_codebook
@@ -30,7 +30,7 @@ from auditor.profiles.profile import GroupKey, Profile, read_profile, write_prof
 from auditor.storage.run_dir import RunDir
 from schemas.config import BoundsConfig, ShardConfig, ThresholdsConfig, WorkersConfig
 from schemas.report import Divergence
-from tests.conftest import at as place
+from tests.conftest import workplace_at
 from tests.pipeline.workers.test_measures import FACTS, N, scenario, sums
 
 P = "id"
@@ -93,7 +93,7 @@ def files(run):
 
 
 def serial(run, stages=None):
-    return place(run, "serial", WorkersConfig(cpu=1), ShardConfig(), stages)
+    return workplace_at(run, "serial", WorkersConfig(cpu=1), ShardConfig(), stages)
 
 
 def test_measures_are_kept(run):
@@ -113,14 +113,14 @@ def test_measures_are_kept(run):
         after = files(run)
         assert len(after) == len(made) + len(MODALITIES) + 1 and made.items() <= after.items()
         for before, now in zip(first, more, strict=True):
-            of_before, of_now = (x.found if hasattr(x, "found") else x for x in (before, now))
+            of_before, of_now = (x.by_group if hasattr(x, "by_group") else x for x in (before, now))
             assert all(of_now[key] == found for key, found in of_before.items())
         (new,) = set(more[1]) - set(first[1])
         assert new == GroupKey("c", "m")
     stages.of.clear()
     with serial(run, stages) as at:  # another job in the same folder, and groups in another order
         again = all_of(at, compared(run, "c", "a", "b"))
-        assert stages.of == {} and again[1] == more[1] and next(iter(again[0].found)) == GroupKey("c", "m")
+        assert stages.of == {} and again[1] == more[1] and next(iter(again[0].by_group)) == GroupKey("c", "m")
 
 
 def test_rows_that_failed_and_are_done_now_are_measured_anew(run):
@@ -137,7 +137,7 @@ def test_rows_that_failed_and_are_done_now_are_measured_anew(run):
         all_now = all_of(at, compared(run, "a", "b"))
         assert stages.of == {"divergences": len(MODALITIES), "measures": 1}
         key = GroupKey("a", "m")
-        assert all_now[1][key].measures.n == N and all_now[0].found[key] != few[0].found[key]
+        assert all_now[1][key].measures.n == N and all_now[0].by_group[key] != few[0].by_group[key]
         assert all_now[1][GroupKey("b", "m")] == few[1][GroupKey("b", "m")]
 
 
@@ -159,7 +159,7 @@ def test_what_a_measure_depends_on_makes_another_one(run):
         stages.of.clear()
         other = measuring(at, of_windows(ThresholdsConfig(p_value=0.5), 1))  # the seed alone counts
         found = divergences(at, compared(run, "a"), other)
-        assert stages.of == {"divergences": len(MODALITIES)} and found.found != one[0].found
+        assert stages.of == {"divergences": len(MODALITIES)} and found.by_group != one[0].by_group
 
 
 def test_inputs_are_measured_once_whatever_the_number_of_models(run):
@@ -170,11 +170,11 @@ def test_inputs_are_measured_once_whatever_the_number_of_models(run):
     with serial(run, stages) as at:
         found = divergences(at, [m, k], measuring(at))
         assert stages.of == {"divergences": len(MODALITIES) + 1}
-        one, other = (found.found[each.key].found for each in (m, k))
+        one, other = (found.by_group[each.key].found for each in (m, k))
         assert one["response"] != other["response"]
         assert {name: one[name] for name in INPUTS} == {name: other[name] for name in INPUTS}
         assert found.files[m.key][:3] == found.files[k.key][:3]
-        alone = divergences(at, [k], measuring(at)).found[k.key].found
+        alone = divergences(at, [k], measuring(at)).by_group[k.key].found
         assert alone["response"] == other["response"] and alone["text"] != other["text"]
 
 
@@ -184,10 +184,10 @@ def test_holm_is_over_the_family_and_leaves_the_kept_as_they_are(run):
         found = divergences(at, compared(run, "a", "b", "c"), of)
         judged = found.judged(of.judgement.family)
         for modality in MODALITIES:
-            raw = [found.found[key].found[modality].p_value for key in judged]
+            raw = [found.by_group[key].found[modality].p_value for key in judged]
             adjusted = [judged[key].found[modality].p_adjusted for key in judged]
             assert min(adjusted) == pytest.approx(min(1.0, 3 * min(raw)))
-        assert all(d.p_adjusted is None for each in found.found.values() for d in each.found.values())
+        assert all(d.p_adjusted is None for each in found.by_group.values() for d in each.found.values())
 
 
 def test_a_damaged_measure_is_named(run):
@@ -223,7 +223,7 @@ def test_slices_are_kept_until_rows_or_tags_change(run, tmp_path):
 
         def lines():
             stages.of.clear()
-            return where(at, moved, groups, None, tags, of)
+            return slice_rows(at, moved, groups, None, tags, of)
 
         first = lines()
         assert stages.of == {"where the drift is": 6}
@@ -247,7 +247,7 @@ def test_workers_and_this_process_agree_to_the_bit(run, quiet_ray, monkeypatch):
     quiet_ray(2)
     try:
         stages = Stages()
-        with place(run, "ray", WorkersConfig(cpu=2), ShardConfig(), stages) as at:
+        with workplace_at(run, "ray", WorkersConfig(cpu=2), ShardConfig(), stages) as at:
             assert all_of(at, comparisons) == here and stages.of == {}  # all were done
             monkeypatch.setattr(executor, "WORTH_SECONDS", 0.0)
             for path in files(run):

@@ -27,7 +27,7 @@ from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import text_key
 from schemas.config import IndexConfig, Partitioning, ShardConfig, WorkersConfig
 from schemas.record import Reason, Record
-from tests.conftest import at as place
+from tests.conftest import workplace_at
 
 N_ID, N_POOL, D = 12_500, 90, 12
 LOST = 7
@@ -81,7 +81,7 @@ class World:
 
     def partitioned(self, index: IndexConfig, workers: int = 2, **of: object) -> dict[str, Scenario]:
         """The three levels by name."""
-        with place(self.run, "ray", WorkersConfig(cpu=workers, **of), ShardConfig()) as at:
+        with workplace_at(self.run, "ray", WorkersConfig(cpu=workers, **of), ShardConfig()) as at:
             found = partitioned(at, self.scenarios, None, self.texts, index, seed=3)
         assert [s.name for s in found] == ["id", "pool-easy", "pool-normal", "pool-hard"]
         return {s.name.removeprefix("pool-"): s for s in found[1:]}
@@ -149,7 +149,7 @@ def test_an_index_of_cells_tells_its_recall(tmp_path: Path, vectors: dict[str, A
 def test_without_a_row_to_compare_a_pool_stays_whole(tmp_path: Path, how: Partitioning) -> None:
     """The ID records have queries, but no vector came of them."""
     world = World(tmp_path, {"id": np.full((3, D), np.nan, np.float32), "pool": unit(np.ones((9, D)))}, how)
-    with place(world.run, "serial", WorkersConfig(cpu=1), ShardConfig()) as at:
+    with workplace_at(world.run, "serial", WorkersConfig(cpu=1), ShardConfig()) as at:
         found = partitioned(at, world.scenarios, None, world.texts, IndexConfig(), seed=0)
     assert found == world.scenarios
 

@@ -61,7 +61,7 @@ models:
 def test_costs_by_hand(config: Path) -> None:
     settings = load_config(AuditConfig, config)
     scopes = survey(settings)
-    assert [(s.scenario, s.rows, s.aside, s.prompts, s.images) for s in scopes] == [
+    assert [(s.scenario, s.rows, s.quarantined, s.prompts, s.images) for s in scopes] == [
         ("id", 4, 1, 3, 2),
         ("q", 1, 0, 1, 0),
     ]

@@ -38,7 +38,7 @@ def test_a_stage_is_looked_at_while_it_runs() -> None:
             enough.set()
         return Tally("s", 2, 0, 0, 1.0)
 
-    with looking(heard, look, every=0.01):
+    with looking(heard, look, interval=0.01):
         assert enough.wait(60)
     told = len(heard)
     time.sleep(0.05)

@@ -35,7 +35,7 @@ from auditor.storage.work_units import prompt_key
 from schemas.config import GraderConfig, ShardConfig, WorkersConfig
 from schemas.record import Image, Record
 from schemas.response import Answer
-from tests.conftest import at as place
+from tests.conftest import workplace_at
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 N, UNIT = 90, 8
@@ -105,7 +105,7 @@ class Runs:
         with run.lock():
             media = MediaPolicy(self._root / "media")
             workers, shards = WorkersConfig(cpu=2, retries=2), ShardConfig(stream=UNIT)
-            with place(run, "ray", workers, shards, media=media) as at:
+            with workplace_at(run, "ray", workers, shards, media=media) as at:
                 (part,) = survey(self._records, one_window(), run.windows("w"), UNIT).parts
                 return self._fold(at, part)
 

@@ -34,7 +34,7 @@ from auditor.profiles.profile import GroupKey, Profile
 from auditor.profiles.row_sums import sketch_rows
 from auditor.records import Quarantine, RecordWriter
 from auditor.report.build import Audited, Drifted, audit_report, drift_report
-from auditor.report.provenance import Made
+from auditor.report.provenance import Provenance
 from auditor.scenarios import Scenario
 from auditor.scenarios.row_ranges import Part, survey
 from auditor.scenarios.windows import by_time
@@ -47,7 +47,7 @@ from tests.measures.test_assessment import D, rows
 N = 120
 FACTS = {"n": N, "answered": N, "query_chars": N, "response_chars": N, "with_image": 0}
 NOISE = {"id": 0.2, "far": 1.5}
-MADE = Made("hash", "content", {"text": "{}"}, {"m": "recorded responses"}, "CLUB")
+MADE = Provenance("hash", "content", {"text": "{}"}, {"m": "recorded responses"}, "CLUB")
 
 
 def sums(seed: int, noise: float, critic: CLUB) -> Profile:
@@ -158,7 +158,7 @@ def test_tables_are_there_where_there_is_something_in_them(audited: Audited) -> 
     of = replace(
         audited,
         config=two,
-        where=lines,
+        slices=lines,
         profiles=audited.profiles | {GroupKey(s.name, "k"): Profile(facts=FACTS) for s in audited.scenarios},
         assessments={GroupKey(name, "m"): found for name, found in each.items()},
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from auditor.report.provenance import Made, run
+from auditor.report.provenance import Provenance, run
 from schemas.config import AuditConfig, DriftConfig
 
-MADE = Made("hash", "content", {"text": "t"}, {"m": "recorded responses"}, "CLUB", beside={"more": [1]})
+MADE = Provenance("hash", "content", {"text": "t"}, {"m": "recorded responses"}, "CLUB", beside={"more": [1]})
 
 
 def test_the_same_config_on_the_same_data_is_the_same_run() -> None:

@@ -1,1 +1,1 @@
-"""Workers: what is done with one unit of work. They know nothing of where they run."""
+"""Workers do one unit of work after another. They do not know where they run."""

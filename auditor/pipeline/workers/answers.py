@@ -1,4 +1,4 @@
-"""Generation as Ray work: one model a worker, one shard of prompts after another."""
+"""A worker holds one model and answers one shard of prompts after another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from schemas.response import Answer, Prompt
 
 
 def generator(settings: dict[str, Any], device: str, threads: int) -> Generator:
-    """A generator from its settings; imported here, so that a driver needs no torch to name one."""
+    """Make a generator from its settings. It is imported here, so that a driver needs no torch to name
+    one."""
     from auditor.generators import make_generator
 
     return make_generator(settings, device=device, threads=threads)
@@ -30,7 +31,7 @@ def generator(settings: dict[str, Any], device: str, threads: int) -> Generator:
 
 @dataclass(frozen=True)
 class GenerateSettings:
-    """What a `GenerateWorker` is made from; pickled to its process."""
+    """A `GenerateWorker` is made from these settings, which are pickled to its process."""
 
     make: Callable[[], Generator]
     seed: int = 0
@@ -41,7 +42,7 @@ class GenerateSettings:
 
 
 class GenerateWorker:
-    """A worker of the pool."""
+    """This worker answers prompts."""
 
     def __init__(self, settings: GenerateSettings) -> None:
         self._settings = settings
@@ -68,15 +69,15 @@ class GenerateWorker:
         prompts = [condemned.get(item.key) or self._prompt(item) for item in shard.items]
         # A prompt whose image cannot be read leaves a blank in its place: its neighbours keep their bits.
         pairs = list(zip(shard.items, prompts, strict=True))
-        asked = [_blank(item) if isinstance(p, Failure) else p for item, p in pairs]
-        given = self._generator.generate(asked, shard_seed(self._settings.seed, shard.name))
-        if all(answer.error is not None for answer in given):
+        requests = [_blank(item) if isinstance(p, Failure) else p for item, p in pairs]
+        answers = self._generator.generate(requests, shard_seed(self._settings.seed, shard.name))
+        if all(answer.error is not None for answer in answers):
             (blank,) = self._generator.generate([Prompt((), BLANK_TEXT)], 0)
             if blank.error is not None:
                 raise RuntimeError(f"the model fails whatever it is asked: {blank.error}")
         return [
             Answer(error=str(prompt)) if isinstance(prompt, Failure) else answer
-            for prompt, answer in zip(prompts, given, strict=True)
+            for prompt, answer in zip(prompts, answers, strict=True)
         ]
 
     def _prompt(self, item: PromptItem) -> Prompt | Failure:
@@ -88,7 +89,7 @@ class GenerateWorker:
 
 
 def shard_seed(seed: int, name: str) -> int:
-    """Seed of a shard's sampling (63 bits): its own, and the same whoever makes it."""
+    """Return the seed of a shard's sampling (63 bits): its own, and the same whoever makes it."""
     return hash64(f"{seed}:{name}", b"generate") >> 1
 
 

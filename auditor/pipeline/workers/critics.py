@@ -1,4 +1,4 @@
-"""Training the MI critic as Ray work: one seed (and fold) a shard, all on the same pool of pairs."""
+"""A worker trains MI critics: one seed (and fold) a shard, all on the same pool of pairs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schemas.config import CriticConfig
 
 @dataclass(frozen=True, slots=True)
 class SeedItem:
-    """One critic to train."""
+    """This is one critic to train."""
 
     seed: int
     fold: int | None = None
@@ -30,7 +30,7 @@ class SeedItem:
 
 
 def critic_shards(seed: int, count: int, folds: int) -> list[list[Shard[SeedItem]]]:
-    """A shard for each critic, one list a seed; with `folds` (0: none) one critic a fold."""
+    """Return a shard for each critic, one list a seed; with `folds` (0: none) one critic a fold."""
     of_seed = [
         [SeedItem(s, k) for k in (range(folds) if folds else (None,))] for s in range(seed, seed + count)
     ]
@@ -39,7 +39,7 @@ def critic_shards(seed: int, count: int, folds: int) -> list[list[Shard[SeedItem
 
 @dataclass(frozen=True)
 class CriticSettings:
-    """What a `CriticWorker` is made from; pickled to its process."""
+    """A `CriticWorker` is made from these settings, which are pickled to its process."""
 
     pairs: Path
     folder: Path
@@ -49,7 +49,7 @@ class CriticSettings:
 
 
 class CriticWorker:
-    """A worker of the pool."""
+    """This worker trains critics."""
 
     def __init__(self, settings: CriticSettings) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class CriticWorker:
 
 
 def part_file(folder: Path, name: str) -> Path:
-    """Where a worker notes how much of a critic is trained."""
+    """Return the file where a worker notes how much of a critic is trained."""
     return folder / f"{name}.part"
 
 
@@ -83,7 +83,7 @@ def write_part(folder: Path, name: str, began: float, share: float) -> None:
 
 
 def read_parts(folder: Path, names: Iterable[str]) -> list[tuple[float, float]]:
-    """Share and seconds of each critic that is being trained."""
+    """Return the share and seconds of each critic that is being trained."""
     parts = []
     for name in names:
         with suppress(OSError, ValueError):  # not there, or just being written

@@ -1,4 +1,4 @@
-"""Embedding as Ray work: one encoder a worker, one shard of contents after another."""
+"""A worker holds one encoder and embeds one shard of contents after another."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from auditor.storage.work_units import ContentItem, Shard
 from schemas.record import Reason
 
 BLANK = Failure(Reason.MODEL_FAILED, "")
-"""In the place of a content: a row that is a blank's."""
+"""This stands in the place of a content: its row is a blank's."""
 
 
 def encoder(
     name: str | dict[str, Any], modality: Modality, device: str, threads: int, batch: int | None
 ) -> Encoder:
-    """An encoder by name or settings. Imported here, so that a driver needs no torch to name one
+    """Make an encoder by name or settings. It is imported here, so that a driver needs no torch to name one
     (`functools.partial(encoder, ...)` is what `EmbedSettings.make` takes)."""
     from auditor.encoders import make_encoder
 
@@ -34,7 +34,7 @@ def encoder(
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    """What an `EmbedWorker` is made from; pickled to its process."""
+    """An `EmbedWorker` is made from these settings, which are pickled to its process."""
 
     make: Callable[[], Encoder]
     folder: Path | None = None
@@ -45,7 +45,7 @@ class EmbedSettings:
 
 
 class EmbedWorker:
-    """A worker of the pool."""
+    """This worker embeds contents."""
 
     def __init__(self, settings: EmbedSettings) -> None:
         self._settings = settings
@@ -81,21 +81,21 @@ class EmbedWorker:
 
 
 def condemned_of(shard: Shard[Any]) -> dict[str, Failure]:
-    """The items that must not be tried, by key, and what stands beside them instead of a result."""
+    """Return the items that must not be tried, by key, with what stands in the place of a result."""
     return {key: Failure.parse(error) for key, error in shard.condemned}
 
 
 def shard_path(folder: Path | None, name: str) -> Path:
-    """File of a shard. Raises `AuditError` where the worker was given no folder."""
+    """Return the file of a shard. Raises `AuditError` where the worker was given no folder."""
     if folder is None:
         raise AuditError("this worker was made without a folder to write to")
     return folder / f"{name}.parquet"
 
 
-def check_identity(found: str, wanted: str | None) -> None:
-    """Raises `AuditError` where a worker's encoder or generator is not the one that its folder is of."""
-    if wanted is not None and found != wanted:
+def check_identity(identity: str, expected: str | None) -> None:
+    """Raise `AuditError` where a worker's encoder or generator is not the one that its folder is of."""
+    if expected is not None and identity != expected:
         raise AuditError(
-            f"a worker has another encoder or generator than the run: {found} instead of {wanted}; "
+            f"a worker has another encoder or generator than the run: {identity} instead of {expected}; "
             "install the same versions and weights on every node"
         )

@@ -1,5 +1,5 @@
-"""Measures as units of work: one divergence, one group held against the reference data, the slices of one
-divergence. Each leaves a small JSON file for whoever asked."""
+"""Measures are units of work: one divergence, one group compared with the reference data, or the slices of
+one divergence. Each leaves a small JSON file."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Files = tuple[Path, ...]
 
 
 class _Profiles:
-    """The last profiles of P and of Q: items come a Q after the other."""
+    """The last profiles of P and of Q are held here: items come a Q after the other."""
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[Files, Profile]] = {}
 
-    def of(self, side: str, files: Files) -> Profile:
+    def get(self, side: str, files: Files) -> Profile:
         if side not in self._held or self._held[side][0] != files:
             self._held.pop(side, None)  # the old one goes before the new one comes
             self._held[side] = files, folded(files)
@@ -53,7 +53,7 @@ class _Profiles:
 
 @dataclass(frozen=True, slots=True)
 class DivergenceItem:
-    """One divergence to measure, of the rows that lie in files."""
+    """This is one divergence to measure, of the rows that lie in files."""
 
     key: str
     p: Files
@@ -64,7 +64,7 @@ class DivergenceItem:
 
 @dataclass(frozen=True)
 class DivergenceSettings:
-    """What a `DivergenceWorker` is made from; pickled to its process."""
+    """A `DivergenceWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where results go: `<shard>.json`."""
@@ -75,7 +75,7 @@ class DivergenceSettings:
 
 
 class DivergenceWorker:
-    """Measures one divergence after the other."""
+    """This worker measures one divergence after the other."""
 
     def __init__(self, settings: DivergenceSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()
@@ -88,7 +88,7 @@ class DivergenceWorker:
         return ShardResult(shard.name, 1, 0, time.monotonic() - began)
 
     def _measured(self, item: DivergenceItem) -> Measured:
-        p, q = self._profiles.of("p", item.p), self._profiles.of("q", item.q)
+        p, q = self._profiles.get("p", item.p), self._profiles.get("q", item.q)
         if not p.n or not q.n:
             return Measured(None, "no usable row")
         with threadpool_limits(self._settings.threads):  # sums of another number of threads have other bits
@@ -100,7 +100,7 @@ class DivergenceWorker:
 
 @dataclass(frozen=True, slots=True)
 class AssessmentItem:
-    """A group to be held against its reference rows."""
+    """This is a group to be compared with its reference rows."""
 
     key: str
     scenario: str
@@ -112,19 +112,19 @@ class AssessmentItem:
     seed: int
     seed_of_inputs: int
     temperature: float | None
-    """At which the model's answers were drawn; None where they were recorded."""
+    """The temperature at which the model's answers were drawn; None where they were recorded."""
 
 
 @dataclass(frozen=True)
 class AssessmentSettings:
-    """What an `AssessmentWorker` is made from; pickled to its process."""
+    """An `AssessmentWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where results go: `<shard>.json`."""
     critics: tuple[Files, ...]
     """The files of each critic, one or one a fold."""
     codebook: Path | None
-    """Of answers and correct answers; None where there are none."""
+    """The codebook of answers and correct answers; None where there are none."""
     settings: Settings
     threads: int
     fitted: Path | None = None
@@ -132,7 +132,8 @@ class AssessmentSettings:
 
 
 class AssessmentWorker:
-    """Assesses one group after the other. What is made of P alone is made once for all groups that follow."""
+    """This worker assesses one group after the other. What is made of P alone is made once for all groups
+    that follow."""
 
     def __init__(self, settings: AssessmentSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()
@@ -144,13 +145,13 @@ class AssessmentWorker:
         began = time.monotonic()
         (item,) = shard.items
         with threadpool_limits(self._settings.threads):
-            found = self._assessed(item)
-        write_assessment(self._settings.folder / f"{shard.name}.json", found)
+            assessment = self._assessed(item)
+        write_assessment(self._settings.folder / f"{shard.name}.json", assessment)
         return ShardResult(shard.name, 1, 0, time.monotonic() - began)
 
     def _assessed(self, item: AssessmentItem) -> Assessment:
-        p = self._profiles.of("p", item.p)
-        q = p if item.q is None else self._profiles.of("q", item.q)
+        p = self._profiles.get("p", item.p)
+        q = p if item.q is None else self._profiles.get("q", item.q)
         if not p.n or not q.n:
             return nothing(q, MODALITIES)
         if self._reference is None or self._reference[0] != item.p:
@@ -166,20 +167,20 @@ class AssessmentWorker:
 
 
 def read_fitted(path: Path, p: Profile) -> Fitted:
-    """What was fitted on P. Raises `AuditError` where the file is none, or of another P."""
+    """Return what was fitted on P. Raises `AuditError` where the file is none, or of another P."""
     with opened(path) as file:
         return Fitted.from_arrays(dict(file), p)
 
 
 def read_codebook(path: Path) -> NDArray[np.float32]:
-    """(K, d) centroids. Raises `AuditError` where the file is none."""
+    """Return the centroids (K, d). Raises `AuditError` where the file is none."""
     with opened(path) as file:
         return np.asarray(file["codebook"], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class SlicesItem:
-    """One divergence whose slices are wanted."""
+    """This is one divergence whose slices are wanted."""
 
     key: str
     scenario: str
@@ -195,7 +196,7 @@ class SlicesItem:
 
 @dataclass(frozen=True)
 class SlicesSettings:
-    """What a `SlicesWorker` is made from; pickled to its process."""
+    """A `SlicesWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where results go: `<shard>.json`."""
@@ -203,7 +204,7 @@ class SlicesSettings:
 
 
 class SlicesWorker:
-    """Finds the slices of one divergence after the other."""
+    """This worker finds the slices of one divergence after the other."""
 
     def __init__(self, settings: SlicesSettings) -> None:
         self._settings, self._profiles = settings, _Profiles()
@@ -211,11 +212,11 @@ class SlicesWorker:
     def run(self, shard: Shard[SlicesItem]) -> ShardResult:
         began = time.monotonic()
         (item,) = shard.items
-        p, q = self._profiles.of("p", item.p).sample, self._profiles.of("q", item.q).sample
+        p, q = self._profiles.get("p", item.p).sample, self._profiles.get("q", item.q).sample
         tags_p = None if item.tags_p is None else tags_of(item.tags_p, set(p.ids.tolist()))
         tags_q = tags_of(item.tags_q, set(q.ids.tolist()))
         with threadpool_limits(self._settings.threads):
-            found = slices(side(p, item.modality, tags_p), side(q, item.modality, tags_q), seed=item.seed)
-        lines = table(item.scenario, item.model, item.modality, leading(found))
+            parts = slices(side(p, item.modality, tags_p), side(q, item.modality, tags_q), seed=item.seed)
+        lines = table(item.scenario, item.model, item.modality, leading(parts))
         write_bytes(self._settings.folder / f"{shard.name}.json", json.dumps(lines).encode())
         return ShardResult(shard.name, 1, 0, time.monotonic() - began)

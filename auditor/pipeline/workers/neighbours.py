@@ -1,4 +1,5 @@
-"""Search as Ray work: one shard of indexed rows against one block of queries, one file of neighbours a unit.
+"""A worker searches one shard of indexed rows for one block of queries, and writes one file of neighbours a
+unit.
 
 A worker holds the index of one shard at a time, so that rows are never all in memory, wherever they are; the
 driver merges the files of a block over the shards. Units come a shard after the other: a worker builds each
@@ -21,7 +22,7 @@ from auditor.storage.work_units import Shard
 
 @dataclass(frozen=True, slots=True)
 class SearchItem:
-    """One shard of rows, and one block of queries (files of `auditor.neighbours.files`)."""
+    """An item is one shard of rows and one block of queries (files of `auditor.neighbours.files`)."""
 
     key: str
     rows: Path
@@ -32,7 +33,7 @@ class SearchItem:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What a `SearchWorker` is made from; pickled to its process."""
+    """A `SearchWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where the neighbours go: `<shard>.npz`."""
@@ -43,19 +44,19 @@ class SearchSettings:
 
 
 class SearchWorker:
-    """A worker of the pool."""
+    """This worker searches for neighbours."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self._settings = settings
         self._held: tuple[Path, Index] | None = None
 
     def run(self, shard: Shard[SearchItem]) -> ShardResult:
-        began, done = time.monotonic(), 0
+        began, count = time.monotonic(), 0
         for item in shard.items:
             _, queries = read_vectors(item.queries)
             write_found(self._settings.folder / f"{shard.name}.npz", self._search(item, queries))
-            done += len(queries)
-        return ShardResult(shard.name, done, 0, time.monotonic() - began)
+            count += len(queries)
+        return ShardResult(shard.name, count, 0, time.monotonic() - began)
 
     def _search(self, item: SearchItem, queries: np.ndarray) -> Found:
         index, k = self._index(item.rows), self._settings.k
@@ -67,6 +68,6 @@ class SearchWorker:
         if self._held is None or self._held[0] != path:
             self._held = None  # the old one goes before the new one comes
             ids, rows = read_vectors(path)
-            of = self._settings
-            self._held = path, Index(rows, ids, kind=of.kind, probe=of.probe, seed=of.seed)
+            settings = self._settings
+            self._held = path, Index(rows, ids, kind=settings.kind, probe=settings.probe, seed=settings.seed)
         return self._held[1]

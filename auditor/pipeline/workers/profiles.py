@@ -1,4 +1,5 @@
-"""Records in, profiles out: the rows of a unit are embedded (or their kept vectors looked up) and summed.
+"""A worker turns records into profiles: the rows of a unit are embedded (or their kept vectors looked up) and
+summed.
 
 For critics that exist already. What travels to a worker is where its records lie, never a record.
 """
@@ -52,12 +53,12 @@ CHUNK = 256
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of a window's rows (see `auditor.scenarios.row_ranges`)."""
+    """This is a unit of a window's rows (see `auditor.scenarios.row_ranges`)."""
 
     records: Path
     """File of admitted records."""
     digest: str
-    """Of the rows' content."""
+    """The digest of the rows' content."""
     window: str
     positions: Path
     start: int
@@ -68,13 +69,13 @@ class Unit:
     """Records with larger hashes are not in the window's sample of answers (`answer_sample.hash_limit`)."""
 
     def shard(self, name: str) -> Shard[UnitRow]:
-        """Its rows as the items of a shard."""
+        """Return the unit's rows as the items of a shard."""
         return Shard(name, tuple(UnitRow(self, row) for row in range(self.start, self.stop)))
 
 
 @dataclass(frozen=True, slots=True)
 class UnitRow:
-    """One row of a unit, so that one that ends or hangs its worker can be told from the others."""
+    """This is one row of a unit, so that a row that ends or hangs its worker can be found."""
 
     unit: Unit
     row: int
@@ -87,15 +88,15 @@ class UnitRow:
 
 @dataclass(frozen=True)
 class Kept:
-    """Vectors that were embedded before."""
+    """These vectors were embedded before."""
 
     folder: Path
-    """Of embedding shards."""
+    """The folder of embedding shards."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """An encoder of a worker's: contents are embedded as they come."""
+    """A worker has this encoder: contents are embedded as they come."""
 
     make: Callable[[], Encoder]
     identity: str
@@ -106,7 +107,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class ModelAnswers:
-    """A model whose responses are sketched."""
+    """The responses of this model are sketched."""
 
     name: str
     """Empty: nobody's, rows have no responses."""
@@ -118,13 +119,13 @@ class ModelAnswers:
 
 
 def profile_file(folder: Path, shard: str, model: int) -> Path:
-    """File of what is kept of a shard's rows under the model of this number."""
+    """Return the file of what is kept of a shard's rows under the model of this number."""
     return folder / f"{shard}-{model}.npz"
 
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """What a `ProfileWorker` is made from; pickled to its process."""
+    """A `ProfileWorker` is made from these settings, which are pickled to its process."""
 
     folder: Path
     """Where the profiles go (see `profile_file`)."""
@@ -138,7 +139,7 @@ class ProfileSettings:
     models: tuple[ModelAnswers, ...]
     """Whose responses; the rows of each are sketched by themselves."""
     grader: GraderConfig
-    """By name, never `auto`."""
+    """The grader by name, never `auto`."""
     made_with: str = ""
     """What stands for encoders and critics (`Profile.made_with`)."""
     answers: int = 0
@@ -149,7 +150,7 @@ class ProfileSettings:
 
 
 class ProfileWorker:
-    """A worker of the pool."""
+    """This worker makes profiles."""
 
     def __init__(self, settings: ProfileSettings) -> None:
         self._settings = settings
@@ -167,14 +168,14 @@ class ProfileWorker:
             return ShardResult(shard.name, len(shard), len(unit.again), time.monotonic() - began)
         rows = self._rows(shard)
         texts, images = self._vectors(rows, shard.name)
-        aside: set[str | None] = set()
+        quarantined: set[str | None] = set()
         for model, profile in enumerate(self._profiles(rows, texts, images)):
             path = profile_file(self._settings.folder, shard.name, model)
             # Where more has failed than in an earlier run, what that one has is not given up for it.
             if not (unit.again and path.exists() and len(failed_rows(path)) < len(profile.again)):
                 write_profile(path, profile, inputs_apart=len(self._settings.models) > 1)
-            aside.update(row.record_id for row in profile.set_aside)
-        return ShardResult(shard.name, len(shard), len(aside), time.monotonic() - began)
+            quarantined.update(row.record_id for row in profile.set_aside)
+        return ShardResult(shard.name, len(shard), len(quarantined), time.monotonic() - began)
 
     def probe(self, shard: Shard[UnitRow]) -> None:
         if shard.items:
@@ -185,7 +186,8 @@ class ProfileWorker:
                 encode_rows(source.encoder, [BLANK])
 
     def _vectors(self, rows: _Rows, name: str | None = None) -> tuple[Vectors, Vectors | None]:
-        """Of all texts and images of the rows; written down under `name`, where embeddings are kept."""
+        """Return the vectors of all texts and images of the rows; they are written under `name`, where
+        embeddings are kept."""
         pictures = rows.pictures
         if isinstance(self._image, _Encoder) and pictures is not None:
             images: Vectors | None = self._image.done(
@@ -201,8 +203,8 @@ class ProfileWorker:
         return self._text.done(list(rows.texts), vectors, encoded.failures, name), images
 
     def _recovered(self, shard: Shard[UnitRow]) -> bool:
-        """Whether any of the rows that failed in an earlier run can be done now. They alone are tried: rows
-        that fail for good do not cost their whole unit in every run."""
+        """Return whether any of the rows that failed in an earlier run can be done now. They alone are tried:
+        rows that fail for good do not cost their whole unit in every run."""
         failed = set(shard.items[0].unit.again)
         those = tuple(item for item in shard.items if item.row in failed)
         return not failed <= self._failed(replace(shard, items=those))
@@ -213,78 +215,87 @@ class ProfileWorker:
         return {row for profile in self._profiles(rows, *self._vectors(rows)) for row in profile.again}
 
     def _rows(self, shard: Shard[UnitRow]) -> _Rows:
-        """The shard's rows (all of its unit, or a part of it), their images embedded."""
+        """Return the shard's rows (all of its unit, or a part of it), their images embedded."""
         unit, condemned = shard.items[0].unit, condemned_of(shard)
         wanted = {item.row: condemned.get(item.key) for item in shard.items}
         pictures = None
         if isinstance(self._image, _Encoder):
             pictures = _Pictures(self._image.encoder, self._settings.media)
-        rows, at = _Rows(unit.window, pictures, [_Answered() for _ in self._settings.models]), unit.start
+        rows, position = (
+            _Rows(unit.window, pictures, [_ModelRows() for _ in self._settings.models]),
+            unit.start,
+        )
         for table in read_unit(unit.records, unit.positions, unit.start, unit.stop, unit.digest):
-            batch = list(enumerate(records_from_table(table), start=at))
-            at += len(batch)
-            there = [(row, record) for row, record in batch if row in wanted]
-            for row, record in there:
+            batch = list(enumerate(records_from_table(table), start=position))
+            position += len(batch)
+            numbered = [(row, record) for row, record in batch if row in wanted]
+            for row, record in numbered:
                 if (failure := wanted[row]) is not None:
                     rows.condemn(row, record, failure)
-            self._add(rows, [(row, record) for row, record in there if wanted[row] is None], sound=True)
-            self._add(rows, [(row, record) for row, record in there if wanted[row] is not None], sound=False)
-        for of in rows.of_models:
-            of.answers = smallest(of.answers, self._settings.answers, unit.limit)
-            for text in (text for record in of.answers for text in record.texts):
+            self._add(rows, [(row, record) for row, record in numbered if wanted[row] is None], sound=True)
+            self._add(
+                rows, [(row, record) for row, record in numbered if wanted[row] is not None], sound=False
+            )
+        for model_rows in rows.by_model:
+            model_rows.answers = smallest(model_rows.answers, self._settings.answers, unit.limit)
+            for text in (text for record in model_rows.answers for text in record.texts):
                 rows.text(text_item(text))
         return rows
 
-    def _add(self, rows: _Rows, there: Sequence[tuple[int, Record]], sound: bool) -> None:
-        """Rows to be sketched, or condemned ones (not `sound`), which are counted only."""
-        records = [record for _, record in there]
+    def _add(self, rows: _Rows, numbered: Sequence[tuple[int, Record]], sound: bool) -> None:
+        """Add rows to be sketched, or condemned ones (not `sound`), which are counted only."""
+        records = [record for _, record in numbered]
         if sound:
-            rows.add([row for row, _ in there], records)
-        for of, model, store in zip(rows.of_models, self._settings.models, self._responses, strict=True):
-            given = answers(records, model.name, store)
-            of.facts.update(descriptors(records, given))
-            of.scores += scores(records, given, self._grader, model.name)
+            rows.add([row for row, _ in numbered], records)
+        for model_rows, model, store in zip(
+            rows.by_model, self._settings.models, self._responses, strict=True
+        ):
+            responses = answers(records, model.name, store)
+            model_rows.facts.update(descriptors(records, responses))
+            model_rows.scores += scores(records, responses, self._grader, model.name)
             if self._settings.answers:
-                at = [row for row, _ in there]
-                found = record_answers(at, records, given, store if model.drawn else None)
+                numbers = [row for row, _ in numbered]
+                sampled = record_answers(numbers, records, responses, store if model.drawn else None)
                 if not sound:  # nothing of them is embedded
-                    found = [replace(each, texts=()) for each in found if each.log_probabilities]
-                of.answered += len(found)
-                of.answers += found
+                    sampled = [replace(entry, texts=()) for entry in sampled if entry.log_probabilities]
+                model_rows.answered += len(sampled)
+                model_rows.answers += sampled
             if not sound:
                 continue
-            of.keys += row_keys(records, given)
-            for answer in given:
+            model_rows.keys += row_keys(records, responses)
+            for answer in responses:
                 if answer and answer[0].strip():  # of several samples the first
                     rows.text(text_item(answer[0]))
             if store is not None:
-                of.aside += [
-                    replace(row, row=there[row.row][0])
+                model_rows.quarantined += [
+                    replace(row, row=numbered[row.row][0])
                     for row in unanswered(records, store, rows.window, model.name)
                 ]
 
     def _profiles(self, rows: _Rows, texts: Vectors, images: Vectors | None) -> Iterator[Profile]:
-        """What is kept of the rows, model by model."""
+        """Yield what is kept of the rows, model by model."""
         settings = self._settings
-        for of, model in zip(rows.of_models, settings.models, strict=True):
-            kept, aside = usable(of.keys, images, texts, rows.window, model.name)
-            placed = [replace(row, row=rows.at[row.row]) for row in aside]
-            every = sorted([*rows.condemned, *of.aside, *placed], key=lambda row: row.row)
-            again = {row.row for row in every if row.reason not in LASTING}
-            given = None
+        for model_rows, model in zip(rows.by_model, settings.models, strict=True):
+            usable_rows, unusable = usable(model_rows.keys, images, texts, rows.window, model.name)
+            placed = [replace(row, row=rows.positions[row.row]) for row in unusable]
+            quarantined = sorted([*rows.condemned, *model_rows.quarantined, *placed], key=lambda row: row.row)
+            again = {row.row for row in quarantined if row.reason not in LASTING}
+            sample = None
             if settings.answers:
-                given = AnswerSample.from_records(of.answers, of.answered, texts, settings.answers)
-                lost = {key for key, failure in texts.errors().items() if failure.reason not in LASTING}
-                again |= {r.row for r in of.answers if not lost.isdisjoint(map(text_key, r.texts))}
+                sample = AnswerSample.from_records(
+                    model_rows.answers, model_rows.answered, texts, settings.answers
+                )
+                failed = {key for key, failure in texts.errors().items() if failure.reason not in LASTING}
+                again |= {r.row for r in model_rows.answers if not failed.isdisjoint(map(text_key, r.texts))}
             sums = Profile()
-            if kept:
-                sums = sketch_shard(kept, images, texts, self._critics, settings.sample)
+            if usable_rows:
+                sums = sketch_shard(usable_rows, images, texts, self._critics, settings.sample)
             yield replace(
                 sums,
-                answers=given,
-                facts=of.facts,
-                scores=np.array(of.scores),
-                set_aside=tuple(every),
+                answers=sample,
+                facts=model_rows.facts,
+                scores=np.array(model_rows.scores),
+                set_aside=tuple(quarantined),
                 again=tuple(sorted(again)),
                 made_with=settings.made_with,
             )
@@ -292,7 +303,7 @@ class ProfileWorker:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """An encoder that is there."""
+    """This encoder is loaded."""
 
     encoder: Encoder
     keep: Path | None
@@ -300,29 +311,29 @@ class _Encoder:
     def done(
         self, keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None], name: str | None
     ) -> Embeddings:
-        """Contents that it has encoded; written down under `name`, where embeddings are kept."""
+        """Return the contents that were encoded; they are written under `name`, where embeddings are kept."""
         if self.keep is not None and name is not None:
             write_table(self.keep / f"{name}.parquet", embedding_table(keys, vectors, failures))
         return Embeddings(keys, vectors, failures)
 
 
-def _source(of: Encoding | Kept) -> _Encoder | EmbeddingStore:
-    if isinstance(of, Kept):
-        return EmbeddingStore(of.folder)
-    encoder = of.make()
-    check_identity(encoder.identity, of.identity)
-    return _Encoder(encoder, of.keep)
+def _source(source: Encoding | Kept) -> _Encoder | EmbeddingStore:
+    if isinstance(source, Kept):
+        return EmbeddingStore(source.folder)
+    encoder = source.make()
+    check_identity(encoder.identity, source.identity)
+    return _Encoder(encoder, source.keep)
 
 
 @dataclass
-class _Answered:
-    """The rows of a shard under one model."""
+class _ModelRows:
+    """These are the rows of a shard under one model."""
 
     keys: list[RowKeys] = field(default_factory=list)
     facts: Counter[str] = field(default_factory=Counter)
-    """Of all rows, condemned ones too."""
+    """Facts of all rows, condemned ones too."""
     scores: list[float] = field(default_factory=list)
-    aside: list[Quarantined] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
     """Rows that the model gave no answer to."""
     answers: list[RecordAnswers] = field(default_factory=list)
     """What entropies are taken from; in the end of the few rows that may be in the window's sample."""
@@ -331,18 +342,18 @@ class _Answered:
 
 
 class _Rows:
-    """The rows of a shard without their images' bytes."""
+    """These are the rows of a shard without their images' bytes."""
 
-    def __init__(self, window: str, pictures: _Pictures | None, of_models: list[_Answered]) -> None:
-        self.window, self.pictures, self.of_models = window, pictures, of_models
-        self.at: list[int] = []
+    def __init__(self, window: str, pictures: _Pictures | None, by_model: list[_ModelRows]) -> None:
+        self.window, self.pictures, self.by_model = window, pictures, by_model
+        self.positions: list[int] = []
         """(n,) where each row stands in its window."""
         self.texts: dict[str, str] = {}
         """Content key -> text, each once."""
         self.condemned: list[Quarantined] = []
 
-    def add(self, at: Sequence[int], records: Sequence[Record]) -> None:
-        self.at += at
+    def add(self, positions: Sequence[int], records: Sequence[Record]) -> None:
+        self.positions += positions
         for item in input_texts(records):
             self.text(item)
         if self.pictures is not None:  # now, while their bytes are at hand: then they can go
@@ -358,7 +369,7 @@ class _Rows:
 
 
 class _Pictures:
-    """The distinct images of a unit, embedded as they come."""
+    """These are the distinct images of a unit, embedded as they come."""
 
     def __init__(self, encoder: Encoder, media: MediaPolicy) -> None:
         self._encoder, self._media = encoder, media
@@ -368,11 +379,11 @@ class _Pictures:
         self._seen: set[str] = set()
 
     def vectors(self) -> Array:
-        """(n, d) as the encoder gave them."""
+        """Return the vectors (n, d) as the encoder gave them."""
         return np.concatenate([np.zeros((0, self._encoder.dim), np.float32), *self._vectors])
 
     def embed(self, items: Iterable[ContentItem]) -> None:
-        """Those that are new. An image's vector does not depend on who is encoded with it."""
+        """Embed the images that are new. An image's vector does not depend on who is encoded with it."""
         new = list({item.key: item for item in items if item.key not in self._seen}.values())
         self._seen.update(item.key for item in new)
         if not new:

@@ -1,4 +1,5 @@
-"""A model's EMI less the current one's: the mean over the scenarios, then a line each, the worst first."""
+"""This drawing shows a model's EMI less the current one's: the mean over the scenarios, then a line each, the
+worst first."""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ HEIGHT = 22.0
 
 
 def differences(pair: Pair, legend: Legend) -> Forest | None:
-    """None where no scenario has a value."""
+    """Draw the differences of a pair of models; None where no scenario has a value."""
     if pair.mean.value is None:
         return None
-    rows = [pair.mean, *sorted(pair.measured, key=_at)]
+    rows = [pair.mean, *sorted(pair.measured, key=_position)]
     margin = None if pair.mean.margin is None else -pair.mean.margin
-    values = [v for row in rows for v in (_at(row), row.low, row.high, margin) if v is not None]
+    values = [v for row in rows for v in (_position(row), row.low, row.high, margin) if v is not None]
     axis = axis_over(values, room([_name(row, legend) for row in rows]), WIDTH - RIGHT, zero=True)
     head, tail = rows[: FIRST + 1], rows[FIRST + 1 :]
     return Forest(
@@ -31,8 +32,8 @@ def differences(pair: Pair, legend: Legend) -> Forest | None:
     )
 
 
-def _at(row: ComparedRow) -> float:
-    """Where its point is: the middle of the interval, where there is one."""
+def _position(row: ComparedRow) -> float:
+    """Return where the row's point is: the middle of the interval, where there is one."""
     return row.corrected if row.corrected is not None else row.value or 0.0
 
 
@@ -46,18 +47,17 @@ def _draw(rows: Sequence[ComparedRow], axis: Axis, margin: float | None, legend:
     parts, centres, bottom = frame(axis, names, [HEIGHT] * len(rows), caption)
     for row, y in zip(rows, centres, strict=True):
         colour = legend.models.get(row.new, "m7")
-        told = (
-            f"{row.scenario or MEAN}\n{signed(_at(row))} {interval(row.interval)}\np {p_value(row.p_value)}"
-        )
+        estimate = f"{signed(_position(row))} {interval(row.interval)}"
+        tooltip = f"{row.scenario or MEAN}\n{estimate}\np {p_value(row.p_value)}"
         if row.scenario is not None:
-            told += f", adjusted {p_value(row.p_adjusted)}"
+            tooltip += f", adjusted {p_value(row.p_adjusted)}"
         whisker = (
             [line(axis(row.low), y, axis(row.high), y, f"whisker {colour}")]
             if row.low is not None and row.high is not None
             else []
         )
         shape = "diamond" if row.scenario is None else "circle"
-        parts.append(el("g", *whisker, mark(shape, axis(_at(row)), y, f"dot {colour}", told)))
+        parts.append(el("g", *whisker, mark(shape, axis(_position(row)), y, f"dot {colour}", tooltip)))
     if margin is not None:
         parts += limit(axis, margin, f"margin {tick_label(-margin)}", bottom)
     label = f"Differences of EMI of {rows[0].new} and {rows[0].current} with intervals"

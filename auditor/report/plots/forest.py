@@ -1,4 +1,4 @@
-"""EMID with its interval, a line a scenario, the greatest loss first."""
+"""This drawing shows EMID with its interval, a line a scenario, the greatest loss first."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Forest:
 
 
 def forest(rows: Sequence[Row], threshold: float | None, legend: Legend) -> Forest | None:
-    """None where no row has an EMID."""
-    shown = [row for row in rows if row.emid is not None and row.family != "id"]
-    if not shown:
+    """Draw the EMID of each row; None where no row has an EMID."""
+    measured = [row for row in rows if row.emid is not None and row.family != "id"]
+    if not measured:
         return None
     by_scenario: dict[str, list[Row]] = {}
-    for row in shown:
+    for row in measured:
         by_scenario.setdefault(row.scenario, []).append(row)
     ordered = sorted(by_scenario.values(), key=lambda group_: -max(row.emid or 0.0 for row in group_))
-    values = [v for row in shown for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
-    left = room([legend.name(row) for row in shown])
+    values = [v for row in measured for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
+    left = room([legend.name(row) for row in measured])
     axis = axis_over(
         [*values, *([threshold] if threshold is not None else [])], left, WIDTH - RIGHT, zero=True
     )
@@ -62,7 +62,8 @@ def _draw(scenarios: Sequence[Sequence[Row]], axis: Axis, threshold: float | Non
 def frame(
     axis: Axis, names: Sequence[tuple[str, str]], heights: Sequence[float], caption: str
 ) -> tuple[list[Markup], list[float], float]:
-    """Bands, grid and names (as shown, in full) of lines of these heights; the lines' centres; their end."""
+    """Return the bands, grid and names (as shown, in full) of lines of these heights, the lines' centres, and
+    their end."""
     bottom = TOP + sum(heights)
     edges = [TOP + sum(heights[:i]) for i in range(len(heights))]
     centres = [top + height / 2 for top, height in zip(edges, heights, strict=True)]
@@ -83,7 +84,7 @@ def frame(
 
 
 def limit(axis: Axis, value: float, label: str, bottom: float) -> list[Markup]:
-    """A dashed line across all, with what it stands for."""
+    """Draw a dashed line across all, with what it stands for."""
     return [
         line(axis(value), TOP - 6, axis(value), bottom, "threshold"),
         text(axis(value), TOP - 11, label, "threshold-label"),
@@ -91,7 +92,7 @@ def limit(axis: Axis, value: float, label: str, bottom: float) -> list[Markup]:
 
 
 def room(names: Sequence[str]) -> float:
-    """Pixels that the longest name takes, as it is shown."""
+    """Return the pixels that the longest name takes, as it is shown."""
     return 30.0 + 7.0 * max(len(_cut(name)) for name in names)
 
 
@@ -101,9 +102,9 @@ def _estimate(row: Row, axis: Axis, y: float, legend: Legend) -> Markup:
     if row.intervals.emid is not None:
         low, high = row.intervals.emid
         parts.append(line(axis(low), y, axis(high), y, f"whisker {colour}"))
-    told = f"{legend.title(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}\n"
-    told += f"{words.STATUS[row.verdict.status]}: {row.verdict.because}"
-    parts.append(mark(legend.families[row.family], axis(row.emid or 0.0), y, f"dot {colour}", told))
+    tooltip = f"{legend.title(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}\n"
+    tooltip += f"{words.STATUS[row.verdict.status]}: {row.verdict.because}"
+    parts.append(mark(legend.families[row.family], axis(row.emid or 0.0), y, f"dot {colour}", tooltip))
     return el("g", group(parts))
 
 

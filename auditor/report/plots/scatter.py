@@ -1,4 +1,4 @@
-"""One measure against another, a point a scenario and model."""
+"""This drawing shows one measure against another, a point a scenario and model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Measure = Callable[[Row], float | None]
 def scatter(
     rows: Sequence[Row], x: Measure, y: Measure, x_label: str, y_label: str, legend: Legend
 ) -> Markup | None:
-    """The points that have both measures, with the least-squares line through them; None below two."""
+    """Draw the points that have both measures, with the least-squares line through them; None below two."""
     points = [(a, b, row) for row in rows if (a := x(row)) is not None and (b := y(row)) is not None]
     if len(points) < 2:
         return None
@@ -49,7 +49,7 @@ def scatter(
 
 
 def frame(across: Axis, up: Axis, x_label: str, y_label: str) -> Markup:
-    """Grid, ticks and labels."""
+    """Draw grid, ticks and labels."""
     parts: list[Markup] = []
     for value in across.ticks():
         parts += [

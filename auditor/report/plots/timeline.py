@@ -1,4 +1,5 @@
-"""Windows over time: verdicts, how far each modality moved, p-values against the threshold, and EMID."""
+"""This drawing shows windows over time: verdicts, how far each modality moved, p-values against the
+threshold, and EMID."""
 
 from __future__ import annotations
 
@@ -17,26 +18,26 @@ LEAST_P = 1e-4
 
 
 def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: float | None) -> Markup:
-    """All windows of one model, in their order."""
+    """Draw all windows of one model, in their order."""
     step = min(84.0, max(9.0, 960.0 / len(rows)))
     right = LEFT + max(step * len(rows), 560.0)
-    at = [LEFT + step * (i + 0.5) for i in range(len(rows))]
+    centres = [LEFT + step * (i + 0.5) for i in range(len(rows))]
     modalities = [m for m in words.MODALITY if any(m in row.divergences for row in rows)]
-    parts = [_strip(rows, at, step)]
+    parts = [_strip(rows, centres, step)]
     top = TOP + STRIP + GAP
     # One scale for all modalities: their bars are to be compared.
-    every = [v for row in rows for m in modalities if (v := _excess(row, m)) is not None]
+    excesses = [v for row in rows for m in modalities if (v := _excess(row, m)) is not None]
     for i, modality in enumerate(modalities):
-        parts.append(_bars(rows, at, step, right, top, modality, f"m{i}", every))
+        parts.append(_bars(rows, centres, step, right, top, modality, f"m{i}", excesses))
         top += BARS + GAP
     top += 8
     if any(d.p_adjusted is not None for row in rows for d in row.divergences.values()):
-        parts.append(_p_values(rows, at, right, top, modalities, p_threshold))
+        parts.append(_p_values(rows, centres, right, top, modalities, p_threshold))
         top += POINTS + GAP
     if any(row.emid is not None for row in rows):
-        parts.append(_emid(rows, at, right, top, emid_threshold))
+        parts.append(_emid(rows, centres, right, top, emid_threshold))
         top += POINTS + GAP
-    parts.append(_labels(rows, at, step, top - GAP))
+    parts.append(_labels(rows, centres, step, top - GAP))
     return drawing(right + RIGHT, top - GAP + LABELS, f"{len(rows)} windows over time", group(parts))
 
 
@@ -50,16 +51,16 @@ def _window(row: Row) -> str:
     return f"{row.scenario}{when}\n{row.n:,} rows"
 
 
-def _strip(rows: Sequence[Row], at: Sequence[float], step: float) -> Markup:
+def _strip(rows: Sequence[Row], centres: Sequence[float], step: float) -> Markup:
     parts = [text(LEFT - 10, TOP + 15, "Verdict", "label", "end")]
     width = max(step - 2, 4.0)
-    for row, x in zip(rows, at, strict=True):
+    for row, x in zip(rows, centres, strict=True):
         status = row.verdict.status
-        told = el("title", f"{_window(row)}\n{words.STATUS[status]}: {row.verdict.because}")
+        tooltip = el("title", f"{_window(row)}\n{words.STATUS[status]}: {row.verdict.because}")
         parts.append(
             el(
                 "rect",
-                told,
+                tooltip,
                 x=x - width / 2,
                 y=TOP,
                 width=width,
@@ -75,31 +76,31 @@ def _strip(rows: Sequence[Row], at: Sequence[float], step: float) -> Markup:
 
 def _bars(
     rows: Sequence[Row],
-    at: Sequence[float],
+    centres: Sequence[float],
     step: float,
     right: float,
     top: float,
     modality: str,
     colour: str,
-    every: Sequence[float],
+    excesses: Sequence[float],
 ) -> Markup:
-    up = axis_over([*every, 0.02], top + BARS, top, zero=True)
+    up = axis_over([*excesses, 0.02], top + BARS, top, zero=True)
     parts = [_title(words.MODALITY[modality] + ": excess divergence", top), *_lines(up, right, 3)]
     width = min(max(step * 0.7, 3.0), 46.0)
-    for row, x in zip(rows, at, strict=True):
+    for row, x in zip(rows, centres, strict=True):
         value = _excess(row, modality)
         if value is None:
             parts.append(text(x, top + BARS - 4, "–", "tick"))
             continue
         divergence = row.divergences[modality]
-        told = (
+        tooltip = (
             f"{_window(row)}\n{words.MODALITY[modality]}: excess {number(value)}, adjusted p "
             f"{p_value(divergence.p_adjusted)}"
         )
         y, zero = up(value), up(0.0)
         box = el(
             "rect",
-            el("title", told),
+            el("title", tooltip),
             x=x - width / 2,
             y=min(y, zero),
             width=width,
@@ -112,7 +113,7 @@ def _bars(
 
 def _p_values(
     rows: Sequence[Row],
-    at: Sequence[float],
+    centres: Sequence[float],
     right: float,
     top: float,
     modalities: Sequence[str],
@@ -123,46 +124,57 @@ def _p_values(
     if threshold is not None:
         parts += _threshold(up(threshold), right, threshold)
     for i, modality in enumerate(modalities):
-        aside = (i - (len(modalities) - 1) / 2) * min(5.0, (at[1] - at[0]) / 6 if len(at) > 1 else 5.0)
-        for row, x in zip(rows, at, strict=True):
+        offset = (i - (len(modalities) - 1) / 2) * min(
+            5.0, (centres[1] - centres[0]) / 6 if len(centres) > 1 else 5.0
+        )
+        for row, x in zip(rows, centres, strict=True):
             divergence = row.divergences.get(modality)
             if divergence is not None and divergence.p_adjusted is not None:
-                told = (
+                tooltip = (
                     f"{_window(row)}\n{words.MODALITY[modality]}: adjusted p {p_value(divergence.p_adjusted)}"
                 )
-                parts.append(mark("circle", x + aside, up(divergence.p_adjusted), f"dot small m{i}", told))
+                parts.append(
+                    mark("circle", x + offset, up(divergence.p_adjusted), f"dot small m{i}", tooltip)
+                )
     return group(parts)
 
 
 def _emid(
-    rows: Sequence[Row], at: Sequence[float], right: float, top: float, threshold: float | None
+    rows: Sequence[Row], centres: Sequence[float], right: float, top: float, threshold: float | None
 ) -> Markup:
     values = [v for row in rows for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
     up = axis_over([*values, *([threshold] if threshold is not None else [])], top + POINTS, top, zero=True)
     parts = [_title("EMID (nats): relevance lost", top), *_lines(up, right, 4)]
     if threshold is not None:
         parts += _threshold(up(threshold), right, threshold)
-    for row, x in zip(rows, at, strict=True):
+    for row, x in zip(rows, centres, strict=True):
         if row.emid is None:
             continue
         if row.intervals.emid is not None:
             low, high = row.intervals.emid
             parts.append(line(x, up(low), x, up(high), "whisker m4"))
-        told = f"{_window(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}"
-        parts.append(mark("diamond", x, up(row.emid), "dot small m4", told))
+        tooltip = f"{_window(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}"
+        parts.append(mark("diamond", x, up(row.emid), "dot small m4", tooltip))
     return group(parts)
 
 
-def _labels(rows: Sequence[Row], at: Sequence[float], step: float, bottom: float) -> Markup:
-    """The start of every so many windows, so that labels do not touch."""
-    every = max(1, -(-30 // int(step)))
+def _labels(rows: Sequence[Row], centres: Sequence[float], step: float, bottom: float) -> Markup:
+    """Write the start of every so many windows, so that labels do not touch."""
+    stride = max(1, -(-30 // int(step)))
     parts: list[Markup] = []
-    for i in range(0, len(rows), every):
+    for i in range(0, len(rows), stride):
         row = rows[i]
-        where = f"translate({at[i] + 4:.1f},{bottom + 14:.1f}) rotate(-40)"
+        transform = f"translate({centres[i] + 4:.1f},{bottom + 14:.1f}) rotate(-40)"
         label = row.start[:10] if row.start else row.scenario[:14]
         parts.append(
-            el("text", el("title", _window(row)), label, transform=where, class_="tick", text_anchor="end")
+            el(
+                "text",
+                el("title", _window(row)),
+                label,
+                transform=transform,
+                class_="tick",
+                text_anchor="end",
+            )
         )
     return group(parts)
 

@@ -1,1 +1,1 @@
-"""Sections of the page, a file each: what of the report it shows, and how that is written."""
+"""Each section of the page is a file, which says what of the report it shows and how that is written."""

@@ -1,4 +1,4 @@
-"""The section of the bounds that carry an entropy."""
+"""This section shows the bounds that carry an entropy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
 
 @section("bounds", order=80, title="Upper bounds with an entropy", nav="Bounds", template=TEMPLATE)
 def bounds(page: Page) -> Bounds | None:
-    """The bounds that carry an entropy."""
+    """Return the bounds that carry an entropy."""
     rows, names = page.rows, page.names
     forms = [form for form in words.BOUND if any(_entropic(row, form) for row in rows)]
     if not forms:
@@ -47,11 +47,11 @@ def bounds(page: Page) -> Bounds | None:
     for row in rows:
         for form in forms:
             if (bound := _entropic(row, form)) is not None:
-                said = f"{bound.entropy_source}" + (
+                source = f"{bound.entropy_source}" + (
                     f": Ĥ = {number(bound.entropy)} nats" if bound.entropy is not None else ""
                 )
-                if words.BOUND[form] not in sources.setdefault(said, []):
-                    sources[said].append(words.BOUND[form])
+                if words.BOUND[form] not in sources.setdefault(source, []):
+                    sources[source].append(words.BOUND[form])
     return Bounds(
         [words.BOUND[form].split(" (")[0] for form in forms],
         [
@@ -64,11 +64,11 @@ def bounds(page: Page) -> Bounds | None:
             for row in rows
             if any(row.bounds.get(form) for form in forms)
         ],
-        [f"{', '.join(of)}: {said}" for said, of in sources.items()],
+        [f"{', '.join(titles)}: {source}" for source, titles in sources.items()],
     )
 
 
 def _entropic(row: Row, form: str) -> Bound | None:
-    """The bound where it has a value that an entropy went into."""
+    """Return the bound where it has a value that an entropy went into."""
     bound = row.bounds.get(form)
     return bound if bound is not None and bound.value is not None and bound.entropy_source else None

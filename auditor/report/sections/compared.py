@@ -1,4 +1,4 @@
-"""The section of models against the current one."""
+"""This section compares models with the current one."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from schemas.report import ComparedRow
 
 TEMPLATE = """\
 <p class="lead">EMI of each model less EMI of {{ view[0].pair.mean.current }} in nats, on the same records and with the same critics: positive where the model is better. {{ run.interval_level|percent }} intervals. The in-distribution records count as a scenario.</p>
-{% for each in view %}{% set mean = each.pair.mean %}
-<details class="card"{% if loop.index <= 3 %} open{% endif %}><summary><svg viewBox="-7 -7 14 14" width="12" height="12" aria-hidden="true"><circle r="5" class="dot {{ each.colour }}"></circle></svg> {{ mean.new }} <small>against {{ mean.current }}</small></summary>
-<p>{{ each.sentence }}</p>
+{% for comparison in view %}{% set mean = comparison.pair.mean %}
+<details class="card"{% if loop.index <= 3 %} open{% endif %}><summary><svg viewBox="-7 -7 14 14" width="12" height="12" aria-hidden="true"><circle r="5" class="dot {{ comparison.colour }}"></circle></svg> {{ mean.new }} <small>against {{ mean.current }}</small></summary>
+<p>{{ comparison.sentence }}</p>
 {% if mean.status is not none %}<p>{{ pill(mean) }} Not worse by more than {{ mean.margin }} nats? {{ mean.because }}</p>{% endif %}
-{% if each.hint %}<p class="hint">{{ each.hint }}</p>{% endif %}
-{% if each.plot is not none %}{{ folded(each.plot) }}{% endif %}
+{% if comparison.hint %}<p class="hint">{{ comparison.hint }}</p>{% endif %}
+{% if comparison.plot is not none %}{{ folded(comparison.plot) }}{% endif %}
 <details><summary>All numbers</summary><div class="scroll tall"><table class="sortable">
 <thead><tr><th scope="col">Scenario</th>{% for column in view[0].columns %}<th scope="col" class="num">{{ column }}</th>{% endfor %}<th scope="col">Why missing</th></tr></thead>
 <tbody>
-{% for line in each.lines %}
+{% for line in comparison.lines %}
 <tr><th scope="row" title="{{ line.full }}">{{ line.name }}</th>{% for cell in line.cells %}<td class="num" data-v="{{ cell.sort }}">{{ cell.text }}{% if cell.detail %}<small>{{ cell.detail }}</small>{% endif %}</td>{% endfor %}<td class="why"><small>{{ line.why }}</small></td></tr>
 {% endfor %}
 </tbody></table></div></details>
@@ -60,25 +60,23 @@ COLUMNS = ("Difference", "Corrected", "Std", "p", "Adjusted p", "Blocks", "Rows"
 
 @section("compared", order=30, title="Models compared", template=TEMPLATE)
 def compared(page: Page) -> list[ComparedPair] | None:
-    """Each model against the current one."""
-    names, found = page.names, []
+    """Compare each model with the current one."""
+    names, views = page.names, []
     for pair in pairs(page.report):
-        apart = sum(row.n_new != row.n_current for row in pair.measured)
-        hint = (
-            f"In {plural(apart, 'scenario')} the two do not have equally many rows: they differ in these too."
-        )
-        found.append(
+        unequal = sum(row.n_new != row.n_current for row in pair.measured)
+        hint = f"In {plural(unequal, 'scenario')} the two do not have equally many rows: they differ in these too."
+        views.append(
             ComparedPair(
                 pair,
                 names.models.get(pair.mean.new, "m7"),
                 words.compared(pair),
-                hint if apart else "",
+                hint if unequal else "",
                 differences(pair, names),
                 COLUMNS,
                 [_line(row, names) for row in (pair.mean, *pair.scenarios)],
             )
         )
-    return found or None
+    return views or None
 
 
 def _line(row: ComparedRow, names: Legend) -> ComparedLine:

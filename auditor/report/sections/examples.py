@@ -1,4 +1,4 @@
-"""The section of example records."""
+"""This section shows example records."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from schemas.report import Example
 
 TEMPLATE = """\
 <p class="lead">Some records of each scenario as the models saw them, with what they said.</p>
-{% for scenario, found in view.items() %}
-<details class="card"{% if loop.index <= 3 %} open{% endif %}><summary>{{ scenario }} <small>{{ plural(found|length, "record") }}</small></summary>
+{% for scenario, records in view.items() %}
+<details class="card"{% if loop.index <= 3 %} open{% endif %}><summary>{{ scenario }} <small>{{ plural(records|length, "record") }}</small></summary>
 <div class="records">
-{% for example in found %}
+{% for example in records %}
 <article>
 {% if example.thumbnail %}<img src="{{ example.thumbnail|png }}" alt="Image of record {{ example.record_id }}" loading="lazy">{% else %}<p class="noimage">no image</p>{% endif %}
 <dl>
@@ -31,7 +31,7 @@ TEMPLATE = """\
 
 @section("examples", order=90, title="Examples", template=TEMPLATE)
 def examples(page: Page) -> dict[str, list[Example]] | None:
-    """Scenario -> some of its records."""
+    """Return scenario -> some of its records."""
     by_scenario: dict[str, list[Example]] = {}
     for example in page.examples:
         by_scenario.setdefault(example.scenario, []).append(example)

@@ -1,4 +1,4 @@
-"""The section of risk without references."""
+"""This section shows risk without references."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from auditor.report.registry import section
 from schemas.report import Row
 
 TEMPLATE = """\
-<p class="lead">What can be said of EMID where nobody has written references. Which estimate may speak depends on how much of the traffic the in-distribution records cover.</p>
+<p class="lead">What can be said of EMID where nobody has written references. Which estimate is reported depends on how much of the traffic the in-distribution records cover.</p>
 <div class="scroll tall card"><table class="sortable">
 <thead><tr><th scope="col">{{ page.row_noun }}</th>{% if page.has_models %}<th scope="col">Model</th>{% endif %}<th scope="col">Estimate from</th><th scope="col" class="num">Estimate</th><th scope="col" class="num">Range</th><th scope="col" class="num">Outside</th><th scope="col" class="num">Overlap</th><th scope="col">Why</th></tr></thead>
 <tbody>
@@ -20,5 +20,5 @@ TEMPLATE = """\
 
 @section("labelfree", order=70, title="Risk without references", template=TEMPLATE)
 def labelfree(page: Page) -> list[Row] | None:
-    """The results that have a label-free estimate, or a reason against one."""
+    """Return the results that have a label-free estimate, or a reason against one."""
     return [row for row in page.rows if row.label_free is not None] or None

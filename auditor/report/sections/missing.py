@@ -1,4 +1,4 @@
-"""The section of what is missing, and other remarks, each said once."""
+"""This section says what is missing, and other remarks, each once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TEMPLATE = """\
 <div class="card"><table class="remarks">
 <tbody>
 {% for remark in view.missing %}
-<tr><th scope="row">{{ remark.path|measure }}{% if remark.path|measure != remark.path %}<small>{{ remark.path }}</small>{% endif %}</th><td>{{ remark.text }}</td><td class="where">{{ remark.where }}</td></tr>
+<tr><th scope="row">{{ remark.path|measure }}{% if remark.path|measure != remark.path %}<small>{{ remark.path }}</small>{% endif %}</th><td>{{ remark.text }}</td><td class="where">{{ remark.scope }}</td></tr>
 {% endfor %}
 {% for remark in view.incomplete %}
-<tr><th scope="row">Incomplete bound<small>{{ remark.path }}</small></th><td>{{ remark.text }}. It stands for less than the whole form.</td><td class="where">{{ remark.where }}</td></tr>
+<tr><th scope="row">Incomplete bound<small>{{ remark.path }}</small></th><td>{{ remark.text }}. It stands for less than the whole form.</td><td class="where">{{ remark.scope }}</td></tr>
 {% endfor %}
 </tbody></table></div>
 {% else %}
@@ -41,7 +41,7 @@ TEMPLATE = """\
 {% if view.notes %}
 <h3>Notes</h3>
 <ul class="notes card">
-{% for note in view.notes %}<li>{{ note.text }} <span class="where">{{ note.where }}</span></li>{% endfor %}
+{% for note in view.notes %}<li>{{ note.text }} <span class="where">{{ note.scope }}</span></li>{% endfor %}
 </ul>
 {% endif %}
 """
@@ -51,7 +51,7 @@ TEMPLATE = """\
 class Remark:
     text: str
     path: str
-    where: str
+    scope: str
 
 
 class Missing(NamedTuple):
@@ -68,46 +68,49 @@ class Missing(NamedTuple):
     template=TEMPLATE,
 )
 def missing(page: Page) -> Missing:
-    """Reasons for missing values, bounds that lack a term, and notes; the template adds the rows set aside."""
+    """Return the reasons for missing values, bounds that lack a term, and notes; the template adds the
+    quarantined rows."""
     report, names = page.report, page.names
     return Missing(_missing(report, names), _incomplete(page.rows, names), _notes(report, names))
 
 
 def _missing(report: Report, names: Legend) -> list[Remark]:
-    found: dict[tuple[str, str], list[Row | None]] = defaultdict(list)
+    rows_of: dict[tuple[str, str], list[Row | None]] = defaultdict(list)
     for path, reason in report.missing.items():
-        found[path, reason].append(None)
+        rows_of[path, reason].append(None)
     rows = [*report.scenarios, *report.windows]
     for row in rows:
         for path, reason in row.missing.items():
-            found[path, reason].append(row)
-    return [Remark(reason, path, _where(of, len(rows), names)) for (path, reason), of in found.items()]
-
-
-def _notes(report: Report, names: Legend) -> list[Remark]:
-    found: dict[str, list[Row | None]] = {note: [None] for note in report.notes}
-    rows = [*report.scenarios, *report.windows]
-    for row in rows:
-        for note in row.notes:
-            found.setdefault(note, []).append(row)
-    return [Remark(note, "", _where(of, len(rows), names)) for note, of in found.items()]
-
-
-def _incomplete(rows: Sequence[Row], names: Legend) -> list[Remark]:
-    """Bounds that lack a term: the form, and the terms that are in."""
-    found: dict[tuple[str, str], list[Row | None]] = defaultdict(list)
-    for row in rows:
-        for form, bound in row.bounds.items():
-            if bound.value is not None and not bound.complete:
-                found[form, ", ".join(bound.terms)].append(row)
+            rows_of[path, reason].append(row)
     return [
-        Remark(f"{words.BOUND.get(form, form)}: only {terms}", form, _where(of, len(rows), names))
-        for (form, terms), of in found.items()
+        Remark(reason, path, _scope(results, len(rows), names)) for (path, reason), results in rows_of.items()
     ]
 
 
-def _where(rows: Sequence[Row | None], total: int, names: Legend) -> str:
-    """Which results a remark is about: all, or some by name."""
+def _notes(report: Report, names: Legend) -> list[Remark]:
+    rows_of: dict[str, list[Row | None]] = {note: [None] for note in report.notes}
+    rows = [*report.scenarios, *report.windows]
+    for row in rows:
+        for note in row.notes:
+            rows_of.setdefault(note, []).append(row)
+    return [Remark(note, "", _scope(results, len(rows), names)) for note, results in rows_of.items()]
+
+
+def _incomplete(rows: Sequence[Row], names: Legend) -> list[Remark]:
+    """Return the bounds that lack a term: the form, and the terms that are in."""
+    rows_of: dict[tuple[str, str], list[Row | None]] = defaultdict(list)
+    for row in rows:
+        for form, bound in row.bounds.items():
+            if bound.value is not None and not bound.complete:
+                rows_of[form, ", ".join(bound.terms)].append(row)
+    return [
+        Remark(f"{words.BOUND.get(form, form)}: only {terms}", form, _scope(results, len(rows), names))
+        for (form, terms), results in rows_of.items()
+    ]
+
+
+def _scope(rows: Sequence[Row | None], total: int, names: Legend) -> str:
+    """Say which results a remark is about: all, or some by name."""
     named = [row for row in rows if row is not None]
     if len(named) < len(rows):
         return "The whole run"
@@ -115,6 +118,6 @@ def _where(rows: Sequence[Row | None], total: int, names: Legend) -> str:
         return "Every result" if total > 1 else names.title(named[0])
     scenarios = list(dict.fromkeys(names.name(row) for row in named))
     models = list(dict.fromkeys(row.model for row in named if row.model))
-    shown = ", ".join(scenarios[:6]) + (f" and {len(scenarios) - 6} more" if len(scenarios) > 6 else "")
+    listed = ", ".join(scenarios[:6]) + (f" and {len(scenarios) - 6} more" if len(scenarios) > 6 else "")
     few = len(names.models) > 1 and 0 < len(models) < len(names.models)
-    return shown + (f" ({', '.join(models)})" if few else "")
+    return listed + (f" ({', '.join(models)})" if few else "")

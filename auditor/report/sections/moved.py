@@ -1,4 +1,4 @@
-"""The section of how far each modality moved."""
+"""This section shows how far each modality moved."""
 
 from __future__ import annotations
 
@@ -71,31 +71,31 @@ class Moved(NamedTuple):
 
 @section("moved", order=50, title="What moved", template=TEMPLATE)
 def moved(page: Page) -> Moved | None:
-    """Divergences as a table of colours, and plain facts of the rows."""
+    """Return divergences as a table of colours, and plain facts of the rows."""
     heat = _heat(page.rows, page.names, page.report.run.thresholds.get("p_value", 0.01))
     return None if heat is None else Moved(heat, _descriptors(page.rows))
 
 
 def _heat(rows: Sequence[Row], names: Legend, p_threshold: float) -> Heat | None:
-    """A row a scenario; inputs once, since they do not depend on the model, responses once a model."""
+    """Return a row a scenario; inputs once, since they do not depend on the model, responses once a model."""
     by_scenario: dict[str, list[Row]] = {}
     for row in rows:
         if row.divergences:
             by_scenario.setdefault(row.scenario, []).append(row)
     if not by_scenario:
         return None
-    found = {name for row in rows for name in row.divergences}
-    inputs = [name for name in ("image", "text", "joint") if name in found]
+    modalities = {name for row in rows for name in row.divergences}
+    inputs = [name for name in ("image", "text", "joint") if name in modalities]
     models = [m for m in names.models if any(r.model == m and "response" in r.divergences for r in rows)]
     many = len(models) > 1
     columns = [words.MODALITY[name] for name in inputs]
     columns += [f"Responses of {names.model_names[m]}" if many else "Responses" for m in models]
-    found_excess = [d.excess or 0.0 for row in rows for d in row.divergences.values()]
-    top = max(0.05, *found_excess)  # at least 0.05, or noise alone would glow
+    excesses = [d.excess or 0.0 for row in rows for d in row.divergences.values()]
+    top = max(0.05, *excesses)  # at least 0.05, or noise alone would glow
     lines = []
-    for scenario, of in by_scenario.items():
-        by_model = {row.model: row.divergences.get("response") for row in of}
-        all_cells = [of[0].divergences.get(name) for name in inputs] + [
+    for scenario, scenario_rows in by_scenario.items():
+        by_model = {row.model: row.divergences.get("response") for row in scenario_rows}
+        all_cells = [scenario_rows[0].divergences.get(name) for name in inputs] + [
             by_model.get(model) for model in models
         ]
         cells = [
@@ -110,7 +110,7 @@ def _heat_cell(divergence: Divergence, top: float, threshold: float, head: str) 
     p = divergence.p_adjusted if divergence.p_adjusted is not None else divergence.p_value
     value = divergence.excess if divergence.excess is not None else divergence.value
     share = max(divergence.excess or 0.0, 0.0) / top
-    told = [
+    lines = [
         head,
         f"excess {number(divergence.excess)}, raw value {number(divergence.value)}",
         f"without a shift: {number(divergence.null_mean)} ± {number(divergence.null_std)}",
@@ -118,20 +118,20 @@ def _heat_cell(divergence: Divergence, top: float, threshold: float, head: str) 
         f"p {p_value(divergence.p_value)}, adjusted {p_value(divergence.p_adjusted)}",
     ]
     if divergence.n is not None and divergence.n_id is not None:
-        told.append(
+        lines.append(
             f"{divergence.n:,} rows against {divergence.n_id:,}" + (", paired" if divergence.paired else "")
         )
     return HeatCell(
         number(value) + ("" if divergence.excess is not None or value is None else " raw"),
         round(8 * share),
         p is not None and p <= threshold,
-        "\n".join(told),
+        "\n".join(lines),
         "" if value is None else repr(value),
     )
 
 
 def _descriptors(rows: Sequence[Row]) -> Descriptors | None:
-    """Plain facts of the rows."""
+    """Return plain facts of the rows."""
     columns = list(dict.fromkeys(name for row in rows for name in row.descriptors))
     if not columns:
         return None

@@ -1,4 +1,4 @@
-"""The section of plots over scenarios, with what is said of them."""
+"""This section shows plots over scenarios, with their correlations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEMPLATE = """\
 {% for plot in view.scatters %}
 <figure class="card"><figcaption><h3>{{ plot.title }}</h3>{{ key() }}</figcaption>
 <div class="scroll plot">{{ plot.drawing }}</div>
-{% if plot.said %}<p class="said">{{ plot.said[:1]|join }}</p>{% if plot.said|length > 1 %}<details><summary>{{ plural(plot.said|length - 1, "more correlation") }}</summary><ul>{% for s in plot.said[1:] %}<li>{{ s }}</li>{% endfor %}</ul></details>{% endif %}{% endif %}
+{% if plot.correlations %}<p class="said">{{ plot.correlations[:1]|join }}</p>{% if plot.correlations|length > 1 %}<details><summary>{{ plural(plot.correlations|length - 1, "more correlation") }}</summary><ul>{% for s in plot.correlations[1:] %}<li>{{ s }}</li>{% endfor %}</ul></details>{% endif %}{% endif %}
 </figure>
 {% endfor %}
 </div>
@@ -43,7 +43,7 @@ TEMPLATE = """\
 class Scatter(NamedTuple):
     title: str
     drawing: Markup
-    said: list[str]
+    correlations: list[str]
 
 
 class Plots(NamedTuple):
@@ -54,23 +54,23 @@ class Plots(NamedTuple):
 
 @section("plots", order=40, title="Plots", template=TEMPLATE)
 def plots(page: Page) -> Plots | None:
-    """The intervals of EMID, the strengths of each shift, and what is held against what."""
+    """Draw the intervals of EMID, the strengths of each shift, and one measure against another."""
     report, names = page.report, page.names
-    found = Plots(
+    view = Plots(
         forest(report.scenarios, report.run.thresholds.get("emid"), names),
         profile(report.scenarios, names),
         _scatters(report, names),
     )
-    return found if any(found) else None
+    return view if any(view) else None
 
 
 def _scatters(report: Report, names: Legend) -> list[Scatter]:
     rows = [row for row in report.scenarios if row.family != "id"]
     bounded = [plot for form in ("scaled", "partial") if (plot := _bound_scatter(report, rows, form, names))]
-    found: list[Scatter] = bounded[:1]
+    scatters: list[Scatter] = bounded[:1]
     for name in ("accuracy", "win_rate"):
         label = words.MEASURE[name]
-        drawn = scatter(
+        drawing = scatter(
             report.scenarios,
             attrgetter(name),
             lambda row: row.emi,
@@ -78,15 +78,17 @@ def _scatters(report: Report, names: Legend) -> list[Scatter]:
             "EMI (nats)",
             names,
         )
-        if drawn is not None:
-            found.append(Scatter(f"EMI against {label.lower()}", drawn, _said(report, "EMI", label)))
-    return found + bounded[1:]
+        if drawing is not None:
+            scatters.append(
+                Scatter(f"EMI against {label.lower()}", drawing, _correlation_texts(report, "EMI", label))
+            )
+    return scatters + bounded[1:]
 
 
 def _bound_scatter(report: Report, rows: Sequence[Row], form: str, names: Legend) -> Scatter | None:
     terms, bounded = _comparable(rows, form)
     label = words.BOUND[form].split(" (")[0]
-    drawn = scatter(
+    drawing = scatter(
         bounded,
         lambda row: row.bounds[form].value,
         lambda row: row.emid,
@@ -94,13 +96,14 @@ def _bound_scatter(report: Report, rows: Sequence[Row], form: str, names: Legend
         "EMID (nats)",
         names,
     )
-    if drawn is None:
+    if drawing is None:
         return None
-    return Scatter(f"EMID against the {label.lower()}", drawn, _said(report, "EMID", label))
+    return Scatter(f"EMID against the {label.lower()}", drawing, _correlation_texts(report, "EMID", label))
 
 
 def _comparable(rows: Sequence[Row], form: str) -> tuple[tuple[str, ...], list[Row]]:
-    """Rows whose bound has the same terms, the commonest: part of a bound is not held against a whole one."""
+    """Return the rows whose bound has the same terms, the commonest: part of a bound is not compared with a
+    whole one."""
     terms = {
         id(row): tuple(bound.terms)
         for row in rows
@@ -112,8 +115,8 @@ def _comparable(rows: Sequence[Row], form: str) -> tuple[tuple[str, ...], list[R
     return common, [row for row in rows if terms.get(id(row)) == common]
 
 
-def _said(report: Report, first: str, second: str) -> list[str]:
-    """The correlations of these two measures, as the report has them."""
+def _correlation_texts(report: Report, first: str, second: str) -> list[str]:
+    """Return the correlations of these two measures, as the report has them."""
     return [
         f"{c.kind.capitalize()} {number(c.value, 2)} over {c.model or 'all models'} (n={c.n}"
         + (f"; ceiling {number(c.ceiling, 2)}" if c.ceiling is not None else "")

@@ -1,4 +1,4 @@
-"""The section that explains the words of the page."""
+"""This section explains the words of the page."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ TEMPLATE = """\
 
 @section("reading", order=120, title="How to read this", template=TEMPLATE)
 def reading(page: Page) -> tuple[tuple[str, str], ...]:
-    """Words with their meanings."""
+    """Return words with their meanings."""
     return words.glossary(page.report.run.grader)

@@ -1,4 +1,4 @@
-"""The section with the table of all results."""
+"""This section shows the table of all results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Results(NamedTuple):
 
 @section("results", order=20, title="Results", template=TEMPLATE)
 def results(page: Page) -> Results | None:
-    """Columns that hold a value in some row; a column of dashes only would say nothing."""
+    """Return the columns that hold a value in some row; a column of dashes only would say nothing."""
     rows, names = page.rows, page.names
     if not rows:
         return None
@@ -70,12 +70,12 @@ def results(page: Page) -> Results | None:
         ("Accuracy", [estimate_cell(row.accuracy, interval(row.intervals.accuracy, 2)) for row in rows]),
         ("Win rate", [estimate_cell(row.win_rate) for row in rows]),
     ]
-    kept = [(label, cells) for label, cells in candidates if any(cell.sort for cell in cells)]
+    columns = [(label, cells) for label, cells in candidates if any(cell.sort for cell in cells)]
     return Results(
-        columns=[label for label, _ in kept],
+        columns=[label for label, _ in columns],
         titles={"Accuracy": words.accuracy(page.report.run.grader)},
         rows=[
-            TableRow(row, names.name(row), names.models[row.model], [cells[i] for _, cells in kept])
+            TableRow(row, names.name(row), names.models[row.model], [cells[i] for _, cells in columns])
             for i, row in enumerate(rows)
         ],
         families=list(dict.fromkeys(row.family for row in rows)),

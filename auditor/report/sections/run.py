@@ -1,4 +1,4 @@
-"""The section of what made the numbers."""
+"""This section says what made the numbers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunView(NamedTuple):
 
 @section("run", order=130, title="Run", template=TEMPLATE)
 def run(page: Page) -> RunView:
-    """What made the numbers."""
+    """Return what made the numbers."""
     config = json.dumps(page.report.run.config, indent=2, ensure_ascii=False)
     return RunView(_facts(page.report), config)
 
@@ -41,7 +41,7 @@ def run(page: Page) -> RunView:
 def _facts(report: Report) -> list[Fact]:
     run = report.run
     sizes = sorted({row.n for row in [*report.scenarios, *report.windows]})
-    found = [
+    facts = [
         Fact("Run", [run.run_id]),
         Fact("Made", [run.created]),
         Fact("Models", [_identity(k, v) for k, v in run.models.items()]),
@@ -60,7 +60,7 @@ def _facts(report: Report) -> list[Fact]:
         Fact("Seed", [str(run.seed)]),
         Fact("Config hash", [run.config_hash]),
     ]
-    return [fact for fact in found if fact.values]
+    return [fact for fact in facts if fact.values]
 
 
 def _identity(name: str, identity: str) -> str:

@@ -1,4 +1,4 @@
-"""The section of the report's tables, as they are."""
+"""This section shows the report's tables, as they are."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TEMPLATE = """\
 </tbody></table></div>
 <p class="hint">The ceiling is what a perfect measure would reach, since the truth is itself measured on few rows.</p></details>
 {% endif %}
-{% for name, found in view.tables.items() %}
-<details class="card"><summary>{{ name }} <small>{{ plural(found|length, "row") }}</small></summary>{{ grid(found) }}</details>
+{% for name, rows in view.tables.items() %}
+<details class="card"><summary>{{ name }} <small>{{ plural(rows|length, "row") }}</small></summary>{{ grid(rows) }}</details>
 {% endfor %}
 """
 
@@ -35,6 +35,6 @@ class Tables(NamedTuple):
 
 @section("tables", order=100, title="Tables", nav="", template=TEMPLATE)
 def tables(page: Page) -> Tables | None:
-    """All tables but those that have a section of their own."""
-    found = {name: rows for name, rows in page.report.tables.items() if name not in (TABLE, WHERE)}
-    return Tables(found, page.report.correlations) if found or page.report.correlations else None
+    """Return all tables but those that have a section of their own."""
+    plain = {name: rows for name, rows in page.report.tables.items() if name not in (TABLE, WHERE)}
+    return Tables(plain, page.report.correlations) if plain or page.report.correlations else None

@@ -1,4 +1,4 @@
-"""The section of windows in their order."""
+"""This section shows windows in their order."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TEMPLATE = """\
 
 @section("time", order=10, title="Over time", template=TEMPLATE)
 def time(page: Page) -> list[tuple[str, Markup]] | None:
-    """A timeline a model: its name and its drawing."""
+    """Draw a timeline a model: its name and its drawing."""
     thresholds, names = page.report.run.thresholds, page.names
     return [
-        (names.model_names[model], timeline(found, thresholds.get("p_value"), thresholds.get("emid")))
+        (names.model_names[model], timeline(windows, thresholds.get("p_value"), thresholds.get("emid")))
         for model in names.models
-        if (found := [row for row in page.report.windows if row.model == model])
+        if (windows := [row for row in page.report.windows if row.model == model])
     ] or None

@@ -1,4 +1,4 @@
-"""The section of which slices have the drift."""
+"""This section shows which slices have the drift."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEMPLATE = """\
 """
 
 
-class WhereLine(NamedTuple):
+class SliceLine(NamedTuple):
     modality: str
     kind: str
     name: str
@@ -40,10 +40,10 @@ class WhereLine(NamedTuple):
     excess: float
 
 
-class Where(NamedTuple):
+class SliceTable(NamedTuple):
     name: str
     full: str
-    lines: list[WhereLine]
+    lines: list[SliceLine]
 
 
 NAME_CHARS = 120
@@ -51,9 +51,9 @@ NAME_CHARS = 120
 
 
 @section("where", order=60, title="Where the drift is", template=TEMPLATE)
-def where(page: Page) -> list[Where] | None:
-    """The slices of each scenario or window that moved, in the order of the table."""
-    found: dict[str, list[WhereLine]] = {}
+def where(page: Page) -> list[SliceTable] | None:
+    """Return the slices of each scenario or window that moved, in the order of the table."""
+    lines_of: dict[str, list[SliceLine]] = {}
     names = page.names
     many = len(names.models) > 1
     for row in page.report.tables.get(WHERE, ()):
@@ -61,8 +61,8 @@ def where(page: Page) -> list[Where] | None:
         if many and row["model"] is not None:
             modality += f" of {row['model']}"
         name = str(row["name"])
-        found.setdefault(row["scenario"], []).append(
-            WhereLine(
+        lines_of.setdefault(row["scenario"], []).append(
+            SliceLine(
                 modality,
                 row["slice"],
                 name if len(name) <= NAME_CHARS else name[: NAME_CHARS - 1] + "…",
@@ -74,17 +74,17 @@ def where(page: Page) -> list[Where] | None:
                 row["excess"],
             )
         )
-    return [Where(names.scenario_names.get(s, s), s, lines) for s, lines in found.items()] or None
+    return [SliceTable(names.scenario_names.get(s, s), s, lines) for s, lines in lines_of.items()] or None
 
 
 def _share_bar(of_divergence: float, of_rows: float) -> Markup:
-    """The share of the divergence, with a line at the share of the rows."""
+    """Draw the share of the divergence, with a line at the share of the rows."""
     across = Axis(0.0, 1.0, 0.0, 120.0)
-    said = f"{percent(of_divergence, 1)} of the divergence, {percent(of_rows, 1)} of the rows"
+    label = f"{percent(of_divergence, 1)} of the divergence, {percent(of_rows, 1)} of the rows"
     return drawing(
         120,
         12,
-        said,
+        label,
         el("rect", x=0, y=1, width=120, height=10, rx=2, class_="band"),
         el("rect", x=0, y=1, width=across(of_divergence), height=10, rx=2, class_="bar m1"),
         line(across(of_rows), 0, across(of_rows), 12, "zero"),
