@@ -1,7 +1,7 @@
 """False alarms of the drift test where rows belong together, with and without saying so.
 
-Without a shift: groups of 1 to 30 rows of uneven sizes (geometric, `mean` rows), whose rows are alike to a
-degree (intra-group correlation), 120 groups of P and 60 of Q. How often is the p-value at most 1, 5, 10%, with
+Without a shift: groups of 1 to 30 rows of uneven sizes (geometric, `mean` rows), whose rows are alike to some
+degree (intra-group correlation), 120 groups of P, 60 of Q. How often is the p-value at most 1, 5, 10%, with
 the labels of the groups, and as if every row were its own? A rate is right where it lies inside the exact
 binomial 99.9% interval. Then power: a mean moved in one direction. No test uses these seeds.
 
