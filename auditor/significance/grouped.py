@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auditor.significance.permutation import PermutationTest, aggregated_p_value, permuted_labels, whitened
+from auditor.significance.permutation import PermutationTest, aggregated_p_value, in_metric, permuted_labels
 from auditor.sketch import Float
 from auditor.sketch.blocks import Index
 
@@ -123,9 +123,9 @@ def grouped_grams(z: Float, starts: Index) -> tuple[Float, Float, Float]:
     centred = z - z.mean(axis=0)
     if np.square(centred).sum() <= 1e-20 * np.square(z).sum():  # equal rows: what is left is rounding
         centred = np.zeros_like(z)
-    white = whitened(centred, centred.T @ centred / len(z))
-    sums, white_sums = (np.add.reduceat(rows, starts, axis=0) for rows in (z, white))
-    return sums @ sums.T, _quadratic(z, starts), white_sums @ white_sums.T
+    metric = in_metric(centred, centred.T @ centred / len(z))
+    sums, own, other = (np.add.reduceat(rows, starts, axis=0) for rows in (z, centred, metric))
+    return sums @ sums.T, _quadratic(z, starts), own @ other.T
 
 
 def _quadratic(z: Float, starts: Index) -> Float:

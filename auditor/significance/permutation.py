@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from auditor.divergences.mean_discrepancy import mmd
 from auditor.sketch import Float, Sketch
@@ -83,7 +82,7 @@ def paired_test(
     signs = rng.choice([-1.0, 1.0], (permutations + 1, len(starts)))
     signs[0] = 1.0
     quadratic = _paired_quadratic(u, v, starts)
-    grams = (_paired_linear(v, starts), quadratic, _paired_linear(whitened(v, v.T @ v / n), starts))
+    grams = (_paired_linear(v, v, starts), quadratic, _paired_linear(v, in_metric(v, v.T @ v / n), starts))
     mmd2 = float(quadratic.gram.sum() - quadratic.norms.sum()) / (n * (n - 1))
     statistics = np.stack([_on_grid(_forms(signs, g.gram), g.gram) for g in grams])
     return PermutationTest(mmd2, aggregated_p_value(statistics))
@@ -126,30 +125,28 @@ def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, Blo
     if np.square(centred).sum() <= 1e-20 * np.square(z).sum():  # equal rows: what is left is rounding
         centred = np.zeros_like(z)
     return (
-        linear_gram(z, block_rows),
+        linear_gram(z, z, block_rows),
         quadratic_gram(z, block_rows),
-        linear_gram(whitened(centred, centred.T @ centred / len(z)), block_rows),
+        linear_gram(centred, in_metric(centred, centred.T @ centred / len(z)), block_rows),
     )
 
 
-def whitened(z: Float, covariance: Float) -> Float:
-    """Return the rows (n, d) whose inner products are those of z in the metric (C + λI)⁻¹, λ the mean
-    eigenvalue of C: directions far below the mean are not blown up to noise. O(n d² + d³). Zeros where C is
-    zero.
-    """
+def in_metric(z: Float, covariance: Float) -> Float:
+    """Return rows z (n, d) times (C + λI)⁻¹, λ the mean eigenvalue of C: directions far below the mean are
+    not blown up to noise. O(n d² + d³). Zeros where C is zero."""
     d = z.shape[1]
     ridge = float(np.trace(covariance)) / d
     if ridge <= 0:
         return np.zeros_like(z)
-    factor = np.linalg.cholesky(covariance + ridge * np.eye(d))
-    return np.ascontiguousarray(solve_triangular(factor, z.T, lower=True, check_finite=False).T)
+    # By numpy, which leaves the interpreter's lock to other units of work; scipy's factors hold it.
+    return np.ascontiguousarray(np.linalg.solve(covariance + ridge * np.eye(d), z.T).T)
 
 
-def linear_gram(z: Float, block_rows: int) -> BlockGram:
-    """Return the inner products of rows (K·block_rows, d) in order of blocks. O(N d + K² d)."""
-    sums = z.reshape(-1, block_rows, z.shape[1]).sum(axis=1)
-    norms = np.einsum("ij,ij->i", z, z).reshape(-1, block_rows).sum(axis=1)
-    return BlockGram(sums @ sums.T, norms)
+def linear_gram(z: Float, metric: Float, block_rows: int) -> BlockGram:
+    """Return inner products ⟨z, metric'⟩ of rows (K·block_rows, d) in order of blocks. O(N d + K² d)."""
+    sums, metric_sums = (rows.reshape(-1, block_rows, rows.shape[1]).sum(axis=1) for rows in (z, metric))
+    norms = np.einsum("ij,ij->i", z, metric).reshape(-1, block_rows).sum(axis=1)
+    return BlockGram(sums @ metric_sums.T, norms)
 
 
 def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
@@ -214,9 +211,9 @@ def _on_grid(values: Float, terms: Float) -> Float:
     return np.round(values / step) if step > 0 else np.zeros_like(values)
 
 
-def _paired_linear(v: Float, starts: Index) -> BlockGram:
-    sums = np.add.reduceat(v, starts, axis=0)
-    return BlockGram(sums @ sums.T, np.einsum("ij,ij->i", v, v))
+def _paired_linear(v: Float, metric: Float, starts: Index) -> BlockGram:
+    sums, metric_sums = (np.add.reduceat(rows, starts, axis=0) for rows in (v, metric))
+    return BlockGram(sums @ metric_sums.T, np.einsum("ij,ij->i", v, metric))
 
 
 def _paired_quadratic(u: Float, v: Float, starts: Index) -> BlockGram:

@@ -121,7 +121,7 @@ def test_block_grams_are_inner_products_of_block_sums(k: int, b: int, d: int) ->
     blocks = z.reshape(k, b, d)
     linear = np.array([x.sum(axis=0) for x in blocks])
     quadratic = np.array([(x.T @ x).ravel() for x in blocks])
-    got = linear_gram(z, b), quadratic_gram(z, b)
+    got = linear_gram(z, z, b), quadratic_gram(z, b)
     np.testing.assert_allclose(got[0].gram, linear @ linear.T, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(got[1].gram, quadratic @ quadratic.T, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(got[1].norms, [sum((r @ r) ** 2 for r in x) for x in blocks])
