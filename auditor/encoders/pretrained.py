@@ -122,10 +122,10 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
     path = Path(next(iter(spec.submodule_search_locations))) / relative
     if not path.is_file():
         raise BadInput(f"{package}: {relative} is missing; install the package again")
-    found = file_digest(path)
-    if found != sha256:
+    digest = file_digest(path)
+    if digest != sha256:
         raise BadInput(
-            f"{package}: {relative} has SHA-256 {found}, expected {sha256}; install the pinned version"
+            f"{package}: {relative} has SHA-256 {digest}, expected {sha256}; install the pinned version"
         )
     return path
 
@@ -144,7 +144,7 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
 
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
-    told = transformers_logging.get_verbosity()
+    verbosity = transformers_logging.get_verbosity()
     if config:  # weights that a changed configuration has no use for are no news
         transformers_logging.set_verbosity_error()
     try:
@@ -159,7 +159,7 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
     finally:
-        transformers_logging.set_verbosity(told)
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()
     missing = sorted(info["missing_keys"])

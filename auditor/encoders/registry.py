@@ -71,22 +71,22 @@ def make_encoder(
         BadInput: an unknown name or setting (the known ones are listed), a package that is not installed, or
             a model that cannot be reached.
     """
-    given = {"name": name_or_settings} if isinstance(name_or_settings, str) else dict(name_or_settings)
-    name = given.pop("name", None)
+    options = {"name": name_or_settings} if isinstance(name_or_settings, str) else dict(name_or_settings)
+    name = options.pop("name", None)
     if not isinstance(name, str):
         raise BadInput(f"encoders.{modality}: no name given; known: {', '.join(encoder_names(modality))}")
-    precision = given.pop("precision", "auto")
+    precision = options.pop("precision", "auto")
     if precision not in get_args(Precision):
         raise BadInput(f"encoder {name}: precision {precision!r} is none of {', '.join(get_args(Precision))}")
-    found = find_encoder(name, modality, f"encoders.{modality}")
+    entry = find_encoder(name, modality, f"encoders.{modality}")
     default_batch = IMAGE_BATCH if modality == "image" else TEXT_BATCH
-    return found.load(
+    return entry.load(
         name=name,
         device=device,
         threads=threads,
         batch=batch or default_batch,
         precision=precision,
-        **settings_keyword(found.settings, given, f"encoder {name}"),
+        **settings_keyword(entry.settings, options, f"encoder {name}"),
     )
 
 

@@ -78,24 +78,24 @@ def choices(reply: object) -> list[Choice]:
     return [_choice(c, total if isinstance(total, int) and 0 <= total < 2**31 else None) for c in listed]
 
 
-def _choice(given: Mapping[str, Any], tokens: int | None) -> Choice:
-    message = given.get("message")
+def _choice(choice: Mapping[str, Any], tokens: int | None) -> Choice:
+    message = choice.get("message")
     if not isinstance(message, Mapping):
         raise ValueError("a choice has no message")
-    if given.get("finish_reason") == "content_filter":
+    if choice.get("finish_reason") == "content_filter":
         return Choice(problem="the server's content filter kept the answer back")
     content, refusal = message.get("content"), message.get("refusal")
     if isinstance(refusal, str) and refusal.strip():
         return Choice(problem=f"the model refused: {clean(refusal)[:120]}")
     if content is not None and not isinstance(content, str):
         return Choice(problem="the answer is no text")
-    logprob, counted = _summed(given.get("logprobs"))
+    logprob, counted = _summed(choice.get("logprobs"))
     return Choice(clean(content or "").strip(), logprob, tokens if counted is None else counted)
 
 
-def _summed(given: object) -> tuple[float | None, int | None]:
+def _summed(logprobs: object) -> tuple[float | None, int | None]:
     """Sum of the log-probabilities of the answer's tokens, and their number; None where one is not known."""
-    listed = given.get("content") if isinstance(given, Mapping) else None
+    listed = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     if not isinstance(listed, list) or not listed:
         return None, None
     total = 0.0

@@ -130,12 +130,12 @@ class EndpointGenerator:
         except Exception as error:  # of Pillow, on bytes that nobody admitted
             return Answer(error=str(Failure(Reason.IMAGE_CORRUPT, type(error).__name__)))
         try:
-            found = await self._choices(session, messages, tokens, seed)
+            choices = await self._choices(session, messages, tokens, seed)
         except NoAnswer as error:
             await self._failed(session)
             return Answer(error=str(Failure(Reason.MODEL_FAILED, str(error))))
         self._alive, self._in_a_row = True, 0
-        return _answer_of(found)
+        return _answer_of(choices)
 
     async def _failed(self, session: aiohttp.ClientSession) -> None:
         """Count a prompt without an answer. Raises `AuditError` where the endpoint itself does not answer."""
@@ -183,7 +183,7 @@ class EndpointGenerator:
         refused: NoAnswer | None = None
         for manner in self._manners if self._manner is None else [self._manner]:
             try:
-                found = await self._asked(session, messages, manner, tokens, seed)
+                choices = await self._asked(session, messages, manner, tokens, seed)
             except NoAnswer as error:
                 refused = refused or error
                 if error.status not in _ASK_OTHERWISE:
@@ -194,7 +194,7 @@ class EndpointGenerator:
                     return await self._asked(session, messages, self._manner, tokens, seed)
                 continue
             self._manner = self._manner or manner
-            return found
+            return choices
         assert refused is not None
         raise refused
 
@@ -207,17 +207,17 @@ class EndpointGenerator:
         seed: int,
     ) -> list[chat.Choice]:
         wanted = self._sampling.samples
-        found: list[chat.Choice] = []
-        while len(found) < wanted:  # some servers ignore `n` and send one
-            n = wanted if manner.together and not found else 1
-            body = self._body(messages, manner, seed + len(found)) | {"n": n}
+        choices: list[chat.Choice] = []
+        while len(choices) < wanted:  # some servers ignore `n` and send one
+            n = wanted if manner.together and not choices else 1
+            body = self._body(messages, manner, seed + len(choices)) | {"n": n}
             most = tokens + n * self._sampling.max_new_tokens
             reply = await self._server.call(session, "chat/completions", most, body)
             try:
-                found += chat.choices(reply)
+                choices += chat.choices(reply)
             except ValueError as error:
                 raise NoAnswer(200, str(error)) from None
-        return found[:wanted]
+        return choices[:wanted]
 
     def _body(self, messages: list[dict[str, Any]], manner: _Manner, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -250,18 +250,18 @@ class EndpointGenerator:
                 return "unknown"  # a server without such a list
             data = listed.get("data") if isinstance(listed, Mapping) else None
             models = [m for m in data if isinstance(m, Mapping)] if isinstance(data, list) else []
-            mine = next((m for m in models if m.get("id") == self._name), {})
-            facts = [str(mine[k]) for k in ("owned_by", "root") if isinstance(mine.get(k), str)]
-            if mine.get("owned_by") == "vllm":
+            entry = next((m for m in models if m.get("id") == self._name), {})
+            facts = [str(entry[k]) for k in ("owned_by", "root") if isinstance(entry.get(k), str)]
+            if entry.get("owned_by") == "vllm":
                 root = self._config.url.removesuffix("/v1")
                 try:
-                    told = await self._server.call(session, f"{root}/version", limit=LOOK_UP_SECONDS)
+                    reply = await self._server.call(session, f"{root}/version", limit=LOOK_UP_SECONDS)
                 except NoAnswer as error:
                     if error.status is None:
                         raise self._down(error) from None
-                    told = None
-                if isinstance(told, Mapping) and isinstance(told.get("version"), str):
-                    facts.insert(1, told["version"])
+                    reply = None
+                if isinstance(reply, Mapping) and isinstance(reply.get("version"), str):
+                    facts.insert(1, reply["version"])
         return self._server.clean(" ".join(facts)) or "unknown"
 
     def _describe(self, engine: str) -> str:
@@ -280,11 +280,11 @@ class EndpointGenerator:
         )
 
 
-def _answer_of(found: Sequence[chat.Choice]) -> Answer:
+def _answer_of(choices: Sequence[chat.Choice]) -> Answer:
     """The samples that are answers; without any the first that says why."""
-    good = [choice for choice in found if choice.problem is None and choice.text]
+    good = [choice for choice in choices if choice.problem is None and choice.text]
     if not good:
-        problem = next((choice.problem for choice in found if choice.problem is not None), None)
+        problem = next((choice.problem for choice in choices if choice.problem is not None), None)
         failure = (
             Failure(Reason.EMPTY_RESPONSE, "") if problem is None else Failure(Reason.MODEL_FAILED, problem)
         )

@@ -20,7 +20,7 @@ TURN_TOKENS = 4
 def prompt_tokens(text: str, history: Sequence[Turn], images: int, tokens_per_image: int) -> int:
     """Estimated tokens of a prompt. O(length)."""
     texts = [*(turn.text for turn in history), text]
-    words = sum(ceil(len(each.encode("utf-8", "replace")) / BYTES_A_TOKEN) for each in texts)
+    words = sum(ceil(len(content.encode("utf-8", "replace")) / BYTES_A_TOKEN) for content in texts)
     return words + TURN_TOKENS * len(texts) + images * tokens_per_image
 
 
@@ -56,5 +56,5 @@ def longest_seconds(config: EndpointConfig, tokens: Sequence[int], samples: int)
     waves = ceil(len(tokens) / config.concurrency) * samples
     checks = len(tokens) // config.failures + 1
     refused = 4  # the first prompts may be asked in as many ways
-    turns = config.tries * samples * sum(interval(config, each) for each in tokens)
+    turns = config.tries * samples * sum(interval(config, count) for count in tokens)
     return (waves + checks + refused) * config.total_seconds + turns

@@ -57,20 +57,20 @@ def make_generator(settings: Mapping[str, Any], *, device: str = "cpu", threads:
     Raises:
         BadInput: an unknown generator or setting (the known ones are listed), or a model that cannot be had.
     """
-    given = dict(settings)
-    name = given.pop("generator", None)
-    found = GENERATORS.find(name)
-    model, batch = given.pop("model", None), given.pop("batch", BATCH)
+    options = dict(settings)
+    name = options.pop("generator", None)
+    entry = GENERATORS.find(name)
+    model, batch = options.pop("model", None), options.pop("batch", BATCH)
     if not isinstance(batch, int) or batch < 1:
         raise BadInput(f"generator {name}: batch is {batch!r}, must be a whole number >= 1")
-    drawn = {key: given.pop(key) for key in Sampling.__dataclass_fields__ if key in given}
-    return found.make(
+    drawn = {key: options.pop(key) for key in Sampling.__dataclass_fields__ if key in options}
+    return entry.make(
         model=model,
         sampling=Sampling(**drawn),
         batch=batch,
         device=device,
         threads=threads,
-        **settings_keyword(found.settings, given, f"generator {name}"),
+        **settings_keyword(entry.settings, options, f"generator {name}"),
     )
 
 

@@ -41,6 +41,6 @@ class Drawn(NamedTuple):
 
 def answer_of(drawn: Sequence[Drawn]) -> Answer:
     """The answer of its samples; empty ones only where there is no other."""
-    kept = [one for one in drawn if one.text.strip()] or drawn
+    kept = [sample for sample in drawn if sample.text.strip()] or drawn
     texts, log_probs, tokens = zip(*kept, strict=True)
     return Answer(texts=texts, logprobs=log_probs, tokens=tokens)

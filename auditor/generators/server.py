@@ -42,16 +42,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 class NoAnswer(Exception):
     """A request that failed for good. `status` is HTTP's, None where there was none."""
 
-    def __init__(self, status: int | None, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int | None, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class Passing(NoAnswer):
     """A failure that may pass. `after`: seconds that the server asks to wait."""
 
-    def __init__(self, status: int | None, said: str, after: float | None = None) -> None:
-        super().__init__(status, said)
+    def __init__(self, status: int | None, message: str, after: float | None = None) -> None:
+        super().__init__(status, message)
         self.after = after
 
 
@@ -154,25 +154,25 @@ class Server:
         if len(data) > self._bound:
             raise NoAnswer(status, f"status {status}: the reply has more than {self._bound:,} bytes")
         reply = _parsed(data)
-        said, code = self._said(reply)
-        told = f"status {status}" + (f": {said}" if said else "")
+        complaint, code = self._said(reply)
+        message = f"status {status}" + (f": {complaint}" if complaint else "")
         if status in _TRY_AGAIN or status >= 500:
             if code == "insufficient_quota":  # it says 429, and will tomorrow
-                raise NoAnswer(status, told)
+                raise NoAnswer(status, message)
             after = _retry_after(headers.get("Retry-After"))
             if after is not None and after >= self._config.total_seconds:
-                told += (
+                message += (
                     f" (asks to wait {after:.0f} s; endpoint.total_seconds is {self._config.total_seconds:g})"
                 )
-            raise Passing(status, told, after)
+            raise Passing(status, message, after)
         if 300 <= status < 400:
             raise NoAnswer(status, f"status {status}: it redirects, and no redirect is followed with a key")
         if status != 200:
-            raise NoAnswer(status, told)
+            raise NoAnswer(status, message)
         if reply is None:
             raise NoAnswer(status, "the reply is no JSON")
-        if said:  # some gateways report what went wrong behind them with status 200
-            raise NoAnswer(status, told)
+        if complaint:  # some gateways report what went wrong behind them with status 200
+            raise NoAnswer(status, message)
         return reply
 
     def _said(self, reply: object) -> tuple[str, str]:

@@ -81,11 +81,11 @@ class VllmGenerator:
         self._settings = settings
         self._device = torch.device(device).type
         self._threads = threads
-        here = torch.cuda.device_count()
-        if self._device == "cuda" and here < settings.tensor_parallel:
+        gpus = torch.cuda.device_count()
+        if self._device == "cuda" and gpus < settings.tensor_parallel:
             raise BadInput(
                 f"model {name}: vllm.tensor_parallel is {settings.tensor_parallel}, "
-                f"this worker has {here} GPUs"
+                f"this worker has {gpus} GPUs"
             )
         self._chat = ChatTemplate(directory, name)
         self._llm: Any = None
@@ -186,14 +186,14 @@ class VllmGenerator:
         tokens = len(output.prompt_token_ids)
         if tokens + most > limit:  # such an answer may have been cut short
             return Answer(error=f"ValueError: the prompt has {tokens} tokens, the model takes {limit - most}")
-        reasons = {one.finish_reason for one in output.outputs}
+        reasons = {sample.finish_reason for sample in output.outputs}
         if not reasons <= {"stop", "length"}:
             return Answer(error=f"the engine gave up on it ({', '.join(sorted(map(str, reasons)))})")
-        texts = self._chat.read([one.token_ids for one in output.outputs])
+        texts = self._chat.read([sample.token_ids for sample in output.outputs])
         return answer_of(
             [
-                Drawn(text, float(one.cumulative_logprob), len(one.token_ids))
-                for text, one in zip(texts, output.outputs, strict=True)
+                Drawn(text, float(sample.cumulative_logprob), len(sample.token_ids))
+                for text, sample in zip(texts, output.outputs, strict=True)
             ]
         )
 
@@ -226,17 +226,17 @@ class VllmGenerator:
                 "(without a GPU: make setup-vllm)"
             )
         self._folder = TemporaryDirectory(prefix="auditor-vllm-")
-        given = self._settings
+        settings = self._settings
         options: dict[str, Any] = {
             "dtype": self._dtype(),
-            "tensor_parallel_size": given.tensor_parallel,
-            "gpu_memory_utilization": given.gpu_memory_utilization,
-            "max_model_len": given.max_model_len,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "gpu_memory_utilization": settings.gpu_memory_utilization,
+            "max_model_len": settings.max_model_len,
             # Not Ray's: inside a Ray worker vLLM would look for GPUs beyond those that the worker was given.
-            "distributed_executor_backend": "uni" if given.tensor_parallel == 1 else "mp",
+            "distributed_executor_backend": "uni" if settings.tensor_parallel == 1 else "mp",
         }
-        if given.max_num_seqs is not None:
-            options["max_num_seqs"] = given.max_num_seqs
+        if settings.max_num_seqs is not None:
+            options["max_num_seqs"] = settings.max_num_seqs
         if self._device == "cpu":
             options |= {
                 # Without a GPU there are small models: compiling takes longer than they do, and a compiler.

@@ -41,8 +41,8 @@ class Choice:
         """For reports; None where nothing is graded."""
         if self.why_none is not None:
             return None
-        made = self.make()
-        return Graded(name=grader_name(made), identity=made.identity, meaning=made.meaning)
+        grader = self.make()
+        return Graded(name=grader_name(grader), identity=grader.identity, meaning=grader.meaning)
 
     def missing(self) -> str:
         """Why there is no accuracy of rows that have no score, and the way out."""

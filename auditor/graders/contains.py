@@ -17,8 +17,8 @@ class Contains(ReferenceGrader):
 
     def match(self, answer: str, reference: str) -> float:
         """1 or 0; a reference without any letter or digit is looked for as it is."""
-        said, right = words(answer), words(reference)
-        if not right:
+        answer_words, reference_words = words(answer), words(reference)
+        if not reference_words:
             return float(reference.strip() in answer)
-        starts = range(len(said) - len(right) + 1)
-        return float(any(said[i : i + len(right)] == right for i in starts))
+        starts = range(len(answer_words) - len(reference_words) + 1)
+        return float(any(answer_words[i : i + len(reference_words)] == reference_words for i in starts))

@@ -11,7 +11,7 @@ from schemas.record import Record
 
 
 def scores(
-    records: Sequence[Record], given: Sequence[tuple[str, ...]], grader: Grader, model: str
+    records: Sequence[Record], answers: Sequence[tuple[str, ...]], grader: Grader, model: str
 ) -> list[float]:
     """Scores, from 0 to 1, of the (first) answers of `model` to each record; nothing for an answer that the
     grader cannot grade, and for a record without one.
@@ -19,8 +19,8 @@ def scores(
     Raises:
         AuditError: the grader fails, or gives what is no number from 0 to 1.
     """
-    found = []
-    for record, texts in zip(records, given, strict=True):
+    grades = []
+    for record, texts in zip(records, answers, strict=True):
         if not texts:
             continue
         try:
@@ -33,8 +33,8 @@ def scores(
             continue
         if not isinstance(score, int | float) or not 0.0 <= score <= 1.0:
             raise _failed(grader, record, f"{score!r:.80} is no number from 0 to 1")
-        found.append(float(score))
-    return found
+        grades.append(float(score))
+    return grades
 
 
 def grader_name(grader: Grader) -> str:

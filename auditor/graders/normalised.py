@@ -17,5 +17,9 @@ class Normalised(ReferenceGrader):
 
     def match(self, answer: str, reference: str) -> float:
         """1 or 0; texts without any letter or digit are compared as they are."""
-        said, right = words(answer), words(reference)
-        return float(said == right if said or right else answer.strip() == reference.strip())
+        answer_words, reference_words = words(answer), words(reference)
+        return float(
+            answer_words == reference_words
+            if answer_words or reference_words
+            else answer.strip() == reference.strip()
+        )

@@ -45,21 +45,21 @@ class Number(ReferenceGrader):
 
     def match(self, answer: str, reference: str) -> float | None:
         """1 or 0; None where the reference has no number."""
-        right = first_number(reference)
-        if right is None:
+        expected = first_number(reference)
+        if expected is None:
             return None
-        said = first_number(answer)
-        if said is None:
+        number = first_number(answer)
+        if number is None:
             return 0.0
-        return float(said == right or abs(said - right) <= self._tolerance * abs(right))
+        return float(number == expected or abs(number - expected) <= self._tolerance * abs(expected))
 
 
 def first_number(text: str) -> float | None:
     """The first number in a text; None where there is none, or it is too large for a float."""
-    found = _NUMBER.search(folded(text))
-    if found is None:
+    match = _NUMBER.search(folded(text))
+    if match is None:
         return None
-    if found[0] in NUMBER_WORDS:
-        return float(NUMBER_WORDS[found[0]])
-    value = float(found[0].replace("−", "-"))
+    if match[0] in NUMBER_WORDS:
+        return float(NUMBER_WORDS[match[0]])
+    value = float(match[0].replace("−", "-"))
     return value if math.isfinite(value) else None

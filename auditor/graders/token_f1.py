@@ -20,8 +20,8 @@ class TokenF1(ReferenceGrader):
     def match(self, answer: str, reference: str) -> float:
         """2 |common| / (|answer| + |reference|), words counted as often as both have them; texts without any
         letter or digit are compared as they are."""
-        said, right = words(answer), words(reference)
-        if not said and not right:
+        answer_words, reference_words = words(answer), words(reference)
+        if not answer_words and not reference_words:
             return float(answer.strip() == reference.strip())
-        common = (Counter(said) & Counter(right)).total()
-        return 2 * common / (len(said) + len(right))
+        common = (Counter(answer_words) & Counter(reference_words)).total()
+        return 2 * common / (len(answer_words) + len(reference_words))

@@ -46,7 +46,7 @@ class Question:
             elif slot == "c":
                 words[slot] = lexicon.groups[name]
             elif slot == "where":
-                words[slot] = lexicon.where[name]
+                words[slot] = lexicon.quadrants[name]
             else:
                 words[slot] = lexicon.relations[name]
         sentence = templates[phrasing % len(templates)].format(**words)
@@ -116,14 +116,14 @@ def draw_question(scene: Scene, kind: str, rng: np.random.Generator) -> Question
         number = sum(group in (i.colour, i.texture) for i in items)
         return Question(kind, Truth(kind, str(number)), {"c": group})
     if kind == "relation":
-        others = [i for i in items if i is not item]
-        other = others[int(u[1] * len(others))]
+        candidates = [i for i in items if i is not item]
+        partner = candidates[int(u[1] * len(candidates))]
         # Only along an axis on which the two differ, so that yes and no are equally frequent and never in
         # doubt.
-        axes = [r for r in RELATIONS if _holds(r, item, other) or _holds(r, other, item)]
+        axes = [r for r in RELATIONS if _holds(r, item, partner) or _holds(r, partner, item)]
         relation = axes[int(u[2] * len(axes))]
-        truth = "yes" if _holds(relation, item, other) else "no"
-        return Question(kind, Truth(kind, truth), {"a": item.shape, "b": other.shape, "rel": relation})
+        truth = "yes" if _holds(relation, item, partner) else "no"
+        return Question(kind, Truth(kind, truth), {"a": item.shape, "b": partner.shape, "rel": relation})
     raise ValueError(f"unknown kind of question {kind!r}; known: {', '.join(KINDS)}")
 
 

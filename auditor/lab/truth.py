@@ -58,15 +58,15 @@ def _words(text: str) -> list[str]:
 def _only(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
     """The one word of ``vocabulary`` among ``words``; None where there is none, or more than one
     (hedging)."""
-    found = set(words) & set(vocabulary)
-    return found.pop() if len(found) == 1 else None
+    matches = set(words) & set(vocabulary)
+    return matches.pop() if len(matches) == 1 else None
 
 
 def _number(words: list[str]) -> int | None:
-    found = {
+    numbers = {
         int(w[:4]) if w.isdigit() else _NUMBER_WORDS[w] for w in words if w.isdigit() or w in _NUMBER_WORDS
     }
-    return found.pop() if len(found) == 1 else None
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _described(text: str) -> list[tuple[str | None, ...]]:
@@ -84,20 +84,23 @@ def _described(text: str) -> list[tuple[str | None, ...]]:
     return [o for o in objects if any(o)]
 
 
-def _same(said: str | None, true: str | None) -> bool:
-    return said is not None and said == true
+def _same(answer: str | None, truth: str | None) -> bool:
+    return answer is not None and answer == truth
 
 
 def _description_score(answer: str, truth: str) -> float:
     """Attributes that agree under the best pairing of objects, twice over those of both descriptions."""
-    said, true = _described(answer), _described(truth)
-    if not said:
+    answer_objects, true_objects = _described(answer), _described(truth)
+    if not answer_objects:
         return 0.0
     agree = np.array(
-        [[sum(x is not None and x == y for x, y in zip(a, b, strict=True)) for b in true] for a in said]
+        [
+            [sum(x is not None and x == y for x, y in zip(a, b, strict=True)) for b in true_objects]
+            for a in answer_objects
+        ]
     )
     rows, columns = linear_sum_assignment(agree, maximize=True)
-    return float(2 * agree[rows, columns].sum() / (len(_SLOTS) * (len(said) + len(true))))
+    return float(2 * agree[rows, columns].sum() / (len(_SLOTS) * (len(answer_objects) + len(true_objects))))
 
 
 def graded_score(answer: str, truth: Truth) -> float:

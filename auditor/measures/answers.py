@@ -29,14 +29,14 @@ class Grouped(NamedTuple):
 
 def response_gap(rows: Profile) -> Grouped | None:
     """δ = RJSD of the model's responses to the references (nats), over sampled rows that have both."""
-    both = having(rows.sample, "response", "reference")
-    if not both.any():
+    labelled = having(rows.sample, "response", "reference")
+    if not labelled.any():
         return None
-    response, reference = (rows64(rows.sample.rows[n][both], n) for n in ("response", "reference"))
+    response, reference = (rows64(rows.sample.rows[n][labelled], n) for n in ("response", "reference"))
     resampler = RjsdResampler(response, reference, paired=True)
-    if not rows_suffice(resampler, int(both.sum())):
+    if not rows_suffice(resampler, int(labelled.sum())):
         return Grouped(resampler.value, None)
-    groups = record_groups(rows.sample.base_ids[both])
+    groups = record_groups(rows.sample.base_ids[labelled])
     left = resampler.left(groups, groups)
     return Grouped(left.value, {g: value for (_, g), value in left.without.items()})
 
@@ -89,13 +89,13 @@ def answer_codebook(sets: Sequence[Profile], symbols: int, seed: int) -> NDArray
     """(K, d) centroids, K at most `symbols`, of the sampled answers and references of `sets`: one codebook
     for a whole run, so that cells mean the same everywhere. None where there is none of either."""
     rows = [
-        each.sample.rows[name][having(each.sample, name)]
-        for each in sets
+        profile.sample.rows[name][having(profile.sample, name)]
+        for profile in sets
         for name in ("response", "reference")
-        if name in each.sample.rows
+        if name in profile.sample.rows
     ]
-    every = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
-    return learn_codebook(every, symbols, seed) if len(every) else None
+    vectors = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+    return learn_codebook(vectors, symbols, seed) if len(vectors) else None
 
 
 def _answers(rows: Profile, codebook: NDArray[np.float32]) -> tuple[Entropy | None, Grouped | None]:
@@ -104,30 +104,30 @@ def _answers(rows: Profile, codebook: NDArray[np.float32]) -> tuple[Entropy | No
         return None, None
     cells = nearest_cell(rows.sample.rows["response"][has], codebook)
     base_ids = rows.sample.base_ids[has]
-    found = answer_entropy([[c] for c in cells.tolist()], len(codebook), base_ids.tolist())
+    estimate = answer_entropy([[c] for c in cells.tolist()], len(codebook), base_ids.tolist())
     counts = np.zeros((JACKKNIFE_GROUPS, len(codebook)))
     np.add.at(counts, (record_groups(base_ids), cells), 1)
-    return found, _without_each(counts, lambda law: float(entropy(law)))
+    return estimate, _without_each(counts, lambda law: float(entropy(law)))
 
 
 def cell_gap(rows: Profile, codebook: NDArray[np.float32]) -> Grouped | None:
     """JSD (nats) of the laws of cells of the responses and of the references, over rows that have both."""
-    both = having(rows.sample, "response", "reference")
-    if not both.any():
+    labelled = having(rows.sample, "response", "reference")
+    if not labelled.any():
         return None
-    groups = record_groups(rows.sample.base_ids[both])
+    groups = record_groups(rows.sample.base_ids[labelled])
     counts = np.zeros((JACKKNIFE_GROUPS, 2, len(codebook)))
     for side, name in enumerate(("response", "reference")):
-        np.add.at(counts[:, side], (groups, nearest_cell(rows.sample.rows[name][both], codebook)), 1)
+        np.add.at(counts[:, side], (groups, nearest_cell(rows.sample.rows[name][labelled], codebook)), 1)
     return _without_each(counts, lambda laws: float(jensenshannon(laws[0], laws[1]) ** 2))
 
 
-def _without_each(counts: NDArray[np.float64], of: Callable[[NDArray[np.float64]], float]) -> Grouped:
+def _without_each(counts: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]) -> Grouped:
     """Of the laws of cells, by (groups, ..., cells) counts."""
 
     def value(kept: NDArray[np.float64]) -> float:
-        return of(kept / kept.sum(axis=-1, keepdims=True))
+        return statistic(kept / kept.sum(axis=-1, keepdims=True))
 
     whole = counts.sum(axis=0)
-    there = [g for g, own in enumerate(counts) if own.any()]
-    return Grouped(value(whole), {g: value(whole - counts[g]) for g in there} if len(there) > 1 else None)
+    present = [g for g, own in enumerate(counts) if own.any()]
+    return Grouped(value(whole), {g: value(whole - counts[g]) for g in present} if len(present) > 1 else None)

@@ -132,12 +132,12 @@ def nothing(q: Profile, modalities: Sequence[str]) -> Assessment:
 def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> Assessment:
     """The reference rows by themselves: nothing has moved, so there are no divergences and bounds."""
     p = reference.p
-    found = None
+    relevant = None
     if reference.critics:
-        found = relevance(p, p, seed=seed, level=settings.level)
+        relevant = relevance(p, p, seed=seed, level=settings.level)
     delta_q = answer_terms(reference.answers, reference.answers, Known()).delta_q
     return Assessment(
-        measures=_measures(p, settings, found, itself=True).model_copy(update={"delta": delta_q}),
+        measures=_measures(p, settings, relevant, itself=True).model_copy(update={"delta": delta_q}),
         shares=[],
         conditional=[],
         set_aside=list(p.set_aside),
@@ -161,8 +161,8 @@ def assess(
     """Rows Q held against P: bounds, label-free risk, EMI and EMID. `seed_of_inputs` is the seed of the joint
     divergence of the inputs, where that was not measured before."""
     p, q, level = reference.p, current.q, settings.level
-    found = current.divergences
-    joint = found.found["joint"].value if "joint" in found.found else None
+    divergences = current.divergences
+    joint = divergences.found["joint"].value if "joint" in divergences.found else None
     fitted = reference.fitted
     if joint is None:
         fit = None if fitted is None else fitted.divergences
@@ -173,18 +173,18 @@ def assess(
         answer_side(q, reference.codebook),
         _entropies(reference, current, settings, seed),
     )
-    every, lacking = bounds(
-        found.found,
+    bounds_by_form, lacking = bounds(
+        divergences.found,
         joint,
         answers,
-        grouped(p, q, found, level),
+        grouped(p, q, divergences, level),
         None if of_conditional is None else of_conditional.terms,
     )
-    free, silent = label_free(
+    free, reason = label_free(
         p,
         q,
         reference.critics,
-        bound=ceiling(every, answers),
+        bound=ceiling(bounds_by_form, answers),
         seed=seed,
         level=level,
         reference=None if fitted is None else fitted.labelled,
@@ -194,11 +194,16 @@ def assess(
     missing = lacking | measures.missing
     if answers.delta_q is None:
         missing["delta"] = "no row has a response and a reference"
-    if silent is not None:
-        missing["label_free"] = silent
+    if reason is not None:
+        missing["label_free"] = reason
     return Assessment(
         measures=measures.model_copy(
-            update={"bounds": every, "label_free": free, "delta": answers.delta_q, "missing": missing}
+            update={
+                "bounds": bounds_by_form,
+                "label_free": free,
+                "delta": answers.delta_q,
+                "missing": missing,
+            }
         ),
         shares=shares(p, q),
         conditional=[] if of_conditional is None else of_conditional.table(current.scenario),
@@ -262,8 +267,8 @@ def _missing(
 def _entropies(reference: Reference, current: Current, settings: Settings, seed: int) -> Known:
     """Entropies as given, from the log-probabilities of sampled answers, and from the cells of several
     answers a query; nothing where there are none of these."""
-    given = settings.bounds
-    known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
+    config = settings.bounds
+    known = Known(given_reference=config.entropy_reference, given_model=config.entropy_model)
     of_p, of_q = reference.p.answers, current.q.answers
     if of_p is None or of_q is None:
         return known
@@ -274,11 +279,13 @@ def _entropies(reference: Reference, current: Current, settings: Settings, seed:
     if current.temperature is not None:
         p_logs, q_logs = of_p.log_probabilities(), of_q.log_probabilities()
         logs = [
-            from_log_probabilities([v for _, v in each], [base for base, _ in each], current.temperature)
-            for each in (p_logs, q_logs, p_logs + q_logs)
+            from_log_probabilities(
+                [values for _, values in records], [base for base, _ in records], current.temperature
+            )
+            for records in (p_logs, q_logs, p_logs + q_logs)
         ]
         known = replace(known, text=upper_entropy(logs[2]), text_shift=shift(*logs[:2]))
     if reference.codebook is not None and of_p.answer_counts.any() and of_q.answer_counts.any():
-        cells = [query_entropies(of, reference.codebook) for of in ([of_p], [of_q], [of_p, of_q])]
+        cells = [query_entropies(samples, reference.codebook) for samples in ([of_p], [of_q], [of_p, of_q])]
         known = replace(known, cells=upper_entropy(cells[2]), cells_shift=shift(*cells[:2]))
     return known

@@ -47,11 +47,11 @@ def bounds(
         "d_x": d_x,
         **(conditional or {}),
     }
-    found, missing, silent = {}, {}, []
+    by_form, missing, no_interval = {}, {}, []
     for form in FORMS if conditional is None else (*FORMS, "theorem_4_6"):
         entropies = choose(form, answers.known)
         if entropies.reason is not None:
-            found[form] = Bound(value=None, terms=[], complete=False, entropy_source=entropies.source)
+            by_form[form] = Bound(value=None, terms=[], complete=False, entropy_source=entropies.source)
             missing[f"bounds.{form}.value"] = entropies.reason
             continue
         on_cells = form in ON_CELLS
@@ -61,18 +61,20 @@ def bounds(
             "h_model_p": answers.p.varying,
             "h_model_q": answers.q.varying,
         }
-        given: dict[str, float | None] = {
+        values: dict[str, float | None] = {
             **inputs,
-            **{name: None if of is None else of.value for name, of in of_answers.items()},
+            **{
+                name: None if statistic is None else statistic.value for name, statistic in of_answers.items()
+            },
             **entropies.terms,
         }
-        absent = missing_terms(form, given)
+        absent = missing_terms(form, values)
         named = dict.fromkeys((*bound_terms(form), *entropies.terms))
-        terms = {name: value for name in named if (value := given.get(name)) is not None}
+        terms = {name: value for name in named if (value := values.get(name)) is not None}
         try:
             value = emid_bound(form, **terms, incomplete=bool(absent))  # type: ignore[arg-type]
         except ValueError:
-            found[form] = Bound(value=None, terms=[], complete=False)
+            by_form[form] = Bound(value=None, terms=[], complete=False)
             missing[f"bounds.{form}.value"] = f"none of its terms is known ({', '.join(absent)})"
             continue
         interval = None
@@ -80,10 +82,10 @@ def bounds(
             varying = {name: left for name, left in groups.terms(of_answers).items() if name in terms}
             known = {name: left for name, left in varying.items() if left is not None}
             if len(known) < len(varying):
-                silent.append(form)
+                no_interval.append(form)
             else:
                 interval = groups.interval(form, terms, known)
-        found[form] = Bound(
+        by_form[form] = Bound(
             value=value,
             terms=list(terms),
             complete=not absent,
@@ -93,9 +95,9 @@ def bounds(
         )
         if absent:
             missing[f"bounds.{form}"] = f"incomplete: without {', '.join(absent)}"
-    if silent:
-        missing["bounds.interval"] = f"too few rows for an interval of {', '.join(silent)}"
-    return found, missing
+    if no_interval:
+        missing["bounds.interval"] = f"too few rows for an interval of {', '.join(no_interval)}"
+    return by_form, missing
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,17 @@ class Groups:
 
     def terms(self, of_answers: Mapping[str, Grouped | None]) -> dict[str, Left | None]:
         """Every estimate in a bound; those of the answers vary with the rows of their own side."""
-        found = dict(self.inputs)
-        for name, of in of_answers.items():
-            if of is None or of.without is None:
-                found[name] = None
+        terms = dict(self.inputs)
+        for name, statistic in of_answers.items():
+            if statistic is None or statistic.without is None:
+                terms[name] = None
                 continue
             sides = ("both", name[-1])
-            found[name] = Left(
-                of.value, {(s, g): of.without.get(g, of.value) for s, g in self.shares if s in sides}
+            terms[name] = Left(
+                statistic.value,
+                {(s, g): statistic.without.get(g, statistic.value) for s, g in self.shares if s in sides},
             )
-        return found
+        return terms
 
     def interval(self, form: str, terms: Mapping[str, float], varying: Mapping[str, Left]) -> Interval | None:
         """Of the bound over `terms`, of which those of `varying` are estimates; the others are held fixed."""
@@ -140,17 +143,17 @@ def grouped(p: Profile, q: Profile, divergences: Divergences, level: float) -> G
     groups_p = record_groups(p.sample.base_ids[sides.at_p])
     groups_q = record_groups(q.sample.base_ids[sides.at_q])
     v, t = (divergences.left.get(name) for name in ("image", "text"))
-    both = "image" in divergences.found and "text" in divergences.found
+    has_joint = "image" in divergences.found and "text" in divergences.found
     return Groups(
         group_shares(groups_p, groups_q, sides.paired),
-        {"d_v": v, "d_t": t, "d_x": divergences.left.get("joint") if both else v or t},
+        {"d_v": v, "d_t": t, "d_x": divergences.left.get("joint") if has_joint else v or t},
         level,
     )
 
 
-def ceiling(found: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:
+def ceiling(by_form: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:
     """`sound_label_free` as the report has it; None where a term of it is missing."""
-    bound = found.get("sound_label_free")
+    bound = by_form.get("sound_label_free")
     if bound is None or bound.value is None or not bound.complete or answers.known.symbols is None:
         return None
     return Ceiling(bound.value, answers.known.symbols)

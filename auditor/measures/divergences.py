@@ -50,22 +50,22 @@ class ReferenceFit:
     @classmethod
     def fit(cls, p: Profile) -> ReferenceFit:
         """Of P's sample and sketches: a few spectra a modality, and of its pairs."""
-        of = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
+        masks = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
         joint = None
         rows: dict[str, NDArray[np.floating[Any]]] = {
-            name: p.sample.rows[name][has] for name, has in of.items() if has.any()
+            name: p.sample.rows[name][has] for name, has in masks.items() if has.any()
         }
         if "image" in rows and "text" in rows:
-            both = of["image"] & of["text"]
-            pairs = p.sample.rows["image"][both], p.sample.rows["text"][both]
-            if 0 < both.sum() < EXACT_ROWS:
+            mask = masks["image"] & masks["text"]
+            pairs = p.sample.rows["image"][mask], p.sample.rows["text"][mask]
+            if 0 < mask.sum() < EXACT_ROWS:
                 joint = joint_entropy(*pairs)
             if (sketched := _pairs(p)) is not None:
-                rows["joint"], of["joint"] = sketched, both
-        groups = {name: record_groups(p.sample.base_ids[of[name]]) for name in rows}
+                rows["joint"], masks["joint"] = sketched, mask
+        groups = {name: record_groups(p.sample.base_ids[masks[name]]) for name in rows}
         return cls(
             {name: ReferenceRows.fit(of_name, groups[name]) for name, of_name in rows.items()},
-            {name: von_neumann_entropy(p.sketches[name]) for name in of if name != "joint"},
+            {name: von_neumann_entropy(p.sketches[name]) for name in masks if name != "joint"},
             joint,
         )
 
@@ -75,7 +75,9 @@ class ReferenceFit:
             **{f"entropy.{name}": np.array(value) for name, value in self.entropies.items()},
             **({} if self.joint is None else {"joint": np.array(self.joint)}),
             **{
-                f"rows.{name}.{key}": a for name, of in self.rows.items() for key, a in of.to_arrays().items()
+                f"rows.{name}.{key}": a
+                for name, reference in self.rows.items()
+                for key, a in reference.to_arrays().items()
             },
         }
 
@@ -89,10 +91,10 @@ class ReferenceFit:
 
         rows = {}
         for name in dict.fromkeys(key.split(".")[0] for key in under("rows.")):
-            of = _pairs(p) if name == "joint" else p.sample.rows[name][having(p.sample, name)]
-            if of is None:
+            vectors = _pairs(p) if name == "joint" else p.sample.rows[name][having(p.sample, name)]
+            if vectors is None:
                 raise ValueError("not the reference of these rows: their pairs are too few to be sketched")
-            rows[name] = ReferenceRows.from_arrays(under(f"rows.{name}."), of)
+            rows[name] = ReferenceRows.from_arrays(under(f"rows.{name}."), vectors)
         entropies = {name: float(a) for name, a in under("entropy.").items()}
         joint = float(arrays["joint"]) if "joint" in arrays else None
         if not np.isfinite([*entropies.values(), 0.0 if joint is None else joint]).all():
@@ -107,9 +109,9 @@ JOINT_SEED = 0
 def _pairs(p: Profile) -> Float | None:
     """(n, r) `joint_rows` of P's sampled rows that have an image and a text, where they are sketched whatever
     they are compared with."""
-    both = having(p.sample, "image", "text")
-    v, t = p.sample.rows["image"][both], p.sample.rows["text"][both]
-    return joint_features(v, t, JOINT_SEED) if sketched(v, t, int(both.sum())) else None
+    mask = having(p.sample, "image", "text")
+    v, t = p.sample.rows["image"][mask], p.sample.rows["text"][mask]
+    return joint_features(v, t, JOINT_SEED) if sketched(v, t, int(mask.sum())) else None
 
 
 def divergence(
@@ -215,11 +217,11 @@ def input_divergence(
 
 def check_comparable(p: Profile, q: Profile) -> None:
     """Raises `AuditError` where two sets were made by encoders of other dimensions."""
-    for name, sketch in p.sketches.items():
-        other = q.sketches[name]
-        if sketch.dim and other.dim and sketch.dim != other.dim:
+    for name, sketch_p in p.sketches.items():
+        sketch_q = q.sketches[name]
+        if sketch_p.dim and sketch_q.dim and sketch_p.dim != sketch_q.dim:
             raise AuditError(
-                f"{name}: rows of {other.dim} numbers cannot be compared with rows of {sketch.dim}"
+                f"{name}: rows of {sketch_q.dim} numbers cannot be compared with rows of {sketch_p.dim}"
             )
 
 
@@ -260,9 +262,9 @@ def read_measured(path: Path) -> Measured:
     """What `write_measured` wrote. Raises `AuditError` where the file is none."""
     try:
         tree = json.loads(path.read_bytes())
-        found, left = tree["divergence"], tree["left"]
+        measured, left = tree["divergence"], tree["left"]
         return Measured(
-            None if found is None else Divergence.model_validate(found),
+            None if measured is None else Divergence.model_validate(measured),
             tree["reason"],
             None
             if left is None

@@ -1,5 +1,5 @@
-"""From sketches to what can be said of EMID where nobody labelled Q: the voices of `auditor.risk`, and which
-of them may speak."""
+"""What profiles say of EMID where nobody labelled Q: the methods of `auditor.risk`, and the choice of the one
+that is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from auditor.profiles.profile import Profile, having
 from auditor.risk import (
     Ceiling,
     Support,
-    choose_voice,
+    choose_method,
     identified_interval,
     measure_overlap,
     reweighted_emid,
@@ -62,14 +62,14 @@ class LabelledReference:
         names = ("x", "response", "reference")
         if any(name not in p.sample.rows for name in names):
             return None
-        of = having(p.sample, *names)
-        x, response, reference = (p.sample.rows[name][of] for name in names)
+        mask = having(p.sample, *names)
+        x, response, reference = (p.sample.rows[name][mask] for name in names)
         if len(x) < LEAST_ROWS_P:
             return None
         supports = {
-            name: Support.fit(p.sample.rows[name][of])
+            name: Support.fit(p.sample.rows[name][mask])
             for name in ("x", "image", "text")
-            if name == "x" or _all_have(p.sample, of, name)
+            if name == "x" or _all_have(p.sample, mask, name)
         }
         return cls(supports, learn_codebooks(x, reference, response, seed))
 
@@ -89,14 +89,16 @@ class LabelledReference:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> LabelledReference:
         """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
         have been."""
-        of = having(p.sample, "x", "response", "reference")
+        mask = having(p.sample, "x", "response", "reference")
         names = {key.split(".")[1] for key in arrays if key.startswith("support.")}
 
         def under(name: str) -> dict[str, NDArray[Any]]:
             prefix = f"support.{name}."
             return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
 
-        supports = {name: Support.from_arrays(under(name), p.sample.rows[name][of]) for name in sorted(names)}
+        supports = {
+            name: Support.from_arrays(under(name), p.sample.rows[name][mask]) for name in sorted(names)
+        }
         x, y = (as_rows(arrays[f"codebook.{name}"], f"codebook.{name}") for name in ("x", "y"))
         return cls(supports, (x.astype(np.float32), y.astype(np.float32)))
 
@@ -143,11 +145,11 @@ def label_free(
     level: float,
     reference: LabelledReference | None = None,
 ) -> tuple[LabelFree | None, str | None]:
-    """EMID of Q without its labels (nats), by the voice that may speak; or why nothing can be said at all.
+    """Return EMID of Q without its labels (nats) by the method that is reported, or why there is none.
 
-    No reference of Q is looked at. `bound`: the report's own `sound_label_free`, for where no estimate may
-    speak. `reference`: what was fitted on P before, its codebooks in the place of this `seed`'s. The
-    reweighted estimate is the mean over the critics, as EMID is.
+    The references of Q are not used. `bound`: the report's own `sound_label_free`, for where no estimate is
+    reported. `reference`: what was fitted on P before; its codebooks are used instead of those of `seed`.
+    The reweighted estimate is the mean over the critics, as EMID is.
     """
     rows = unlabelled(p, q)
     if isinstance(rows, str):
@@ -162,30 +164,30 @@ def label_free(
         }
     except ValueError as error:
         return None, str(error)
-    choice = choose_voice(covered, bound, parts)
+    choice = choose_method(covered, bound, parts)
     able = [critic for critic in critics if critic.gaussian]
-    unable = choice.voice == "reweighted" and len(critics) > 0 and not able
+    unable = choice.method == "reweighted" and len(critics) > 0 and not able
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    if choice.voice == "reweighted" and able:
-        found = [
+    if choice.method == "reweighted" and able:
+        emids = [
             reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered, blocks=rows.blocks)
             for critic in able
         ]
         estimate, low, high = (
-            float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")
+            float(np.mean([getattr(emid, name) for emid in emids])) for name in ("value", "low", "high")
         )
-    elif choice.voice in ("reweighted", "identified"):
+    elif choice.method in ("reweighted", "identified"):
         interval = identified_interval(
             *rows.inputs, codebooks=codebooks, level=level, seed=seed, overlap=covered
         )
         estimate, low, high = interval.estimate, interval.low, interval.high
-    elif bound is not None and choice.voice == "sound":
+    elif bound is not None and choice.method == "sound":
         high = bound.value
-    voice = "identified" if choice.voice == "reweighted" and not able else choice.voice
+    method = "identified" if choice.method == "reweighted" and not able else choice.method
     return LabelFree(
-        voice=voice,
+        voice=method,
         estimate=estimate,
         low=low,
         high=high,
@@ -198,5 +200,5 @@ def label_free(
     ), None
 
 
-def _all_have(sample: RowSample, of: NDArray[np.bool_], name: str) -> bool:
-    return name in sample.rows and bool(having(sample, name)[of].all())
+def _all_have(sample: RowSample, mask: NDArray[np.bool_], name: str) -> bool:
+    return name in sample.rows and bool(having(sample, name)[mask].all())

@@ -66,11 +66,13 @@ def _compared(
 
     if not pairs:
         return [left_out(None, NOTHING), *(left_out(name, reasons[name]) for name in scenarios)]
-    found = compare_over(pairs, level=level, seed=seed)
-    mean = ComparedRow(new=new, current=current, scenario=None, **asdict(found.mean))
+    comparison = compare_over(pairs, level=level, seed=seed)
+    mean = ComparedRow(new=new, current=current, scenario=None, **asdict(comparison.mean))
     if margin is not None:
-        said = non_inferiority(found.mean, margin, level=(1 + level) / 2)
-        mean = mean.model_copy(update={"margin": margin, "status": said.status, "because": said.because})
+        decision = non_inferiority(comparison.mean, margin, level=(1 + level) / 2)
+        mean = mean.model_copy(
+            update={"margin": margin, "status": decision.status, "because": decision.because}
+        )
     return [
         mean,
         *(
@@ -82,7 +84,7 @@ def _compared(
                 scenario=name,
                 n_new=_n(pairs[name][0]),
                 n_current=_n(pairs[name][1]),
-                **asdict(found.scenarios[name]),
+                **asdict(comparison.scenarios[name]),
             )
             for name in scenarios
         ),
@@ -151,32 +153,34 @@ def find(report: Report, new: str, current: str | None, scenario: str | None) ->
     One of the two must be the report's current model; which one, is all the same: the other way round is the
     mirror image. Raises `BadInput` that says what there is and the way out.
     """
-    found = pairs(report)
-    if not found:
+    comparisons = pairs(report)
+    if not comparisons:
         raise BadInput(
             f"run {report.run.run_id} compares no models: "
             + report.missing.get("comparison", "that needs an audit of two or more models, with references")
         )
-    base = found[0].mean.current
-    others = {pair.mean.new: pair for pair in found}
+    base = comparisons[0].mean.current
+    pair_by_model = {pair.mean.new: pair for pair in comparisons}
     current = base if current is None else current
     for option, name in (("new", new), ("current", current)):
-        if name != base and name not in others:
-            raise BadInput(f"{option}: no model {name} in the report; it has {', '.join((base, *others))}")
+        if name != base and name not in pair_by_model:
+            raise BadInput(
+                f"{option}: no model {name} in the report; it has {', '.join((base, *pair_by_model))}"
+            )
     if new == current:
-        way = f"; current can be another: {', '.join(others)}" if new == base else ""
+        way = f"; current can be another: {', '.join(pair_by_model)}" if new == base else ""
         raise BadInput(f"new and current are the same model, {new}{way}")
     if base not in (new, current):
         raise BadInput(
             f"the report compares every model with {base}, not {new} with {current}: audit again with "
             f"--set comparison.current={current} (what is done is kept)"
         )
-    pair = others[new if current == base else current]
+    pair = pair_by_model[new if current == base else current]
     rows = {row.scenario: row for row in (pair.mean, *pair.scenarios)}
     if scenario not in rows:
         names = [row.scenario or "" for row in pair.scenarios]
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        raise BadInput(f"scenario: {scenario} is not in the report, which has {', '.join(names[:8])}{more}")
+        rest = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise BadInput(f"scenario: {scenario} is not in the report, which has {', '.join(names[:8])}{rest}")
     return rows[scenario] if current == base else _mirrored(rows[scenario])
 
 
@@ -226,5 +230,5 @@ def judge(row: ComparedRow, margin: float, level: float) -> Verdict:
     if row.value is None:
         return Verdict(status="undecided", because=f"the difference could not be computed: {row.reason}")
     difference = Difference(**{f.name: getattr(row, f.name) for f in fields(Difference)})
-    said = non_inferiority(difference, margin, level=level)
-    return Verdict(status=said.status, because=said.because)
+    decision = non_inferiority(difference, margin, level=level)
+    return Verdict(status=decision.status, because=decision.because)

@@ -33,10 +33,10 @@ class QueryCoverage:
         """Characters per token of the texts; None where that tells nothing of this encoder."""
         if self._encoder is None:
             self._encoder = make_encoder(self._config.settings(), "text", batch=self._config.batch)
-        found = self._encoder
-        if not isinstance(found, TextEncoder) or found.multilingual or not texts:
+        encoder = self._encoder
+        if not isinstance(encoder, TextEncoder) or encoder.multilingual or not texts:
             return None
-        ratio = chars_per_token(found, texts)
+        ratio = chars_per_token(encoder, texts)
         return ratio if ratio == ratio else None
 
 

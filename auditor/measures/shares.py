@@ -25,9 +25,9 @@ def shares(p: Profile, q: Profile) -> list[Share]:
     Fisher's exact test of each, Holm-adjusted over the two.
     """
     n, m = p.sample.seen, q.sample.seen
-    found = []
+    out = []
     for content in ("image", "text"):
         k, j = p.sketches[content].n, q.sketches[content].n
         p_value = float(stats.fisher_exact([[k, n - k], [j, m - j]]).pvalue) if n and m else 1.0
-        found.append(Share(content, k / n if n else 0.0, j / m if m else 0.0, p_value))
-    return [s._replace(p_value=a) for s, a in zip(found, holm([s.p_value for s in found]), strict=True)]
+        out.append(Share(content, k / n if n else 0.0, j / m if m else 0.0, p_value))
+    return [s._replace(p_value=a) for s, a in zip(out, holm([s.p_value for s in out]), strict=True)]

@@ -32,12 +32,12 @@ def scenario_verdict(
             status="undecided",
             because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs",
         )
-    found: list[Verdict] = []
+    verdicts: list[Verdict] = []
     if thresholds.emid is not None:
-        found.append(_emid(n, emid, interval, thresholds.emid))
+        verdicts.append(_emid(n, emid, interval, thresholds.emid))
     if thresholds.partial_bound is not None:
-        found.append(_partial(n, partial_bound, thresholds.partial_bound))
-    return worst(found)
+        verdicts.append(_partial(n, partial_bound, thresholds.partial_bound))
+    return worst(verdicts)
 
 
 def _emid(n: int, emid: float | None, interval: Interval | None, threshold: float) -> Verdict:
@@ -45,14 +45,14 @@ def _emid(n: int, emid: float | None, interval: Interval | None, threshold: floa
         return Verdict(
             status="undecided", because=f"EMID could not be computed (threshold {threshold:g}, config)"
         )
-    said = f"EMID {emid:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-    said += f" nats, n={n}, threshold {threshold:g} (config)"
+    facts = f"EMID {emid:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    facts += f" nats, n={n}, threshold {threshold:g} (config)"
     if interval is not None and interval[0] > threshold:
-        return Verdict(status="fail", because=f"{said}: the whole interval is above the threshold")
+        return Verdict(status="fail", because=f"{facts}: the whole interval is above the threshold")
     if emid > threshold:
         why = "the interval reaches below it" if interval else "no interval"
-        return Verdict(status="warn", because=f"{said}: above the threshold, but {why}")
-    return Verdict(status="pass", because=f"{said}: not above the threshold")
+        return Verdict(status="warn", because=f"{facts}: above the threshold, but {why}")
+    return Verdict(status="pass", because=f"{facts}: not above the threshold")
 
 
 def _partial(n: int, value: float | None, threshold: float) -> Verdict:
@@ -85,28 +85,28 @@ def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: Th
         for name, d in tested.items()
         if d.p_adjusted is not None and d.p_adjusted <= thresholds.p_value
     )
-    told = ", ".join(
+    facts = ", ".join(
         f"{name} p={d.p_adjusted:.4g}" + (f" (excess RJSD {d.excess:+.4f})" if d.excess is not None else "")
         for name, d in tested.items()
     )
     rule = f"n={n}, Holm-adjusted over {len(tested)} modalities, threshold {thresholds.p_value:g} (config)"
     if moved:
         names = ", ".join(name for _, name in moved)
-        return Verdict(status="fail", because=f"{names} moved: {told}; {rule}")
-    return Verdict(status="pass", because=f"no modality moved: {told}; {rule}")
+        return Verdict(status="fail", because=f"{names} moved: {facts}; {rule}")
+    return Verdict(status="pass", because=f"no modality moved: {facts}; {rule}")
 
 
-def with_shares(verdict: Verdict, found: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:
+def with_shares(verdict: Verdict, shares: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:
     """A passing verdict of a window becomes a warning where another share of its rows than in the baseline
     has an image, or a text: the modalities' own tests are of the rows that have it."""
-    moved = [s for s in found if s.p_value <= thresholds.p_value]
+    moved = [s for s in shares if s.p_value <= thresholds.p_value]
     if verdict.status != "pass" or not moved:
         return verdict
-    told = ", ".join(
+    facts = ", ".join(
         f"{s.q:.0%} of the rows have {article(s.content)} ({s.p:.0%} in the baseline, p={s.p_value:.2g})"
         for s in moved
     )
-    return Verdict(status="warn", because=f"{told}; {verdict.because}")
+    return Verdict(status="warn", because=f"{facts}; {verdict.because}")
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

@@ -55,20 +55,20 @@ class RecordAnswers:
 def record_answers(
     rows: Sequence[int],
     records: Sequence[Record],
-    given: Sequence[tuple[str, ...]],
+    answers: Sequence[tuple[str, ...]],
     drawn: ResponseStore | None,
 ) -> list[RecordAnswers]:
-    """Of those records whose answers say anything: `rows` (n,) where each stands, `given` their answers,
+    """Of those records whose answers say anything: `rows` (n,) where each stands, `answers` their answers,
     `drawn` where these come from if they were drawn from the model's law."""
     logs: Sequence[tuple[float, ...]] = [()] * len(records)
     if drawn is not None:
         logs = [a.logprobs if a.error is None else () for a in generated_answers(records, drawn)]
-    found = []
-    for row, record, of, texts in zip(rows, records, logs, given, strict=True):
+    kept = []
+    for row, record, logprobs, texts in zip(rows, records, logs, answers, strict=True):
         several = tuple(t for t in texts if t.strip()) if len(texts) >= LEAST_CELL_SAMPLES else ()
-        if of or several:
-            found.append(RecordAnswers(row, record.record_id, record.base_id, of, several))
-    return found
+        if logprobs or several:
+            kept.append(RecordAnswers(row, record.record_id, record.base_id, logprobs, several))
+    return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +106,8 @@ class AnswerSample:
         failed = texts.errors()
         records = sorted(records, key=lambda record: record.order)
         keys = [[key for key in map(text_key, r.texts) if key not in failed] for r in records]
-        flat = sorted({key for of in keys for key in of})
-        at = {key: i for i, key in enumerate(flat)}
+        flat = sorted({key for record_keys in keys for key in record_keys})
+        positions = {key: i for i, key in enumerate(flat)}
         return cls(
             k,
             seen,
@@ -117,8 +117,8 @@ class AnswerSample:
             np.array([r.row for r in records], dtype=np.int64),
             np.array([v for r in records for v in r.log_probabilities], dtype=np.float64),
             np.array([len(r.log_probabilities) for r in records], dtype=np.int64),
-            np.array([at[key] for of in keys for key in of], dtype=np.int64),
-            np.array([len(of) for of in keys], dtype=np.int64),
+            np.array([positions[key] for record_keys in keys for key in record_keys], dtype=np.int64),
+            np.array([len(record_keys) for record_keys in keys], dtype=np.int64),
             np.array([key[:KEY_DIGITS] for key in flat], dtype=f"<U{KEY_DIGITS}"),
             texts.rows(flat),
         )
@@ -134,8 +134,8 @@ class AnswerSample:
         hashes, ids = both("hashes"), both("ids")
         keep = np.lexsort((ids, hashes))[: self.k]
         log_counts, answer_counts = both("log_counts"), both("answer_counts")
-        every = np.concatenate([self.answers, other.answers + len(self.keys)])
-        used = every[_inside(answer_counts, keep)]
+        all_answers = np.concatenate([self.answers, other.answers + len(self.keys)])
+        used = all_answers[_inside(answer_counts, keep)]
         keys, first, answers = np.unique(both("keys")[used], return_index=True, return_inverse=True)
         return AnswerSample(
             self.k,
@@ -157,7 +157,7 @@ class AnswerSample:
 
     def log_probabilities(self) -> list[tuple[str, tuple[float, ...]]]:
         """Base id and log-probabilities of each record that has any, in the order of the window."""
-        return [(base, tuple(of.tolist())) for base, of in self._each(self.logs, self.log_counts)]
+        return [(base, tuple(values.tolist())) for base, values in self._each(self.logs, self.log_counts)]
 
     def answer_rows(self) -> Iterable[tuple[str, Int]]:
         """Base id and rows of `vectors` of each record that has several answers, in the order of the
@@ -178,7 +178,7 @@ class AnswerSample:
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> AnswerSample:
         """Inverse of `to_arrays`. ValueError or KeyError where arrays are missing or do not fit."""
         ids, keys = (np.asarray(arrays[name], dtype=np.str_) for name in ("ids", "keys"))
-        of = {
+        columns = {
             name: np.asarray(arrays[name], dtype=np.int64)
             for name in ("rows", "log_counts", "answers", "answer_counts")
         }
@@ -189,22 +189,30 @@ class AnswerSample:
         if vectors.size:
             as_rows(vectors, "vectors")
         k, seen = int(np.asarray(arrays["k"])), int(np.asarray(arrays["seen"]))
-        lengths = {len(a) for a in (base_ids, hashes, of["rows"], of["log_counts"], of["answer_counts"])}
+        lengths = {
+            len(a)
+            for a in (base_ids, hashes, columns["rows"], columns["log_counts"], columns["answer_counts"])
+        }
         fits = (
             lengths == {len(ids)}
             and len(ids) <= min(k, seen)
-            and all(counts.min(initial=0) >= 0 for counts in (of["log_counts"], of["answer_counts"]))
+            and all(
+                counts.min(initial=0) >= 0 for counts in (columns["log_counts"], columns["answer_counts"])
+            )
             and vectors.ndim == 2
             and len(vectors) == len(keys)
-            and of["log_counts"].sum() == len(logs)
-            and of["answer_counts"].sum() == len(of["answers"])
-            and (not len(of["answers"]) or 0 <= of["answers"].min() <= of["answers"].max() < len(keys))
+            and columns["log_counts"].sum() == len(logs)
+            and columns["answer_counts"].sum() == len(columns["answers"])
+            and (
+                not len(columns["answers"])
+                or 0 <= columns["answers"].min() <= columns["answers"].max() < len(keys)
+            )
         )
         if not fits:
             raise ValueError("not a sample of answers: its arrays do not fit together")
         if np.isnan(logs).any():
             raise ValueError("logs: some are no numbers")
-        return cls(k, seen, hashes, ids, base_ids, logs=logs, keys=keys, vectors=vectors, **of)
+        return cls(k, seen, hashes, ids, base_ids, logs=logs, keys=keys, vectors=vectors, **columns)
 
 
 def hash_limit(k: int, n: int) -> int:

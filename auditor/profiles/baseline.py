@@ -113,11 +113,11 @@ def coverage(profile: Profile) -> dict[str, dict[str, int]]:
     """How many rows have each content, of all and in the row sample (`Manifest.coverage`)."""
     labelled = having(profile.sample, "response", "reference")
     sampled = {name: int(having(profile.sample, name).sum()) for name in CONTENTS}
-    every = {name: profile.sketches[name].n for name in CONTENTS}
+    counts = {name: profile.sketches[name].n for name in CONTENTS}
     sums = profile.critic_sums.get("emi_model", ())
     whole = {"labelled": round(float(sums[0].n.sum()))} if sums else {}
     return {
-        "all": {"rows": profile.sample.seen, **every, **whole},
+        "all": {"rows": profile.sample.seen, **counts, **whole},
         "sample": {"rows": len(profile.sample), **sampled, "labelled": int(labelled.sum())},
     }
 
@@ -136,10 +136,10 @@ def save(
     def named(draft: Path, name: str) -> str:
         """The file's name by its content, once it is written."""
         mark = _sha256(draft)
-        found = f"{name}-{mark[:16]}.npz"
-        draft.replace(folder / found)
-        digests[found] = mark
-        return found
+        file_name = f"{name}-{mark[:16]}.npz"
+        draft.replace(folder / file_name)
+        digests[file_name] = mark
+        return file_name
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

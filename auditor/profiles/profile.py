@@ -148,8 +148,8 @@ class Profile:
     def __repr__(self) -> str:
         rows = zip(CONTENTS, self.norms.n, strict=True)
         having = ", ".join(f"{name} {round(n):,}" for name, n in rows if self.n)
-        aside = f"; {len(self.set_aside):,} set aside" if self.set_aside else ""
-        return f"<Profile of {self.n:,} rows{f' ({having})' if having else ''}{aside}>"
+        quarantined = f"; {len(self.set_aside):,} set aside" if self.set_aside else ""
+        return f"<Profile of {self.n:,} rows{f' ({having})' if having else ''}{quarantined}>"
 
     def merge(self, other: Profile) -> Profile:
         """Of both groups of rows.
@@ -164,9 +164,9 @@ class Profile:
             ) from error
 
     def _merged(self, other: Profile) -> Profile:
-        of = self if self.n or not other.n else other
+        filled = self if self.n or not other.n else other
         if not self.n or not other.n:
-            moments, sums, norms, sample = of.moments, of.critic_sums, of.norms, of.sample
+            moments, sums, norms, sample = filled.moments, filled.critic_sums, filled.norms, filled.sample
         else:
             if self.made_with and other.made_with and self.made_with != other.made_with:
                 raise ValueError("these have other encoders or critics")
@@ -177,10 +177,10 @@ class Profile:
             norms, sample = self.norms.merge(other.norms), self.sample.merge(other.sample)
             moments = {}
             if not sample.complete:
-                moments = {name: of.merge(other.sketches[name]) for name, of in self.sketches.items()}
+                moments = {name: sketch.merge(other.sketches[name]) for name, sketch in self.sketches.items()}
             sums = {
-                pair: tuple(a.merge(b) for a, b in zip(of_pair, other.critic_sums[pair], strict=True))
-                for pair, of_pair in self.critic_sums.items()
+                pair: tuple(a.merge(b) for a, b in zip(critics, other.critic_sums[pair], strict=True))
+                for pair, critics in self.critic_sums.items()
             }
         answers = other.answers if self.answers is None else self.answers
         if self.answers is not None and other.answers is not None:
@@ -196,7 +196,7 @@ class Profile:
             (*self.set_aside, *other.set_aside),
             (*self.again, *other.again),
             self.units + other.units,
-            of.made_with or other.made_with,
+            filled.made_with or other.made_with,
         )
 
     def save(self, path: str | Path) -> None:
@@ -234,7 +234,7 @@ class Profile:
             ]
         if self.answers is not None:
             parts.append(("answers.", self.answers.to_arrays()))
-        arrays: Arrays = {prefix + name: np.asarray(a) for prefix, of in parts for name, a in of.items()}
+        arrays: Arrays = {prefix + name: np.asarray(a) for prefix, part in parts for name, a in part.items()}
         arrays, head["same"] = _each_once(arrays)
         header = np.frombuffer(json.dumps(head).encode(), np.uint8)
         return {"profile": header, "scores": self.scores, **arrays}
@@ -247,9 +247,9 @@ class Profile:
         arrays = {**arrays, **{str(name): arrays[first] for name, first in head["same"].items()}}
 
         def part(name: str, make: Callable[[Arrays], T]) -> T:
-            of = {k.removeprefix(name): a for k, a in arrays.items() if k.startswith(name)}
+            fields = {k.removeprefix(name): a for k, a in arrays.items() if k.startswith(name)}
             try:
-                return make(of)
+                return make(fields)
             except KeyError as error:
                 raise KeyError(f"{name}{error.args[0]}") from error
             except (ValueError, TypeError, OverflowError) as error:
@@ -259,7 +259,7 @@ class Profile:
         if scores.ndim != 1 or not np.isfinite(scores).all():
             raise ValueError("scores: not a list of finite numbers")
         answered = any(name.startswith("answers.") for name in arrays)
-        found = cls(
+        profile = cls(
             answers=part("answers.", AnswerSample.from_arrays) if answered else None,
             facts={str(name): _count(value, f"facts.{name}") for name, value in dict(head["facts"]).items()},
             scores=scores,
@@ -269,7 +269,7 @@ class Profile:
             made_with=str(head.get("made_with", "")),
         )
         if not _count(head["rows"], "rows"):
-            return found
+            return profile
         critics = range(_count(head["critics"], "critics"))
         if len(critics) > len(arrays):
             raise ValueError(f"critics: {len(critics)} are more than there are sums of")
@@ -280,7 +280,7 @@ class Profile:
         if not sample.complete:
             moments = {name: part(f"sketch.{name}.", Sketch.from_arrays) for name in SKETCHED}
         whole = replace(
-            found,
+            profile,
             moments=moments,
             critic_sums={
                 pair: tuple(part(f"critic.{pair}.{i}.", read_sums) for i in critics) for pair in PAIRS
@@ -301,12 +301,18 @@ def _head(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def _quarantined(row: Any) -> Quarantined:
-    found = Quarantined(**{**row, "reason": Reason(row["reason"])})
-    _count(found.row, "set_aside.row")
-    texts = (found.source, found.detail, found.record_id or "", found.scenario, found.model)
+    quarantined = Quarantined(**{**row, "reason": Reason(row["reason"])})
+    _count(quarantined.row, "set_aside.row")
+    texts = (
+        quarantined.source,
+        quarantined.detail,
+        quarantined.record_id or "",
+        quarantined.scenario,
+        quarantined.model,
+    )
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("set_aside: names are no texts")
-    return found
+    return quarantined
 
 
 def _count(value: Any, name: str) -> int:
@@ -356,9 +362,9 @@ def _check(profile: Profile, rows: int) -> None:
     for name, sketch in profile.moments.items():
         if sketch.n > rows:
             raise ValueError(f"sketch.{name}: {sketch.n} rows are more than the {rows} usable ones")
-        there = sample.rows[name].shape[1] if name in sample.rows else 0
-        if there != sketch.dim:
-            raise ValueError(f"sample.rows.{name}: {there} dimensions, sketch.{name} has {sketch.dim}")
+        dim = sample.rows[name].shape[1] if name in sample.rows else 0
+        if dim != sketch.dim:
+            raise ValueError(f"sample.rows.{name}: {dim} dimensions, sketch.{name} has {sketch.dim}")
     for pair, critics in profile.critic_sums.items():
         for sums in critics:
             if len(sums.n) != HASH_BLOCKS or sums.n.min() < 0 or sums.n.sum() > rows + 0.5:
@@ -391,10 +397,10 @@ def write_profile(path: Path, profile: Profile, *, inputs_apart: bool = False) -
                 continue
             array = arrays.pop(name)
             apart[name] = _content(array)
-            there = folder / f"{apart[name]}.npz"
-            if not there.exists():
+            file = folder / f"{apart[name]}.npz"
+            if not file.exists():
                 folder.mkdir(exist_ok=True)
-                write_arrays(there, {"array": array}, compressed=compressed)
+                write_arrays(file, {"array": array}, compressed=compressed)
         head = json.loads(arrays["profile"].tobytes()) | {"apart": apart}
         arrays["profile"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
     write_arrays(path, arrays, compressed=compressed)
@@ -406,8 +412,8 @@ def read_profile(path: Path) -> Profile:
     with opened(path) as file:
         arrays = dict(file)
         for name, content in _apart(_head(arrays["profile"])).items():
-            with opened(path.parent / INPUTS / f"{content}.npz", delete=str(path.parent)) as of:
-                arrays[name] = of["array"]
+            with opened(path.parent / INPUTS / f"{content}.npz", delete=str(path.parent)) as part:
+                arrays[name] = part["array"]
             if _content(arrays[name]) != content:
                 raise ValueError(f"{name}: not what the file of its name should hold")
         return Profile.from_arrays(arrays)
@@ -415,25 +421,25 @@ def read_profile(path: Path) -> Profile:
 
 def sweep_inputs(folder: Path) -> None:
     """Delete what `inputs_apart` has written for profiles of this folder that are no longer there."""
-    there = set((folder / INPUTS).glob("*.npz"))
-    if not there:
+    unused = set((folder / INPUTS).glob("*.npz"))
+    if not unused:
         return
     for path in folder.glob("*.npz"):
         with opened(path) as file:
-            there -= {
+            unused -= {
                 folder / INPUTS / f"{content}.npz" for content in _apart(_head(file["profile"])).values()
             }
-    for path in there:
+    for path in unused:
         path.unlink(missing_ok=True)
 
 
 def _apart(head: Mapping[str, Any]) -> dict[str, str]:
     """Array -> the content that names its file."""
-    found = dict(head.get("apart", {}))
-    for name, content in found.items():
+    contents = dict(head.get("apart", {}))
+    for name, content in contents.items():
         if not (name.startswith(OF_INPUTS) and re.fullmatch("[0-9a-f]{32}", str(content))):
             raise ValueError(f"apart: {str(name)[:40]} is nothing that lies in a file of its own")
-    return found
+    return contents
 
 
 def _content(array: NDArray[Any]) -> str:
@@ -462,7 +468,7 @@ def folded(paths: Iterable[Path]) -> Profile:
     where they cannot be read, or were not made alike."""
     paths = list(paths)
     try:
-        total = tree_merge((each.units, each) for each in map(read_profile, paths))
+        total = tree_merge((profile.units, profile) for profile in map(read_profile, paths))
     except BadInput as error:
         raise AuditError(f"{paths[0].parent}: profiles do not fit together ({error}); delete it") from error
     return Profile.empty() if total is None else total

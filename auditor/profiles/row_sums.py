@@ -27,8 +27,8 @@ def sketch_rows(
     labelled = present["x"] & rows.has["response"] & rows.has["reference"]
     blocks = hash_blocks(rows.base_ids)
 
-    def sums(answer: NDArray[np.float32], of: NDArray[np.bool_]) -> tuple[Sums, ...]:
-        return tuple(critic.sums(rows.x[of], answer[of], blocks[of], HASH_BLOCKS) for critic in critics)
+    def sums(answer: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[Sums, ...]:
+        return tuple(critic.sums(rows.x[mask], answer[mask], blocks[mask], HASH_BLOCKS) for critic in critics)
 
     answered = present["x"] & rows.has["response"]
     model = sums(rows.response, answered)
@@ -81,9 +81,9 @@ def content_norms(keys: Sequence[RowKeys], images: Vectors | None, texts: Vector
         sums = np.bincount(owner, weights=lengths, minlength=len(keys))
         out[:, 0] = sums / np.maximum(counts, 1)
     for column, name in enumerate(CONTENTS[1:], start=1):
-        found = [(row, key) for row, k in enumerate(keys) if (key := getattr(k, name)) is not None]
-        if found:
-            out[[row for row, _ in found], column] = texts.norms([key for _, key in found])
+        present = [(row, key) for row, k in enumerate(keys) if (key := getattr(k, name)) is not None]
+        if present:
+            out[[row for row, _ in present], column] = texts.norms([key for _, key in present])
     return out
 
 

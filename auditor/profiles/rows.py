@@ -93,9 +93,9 @@ def generated_answers(records: Sequence[Record], generated: ResponseStore) -> li
     return generated.answers([prompt_key(r.images, r.query or "", r.history) for r in records])
 
 
-def answer_items(given: Sequence[str]) -> Iterator[ContentItem]:
+def answer_items(texts: Sequence[str]) -> Iterator[ContentItem]:
     """What is embedded of a record's answers: the first, and where there are enough for an entropy all."""
-    kept = given if len(given) >= LEAST_CELL_SAMPLES else given[:1]
+    kept = texts if len(texts) >= LEAST_CELL_SAMPLES else texts[:1]
     return (text_item(text) for text in kept if text.strip())
 
 
@@ -131,7 +131,7 @@ def usable(
     if not failed:
         return list(rows), []
     kept: list[RowKeys] = []
-    aside: list[Quarantined] = []
+    quarantined: list[Quarantined] = []
     for position, row in enumerate(rows):
         inputs = [
             k
@@ -140,7 +140,7 @@ def usable(
         ]
         if inputs:
             failure = failed[inputs[0]]
-            aside.append(
+            quarantined.append(
                 Quarantined(scenario, position, failure.reason, failure.detail, row.record_id, scenario)
             )
             continue
@@ -149,11 +149,11 @@ def usable(
         }
         for name, failure in lost.items():
             who = model if name == "response" else "(reference)"
-            aside.append(
+            quarantined.append(
                 Quarantined(scenario, position, failure.reason, failure.detail, row.record_id, scenario, who)
             )
         kept.append(_without(row, lost) if lost else row)
-    return kept, aside
+    return kept, quarantined
 
 
 def _without(row: RowKeys, names: Container[str]) -> RowKeys:
@@ -169,16 +169,16 @@ def unanswered(
 ) -> list[Quarantined]:
     """The records that the model gave no answer to, and why."""
     failed = generated.errors()
-    aside = []
+    quarantined = []
     for position, record in enumerate(records):
         failure = failed.get(prompt_key(record.images, record.query or "", record.history))
         if failure is not None:
-            aside.append(
+            quarantined.append(
                 Quarantined(
                     scenario, position, failure.reason, failure.detail, record.record_id, scenario, model
                 )
             )
-    return aside
+    return quarantined
 
 
 def embedded(rows: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> Rows:
@@ -217,9 +217,9 @@ def joined_dim(image: int, text: int) -> int:
 
 def _single(keys: Sequence[str | None], store: Vectors) -> tuple[Float32, Mask]:
     has = np.array([k is not None for k in keys], dtype=bool)
-    found = store.rows([k for k in keys if k is not None])
-    out = np.zeros((len(keys), found.shape[1]), np.float32)
-    out[has] = found
+    vectors = store.rows([k for k in keys if k is not None])
+    out = np.zeros((len(keys), vectors.shape[1]), np.float32)
+    out[has] = vectors
     return out, has
 
 
@@ -228,15 +228,15 @@ def _means(keys: Sequence[tuple[str, ...]], store: Vectors | None) -> tuple[Floa
     if store is None:
         return np.zeros((len(keys), 0), np.float32), np.zeros(len(keys), dtype=bool)
     counts = np.array([len(k) for k in keys], dtype=np.int64)
-    found = store.rows([key for group in keys for key in group])
-    if found.shape[1] == 0:
+    vectors = store.rows([key for group in keys for key in group])
+    if vectors.shape[1] == 0:
         return np.zeros((len(keys), 0), np.float32), np.zeros(len(keys), dtype=bool)
-    out = np.zeros((len(keys), found.shape[1]), np.float32)
+    out = np.zeros((len(keys), vectors.shape[1]), np.float32)
     owner = np.repeat(np.arange(len(keys)), counts)
     single = counts[owner] == 1
-    out[owner[single]] = found[single]
+    out[owner[single]] = vectors[single]
     for row in np.flatnonzero(counts > 1):
-        mean = found[owner == row].mean(axis=0, dtype=np.float64)
+        mean = vectors[owner == row].mean(axis=0, dtype=np.float64)
         norm = float(np.linalg.norm(mean))
         out[row] = mean / norm if norm > 0 else 0.0
     return out, counts > 0
@@ -267,8 +267,8 @@ def means(facts: Mapping[str, int]) -> dict[str, float | None]:
     """Sums of plain facts (see `descriptors`) as means."""
     n, answered = facts.get("n", 0), facts.get("answered", 0)
 
-    def mean(name: str, of: int) -> float | None:
-        return facts[name] / of if of and name in facts else None
+    def mean(name: str, count: int) -> float | None:
+        return facts[name] / count if count and name in facts else None
 
     return {
         "query_chars": mean("query_chars", n),

@@ -23,16 +23,16 @@ def usable_rows(
     `stores` hold the answers of each model, None where the records have them. O(rows) memory: these are the
     rows that critics are trained on."""
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
-    found: dict[GroupKey, list[RowKeys]] = {}
+    rows_by_group: dict[GroupKey, list[RowKeys]] = {}
     for scenario in scenarios:
         for number, (model, store) in enumerate(stores.items()):
-            rows = found[GroupKey(scenario.name, model)] = []
+            rows = rows_by_group[GroupKey(scenario.name, model)] = []
             for batch in scenario.batches():
-                given = answers(batch, model, store)
-                kept, aside = usable(row_keys(batch, given), images, texts, scenario.name, model)
+                responses = answers(batch, model, store)
+                kept, quarantined = usable(row_keys(batch, responses), images, texts, scenario.name, model)
                 rows += kept
-                add_set_aside(quarantine, aside, model if number else None)
-    return found, quarantine
+                add_set_aside(quarantine, quarantined, model if number else None)
+    return rows_by_group, quarantine
 
 
 def add_set_aside(quarantine: Quarantine, rows: Iterable[Quarantined], only: str | None) -> None:

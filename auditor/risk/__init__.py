@@ -8,7 +8,7 @@ from auditor.risk.identified import IdentifiedInterval, identified_interval
 from auditor.risk.overlap import Overlap, Support, measure_overlap
 from auditor.risk.reweighted import ReweightedEmid, reweighted_emid
 from auditor.risk.sound import SoundLabelFree, sound_label_free
-from auditor.risk.voice import Ceiling, Choice, choose_voice
+from auditor.risk.method import Ceiling, Choice, choose_method
 
 __all__ = [
     "Ceiling",
@@ -18,7 +18,7 @@ __all__ = [
     "ReweightedEmid",
     "SoundLabelFree",
     "Support",
-    "choose_voice",
+    "choose_method",
     "identified_interval",
     "measure_overlap",
     "reweighted_emid",

@@ -28,7 +28,7 @@ from auditor.neighbours.codebook import Cells, learn_codebook, nearest_cell
 from auditor.risk.inputs import Inputs, checked
 from auditor.risk.overlap import NEIGHBOURS, Overlap, measure_overlap
 from auditor.risk.tables import identified_limits, mutual_information
-from auditor.risk.voice import silence_of_identified
+from auditor.risk.method import check_identified
 from auditor.sketch import Float
 
 CELLS_X = 16
@@ -47,10 +47,10 @@ class IdentifiedInterval:
     low: float
     high: float
     """At `level`: the identified range of EMID, each end moved out by its own sampling error"""
-    speaks: bool
+    reported: bool
     """Whether the numbers may be reported: False with the reason, e.g. off the support"""
     reason: str | None
-    """Why it may not speak, in one sentence; None where it may"""
+    """Why the numbers are not reported, in one sentence; None where they are"""
     outside: float
     """Share u of Q's rows outside P's support"""
     moved: float
@@ -121,12 +121,12 @@ def identified_interval(
     # Debiased apart, the ends of a narrow range may cross; the range is then a point.
     ends = np.sort(np.array([value.low, value.high]))
     reach = z * np.array([error.low, error.high])
-    reason = silence_of_identified(covered)
+    reason = check_identified(covered)
     return IdentifiedInterval(
         estimate=float(np.clip(value.estimate, ends[0], ends[1])),
         low=float(ends[0] - reach[0]),
         high=float(ends[1] + reach[1]),
-        speaks=reason is None,
+        reported=reason is None,
         reason=reason,
         outside=covered.outside,
         moved=covered.moved,

@@ -128,10 +128,10 @@ def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> 
     if p.shape[1] != q.shape[1]:
         raise ValueError(f"x_p has dimension {p.shape[1]}, x_q has {q.shape[1]}")
     near_q = support.index.search(q, NEIGHBOURS).ids
-    own, other = support.own, _distance(q, p[near_q[:, 0]])
+    nearest_p, nearest_q = support.own, _distance(q, p[near_q[:, 0]])
     radius = support.radius
-    outside_p, outside_q = own > radius, other > radius
-    local_q = _relative(other, own[near_q[:, 0]])
+    outside_p, outside_q = nearest_p > radius, nearest_q > radius
+    local_q = _relative(nearest_q, nearest_p[near_q[:, 0]])
     ratio = density_ratio(p, q, seed, support.features if len(p) >= FAR_MORE * len(q) else None)
     outside = float(outside_q.mean())
     return Overlap(
@@ -156,11 +156,11 @@ def _rows(z: ArrayLike, name: str, least: int) -> NDArray[np.float32]:
     return rows
 
 
-def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
+def _without_self(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, k) neighbours of rows searched among themselves, (n, k + 1); copies of a row may hide it."""
-    is_self = found == np.arange(len(found))[:, None]
+    is_self = ids == np.arange(len(ids))[:, None]
     is_self[~is_self.any(axis=1), -1] = True
-    return found[~is_self].reshape(len(found), -1)
+    return ids[~is_self].reshape(len(ids), -1)
 
 
 def _distance(a: Floats, b: Floats) -> Float:

@@ -24,18 +24,18 @@ from auditor.estimators.crossfit import CrossFitted
 from auditor.protocols import ConditionalGaussian
 from auditor.risk.inputs import checked
 from auditor.risk.overlap import Overlap, measure_overlap
-from auditor.risk.voice import silence_of_reweighted
+from auditor.risk.method import check_reweighted
 from auditor.sketch import Float, Floats
 
 
 @dataclass(frozen=True)
 class ReweightedEmid:
-    """EMID (nats) of one fixed critic; the interval speaks of the sample of rows, not of the training."""
+    """EMID (nats) of one fixed critic; the interval is for the sample of rows, not for the training."""
 
     value: float
     low: float
     high: float
-    speaks: bool
+    reported: bool
     """Whether the numbers may be reported: False off the support, where they are wrong, with the reason"""
     reason: str | None
     overlap: float
@@ -128,12 +128,12 @@ def reweighted_emid(
 
     emi_p, emi_q = model_p.value - reference_p.value, model_q.value - reference_q
     z = NormalDist().inv_cdf((1 + level) / 2)
-    reason = silence_of_reweighted(covered)
+    reason = check_reweighted(covered)
     return ReweightedEmid(
         value=emi_p - emi_q,
         low=emi_p - emi_q - z * std,
         high=emi_p - emi_q + z * std,
-        speaks=reason is None,
+        reported=reason is None,
         reason=reason,
         overlap=covered.overlap,
         outside=covered.outside,
@@ -171,6 +171,6 @@ def _pairs(critic: _Critic, answers: Floats) -> _Pairs:
     y2, n = np.square(y), len(y)
     a = np.einsum("ij,ij->i", critic.wmu, y) - 0.5 * np.einsum("ij,ij->i", critic.w, y2)
     m1, m2, b, c = y.mean(axis=0), y2.mean(axis=0), critic.wmu.mean(axis=0), critic.w.mean(axis=0)
-    each = a - y @ b - critic.wmu @ m1 + 0.5 * (y2 @ c + critic.w @ m2)
+    addends = a - y @ b - critic.wmu @ m1 + 0.5 * (y2 @ c + critic.w @ m2)
     value = float(a.mean() - m1 @ b + 0.5 * m2 @ c) * n / (n - 1)
-    return _Pairs(value, each - each.mean())
+    return _Pairs(value, addends - addends.mean())

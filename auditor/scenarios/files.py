@@ -14,12 +14,12 @@ from schemas.config import AuditData, BaselineData, DriftData, JobConfig, Partit
 
 
 @reader("records", needs={"id": "the file of the in-distribution records"})
-def files(config: JobConfig, run: RunDir, given: Given | None = None) -> Iterator[Source]:
-    """`data.id`, and each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`. What is
-    `given` takes the place of a path."""
+def files(config: JobConfig, run: RunDir, record_sets: Given | None = None) -> Iterator[Source]:
+    """Yield `data.id`, then each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`.
+    `record_sets`: records by name, used instead of the files that the config names."""
 
     def records(name: str, path: str) -> Records:
-        return given[name] if given and name in given else read(path)
+        return record_sets[name] if record_sets and name in record_sets else read(path)
 
     if isinstance(config.data, DriftData):
         yield records_source(TRAFFIC, "window", records(TRAFFIC, config.data.traffic))

@@ -49,8 +49,8 @@ def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
     else:
         chosen = [name for name in known if name.startswith(known[0]) and not name.endswith("_English")]
     for name in chosen:
-        given = data.scenarios.get(name)
-        family = (given.family if given else None) or _family(name, known[0])
+        settings = data.scenarios.get(name)
+        family = (settings.family if settings else None) or _family(name, known[0])
         yield _published(bench, name, name, family, str(data.root))
 
 

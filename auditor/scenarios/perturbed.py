@@ -14,8 +14,8 @@ from schemas.config import JobConfig, ScenarioSpec
 from schemas.record import Record
 
 
-def perturbed_source(name: str, spec: ScenarioSpec, of: Source, config: JobConfig, run: RunDir) -> Source:
-    """The admitted records of `of` through the shifts of `spec`: their own fingerprint and seed make the
+def perturbed_source(name: str, spec: ScenarioSpec, source: Source, config: JobConfig, run: RunDir) -> Source:
+    """The admitted records of `source` through the shifts of `spec`: their own fingerprint and seed make the
     copy's. Raises `BadInput` for an unknown shift."""
     steps: list[Step] = [
         (p.shift, p.severity, p.options) if p.options else (p.shift, p.severity) for p in spec.shifts
@@ -24,11 +24,11 @@ def perturbed_source(name: str, spec: ScenarioSpec, of: Source, config: JobConfi
     family = spec.family or (str(families.pop()) if len(families) == 1 else "joint")
 
     def rows() -> Rows:
-        scenario = gather(of, run, config.data)
+        scenario = gather(source, run, config.data)
         yield from apply_shift(_with_bytes(scenario, media_policy(config.data)), steps, config.seed)
 
     code = "".join(f" {mark}" for step in steps if (mark := source_mark(step[0])))
-    print_ = f"shift {steps}{code} seed {config.seed} of {of.fingerprint}"
+    print_ = f"shift {steps}{code} seed {config.seed} of {source.fingerprint}"
     return Source(name, family, print_, rows, spec.partition)
 
 

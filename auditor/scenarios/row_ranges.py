@@ -109,7 +109,7 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
     position = 0
     for batch in read_run_columns(records, _COLUMNS, BATCH):
         moments = [m and m.astimezone(UTC) for m in batch["timestamp"].to_pylist()]
-        tags = [each or [] for each in batch["tags"].to_pylist()]
+        tags = [row_tags or [] for row_tags in batch["tags"].to_pylist()]
         for row, content in enumerate(contents(batch)):
             record_id, base_id, query, history, responses, reference, digests, _ = content
             window = split(Record(record_id, base_id, timestamp=moments[row]))
@@ -120,7 +120,8 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
             models.update(name for name, _ in responses or ())
             images = images or bool(digests)
             texts = texts or any(
-                t and t.strip() for t in (query, reference, *(a for _, of in responses or () for a in of))
+                t and t.strip()
+                for t in (query, reference, *(answer for _, answers in responses or () for answer in answers))
             )
             texts = texts or bool(history)
             position += 1
@@ -134,14 +135,14 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
             Part(
                 window,
                 records,
-                of.n,
+                part.n,
                 unit,
-                of.positions,
-                tuple(of.digests),
-                of.tags.hexdigest(),
-                None if of.first is None or of.last is None else (of.first, of.last),
+                part.positions,
+                tuple(part.digests),
+                part.tags.hexdigest(),
+                None if part.first is None or part.last is None else (part.first, part.last),
             )
-            for window, of in growing.items()
+            for window, part in growing.items()
         ),
         tuple(sorted(models)),
         images,
@@ -193,9 +194,9 @@ def first_rows(part: Part) -> Iterator[pa.Table]:
 
 def part_tags(part: Part, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Tags of the part's records with these ids, those without any left out."""
-    found: dict[str, tuple[str, ...]] = {}
+    tags_by_id: dict[str, tuple[str, ...]] = {}
     for rows in first_rows(part):
         for record_id, tags in zip(rows["record_id"].to_pylist(), rows["tags"].to_pylist(), strict=True):
             if tags and record_id in ids:
-                found[record_id] = tuple(tags)
-    return found
+                tags_by_id[record_id] = tuple(tags)
+    return tags_by_id

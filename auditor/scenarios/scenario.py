@@ -97,16 +97,16 @@ def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
 
 def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None:
     """Raises `BadInput` where the records have no response of one of these models, which has no generator."""
-    found: set[str] = set()
+    recorded_models: set[str] = set()
     for scenario in scenarios if models else ():
         for batch in scenario.batches():
-            found.update(name for record in batch for name in record.responses)
-        if found.issuperset(models):
+            recorded_models.update(name for record in batch for name in record.responses)
+        if recorded_models.issuperset(models):
             return
-    if lost := [name for name in models if name not in found]:
+    if lost := [name for name in models if name not in recorded_models]:
         raise BadInput(
             f"models: no recorded responses of {', '.join(lost)}; the records have "
-            f"{', '.join(sorted(found)) or 'none'} (or give the model a generator)"
+            f"{', '.join(sorted(recorded_models)) or 'none'} (or give the model a generator)"
         )
 
 
@@ -177,7 +177,7 @@ def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
         for batch, start in _numbered(read_run_columns(scenario.path, ["record_id"]))
         for position, record_id in enumerate(batch["record_id"].to_pylist(), start)
     )
-    chosen = np.array(sorted(at for _, at in heapq.nsmallest(rows, hashes)), dtype=np.int64)
+    chosen = np.array(sorted(position for _, position in heapq.nsmallest(rows, hashes)), dtype=np.int64)
     path = run.records(f"{scenario.name} (sample)")
     with RecordWriter(path) as writer:
         for table in read_run_rows(scenario.path, chosen):

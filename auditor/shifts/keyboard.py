@@ -17,14 +17,14 @@ _INDENT = (0.0, 0.5, 0.75, 1.25)
 
 
 def _neighbours() -> dict[str, str]:
-    at = {key: (row, _INDENT[row] + i) for row, keys in enumerate(_ROWS) for i, key in enumerate(keys)}
+    places = {key: (row, _INDENT[row] + i) for row, keys in enumerate(_ROWS) for i, key in enumerate(keys)}
     return {
         key: "".join(
-            other
-            for other, (r, x) in at.items()
-            if other != key and abs(r - row) <= 1 and abs(x - place) <= 1.0
+            neighbour
+            for neighbour, (r, x) in places.items()
+            if neighbour != key and abs(r - row) <= 1 and abs(x - place) <= 1.0
         )
-        for key, (row, place) in at.items()
+        for key, (row, place) in places.items()
     }
 
 

@@ -55,11 +55,11 @@ def shift(name: str, family: Family, *, settings: type[Settings] | None = None) 
 def find_shift(name: str, severity: int, options: Mapping[str, Any] | None = None) -> NamedShift:
     """The shift of a name, its settings bound to its function. Raises BadInput for an unknown name (the known
     ones are listed), severity or option."""
-    found = SHIFTS.find(name)
+    entry = SHIFTS.find(name)
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise BadInput(f"shift {name}: severity is {severity!r}, must be 1 to 5")
-    settings = settings_keyword(found.settings, options or {}, f"shift {name}")
-    return replace(found, function=partial(found.function, **settings)) if settings else found
+    settings = settings_keyword(entry.settings, options or {}, f"shift {name}")
+    return replace(entry, function=partial(entry.function, **settings)) if settings else entry
 
 
 def source_mark(name: str) -> str:

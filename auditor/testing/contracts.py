@@ -20,11 +20,11 @@ def check_identity(who: str, first: str, second: str) -> None:
     part of every cache key."""
     require(first == second, f"{who}: identity differs from one look to the next")
     try:
-        said = json.loads(first)
+        identity = json.loads(first)
     except (TypeError, ValueError) as error:
         raise AssertionError(f"{who}: identity is no JSON ({error})") from None
-    require(isinstance(said, dict), f"{who}: identity is no JSON object")
-    canonical = json.dumps(said, sort_keys=True)
+    require(isinstance(identity, dict), f"{who}: identity is no JSON object")
+    canonical = json.dumps(identity, sort_keys=True)
     require(first == canonical, f"{who}: identity is not canonical: json.dumps(..., sort_keys=True)")
 
 

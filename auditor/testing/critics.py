@@ -71,10 +71,12 @@ def _check_training(
 ) -> None:
     require(len(critic.digest) == 64, "`digest` is a SHA-256 in hexadecimal")
     with ThreadPoolExecutor(2) as threads:
-        each = list(threads.map(lambda seed: make(seed).fit(x, y, groups=groups).digest, (0, 1)))
+        digests = list(threads.map(lambda seed: make(seed).fit(x, y, groups=groups).digest, (0, 1)))
     alone = [make(seed).fit(x, y, groups=groups).digest for seed in (0, 1)]
     require(alone[0] == critic.digest, "two trainings with one seed differ")
-    require(each == alone, "trainings at the same time in two threads differ from those one after the other")
+    require(
+        digests == alone, "trainings at the same time in two threads differ from those one after the other"
+    )
 
 
 def _check_sums(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
@@ -91,9 +93,9 @@ def _check_sums(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
         _same(merged.value(), value, "merged sums of the parts differ from the sums of all rows")
         require(bool(np.allclose(merged.n, whole.n)), "merging loses rows")
     few = blocks != 0
-    some = critic.sums(x[few], y[few], blocks[few], _BLOCKS)
-    require(bool(np.isnan(some.values()[0])), "`values` of a block without rows is NaN")
-    _same(some.values()[1], whole.values()[1], "`values` of a block depend on other blocks")
+    partial = critic.sums(x[few], y[few], blocks[few], _BLOCKS)
+    require(bool(np.isnan(partial.values()[0])), "`values` of a block without rows is NaN")
+    _same(partial.values()[1], whole.values()[1], "`values` of a block depend on other blocks")
     none = critic.sums(x[:0], y[:0], blocks[:0], _BLOCKS)
     _same(none.merge(whole).value(), value, "sums of no rows are not neutral")
     try:
@@ -121,10 +123,10 @@ def _check_file(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
 
 
 def _equal(a: Sums, b: Sums, what: str) -> None:
-    mine, theirs = a.to_arrays(), b.to_arrays()
-    require(mine.keys() == theirs.keys(), what)
-    require(all(np.array_equal(mine[name], theirs[name]) for name in mine), what)
-    require(all(array.dtype != object for array in mine.values()), "`to_arrays` holds Python objects")
+    arrays_a, arrays_b = a.to_arrays(), b.to_arrays()
+    require(arrays_a.keys() == arrays_b.keys(), what)
+    require(all(np.array_equal(arrays_a[name], arrays_b[name]) for name in arrays_a), what)
+    require(all(array.dtype != object for array in arrays_a.values()), "`to_arrays` holds Python objects")
 
 
 def _same(a: float, b: float, what: str) -> None:
@@ -133,9 +135,9 @@ def _same(a: float, b: float, what: str) -> None:
 
 def _global_state() -> list[str]:
     """Of numpy's and torch's global generators."""
-    found = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state()]
+    states = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state()]
     if find_spec("torch") is not None:
         import torch
 
-        found.append(str(torch.get_rng_state().tolist()))
-    return found
+        states.append(str(torch.get_rng_state().tolist()))
+    return states

@@ -59,16 +59,16 @@ def _check_strange(encoder: Encoder, good: list[Any], vectors: Array, who: str) 
     for content in strange:
         shown = repr(content[:20])
         try:
-            found = encode_rows(encoder, [good[0], content, good[1]])
+            rows = encode_rows(encoder, [good[0], content, good[1]])
         except Exception as error:
             raise AssertionError(f"{who}: {shown} among good contents raises ({error!r})") from error
-        kept = same_bits(np.ascontiguousarray(found.vectors[[0, 2]]), vectors)
+        kept = same_bits(np.ascontiguousarray(rows.vectors[[0, 2]]), vectors)
         require(
-            kept and found.failures[0] is None is found.failures[2], f"{who}: {shown} changes its neighbours"
+            kept and rows.failures[0] is None is rows.failures[2], f"{who}: {shown} changes its neighbours"
         )
-        said = found.failures[1] is not None or bool(np.isnan(found.vectors[1]).any())
+        reported = rows.failures[1] is not None or bool(np.isnan(rows.vectors[1]).any())
         require(
-            encoder.modality == "text" or said,
+            encoder.modality == "text" or reported,
             f"{who}: {shown} is no image, and has a vector: raise, or give a row of NaN",
         )
 

@@ -37,16 +37,16 @@ def check_generator(
         require(_texts(turned) == _texts(answers), f"{who}: an answer depends on its prompt's place")
         for i, prompt in enumerate(asked):
             (alone,) = _answers(generator, [prompt], 0, who)
-            told = f"{who}: prompt {i} has another answer alone than among others"
-            require(alone.texts == answers[i].texts, told)
+            message = f"{who}: prompt {i} has another answer alone than among others"
+            require(alone.texts == answers[i].texts, message)
     require(_answers(generator, [], 0, who) == [], f"{who}: no prompts have answers")
     bad = Prompt(images=(NO_IMAGE,), text="What is it?")
     mixed = _answers(generator, [asked[0], bad, asked[1]], 0, who)
     require(
         mixed[1].error is not None or not bad.images, f"{who}: an image that does not decode has no error"
     )
-    told = f"{who}: a prompt that fails takes others with it"
-    require(mixed[0].error is None and mixed[2].error is None, told)
+    message = f"{who}: a prompt that fails takes others with it"
+    require(mixed[0].error is None and mixed[2].error is None, message)
     check_identity(who, generator.identity, generator.identity)
 
 
@@ -75,8 +75,8 @@ def _answers(generator: Generator, prompts: Sequence[Prompt], seed: int, who: st
     require(len(answers) == len(prompts), f"{who}: {len(answers)} answers to {len(prompts)} prompts")
     for answer in answers:
         n = len(answer.texts)
-        told = f"{who}: logprobs and tokens must have one entry a text, or none"
-        require(len(answer.logprobs) in (0, n) and len(answer.tokens) in (0, n), told)
+        message = f"{who}: logprobs and tokens must have one entry a text, or none"
+        require(len(answer.logprobs) in (0, n) and len(answer.tokens) in (0, n), message)
         require(all(isinstance(t, str) for t in answer.texts), f"{who}: an answer's texts are no strings")
         require(bool(answer.texts) or answer.error is not None, f"{who}: neither texts nor an error")
         require(all(p <= 1e-6 for p in answer.logprobs), f"{who}: a log-probability above 0")

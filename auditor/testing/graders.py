@@ -22,21 +22,21 @@ def check_grader(grader: Grader, records: Sequence[Record] = (), answers: Sequen
     to 1 or None for every record and answer, the same one each time, and never raises.
     """
     assert isinstance(grader, Grader), "a grader has `meaning`, `identity` and `grade(record, answer, model)`"
-    told = json.loads(grader.identity)
-    assert isinstance(told, dict) and isinstance(told.get("grader"), str) and told["grader"], (
+    identity = json.loads(grader.identity)
+    assert isinstance(identity, dict) and isinstance(identity.get("grader"), str) and identity["grader"], (
         f"`identity` is a JSON object with the grader's name under `grader`, not {grader.identity!r}"
     )
-    assert grader.identity == json.dumps(told, sort_keys=True), (
+    assert grader.identity == json.dumps(identity, sort_keys=True), (
         "`identity` is canonical JSON: json.dumps(..., sort_keys=True)"
     )
     assert isinstance(grader.meaning, str) and grader.meaning.strip(), "`meaning` says what a score says"
-    every = [*_HOSTILE, *answers]
+    texts = [*_HOSTILE, *answers]
     for record in [*records, *_records()]:
-        for answer in every:
+        for answer in texts:
             answered = replace(record, responses={_MODEL: (answer,)})
-            given = scores([answered], [(answer,)], grader, _MODEL)  # raises for what is no score
+            grades = scores([answered], [(answer,)], grader, _MODEL)  # raises for what is no score
             again = scores([answered], [(answer,)], grader, _MODEL)
-            assert given == again, f"{answer!r:.60}: graded {given}, then {again}"
+            assert grades == again, f"{answer!r:.60}: graded {grades}, then {again}"
 
 
 def _records() -> list[Record]:

@@ -54,14 +54,16 @@ def _write(section: NamedSection, report: Report, examples: Sequence[Example], w
 def _hostile(report: Report) -> Report:
     """The report with names and reasons that would run, were they not escaped."""
 
-    def row(found: Row) -> Row:
-        name = HOSTILE + found.scenario
-        return found.model_copy(update={"scenario": name, "notes": [HOSTILE], "missing": {HOSTILE: HOSTILE}})
+    def row(original: Row) -> Row:
+        name = HOSTILE + original.scenario
+        return original.model_copy(
+            update={"scenario": name, "notes": [HOSTILE], "missing": {HOSTILE: HOSTILE}}
+        )
 
     return report.model_copy(
         update={
-            "scenarios": [row(found) for found in report.scenarios],
-            "windows": [row(found) for found in report.windows],
+            "scenarios": [row(original) for original in report.scenarios],
+            "windows": [row(original) for original in report.windows],
             "notes": [HOSTILE],
             "missing": {HOSTILE: HOSTILE},
         }

@@ -38,8 +38,8 @@ def check_shift(name: str, options: Mapping[str, Any] | None = None) -> None:
         changes.append(np.mean([_change(a, b) for a, b in zip(contents, shifted, strict=True)]))
     require(bool(changes[0] > 0), f"{who}: changes nothing at severity {SEVERITIES[0]}")
     for severity, (low, high) in enumerate(pairwise(changes), SEVERITIES[0]):
-        told = f"{who}: severity {severity + 1} changes less than {severity} ({high:.4g} < {low:.4g})"
-        require(bool(high >= low * (1.0 - SLACK)), told)
+        message = f"{who}: severity {severity + 1} changes less than {severity} ({high:.4g} < {low:.4g})"
+        require(bool(high >= low * (1.0 - SLACK)), message)
     require(bool(changes[-1] > changes[0]), f"{who}: the highest severity changes no more than the lowest")
     odd: list[Any] = (
         [np.full((1, 1, 3), 0.5), np.zeros((2, 9, 3)), np.ones((16, 5, 3))]

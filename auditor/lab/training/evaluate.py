@@ -51,9 +51,9 @@ class Answerer:
             inputs = self.processor(
                 images=[picture(item, blur) for item in part], text=prompts, padding=True, return_tensors="pt"
             )
-            made = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
+            tokens = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
             out += self.processor.batch_decode(
-                made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+                tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
             )
         return out
 

@@ -232,21 +232,21 @@ class Questioner:
         target = np.full((len(rows), width), -100)
         longest = 0
         for r, row in enumerate(rows.tolist()):
-            at = 0
+            start = 0
             for k, u in enumerate(rng.random((self.recipe.questions, 3)).tolist()):
                 question = draw_question(self.scenes[row], choose(kinds, u[0]), rng)
                 prompt = self._encode(question.text(choose(languages, u[1]), int(u[2] * 60)))
                 answer = [*self._encode(question.truth.answer), EOS]
                 whole = [*prompt, ANSWER, *answer]
-                end = at + len(whole)
+                end = start + len(whole)
                 if end > width:
                     break
-                ids[r, at:end] = whole
-                segment[r, at:end] = k
-                position[r, at:end] = np.arange(len(whole)) + IMAGE_TOKENS
-                target[r, at + len(prompt) : end - 1] = answer
-                at = end
-            longest = max(longest, at)
+                ids[r, start:end] = whole
+                segment[r, start:end] = k
+                position[r, start:end] = np.arange(len(whole)) + IMAGE_TOKENS
+                target[r, start + len(prompt) : end - 1] = answer
+                start = end
+            longest = max(longest, start)
         cut = {"ids": ids, "segment": segment, "position": position, "target": target}
         return {"rows": rows, **{k: torch.from_numpy(v[:, :longest].copy()) for k, v in cut.items()}}
 
@@ -338,7 +338,7 @@ def train_mllm(
     out: Path,
     *,
     seed: int = 0,
-    every: int = 100,
+    checkpoint_steps: int = 100,
     vocab: int = 1_536,
     limit: float | None = None,
     log: Log = print,
@@ -382,7 +382,7 @@ def train_mllm(
                 f"{recipe.name} {step + 1}/{total} loss {np.mean(losses[-50:]):.3f} "
                 f"answer tokens right {np.mean(hits[-50:]):.3f} {clock.seconds:.0f} s"
             )
-        if (step + 1) % every == 0 or step + 1 == total:
+        if (step + 1) % checkpoint_steps == 0 or step + 1 == total:
             content = {
                 "model": trained.state_dict(),
                 "optimiser": optimiser.state(),

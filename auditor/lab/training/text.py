@@ -54,8 +54,8 @@ def _pairs(pool: int, seed: int) -> list[tuple[str, str]]:
         question, phrasing = dialogue(index, TEXT_STREAM + seed, rng)
         first, second = (LANGUAGES[i] for i in rng.permutation(len(LANGUAGES))[:2].tolist())
         translated = question.text(second, int(rng.integers(0, 60)))
-        other = translated if rng.random() < 0.5 else question.reference(int(rng.integers(0, 60)))
-        out.append((question.text(first, phrasing), other))
+        counterpart = translated if rng.random() < 0.5 else question.reference(int(rng.integers(0, 60)))
+        out.append((question.text(first, phrasing), counterpart))
     return out
 
 
@@ -72,14 +72,16 @@ def _paraphrases(pool: int, seed: int) -> list[Paraphrase]:
     out = []
     for index in range(pool):
         question, phrasing = dialogue(index, TEXT_STREAM + seed, rng)
-        other = int(rng.integers(0, 60))
+        second_phrasing = int(rng.integers(0, 60))
         if rng.random() < 0.5:
             first, second = (LANGUAGES[i] for i in rng.permutation(len(LANGUAGES))[:2].tolist())
             content = f"{question.kind} {sorted(question.slots.items())}"
-            out.append(Paraphrase(content, question.text(first, phrasing), question.text(second, other)))
+            out.append(
+                Paraphrase(content, question.text(first, phrasing), question.text(second, second_phrasing))
+            )
         else:
             answer = question.truth.answer
-            second = question.reference(other) if rng.random() < 0.7 else answer
+            second = question.reference(second_phrasing) if rng.random() < 0.7 else answer
             out.append(Paraphrase(answer, question.reference(phrasing), second))
     return out
 

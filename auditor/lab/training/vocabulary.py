@@ -53,10 +53,10 @@ def dialogue(index: int, seed: int, rng: np.random.Generator) -> tuple[Question,
     return draw_question(scene, KINDS[index % len(KINDS)], rng), int(rng.integers(0, 60))
 
 
-def sentences(seed: int, each: int = 1_200) -> Iterator[str]:
-    """Questions of every language, answers, references and captions: ``each`` of a kind."""
+def sentences(seed: int, count: int = 1_200) -> Iterator[str]:
+    """Questions of every language, answers, references and captions: ``count`` of a kind."""
     rng = np.random.default_rng((CORPUS_STREAM, seed))
-    for index in range(each):
+    for index in range(count):
         question, phrasing = dialogue(index, CORPUS_STREAM + seed, rng)
         for language in LANGUAGES:
             yield question.text(language, phrasing)

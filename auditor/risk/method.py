@@ -1,8 +1,8 @@
-"""Which label-free voice may speak of a window, and why: one rule, from the overlap alone.
+"""The choice of the label-free method that is reported for a window: one rule, from the overlap alone.
 
 - `reweighted`: a point with an interval, where Q is a new mix of P's inputs and enough of P's rows carry it;
 - `identified`: an interval of the quantised EMID, where most of Q lies on P's support;
-- `sound`: an upper bound, where the other two may not speak and it says anything at all;
+- `sound`: an upper bound, where neither of the other two is reported and the bound is below EMID's range;
 - none, else.
 """
 
@@ -14,18 +14,18 @@ from typing import Literal, NamedTuple, Protocol
 
 from auditor.risk.overlap import Overlap
 
-Voice = Literal["reweighted", "identified", "sound"]
+Method = Literal["reweighted", "identified", "sound"]
 
 MOST_OUTSIDE_REWEIGHTED = 0.05
 MOST_OUTSIDE_IDENTIFIED = 0.20
-"""Beyond, the interval is wider than half a nat and says little, though it stays true."""
+"""Beyond this share the interval is wider than half a nat: it still holds, but says little."""
 MOST_MOVED = 0.60
 """72 new mixes of 8 to 160 kinds had 0.45 to 0.554; a displacement of 0.6 times the kinds' own radius 0.66 to
 0.69, of the radius itself 0.83 to 0.87, where the shares outside were 0.04 to 0.09 and 0.31 to 0.48."""
 LEAST_EFFECTIVE_REWEIGHTED = 50.0
 LEAST_EFFECTIVE_IDENTIFIED = 20.0
 MOST_AUC = 0.995
-"""A classifier that is never wrong has found inputs that P does not have."""
+"""A classifier that is never wrong has seen inputs that P does not have."""
 
 
 class UpperBound(Protocol):
@@ -45,36 +45,37 @@ class Ceiling(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Who speaks; `reason` in one sentence, also where nobody does."""
+    """The method whose numbers are reported, None where none is; `reason` says why, in one sentence."""
 
-    voice: Voice | None
+    method: Method | None
     reason: str
 
 
-def silence_of_reweighted(overlap: Overlap) -> str | None:
-    """Why the reweighted estimate cannot speak; None where it may."""
-    return _silence(overlap, "reweighted estimate", MOST_OUTSIDE_REWEIGHTED, LEAST_EFFECTIVE_REWEIGHTED)
+def check_reweighted(overlap: Overlap) -> str | None:
+    """Return why the reweighted estimate is not reported; None where it is."""
+    return _check(overlap, "reweighted estimate", MOST_OUTSIDE_REWEIGHTED, LEAST_EFFECTIVE_REWEIGHTED)
 
 
-def silence_of_identified(overlap: Overlap) -> str | None:
-    """Why the identified interval cannot speak; None where it may."""
-    return _silence(overlap, "identified interval", MOST_OUTSIDE_IDENTIFIED, LEAST_EFFECTIVE_IDENTIFIED)
+def check_identified(overlap: Overlap) -> str | None:
+    """Return why the identified interval is not reported; None where it is."""
+    return _check(overlap, "identified interval", MOST_OUTSIDE_IDENTIFIED, LEAST_EFFECTIVE_IDENTIFIED)
 
 
-def choose_voice(
+def choose_method(
     overlap: Overlap,
     bound: UpperBound | None = None,
     parts: Mapping[str, Overlap] | None = None,
 ) -> Choice:
-    """The most informative voice that may speak. `bound` is silent where it exceeds 2 log K, EMID's range.
+    """Choose the most informative method that can be reported. `bound` is not, where it exceeds 2 log K,
+    EMID's range.
 
-    `parts`: coverage of each modality by itself, by name. A modality that left its support silences an
-    estimate even where the joint rows seem covered: in the mean of an image and a text vector the strongest
+    `parts`: coverage of each modality by itself, by name. Where a modality left its support an estimate is
+    not reported, even if the joint rows seem covered: in the mean of an image and a text vector the strongest
     blur of the lab moved nothing (AUC 0.63 to 0.74, moved 0.52 to 0.56), in the images alone it did (0.998,
     0.63).
     """
-    reweighted = _first_silence(silence_of_reweighted, overlap, parts)
-    identified = _first_silence(silence_of_identified, overlap, parts)
+    reweighted = _first_reason(check_reweighted, overlap, parts)
+    identified = _first_reason(check_identified, overlap, parts)
     if reweighted is None:
         return Choice(
             "reweighted",
@@ -90,36 +91,36 @@ def choose_voice(
     return Choice(None, identified)
 
 
-def _first_silence(
-    silence: Callable[[Overlap], str | None], overlap: Overlap, parts: Mapping[str, Overlap] | None
+def _first_reason(
+    check: Callable[[Overlap], str | None], overlap: Overlap, parts: Mapping[str, Overlap] | None
 ) -> str | None:
-    if (reason := silence(overlap)) is not None:
+    if (reason := check(overlap)) is not None:
         return reason
     for name, part in (parts or {}).items():
-        if (reason := silence(part)) is not None:
+        if (reason := check(part)) is not None:
             return f"{name.capitalize()} rows alone: {reason[0].lower()}{reason[1:]}"
     return None
 
 
-def _silence(overlap: Overlap, what: str, most_outside: float, least_effective: float) -> str | None:
+def _check(overlap: Overlap, estimate: str, most_outside: float, least_effective: float) -> str | None:
     if overlap.outside > most_outside:
         return (
-            f"The {what} cannot speak: {overlap.outside:.1%} of the rows lie outside the reference's support "
-            f"(at most {most_outside:.0%})."
+            f"The {estimate} is not reported: {overlap.outside:.1%} of the rows lie outside the reference's "
+            f"support (at most {most_outside:.0%})."
         )
     if overlap.moved > MOST_MOVED:
         return (
-            f"The {what} cannot speak: its rows moved, they are no new mix: a row lies farther from the "
-            f"reference than {overlap.moved:.0%} of its own rows (at most {MOST_MOVED:.0%}, 50% if unmoved)."
+            f"The {estimate} is not reported: its rows moved, they are no new mix: a row lies farther from "
+            f"the reference than {overlap.moved:.0%} of its own rows (at most {MOST_MOVED:.0%}, 50% if unmoved)."
         )
     if overlap.effective < least_effective:
         return (
-            f"The {what} cannot speak: the window rests on {overlap.effective:.0f} effective reference rows "
-            f"(at least {least_effective:.0f})."
+            f"The {estimate} is not reported: the window rests on {overlap.effective:.0f} effective reference "
+            f"rows (at least {least_effective:.0f})."
         )
     if overlap.auc > MOST_AUC:
         return (
-            f"The {what} cannot speak: a classifier tells the window from the reference with AUC "
+            f"The {estimate} is not reported: a classifier tells the window from the reference with AUC "
             f"{overlap.auc:.3f} (at most {MOST_AUC})."
         )
     return None
