@@ -47,7 +47,7 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
     model = EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model = model.eval()
-    network = _folded(model).to(device)
+    network = _fold_network(model).to(device)
 
     def forward(pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -78,7 +78,7 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
     )
 
 
-def _folded(model: Any) -> Any:
+def _fold_network(model: Any) -> Any:
     """The same network with fewer passes over memory: its batch normalisations folded into the convolutions
     before them (in float64, rounded once), padding that is equal on all sides left to the convolutions,
     activations in place, channels last.

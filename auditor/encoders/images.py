@@ -92,7 +92,7 @@ class ImageEncoder:
         images = cast(Sequence[bytes], contents)
         out = np.full((len(images), self.dim), np.nan, dtype=np.float32)
         with fixed_threads(self._threads), computing(self._dtype, self._device):
-            for start, decoded in self._decoded(images):
+            for start, decoded in self._decode_batches(images):
                 pixels = torch.zeros(self._batch, 3, *self._size)
                 good = []
                 for i, image in enumerate(decoded):
@@ -103,7 +103,7 @@ class ImageEncoder:
                 out[start : start + len(decoded)][good] = rows[good]
         return out
 
-    def _decoded(self, images: Sequence[bytes]) -> Iterator[tuple[int, list[Tensor | None]]]:
+    def _decode_batches(self, images: Sequence[bytes]) -> Iterator[tuple[int, list[Tensor | None]]]:
         """Batch by batch, where it starts and its images ready for the model (None: one does not decode).
 
         Beside a GPU the next batch is decoded by threads while this one is encoded. On the CPU threads would
@@ -112,20 +112,20 @@ class ImageEncoder:
         starts = range(0, len(images), self._batch)
         if not self._decoders:
             for start in starts:
-                yield start, [self._ready(data) for data in images[start : start + self._batch]]
+                yield start, [self._load(data) for data in images[start : start + self._batch]]
             return
         with ThreadPoolExecutor(self._decoders) as threads:
             ahead: deque[tuple[int, list[Future[Tensor | None]]]] = deque()
             for start in starts:
                 chunk = images[start : start + self._batch]
-                ahead.append((start, [threads.submit(self._ready, data) for data in chunk]))
+                ahead.append((start, [threads.submit(self._load, data) for data in chunk]))
                 if len(ahead) > 1:
                     first, coming = ahead.popleft()
                     yield first, [image.result() for image in coming]
             for first, coming in ahead:
                 yield first, [image.result() for image in coming]
 
-    def _ready(self, data: bytes) -> Tensor | None:
+    def _load(self, data: bytes) -> Tensor | None:
         try:
             image = decode(data)
         except RowError:

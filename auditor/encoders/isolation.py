@@ -43,7 +43,7 @@ def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Enco
         vectors = _encode(encoder, rows)
     except Exception:
         _encode(encoder, [blank])  # where even that fails, it is the encoder's fault and nobody's row
-        for row, failure in _raising(encoder, rows, 0):
+        for row, failure in _failing_rows(encoder, rows, 0):
             rows[row], failures[row] = blank, failure
         vectors = _encode(encoder, rows)
     return Encoded(vectors, failures)
@@ -64,7 +64,7 @@ def blank_png() -> bytes:
     return file.getvalue()
 
 
-def _raising(encoder: Encoder, rows: Sequence[Content], start: int) -> Iterator[tuple[int, Failure]]:
+def _failing_rows(encoder: Encoder, rows: Sequence[Content], start: int) -> Iterator[tuple[int, Failure]]:
     try:
         _encode(encoder, rows)
     except Exception as error:
@@ -72,8 +72,8 @@ def _raising(encoder: Encoder, rows: Sequence[Content], start: int) -> Iterator[
             yield start, failure_of(error)
             return
         middle = len(rows) // 2
-        yield from _raising(encoder, rows[:middle], start)
-        yield from _raising(encoder, rows[middle:], start + middle)
+        yield from _failing_rows(encoder, rows[:middle], start)
+        yield from _failing_rows(encoder, rows[middle:], start + middle)
 
 
 def _encode(encoder: Encoder, rows: Sequence[Content]) -> Array:

@@ -96,7 +96,7 @@ def model_directory(name: str) -> Path:
             )
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        raise _unreachable(name, error) from error
+        raise _unreachable_error(name, error) from error
 
 
 def hub_file(repository: str, name: str) -> Path:
@@ -107,7 +107,7 @@ def hub_file(repository: str, name: str) -> Path:
     try:
         return Path(hf_hub_download(repository, name, etag_timeout=HUB_SECONDS))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        raise _unreachable(f"{repository}/{name}", error) from error
+        raise _unreachable_error(f"{repository}/{name}", error) from error
 
 
 def package_file(package: str, relative: str, sha256: str) -> Path:
@@ -171,6 +171,6 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     return model.eval()
 
 
-def _unreachable(name: str, error: Exception) -> BadInput:
+def _unreachable_error(name: str, error: Exception) -> BadInput:
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return BadInput(f"model {name!r} needs a reachable model hub or a local directory ({cause})")

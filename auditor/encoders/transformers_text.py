@@ -87,7 +87,7 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
-    depth = _depth(directory, name)
+    depth = _layer_count(directory, name)
     if not -1 <= layer <= depth:
         raise BadInput(f"encoder {name}: layer {layer}; it has 0 (embeddings) to {depth}, or -1 for the last")
     # For layer 0 the layers above are not even read from the file.
@@ -108,7 +108,7 @@ def load(
         dim=model.config.hidden_size,
         hidden=hidden,
         pooling=pooling,
-        max_length=min(max_length, tokenizer.model_max_length, _positions(model)),
+        max_length=min(max_length, tokenizer.model_max_length, _longest_input(model)),
         multilingual=multilingual,
         settings={"name": name, "layer": layer},
         device=device,
@@ -118,7 +118,7 @@ def load(
     )
 
 
-def _depth(directory: Path, name: str) -> int:
+def _layer_count(directory: Path, name: str) -> int:
     """How many layers the model has above its embeddings."""
     from transformers import AutoConfig
 
@@ -128,7 +128,7 @@ def _depth(directory: Path, name: str) -> int:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
 
 
-def _positions(model: PreTrainedModel) -> int:
+def _longest_input(model: PreTrainedModel) -> int:
     """The longest input that the model has positions for."""
     positions = getattr(model.config, "max_position_embeddings", LONGEST)
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)

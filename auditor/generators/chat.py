@@ -75,10 +75,10 @@ def choices(reply: object) -> list[Choice]:
         listed = sorted(listed, key=lambda c: c["index"])
     used = reply.get("usage")
     total = used.get("completion_tokens") if isinstance(used, Mapping) and len(listed) == 1 else None
-    return [_choice(c, total if isinstance(total, int) and 0 <= total < 2**31 else None) for c in listed]
+    return [_read_choice(c, total if isinstance(total, int) and 0 <= total < 2**31 else None) for c in listed]
 
 
-def _choice(choice: Mapping[str, Any], tokens: int | None) -> Choice:
+def _read_choice(choice: Mapping[str, Any], tokens: int | None) -> Choice:
     message = choice.get("message")
     if not isinstance(message, Mapping):
         raise ValueError("a choice has no message")
@@ -89,11 +89,11 @@ def _choice(choice: Mapping[str, Any], tokens: int | None) -> Choice:
         return Choice(problem=f"the model refused: {clean(refusal)[:120]}")
     if content is not None and not isinstance(content, str):
         return Choice(problem="the answer is no text")
-    logprob, counted = _summed(choice.get("logprobs"))
+    logprob, counted = _sum_logprobs(choice.get("logprobs"))
     return Choice(clean(content or "").strip(), logprob, tokens if counted is None else counted)
 
 
-def _summed(logprobs: object) -> tuple[float | None, int | None]:
+def _sum_logprobs(logprobs: object) -> tuple[float | None, int | None]:
     """Sum of the log-probabilities of the answer's tokens, and their number; None where one is not known."""
     listed = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     if not isinstance(listed, list) or not listed:

@@ -130,14 +130,14 @@ class EndpointGenerator:
         except Exception as error:  # of Pillow, on bytes that nobody admitted
             return Answer(error=str(Failure(Reason.IMAGE_CORRUPT, type(error).__name__)))
         try:
-            choices = await self._choices(session, messages, tokens, seed)
+            choices = await self._ask_choices(session, messages, tokens, seed)
         except NoAnswer as error:
-            await self._failed(session)
+            await self._count_failure(session)
             return Answer(error=str(Failure(Reason.MODEL_FAILED, str(error))))
         self._alive, self._in_a_row = True, 0
         return _answer_of(choices)
 
-    async def _failed(self, session: aiohttp.ClientSession) -> None:
+    async def _count_failure(self, session: aiohttp.ClientSession) -> None:
         """Count a prompt without an answer. Raises `AuditError` where the endpoint itself does not answer."""
         self._in_a_row += 1
         async with self._checking:
@@ -152,11 +152,11 @@ class EndpointGenerator:
                     await self._server.call(session, "chat/completions", prompt_tokens(PLAIN, (), 0, 0), body)
                 )
             except (NoAnswer, ValueError) as again:
-                self._over = self._down(again)
+                self._over = self._unreachable_error(again)
                 raise self._over from None
             self._alive, self._in_a_row = True, 0
 
-    def _down(self, error: NoAnswer | ValueError) -> AuditError:
+    def _unreachable_error(self, error: NoAnswer | ValueError) -> AuditError:
         """The error that ends the job, with the way out."""
         status = error.status if isinstance(error, NoAnswer) else 200
         if status in (401, 403):
@@ -175,7 +175,7 @@ class EndpointGenerator:
 
     # One prompt.
 
-    async def _choices(
+    async def _ask_choices(
         self, session: aiohttp.ClientSession, messages: list[dict[str, Any]], tokens: int, seed: int
     ) -> list[chat.Choice]:
         """The samples of one prompt, asked in the manner that the server takes. Servers that know no `n`, or
@@ -183,7 +183,7 @@ class EndpointGenerator:
         refused: NoAnswer | None = None
         for manner in self._manners if self._manner is None else [self._manner]:
             try:
-                choices = await self._asked(session, messages, manner, tokens, seed)
+                choices = await self._ask(session, messages, manner, tokens, seed)
             except NoAnswer as error:
                 refused = refused or error
                 if error.status not in _ASK_OTHERWISE:
@@ -191,14 +191,14 @@ class EndpointGenerator:
                 if self._manner is not None:  # another prompt has found out meanwhile
                     if self._manner == manner:
                         raise
-                    return await self._asked(session, messages, self._manner, tokens, seed)
+                    return await self._ask(session, messages, self._manner, tokens, seed)
                 continue
             self._manner = self._manner or manner
             return choices
         assert refused is not None
         raise refused
 
-    async def _asked(
+    async def _ask(
         self,
         session: aiohttp.ClientSession,
         messages: list[dict[str, Any]],
@@ -245,7 +245,8 @@ class EndpointGenerator:
             except NoAnswer as error:
                 if error.status is None or error.status == 401 or isinstance(error, Passing):
                     raise AuditError(
-                        f"{self._down(error)} (or set endpoint.version to what stored answers are of)"
+                        f"{self._unreachable_error(error)} "
+                        "(or set endpoint.version to what stored answers are of)"
                     ) from None
                 return "unknown"  # a server without such a list
             data = listed.get("data") if isinstance(listed, Mapping) else None
@@ -258,7 +259,7 @@ class EndpointGenerator:
                     reply = await self._server.call(session, f"{root}/version", limit=LOOK_UP_SECONDS)
                 except NoAnswer as error:
                     if error.status is None:
-                        raise self._down(error) from None
+                        raise self._unreachable_error(error) from None
                     reply = None
                 if isinstance(reply, Mapping) and isinstance(reply.get("version"), str):
                     facts.insert(1, reply["version"])

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_BACKOFF = 60.0
 _TRY_AGAIN = frozenset({408, 409, 429})
-_SAID_CHARS = 160
+_MESSAGE_CHARS = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -94,9 +94,9 @@ class Server:
 
         async for attempt in AsyncRetrying(
             stop=_either(stop_after_attempt(self._config.tries), spent),
-            wait=self._wait,
+            wait=self._waiting_seconds,
             retry=retry_if_exception_type(Passing),
-            before_sleep=self._tell,
+            before_sleep=self._log_retry,
             reraise=True,
         ):
             with attempt:
@@ -104,12 +104,12 @@ class Server:
                 began = time.monotonic()
                 left = most - busy - attempt.retry_state.idle_for
                 try:
-                    return await self._once(session, path, sent, min(self._config.timeout_seconds, left))
+                    return await self._request(session, path, sent, min(self._config.timeout_seconds, left))
                 finally:
                     busy += time.monotonic() - began
         raise AssertionError("a retry ends with a reply or an error")
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         log.info(
             "%s: %s; try %d of %d in %.1f s",
@@ -120,7 +120,7 @@ class Server:
             state.upcoming_sleep,
         )
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _waiting_seconds(self, state: RetryCallState) -> float:
         """What the server asks for (and a little, so that not all come back at once), else ever longer."""
         first = self._config.backoff_seconds
         error = state.outcome.exception() if state.outcome is not None else None
@@ -128,7 +128,7 @@ class Server:
             return error.after + float(wait_random(0, first)(state))
         return float(wait_exponential_jitter(initial=first, max=LONGEST_BACKOFF, jitter=first)(state))
 
-    async def _once(
+    async def _request(
         self, session: aiohttp.ClientSession, path: str, sent: bytes | None, seconds: float
     ) -> Any:
         url = path if "://" in path else f"{self._config.url}/{path}"
@@ -153,8 +153,8 @@ class Server:
             raise Passing(None, f"connection failed ({self.clean(why(error))})") from None
         if len(data) > self._bound:
             raise NoAnswer(status, f"status {status}: the reply has more than {self._bound:,} bytes")
-        reply = _parsed(data)
-        complaint, code = self._said(reply)
+        reply = _parse(data)
+        complaint, code = self._complaint(reply)
         message = f"status {status}" + (f": {complaint}" if complaint else "")
         if status in _TRY_AGAIN or status >= 500:
             if code == "insufficient_quota":  # it says 429, and will tomorrow
@@ -175,7 +175,7 @@ class Server:
             raise NoAnswer(status, message)
         return reply
 
-    def _said(self, reply: object) -> tuple[str, str]:
+    def _complaint(self, reply: object) -> tuple[str, str]:
         """What the server says went wrong, and its code; empty where it says nothing of the kind."""
         if not isinstance(reply, Mapping):
             return "", ""
@@ -191,7 +191,7 @@ class Server:
         """Words of others for a log, a terminal or a report: short, one line, without the key."""
         if self._key:
             text = text.replace(self._key, "[key]")
-        return _CONTROL.sub(" ", text)[:_SAID_CHARS]
+        return _CONTROL.sub(" ", text)[:_MESSAGE_CHARS]
 
 
 def _key(config: EndpointConfig) -> str | None:
@@ -212,7 +212,7 @@ def _either(*stops: Any) -> Any:
     return lambda state: any(stop(state) for stop in stops)
 
 
-def _parsed(data: bytes) -> object:
+def _parse(data: bytes) -> object:
     """The JSON of a body; None where it is none."""
     try:
         return json.loads(data)

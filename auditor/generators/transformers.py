@@ -86,7 +86,7 @@ class TransformersGenerator:
         for index, prompt in enumerate(prompts):
             try:
                 text = self._chat.render(prompt)
-                length = self._padded(text, len(prompt.images))
+                length = self._pad(text, len(prompt.images))
             except Exception as error:  # templates raise what their authors chose
                 answers[index] = Answer(error=one_line(error))
             else:
@@ -184,7 +184,7 @@ class TransformersGenerator:
             out[key] = value.to(self._device)
         return out
 
-    def _padded(self, text: str, images: int) -> int:
+    def _pad(self, text: str, images: int) -> int:
         ids = self._tokenizer(text, add_special_tokens=self._chat.adds_special(text))["input_ids"]
         tokens = len(ids) + images * (self._image_tokens - 1)
         length = max(1, -(-tokens // STEP)) * STEP

@@ -138,20 +138,20 @@ class VllmGenerator:
                 self._enqueue(llm, prompt, seed)
             except Exception as error:
                 if type(error).__name__ == "EngineDeadError":
-                    raise self._died(error) from error
+                    raise self._engine_failure(error) from error
                 answers[index] = Answer(error=one_line(error))
             else:
                 asked.append(index)
         try:
             outputs = llm.wait_for_completion(use_tqdm=False)
         except torch.OutOfMemoryError as error:
-            self._died(error)
+            self._engine_failure(error)
             raise AuditError(
                 f"model {self._name}: out of memory; lower vllm.gpu_memory_utilization "
                 f"({self._settings.gpu_memory_utilization:g}) or vllm.max_num_seqs"
             ) from error
         except Exception as error:
-            raise self._died(error) from error
+            raise self._engine_failure(error) from error
         for index, output in zip(asked, outputs, strict=True):  # they come in the order of their requests
             answers[index] = self._answer(output)
         return answers
@@ -197,7 +197,7 @@ class VllmGenerator:
             ]
         )
 
-    def _died(self, error: Exception) -> EngineFailed:
+    def _engine_failure(self, error: Exception) -> EngineFailed:
         self._dead = f"model {self._name}: vLLM's engine died ({one_line(error)})"
         return EngineFailed(self._dead)
 
@@ -258,10 +258,10 @@ class VllmGenerator:
             )
         except (ValueError, NotImplementedError) as error:
             if any(text in str(error) for text in _SHORT_OF_MEMORY):
-                raise self._died(error) from error
+                raise self._engine_failure(error) from error
             raise BadInput(f"model {self._name}: vLLM does not take it ({_reason(error)})") from error
         except Exception as error:
-            raise self._died(error) from error
+            raise self._engine_failure(error) from error
         for copy in Path(self._folder.name).glob("*.safetensors"):
             copy.unlink()  # they are in memory now
         return llm

@@ -42,17 +42,17 @@ def published_names(directory: Path, into: Path) -> Path:
         return directory
     for path in directory.iterdir():
         if path in renamed:
-            _rewrite(path, into / path.name)
+            _rewrite_file(path, into / path.name)
         elif path.name == INDEX:
             index = json.loads(path.read_text())
-            index["weight_map"] = _published(index["weight_map"])
+            index["weight_map"] = _published_name(index["weight_map"])
             (into / INDEX).write_text(json.dumps(index))
         else:
             (into / path.name).symlink_to(path.resolve())
     return into
 
 
-def _published(named: dict[str, Any]) -> dict[str, Any]:
+def _published_name(named: dict[str, Any]) -> dict[str, Any]:
     return {_UNPUBLISHED.sub(r"\1vision_model.", name): value for name, value in named.items()}
 
 
@@ -68,9 +68,9 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
             raise BadInput(f"{file} is no safetensors file ({error})") from None
 
 
-def _rewrite(source: Path, target: Path) -> None:
+def _rewrite_file(source: Path, target: Path) -> None:
     header, start = _header(source)
-    text = json.dumps(_published(header), separators=(",", ":")).encode()
+    text = json.dumps(_published_name(header), separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # data stay aligned
     with source.open("rb") as data, target.open("wb") as out:
         out.write(struct.pack("<Q", len(text)) + text)

@@ -71,15 +71,15 @@ def choose(config: GraderConfig, records: Iterable[Path], models: Collection[str
     check_named(config)
     if config.name != "auto":
         return Choice(config, "`grader` is none" if config.name == "none" else None)
-    held = _held(records, frozenset(models))
-    if held.scores:
+    contents = _scan(records, frozenset(models))
+    if contents.scores:
         return Choice(GraderConfig(name="recorded"))
-    if held.lab:
+    if contents.lab:
         return Choice(GraderConfig(name="lab"))
-    if not held.words:
+    if not contents.words:
         return Choice(GraderConfig(name="none"), "no record has a score or a reference")
-    typical = _median(held.words)
-    if typical <= SHORT_WORDS and _median(held.chars) <= SHORT_CHARS:
+    typical = _median(contents.words)
+    if typical <= SHORT_WORDS and _median(contents.chars) <= SHORT_CHARS:
         return Choice(GraderConfig(name="normalised"))
     return Choice(
         GraderConfig(name="none"),
@@ -89,7 +89,7 @@ def choose(config: GraderConfig, records: Iterable[Path], models: Collection[str
 
 
 @dataclass
-class _Held:
+class _Contents:
     """What records hold that a grader can use."""
 
     scores: bool = False
@@ -99,19 +99,19 @@ class _Held:
     chars: Counter[int] = field(default_factory=Counter)
 
 
-def _held(records: Iterable[Path], models: Collection[str]) -> _Held:
-    held = _Held()
+def _scan(records: Iterable[Path], models: Collection[str]) -> _Contents:
+    contents = _Contents()
     for path in records:
         for batch in read_run_columns(path, ["reference", "tags", "scores"]):
             if any(model in models for pairs in batch["scores"].to_pylist() for model, _ in pairs or ()):
-                held.scores = True
-                return held
-            held.lab = held.lab or any(map(_of_lab, batch["tags"].to_pylist()))
+                contents.scores = True
+                return contents
+            contents.lab = contents.lab or any(map(_of_lab, batch["tags"].to_pylist()))
             for reference in batch["reference"].to_pylist():
                 if reference is not None:
-                    held.words[len(reference.split())] += 1
-                    held.chars[len(reference)] += 1
-    return held
+                    contents.words[len(reference.split())] += 1
+                    contents.chars[len(reference)] += 1
+    return contents
 
 
 def _of_lab(tags: list[str] | None) -> bool:

@@ -28,11 +28,11 @@ def scores(
         except AuditError:
             raise
         except Exception as error:  # whatever somebody else's grader raises
-            raise _failed(grader, record, one_line(error)) from error
+            raise _grading_error(grader, record, one_line(error)) from error
         if score is None:
             continue
         if not isinstance(score, int | float) or not 0.0 <= score <= 1.0:
-            raise _failed(grader, record, f"{score!r:.80} is no number from 0 to 1")
+            raise _grading_error(grader, record, f"{score!r:.80} is no number from 0 to 1")
         grades.append(float(score))
     return grades
 
@@ -42,7 +42,7 @@ def grader_name(grader: Grader) -> str:
     return str(json.loads(grader.identity)["grader"])
 
 
-def _failed(grader: Grader, record: Record, why: str) -> AuditError:
+def _grading_error(grader: Grader, record: Record, why: str) -> AuditError:
     return AuditError(
         f"grader {grader_name(grader)} failed on record {record.record_id}: {why}; "
         "mend it, or set `grader:` to another"

@@ -34,12 +34,12 @@ def words(text: str) -> list[str]:
     number stays (`-3`, `1.5`). A text of nothing but articles (the choice `A`) keeps them."""
     spelled = [
         str(NUMBER_WORDS[word]) if word in NUMBER_WORDS else word
-        for word in _UNSPACED.sub(r" \1 ", _plain(folded(text))).split()
+        for word in _UNSPACED.sub(r" \1 ", _letters_and_numbers(folded(text))).split()
     ]
     return [word for word in spelled if word not in _ARTICLES] or spelled
 
 
-def _plain(text: str) -> str:
+def _letters_and_numbers(text: str) -> str:
     out = []
     for i, char in enumerate(text):
         before, after = text[i - 1 : i], text[i + 1 : i + 2]

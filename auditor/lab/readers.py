@@ -20,9 +20,9 @@ def lab(config: JobConfig, run: RunDir) -> Iterator[Source]:
     if isinstance(data, DriftData):
         kind = "pool" if data.traffic in POOLS else "language"
         spec = ScenarioSpec.model_validate({kind: data.traffic})
-        yield _drawn(TRAFFIC, "window", spec, config, "data.traffic")
+        yield _drawn_source(TRAFFIC, "window", spec, config, "data.traffic")
         return
-    first = _drawn(ID, "id", ScenarioSpec(), config, "data")
+    first = _drawn_source(ID, "id", ScenarioSpec(), config, "data")
     yield first
     for name, spec in data.scenarios.items() if isinstance(data, AuditData) else ():
         if spec.path is not None:
@@ -35,7 +35,7 @@ def lab(config: JobConfig, run: RunDir) -> Iterator[Source]:
             yield perturbed_source(name, spec, first, config, run)
         elif spec.language or spec.pool:
             key = f"data.scenarios.{name}"
-            yield _drawn(name, spec.family or _family(spec), spec, config, key)
+            yield _drawn_source(name, spec.family or _family(spec), spec, config, key)
         else:
             raise BadInput(f"data.scenarios.{name}: give a language, a pool, shifts or a path")
 
@@ -46,7 +46,7 @@ def _family(spec: ScenarioSpec) -> str:
     return {"new-mix": "mix"}.get(spec.pool, "natural")
 
 
-def _drawn(name: str, family: str, spec: ScenarioSpec, config: JobConfig, key: str) -> Source:
+def _drawn_source(name: str, family: str, spec: ScenarioSpec, config: JobConfig, key: str) -> Source:
     """`key`: the key of the config that errors name."""
     n, language, pool = spec.n or config.data.n, spec.language or "en", spec.pool or "id"
     if pool not in POOLS:

@@ -55,7 +55,7 @@ def _words(text: str) -> list[str]:
     return [_SYNONYMS.get(word, word) for word in _WORD.findall(text.lower())]
 
 
-def _only(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
+def _only_match(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
     """The one word of ``vocabulary`` among ``words``; None where there is none, or more than one
     (hedging)."""
     matches = set(words) & set(vocabulary)
@@ -69,14 +69,14 @@ def _number(words: list[str]) -> int | None:
     return numbers.pop() if len(numbers) == 1 else None
 
 
-def _described(text: str) -> list[tuple[str | None, ...]]:
+def _parse_objects(text: str) -> list[tuple[str | None, ...]]:
     """(colour, texture, shape, digit) of each object of a description, None where it is not said."""
     parts = [_words(part) for part in text.split(",")]
     objects = [
         (
-            _only(words, COLOURS),
-            _only(words, TEXTURES),
-            _only(words, SHAPES),
+            _only_match(words, COLOURS),
+            _only_match(words, TEXTURES),
+            _only_match(words, SHAPES),
             None if (number := _number(words)) is None else str(number),
         )
         for words in parts
@@ -84,13 +84,13 @@ def _described(text: str) -> list[tuple[str | None, ...]]:
     return [o for o in objects if any(o)]
 
 
-def _same(answer: str | None, truth: str | None) -> bool:
+def _agree(answer: str | None, truth: str | None) -> bool:
     return answer is not None and answer == truth
 
 
 def _description_score(answer: str, truth: str) -> float:
     """Attributes that agree under the best pairing of objects, twice over those of both descriptions."""
-    answer_objects, true_objects = _described(answer), _described(truth)
+    answer_objects, true_objects = _parse_objects(answer), _parse_objects(truth)
     if not answer_objects:
         return 0.0
     agree = np.array(
@@ -122,11 +122,11 @@ def graded_score(answer: str, truth: Truth) -> float:
         return max(0.0, 1.0 - abs(number - int(truth.answer)) / reach)
     if truth.kind == "position":
         colour, shape = truth.answer.split()
-        return ((_only(words, COLOURS) == colour) + (_only(words, SHAPES) == shape)) / 2.0
+        return ((_only_match(words, COLOURS) == colour) + (_only_match(words, SHAPES) == shape)) / 2.0
     vocabulary = {"colour": COLOURS, "shape": SHAPES, "texture": TEXTURES, "relation": ("yes", "no")}[
         truth.kind
     ]
-    return float(_only(words, vocabulary) == truth.answer)
+    return float(_only_match(words, vocabulary) == truth.answer)
 
 
 def exact(answer: str, truth: Truth) -> bool:

@@ -38,11 +38,11 @@ def compare_models(
     rows: list[ComparedRow] = []
     for new in models:
         if new != current:
-            rows += _compared(sets, scenarios, new, current, margin, level, seed)
+            rows += _compare(sets, scenarios, new, current, margin, level, seed)
     return rows if any(row.value is not None for row in rows) else []
 
 
-def _compared(
+def _compare(
     sets: Mapping[tuple[str, str], Profile],
     scenarios: Sequence[str],
     new: str,
@@ -121,14 +121,14 @@ class Pair:
     @property
     def better(self) -> int:
         """Scenarios where the model is better than the current one at adjusted p <= 1 - level."""
-        return sum(_clear(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
+        return sum(_is_clear(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
 
     @property
     def worse(self) -> int:
-        return sum(_clear(row) and (row.corrected or 0.0) < 0 for row in self.scenarios)
+        return sum(_is_clear(row) and (row.corrected or 0.0) < 0 for row in self.scenarios)
 
 
-def _clear(row: ComparedRow) -> bool:
+def _is_clear(row: ComparedRow) -> bool:
     return row.p_adjusted is not None and row.p_adjusted <= 1 - row.level
 
 
@@ -181,10 +181,10 @@ def find(report: Report, new: str, current: str | None, scenario: str | None) ->
         names = [row.scenario or "" for row in pair.scenarios]
         rest = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise BadInput(f"scenario: {scenario} is not in the report, which has {', '.join(names[:8])}{rest}")
-    return rows[scenario] if current == base else _mirrored(rows[scenario])
+    return rows[scenario] if current == base else _mirror(rows[scenario])
 
 
-def _mirrored(row: ComparedRow) -> ComparedRow:
+def _mirror(row: ComparedRow) -> ComparedRow:
     def less(value: float | None) -> float | None:
         return None if value is None else 0.0 - value
 

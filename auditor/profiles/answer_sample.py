@@ -128,28 +128,28 @@ class AnswerSample:
         if self.k != other.k or self.vectors.shape[1] != other.vectors.shape[1]:
             raise ValueError("cannot merge samples of answers of different k or dimensions")
 
-        def both(name: str) -> NDArray[Any]:
+        def concatenate(name: str) -> NDArray[Any]:
             return np.concatenate([getattr(self, name), getattr(other, name)])
 
-        hashes, ids = both("hashes"), both("ids")
+        hashes, ids = concatenate("hashes"), concatenate("ids")
         keep = np.lexsort((ids, hashes))[: self.k]
-        log_counts, answer_counts = both("log_counts"), both("answer_counts")
+        log_counts, answer_counts = concatenate("log_counts"), concatenate("answer_counts")
         all_answers = np.concatenate([self.answers, other.answers + len(self.keys)])
-        used = all_answers[_inside(answer_counts, keep)]
-        keys, first, answers = np.unique(both("keys")[used], return_index=True, return_inverse=True)
+        used = all_answers[_positions(answer_counts, keep)]
+        keys, first, answers = np.unique(concatenate("keys")[used], return_index=True, return_inverse=True)
         return AnswerSample(
             self.k,
             self.seen + other.seen,
             hashes[keep],
             ids[keep],
-            both("base_ids")[keep],
-            both("rows")[keep],
-            both("logs")[_inside(log_counts, keep)],
+            concatenate("base_ids")[keep],
+            concatenate("rows")[keep],
+            concatenate("logs")[_positions(log_counts, keep)],
             log_counts[keep],
             answers.astype(np.int64),
             answer_counts[keep],
             keys,
-            both("vectors")[used[first]],
+            concatenate("vectors")[used[first]],
         )
 
     def __len__(self) -> int:
@@ -157,14 +157,16 @@ class AnswerSample:
 
     def log_probabilities(self) -> list[tuple[str, tuple[float, ...]]]:
         """Base id and log-probabilities of each record that has any, in the order of the window."""
-        return [(base, tuple(values.tolist())) for base, values in self._each(self.logs, self.log_counts)]
+        return [
+            (base, tuple(values.tolist())) for base, values in self._by_record(self.logs, self.log_counts)
+        ]
 
     def answer_rows(self) -> Iterable[tuple[str, Int]]:
         """Base id and rows of `vectors` of each record that has several answers, in the order of the
         window."""
-        return self._each(self.answers, self.answer_counts)
+        return self._by_record(self.answers, self.answer_counts)
 
-    def _each(self, values: NDArray[Any], counts: Int) -> Iterable[tuple[str, NDArray[Any]]]:
+    def _by_record(self, values: NDArray[Any], counts: Int) -> Iterable[tuple[str, NDArray[Any]]]:
         ends = np.cumsum(counts)
         for i in np.argsort(self.rows):
             if counts[i]:
@@ -230,7 +232,7 @@ def smallest(records: Iterable[RecordAnswers], k: int, limit: int) -> list[Recor
     return heapq.nsmallest(k, below, key=lambda record: record.order)
 
 
-def _inside(counts: Int, keep: NDArray[np.intp]) -> Int:
+def _positions(counts: Int, keep: NDArray[np.intp]) -> Int:
     """Where the values of the records `keep` stand, in that order; `counts` (n,) values a record."""
     ends = np.cumsum(counts)
     ranges = [np.arange(ends[i] - counts[i], ends[i], dtype=np.int64) for i in keep]

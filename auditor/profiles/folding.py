@@ -67,7 +67,7 @@ class Fold:
         self._sizes[k] = 1
         self._earlier.pop(k, None)
         self._failed.pop(k, None)
-        self._look(k)
+        self._read_failures(k)
         self._fold(k)
 
     def advance(self) -> None:
@@ -97,12 +97,12 @@ class Fold:
         if first + size <= len(self._names) and self._file(first, size).exists():
             self._sizes[first] = size
             if size == 1:
-                self._look(first)
+                self._read_failures(first)
         elif size > 1 and first < len(self._names):
             self._find(first, size // 2)
             self._find(first + size // 2, size // 2)
 
-    def _look(self, k: int) -> None:
+    def _read_failures(self, k: int) -> None:
         if rows := failed_rows(self._file(k, 1)):
             self._failed[k] = rows
 
@@ -111,7 +111,7 @@ class Fold:
             yield first
             first += self._sizes[first]
 
-    def _there(self, first: int, stop: int) -> bool:
+    def _complete(self, first: int, stop: int) -> bool:
         while first < stop and first in self._sizes:
             first += self._sizes[first]
         return first >= stop
@@ -119,7 +119,7 @@ class Fold:
     def _fold(self, k: int) -> None:
         """The nodes above unit k, as far as all of their units are there."""
         size = EVERY
-        while (first := k - k % size) + size < len(self._names) and self._there(first, first + size):
+        while (first := k - k % size) + size < len(self._names) and self._complete(first, first + size):
             self._settle(first, size)
             size *= EVERY
 

@@ -157,13 +157,13 @@ class Profile:
         Raises `BadInput` where they were made with other encoders, critics or sample sizes.
         """
         try:
-            return self._merged(other)
+            return self._merge(other)
         except ValueError as error:
             raise BadInput(
                 f"profiles can be merged where they were made with one baseline and one row_sample: {error}"
             ) from error
 
-    def _merged(self, other: Profile) -> Profile:
+    def _merge(self, other: Profile) -> Profile:
         filled = self if self.n or not other.n else other
         if not self.n or not other.n:
             moments, sums, norms, sample = filled.moments, filled.critic_sums, filled.norms, filled.sample
@@ -235,7 +235,7 @@ class Profile:
         if self.answers is not None:
             parts.append(("answers.", self.answers.to_arrays()))
         arrays: Arrays = {prefix + name: np.asarray(a) for prefix, part in parts for name, a in part.items()}
-        arrays, head["same"] = _each_once(arrays)
+        arrays, head["same"] = _share_equal(arrays)
         header = np.frombuffer(json.dumps(head).encode(), np.uint8)
         return {"profile": header, "scores": self.scores, **arrays}
 
@@ -275,7 +275,7 @@ class Profile:
             raise ValueError(f"critics: {len(critics)} are more than there are sums of")
         sample = part("sample.", RowSample.from_arrays)
         _check_sample(sample, head["rows"])
-        sample = replace(sample, rows={**sample.rows, "x": _joined(sample)})
+        sample = replace(sample, rows={**sample.rows, "x": _join_inputs(sample)})
         moments = {}
         if not sample.complete:
             moments = {name: part(f"sketch.{name}.", Sketch.from_arrays) for name in SKETCHED}
@@ -321,7 +321,7 @@ def _count(value: Any, name: str) -> int:
     return value
 
 
-def _each_once(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
+def _share_equal(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
     """The arrays without those that are equal to another one, and which one that is: critics share the sums
     of the answers, and where every answered row is labelled two of three pairs are the same."""
     kept: Arrays = {}
@@ -331,7 +331,7 @@ def _each_once(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
         if array.nbytes < SMALL_BYTES or array.dtype.hasobject:
             kept[name] = array
             continue
-        mark = _content(array)
+        mark = _content_digest(array)
         if mark in first:
             same[name] = first[mark]
         else:
@@ -371,7 +371,7 @@ def _check(profile: Profile, rows: int) -> None:
                 raise ValueError(f"critic.{pair}: sums of other blocks, or of more than {rows} rows")
 
 
-def _joined(sample: RowSample) -> NDArray[np.float32]:
+def _join_inputs(sample: RowSample) -> NDArray[np.float32]:
     """(m, d_x) the queries of a sample, which its file leaves out: they are made of the images and texts."""
     none = np.zeros((len(sample), 0), np.float32)
     image, text = sample.rows.get("image", none), sample.rows.get("text", none)
@@ -396,7 +396,7 @@ def write_profile(path: Path, profile: Profile, *, inputs_apart: bool = False) -
             if arrays[name].nbytes < SMALL_BYTES:
                 continue
             array = arrays.pop(name)
-            apart[name] = _content(array)
+            apart[name] = _content_digest(array)
             file = folder / f"{apart[name]}.npz"
             if not file.exists():
                 folder.mkdir(exist_ok=True)
@@ -411,10 +411,10 @@ def read_profile(path: Path) -> Profile:
     is none, is damaged, or is of another format."""
     with opened(path) as file:
         arrays = dict(file)
-        for name, content in _apart(_head(arrays["profile"])).items():
+        for name, content in _input_files(_head(arrays["profile"])).items():
             with opened(path.parent / INPUTS / f"{content}.npz", delete=str(path.parent)) as part:
                 arrays[name] = part["array"]
-            if _content(arrays[name]) != content:
+            if _content_digest(arrays[name]) != content:
                 raise ValueError(f"{name}: not what the file of its name should hold")
         return Profile.from_arrays(arrays)
 
@@ -427,13 +427,14 @@ def sweep_inputs(folder: Path) -> None:
     for path in folder.glob("*.npz"):
         with opened(path) as file:
             unused -= {
-                folder / INPUTS / f"{content}.npz" for content in _apart(_head(file["profile"])).values()
+                folder / INPUTS / f"{content}.npz"
+                for content in _input_files(_head(file["profile"])).values()
             }
     for path in unused:
         path.unlink(missing_ok=True)
 
 
-def _apart(head: Mapping[str, Any]) -> dict[str, str]:
+def _input_files(head: Mapping[str, Any]) -> dict[str, str]:
     """Array -> the content that names its file."""
     contents = dict(head.get("apart", {}))
     for name, content in contents.items():
@@ -442,7 +443,7 @@ def _apart(head: Mapping[str, Any]) -> dict[str, str]:
     return contents
 
 
-def _content(array: NDArray[Any]) -> str:
+def _content_digest(array: NDArray[Any]) -> str:
     """Digest of an array: its type, shape and numbers."""
     state = blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
     state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

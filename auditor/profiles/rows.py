@@ -152,11 +152,11 @@ def usable(
             quarantined.append(
                 Quarantined(scenario, position, failure.reason, failure.detail, row.record_id, scenario, who)
             )
-        kept.append(_without(row, lost) if lost else row)
+        kept.append(_drop_contents(row, lost) if lost else row)
     return kept, quarantined
 
 
-def _without(row: RowKeys, names: Container[str]) -> RowKeys:
+def _drop_contents(row: RowKeys, names: Container[str]) -> RowKeys:
     return replace(
         row,
         response=None if "response" in names else row.response,
@@ -183,10 +183,10 @@ def unanswered(
 
 def embedded(rows: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> Rows:
     """Vectors of rows that are all usable. O(n d)."""
-    text, has_text = _single([r.text for r in rows], texts)
-    response, has_response = _single([r.response for r in rows], texts)
-    reference, has_reference = _single([r.reference for r in rows], texts)
-    image, has_image = _means([r.images for r in rows], images)
+    text, has_text = _lookup([r.text for r in rows], texts)
+    response, has_response = _lookup([r.response for r in rows], texts)
+    reference, has_reference = _lookup([r.reference for r in rows], texts)
+    image, has_image = _mean_vectors([r.images for r in rows], images)
     return Rows(
         tuple(r.record_id for r in rows),
         tuple(r.base_id for r in rows),
@@ -215,7 +215,7 @@ def joined_dim(image: int, text: int) -> int:
     return text if image in (0, text) else image + text
 
 
-def _single(keys: Sequence[str | None], store: Vectors) -> tuple[Float32, Mask]:
+def _lookup(keys: Sequence[str | None], store: Vectors) -> tuple[Float32, Mask]:
     has = np.array([k is not None for k in keys], dtype=bool)
     vectors = store.rows([k for k in keys if k is not None])
     out = np.zeros((len(keys), vectors.shape[1]), np.float32)
@@ -223,7 +223,7 @@ def _single(keys: Sequence[str | None], store: Vectors) -> tuple[Float32, Mask]:
     return out, has
 
 
-def _means(keys: Sequence[tuple[str, ...]], store: Vectors | None) -> tuple[Float32, Mask]:
+def _mean_vectors(keys: Sequence[tuple[str, ...]], store: Vectors | None) -> tuple[Float32, Mask]:
     """Several images: the mean of their unit embeddings, normalised again."""
     if store is None:
         return np.zeros((len(keys), 0), np.float32), np.zeros(len(keys), dtype=bool)

@@ -5,10 +5,10 @@ One assumption throughout: Y given X is the same on P and Q. No number here can 
 """
 
 from auditor.risk.identified import IdentifiedInterval, identified_interval
+from auditor.risk.method import Ceiling, Choice, choose_method
 from auditor.risk.overlap import Overlap, Support, measure_overlap
 from auditor.risk.reweighted import ReweightedEmid, reweighted_emid
 from auditor.risk.sound import SoundLabelFree, sound_label_free
-from auditor.risk.method import Ceiling, Choice, choose_method
 
 __all__ = [
     "Ceiling",

@@ -26,9 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.bounds.discrete_entropy import entropy
 from auditor.neighbours.codebook import Cells, learn_codebook, nearest_cell
 from auditor.risk.inputs import Inputs, checked
+from auditor.risk.method import check_identified
 from auditor.risk.overlap import NEIGHBOURS, Overlap, measure_overlap
 from auditor.risk.tables import identified_limits, mutual_information
-from auditor.risk.method import check_identified
 from auditor.sketch import Float
 
 CELLS_X = 16
@@ -178,7 +178,7 @@ class _Tables:
         )
         k_x, k_y = len(np.asarray(book_x)), len(np.asarray(book_y))
         labels = np.eye(k_y)[y]
-        fit_p, fit_q = (_mean_of(labels, near) for near in (covered.neighbours_p, covered.neighbours_q))
+        fit_p, fit_q = (_mean_labels(labels, near) for near in (covered.neighbours_p, covered.neighbours_q))
         inside_q = ~covered.outside_q
         weight = _cell_weights(covered.weights * ~covered.outside_p, cells_p, k_x)
         influence = _label_weights(
@@ -292,7 +292,7 @@ def _spread(near: NDArray[np.int64], cells: Cells, weight: Float, n: int, k_x: i
     return np.asarray(total.reshape(n, k_x))
 
 
-def _mean_of(labels: Float, near: NDArray[np.int64]) -> Float:
+def _mean_labels(labels: Float, near: NDArray[np.int64]) -> Float:
     """(r, K_y) mean one-hot label of each row's neighbours (r, 15)."""
     fit = np.zeros((len(near), labels.shape[1]))
     for column in range(near.shape[1]):

@@ -111,12 +111,13 @@ def _check(overlap: Overlap, estimate: str, most_outside: float, least_effective
     if overlap.moved > MOST_MOVED:
         return (
             f"The {estimate} is not reported: its rows moved, they are no new mix: a row lies farther from "
-            f"the reference than {overlap.moved:.0%} of its own rows (at most {MOST_MOVED:.0%}, 50% if unmoved)."
+            f"the reference than {overlap.moved:.0%} of its own rows (at most {MOST_MOVED:.0%}, 50% if "
+            "unmoved)."
         )
     if overlap.effective < least_effective:
         return (
-            f"The {estimate} is not reported: the window rests on {overlap.effective:.0f} effective reference "
-            f"rows (at least {least_effective:.0f})."
+            f"The {estimate} is not reported: the window rests on {overlap.effective:.0f} effective "
+            f"reference rows (at least {least_effective:.0f})."
         )
     if overlap.auc > MOST_AUC:
         return (

@@ -79,7 +79,7 @@ class Support:
         ValueError where a row is not finite or there are fewer than 30 rows.
         """
         p = _rows(x_p, "x_p", LEAST_ROWS_P)
-        near = _without_self(Index(p).search(p, NEIGHBOURS + 1).ids)
+        near = _drop_self(Index(p).search(p, NEIGHBOURS + 1).ids)
         own = _distance(p, p[near[:, 0]])
         return cls(p, near, own, _relative(own, _next_distance(p, near)))
 
@@ -156,7 +156,7 @@ def _rows(z: ArrayLike, name: str, least: int) -> NDArray[np.float32]:
     return rows
 
 
-def _without_self(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+def _drop_self(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, k) neighbours of rows searched among themselves, (n, k + 1); copies of a row may hide it."""
     is_self = ids == np.arange(len(ids))[:, None]
     is_self[~is_self.any(axis=1), -1] = True

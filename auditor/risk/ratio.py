@@ -93,11 +93,11 @@ class Features:
         """Of rows (n, d)."""
         mean = rows.mean(axis=0)
         centred = rows - mean
-        values, vectors = _principal(centred.T @ centred / len(rows))
+        values, vectors = _principal_axes(centred.T @ centred / len(rows))
         k = max(1, min(LANDMARKS, len(rows) // ROWS_PER_LANDMARK))
         landmarks = learn_codebook(rows, k, seed).astype(np.float64)
         scale = np.sqrt(max(float(values[-1]), 1e-12))
-        squared = _squared(rows, landmarks)
+        squared = _squared_distances(rows, landmarks)
         width = max(float(np.median(squared.min(axis=1))), 1e-9)
         member = _memberships(squared, width)
         spread = member.std(axis=0)
@@ -112,14 +112,14 @@ class Features:
 
     def of(self, rows: Float) -> Float:
         """(n, 1 + p) of rows (n, d)."""
-        member = _memberships(_squared(rows, self.landmarks), self.width)
+        member = _memberships(_squared_distances(rows, self.landmarks), self.width)
         coordinates = (rows - self.mean) @ self.directions
         return np.concatenate(
             [np.ones((len(rows), 1)), coordinates, (member - self.centre) / self.spread], axis=1
         )
 
 
-def _squared(rows: Float, centres: Float) -> Float:
+def _squared_distances(rows: Float, centres: Float) -> Float:
     """(n, k) squared distances."""
     return np.asarray(
         np.square(rows).sum(axis=1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(axis=1)
@@ -131,7 +131,7 @@ def _memberships(squared: Float, width: float) -> Float:
     return np.asarray(member / member.sum(axis=1, keepdims=True))
 
 
-def _principal(covariance: Float) -> tuple[Float, Float]:
+def _principal_axes(covariance: Float) -> tuple[Float, Float]:
     """The DIRECTIONS largest eigenvalues of a (d, d) covariance, ascending, and their eigenvectors (d, .)."""
     d = len(covariance)
     if d > LEAST_LANCZOS and np.trace(covariance) > 0:

@@ -23,8 +23,8 @@ from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.crossfit import CrossFitted
 from auditor.protocols import ConditionalGaussian
 from auditor.risk.inputs import checked
-from auditor.risk.overlap import Overlap, measure_overlap
 from auditor.risk.method import check_reweighted
+from auditor.risk.overlap import Overlap, measure_overlap
 from auditor.sketch import Float, Floats
 
 

@@ -32,10 +32,10 @@ def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
             raise BadInput(
                 f"data.traffic: no scenario {data.traffic!r} under {data.root}; there is {known[0]}, ..."
             )
-        yield _published(bench, data.traffic, TRAFFIC, "window", str(data.root))
+        yield _published_source(bench, data.traffic, TRAFFIC, "window", str(data.root))
         return
     if not isinstance(data, AuditData):
-        yield _published(bench, known[0], known[0], "id", str(data.root))
+        yield _published_source(bench, known[0], known[0], "id", str(data.root))
         return
     if data.scenarios:
         for name, spec in data.scenarios.items():
@@ -51,10 +51,10 @@ def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
     for name in chosen:
         settings = data.scenarios.get(name)
         family = (settings.family if settings else None) or _family(name, known[0])
-        yield _published(bench, name, name, family, str(data.root))
+        yield _published_source(bench, name, name, family, str(data.root))
 
 
-def _published(bench: LlavaBench, published: str, name: str, family: str, root: str) -> Source:
+def _published_source(bench: LlavaBench, published: str, name: str, family: str, root: str) -> Source:
     """One published scenario, under a name of ours."""
     files = fingerprint(f"{root}/responses/*.jsonl")
     return Source(name, family, f"llavabench {published} {files}", partial(bench.records, published))

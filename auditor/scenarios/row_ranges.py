@@ -68,7 +68,7 @@ class Survey:
 
 
 @dataclass
-class _Growing:
+class _PartWriter:
     positions: Path
     n: int = 0
     pending: list[int] = field(default_factory=list)
@@ -103,7 +103,7 @@ class _Growing:
 def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
     """Look at every row of a run's record file once, and put it into its window's part, of units of `unit`
     rows. `folder` (empty) gets a file of positions a window. O(n), some 20 microseconds a row."""
-    growing: dict[Window, _Growing] = {}
+    growing: dict[Window, _PartWriter] = {}
     models: set[str] = set()
     images = texts = False
     position = 0
@@ -115,7 +115,7 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
             window = split(Record(record_id, base_id, timestamp=moments[row]))
             part = growing.get(window)
             if part is None:
-                part = growing[window] = _Growing(folder / f"{len(growing)}.i64")
+                part = growing[window] = _PartWriter(folder / f"{len(growing)}.i64")
             part.add(position, _bytes(content), tags[row], moments[row], unit)
             models.update(name for name, _ in responses or ())
             images = images or bool(digests)

@@ -85,7 +85,7 @@ class Scenario:
         return {i: tuple(tags) for i, tags in read_run_tags(self.path) if tags and i in ids}
 
     def quarantine(self) -> Quarantine:
-        return Quarantine.read(_beside(self.path, "quarantine"))
+        return Quarantine.read(_sibling_path(self.path, "quarantine"))
 
 
 def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
@@ -131,7 +131,7 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
             default=str,
         )
     )
-    stamp = _beside(path, "meta")
+    stamp = _sibling_path(path, "meta")
     if stamp.exists() and path.exists():
         meta = json.loads(stamp.read_text(encoding="utf-8"))
         if meta["fingerprint"] == print_:
@@ -141,7 +141,7 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     with ThreadPoolExecutor(_threads()) as threads, RecordWriter(path) as writer:
         for record in quarantine.sift(admit(rows, media_policy(data), limits(data), source.name, threads)):
             writer.write(record)
-    quarantine.write(_beside(path, "quarantine"))
+    quarantine.write(_sibling_path(path, "quarantine"))
     progress = getattr(rows, "progress", None)
     meta = {
         "fingerprint": print_,
@@ -174,7 +174,7 @@ def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
     """At most `rows` of the records, by a hash of seed and id: the same ones in whatever order they stand."""
     hashes = (
         (hash64(f"{seed}:{record_id}", b"pool"), position)
-        for batch, start in _numbered(read_run_columns(scenario.path, ["record_id"]))
+        for batch, start in _number_batches(read_run_columns(scenario.path, ["record_id"]))
         for position, record_id in enumerate(batch["record_id"].to_pylist(), start)
     )
     chosen = np.array(sorted(position for _, position in heapq.nsmallest(rows, hashes)), dtype=np.int64)
@@ -183,11 +183,11 @@ def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
         for table in read_run_rows(scenario.path, chosen):
             for record in records_from_table(table):
                 writer.write(record)
-    Quarantine().write(_beside(path, "quarantine"))
+    Quarantine().write(_sibling_path(path, "quarantine"))
     return replace(scenario, path=path, n=writer.count)
 
 
-def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
+def _number_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
     """Each batch, and how many rows came before it."""
     start = 0
     for batch in batches:
@@ -195,5 +195,5 @@ def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatc
         start += batch.num_rows
 
 
-def _beside(path: Path, what: str) -> Path:
+def _sibling_path(path: Path, what: str) -> Path:
     return path.with_name(f"{path.stem}.{what}.{'json' if what == 'meta' else 'parquet'}")

@@ -39,10 +39,10 @@ def apply_shift(
     """
     steps = [(find_shift(*step), step[1]) for step in shifts]
     allowed = policy or MediaPolicy()
-    return (_shifted(record, steps, seed, allowed) for record in records)
+    return (_shift_record(record, steps, seed, allowed) for record in records)
 
 
-def _shifted(
+def _shift_record(
     record: Record, steps: Sequence[tuple[NamedShift, int]], seed: int, policy: MediaPolicy
 ) -> Record:
     query = record.query

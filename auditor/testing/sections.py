@@ -32,7 +32,7 @@ def check_section(section: NamedSection, report: Report, examples: Sequence[Exam
     require(text == _write(section, report, examples, who), f"{who}: another text for the same report")
     require(report.model_dump_json() == before, f"{who}: it changes the report")
     _check_text(text, who)
-    _check_text(_write(section, _hostile(report), examples, who), who)
+    _check_text(_write(section, _with_hostile_names(report), examples, who), who)
     bare: dict[str, object] = {
         "scenarios": [],
         "windows": [],
@@ -51,7 +51,7 @@ def _write(section: NamedSection, report: Report, examples: Sequence[Example], w
         raise AssertionError(f"{who}: cannot be written ({error!r})") from error
 
 
-def _hostile(report: Report) -> Report:
+def _with_hostile_names(report: Report) -> Report:
     """The report with names and reasons that would run, were they not escaped."""
 
     def row(original: Row) -> Row:

@@ -31,8 +31,8 @@ def check_shift(name: str, options: Mapping[str, Any] | None = None) -> None:
     contents: list[Any] = pictures() if shift.family == "visual" else list(TEXTS)
     changes = []
     for severity in SEVERITIES:
-        shifted = [_through(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
-        again = [_through(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
+        shifted = [_apply(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
+        again = [_apply(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
         same = all(np.array_equal(a, b) for a, b in zip(shifted, again, strict=True))
         require(same, f"{who}: the same content and generator give something else again")
         changes.append(np.mean([_change(a, b) for a, b in zip(contents, shifted, strict=True)]))
@@ -48,10 +48,10 @@ def check_shift(name: str, options: Mapping[str, Any] | None = None) -> None:
     )
     for content in odd:
         for severity in (SEVERITIES[0], SEVERITIES[-1]):
-            _through(shift, content, severity, 0, who)
+            _apply(shift, content, severity, 0, who)
 
 
-def _through(shift: NamedShift, content: Any, severity: int, seed: int, who: str) -> Any:
+def _apply(shift: NamedShift, content: Any, severity: int, seed: int, who: str) -> Any:
     if shift.family == "text":
         try:
             text = shift.function(content, severity, np.random.default_rng(seed))

@@ -108,7 +108,7 @@ def export(model: nn.Module, tokenizer: PreTrainedTokenizerFast, directory: Path
         save_file(weights, scratch / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
-def _worn(index: int, seed: int) -> NDArray[np.uint8]:
+def _worn_picture(index: int, seed: int) -> NDArray[np.uint8]:
     """Picture ``index``: every second one as the scenes are, of the others a third each strange, blurred,
     frosted."""
     wear = index % 6
@@ -124,7 +124,7 @@ def _worn(index: int, seed: int) -> NDArray[np.uint8]:
 def worn_pictures(count: int, seed: int) -> NDArray[np.uint8]:
     """(count, 64, 64, 3): the scenes of a stream, half of them under wear."""
     with ProcessPoolExecutor(2) as pool:
-        return np.stack(list(pool.map(partial(_worn, seed=seed), range(count), chunksize=200)))
+        return np.stack(list(pool.map(partial(_worn_picture, seed=seed), range(count), chunksize=200)))
 
 
 def train_clip(
