@@ -1,4 +1,5 @@
-"""Images to vectors in fixed batches; what kind of model it is comes from the files beside this one."""
+"""This module turns images into vectors in fixed batches; what kind of model it is comes from the files
+beside this one."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ImageEncoder:
-    """An `Encoder` of images around a loaded model.
+    """This class is an `Encoder` of images around a loaded model.
 
     Every batch has `batch` images of one size, the last one filled with blanks, so the same arithmetic is
     done for an image whoever comes with it.
@@ -78,11 +79,11 @@ class ImageEncoder:
 
     @property
     def identity(self) -> str:
-        """Canonical JSON of everything that changes the output."""
+        """Return canonical JSON of everything that changes the output."""
         return self._identity
 
     def encode(self, contents: Sequence[bytes] | Sequence[str]) -> Array:
-        """(n, dim) float32, not normalised, from encoded image bytes.
+        """Return vectors (n, dim) float32, not normalised, of encoded image bytes.
 
         Contents are admitted ones; one that does not decode all the same is a row of NaN, its neighbours keep
         their bits, and the caller, who looks for rows that are not finite anyway, finds it.
@@ -104,7 +105,8 @@ class ImageEncoder:
         return out
 
     def _decode_batches(self, images: Sequence[bytes]) -> Iterator[tuple[int, list[Tensor | None]]]:
-        """Batch by batch, where it starts and its images ready for the model (None: one does not decode).
+        """Yield, batch by batch, where it starts and its images ready for the model (None: one does not
+        decode).
 
         Beside a GPU the next batch is decoded by threads while this one is encoded. On the CPU threads would
         only take the encoder's time: decoding and encoding want the same cores.
@@ -143,7 +145,7 @@ class ImageEncoder:
 
 @cache
 def probe() -> tuple[bytes, ...]:
-    """Images that a cheaper arithmetic is tried on: noise, a gradient and stripes, as PNG."""
+    """Return images that a cheaper arithmetic is tried on: noise, a gradient and stripes, as PNG."""
     rows, columns = np.mgrid[0:96, 0:96].astype(np.float64) / 95
     noise = np.random.default_rng(0).random((96, 96, 3))
     gradient = np.stack([rows, columns, 1 - rows], axis=2)

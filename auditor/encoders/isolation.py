@@ -1,4 +1,4 @@
-"""Rows that raise, set apart so that their neighbours keep their bits."""
+"""This module sets rows that raise apart, so that their neighbours keep their bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ Content = bytes | str
 
 
 class Encoded(NamedTuple):
-    """Vectors as the encoder gave them (n, d), and why a row has none (its vector is a blank's)."""
+    """This tuple holds vectors as the encoder gave them (n, d), and why a row has none (its vector is a
+    blank's)."""
 
     vectors: Array
     failures: list[Failure | None]
@@ -50,7 +51,7 @@ def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Enco
 
 
 def failure_of(error: Exception) -> Failure:
-    """What an exception says about the row that raised it."""
+    """Return what an exception says about the row that raised it."""
     if isinstance(error, RowError):
         return Failure(error.reason, error.detail)
     return Failure(Reason.MODEL_FAILED, f"{type(error).__name__}: {error}")
@@ -58,7 +59,7 @@ def failure_of(error: Exception) -> Failure:
 
 @cache
 def blank_png() -> bytes:
-    """A small grey image."""
+    """Return a small grey image."""
     file = io.BytesIO()
     Pillow.new("RGB", (32, 32), (128, 128, 128)).save(file, "PNG")
     return file.getvalue()

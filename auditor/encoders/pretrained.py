@@ -1,4 +1,4 @@
-"""Pretrained weights: where they lie, what they are, and how many threads compute with them.
+"""This module finds pretrained weights, identifies them, and fixes how many threads compute with them.
 
 Shared by encoders and generators. Nothing is fetched twice, nothing that is not safetensors is asked of a
 hub, and what cannot be had is one line of `BadInput`, within seconds.
@@ -30,7 +30,7 @@ HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes.
+    """Return SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes.
     O(size)."""
     import torch
 
@@ -44,19 +44,19 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 (hex) of a tokenizer's kind and vocabulary."""
+    """Return SHA-256 (hex) of a tokenizer's kind and vocabulary."""
     vocabulary = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
     return hashlib.sha256(vocabulary.encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
+    """Return SHA-256 (hex) of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_digest(paths: Sequence[Path]) -> str:
-    """SHA-256 (hex) of files: their names and contents, in the order given. O(size)."""
+    """Return SHA-256 (hex) of files: their names and contents, in the order given. O(size)."""
     parts = json.dumps([[path.name, file_digest(path)] for path in paths])
     return hashlib.sha256(parts.encode()).hexdigest()
 
@@ -75,8 +75,8 @@ def fixed_threads(threads: int) -> Iterator[None]:
 
 
 def model_directory(name: str) -> Path:
-    """The directory that holds the model `name`: itself where it is one, where its scheme leads (`lab:NAME`,
-    see `model_path`), else fetched from the hub (or its cache).
+    """Return the directory that holds the model `name`: itself where it is one, where its scheme leads
+    (`lab:NAME`, see `model_path`), else fetched from the hub (or its cache).
 
     Raises:
         BadInput: there is no such directory, and no hub answers within `HUB_SECONDS` or none knows the name.
@@ -100,7 +100,7 @@ def model_directory(name: str) -> Path:
 
 
 def hub_file(repository: str, name: str) -> Path:
-    """One file of a repository of the hub (or its cache). Raises BadInput as `model_directory` does."""
+    """Fetch one file of a repository of the hub (or its cache). Raises BadInput as `model_directory` does."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -111,7 +111,7 @@ def hub_file(repository: str, name: str) -> Path:
 
 
 def package_file(package: str, relative: str, sha256: str) -> Path:
-    """A file of weights that an installed package ships, its content checked.
+    """Return a file of weights that an installed package ships, its content checked.
 
     Raises:
         BadInput: the package is not installed, or the file is missing or not the one expected.
@@ -131,7 +131,7 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
 
 
 def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
-    """A transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class,
+    """Load a transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class,
     `config` what of its configuration is to be another.
 
     A pooler that the checkpoint lacks (those of masked language models do) is taken off: filled at random, it

@@ -1,4 +1,5 @@
-"""Encoders by name. A new one is a file beside this (or in a package of its own) with `@encoder(...)`."""
+"""This module registers encoders by name. A new one is a file beside this (or in a package of its own) with
+`@encoder(...)`."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ P = TypeVar("P", bound=Callable[[str], Path])
 
 @dataclass(frozen=True, slots=True)
 class NamedEncoder:
-    """What loads an encoder, and the class of its own settings (None: it has none)."""
+    """An entry has the function that loads an encoder and the class of its own settings (None: it has
+    none)."""
 
     load: Callable[..., Encoder]
     settings: type[Settings] | None
@@ -62,8 +64,8 @@ def make_encoder(
     threads: int = 1,
     batch: int | None = None,
 ) -> Encoder:
-    """The encoder of a name, or of settings `{name, precision}` and the encoder's own (many have `pooling`
-    and `layer`); all but `name` are optional.
+    """Make the encoder of a name, or of settings `{name, precision}` and the encoder's own (many have
+    `pooling` and `layer`); all but `name` are optional.
 
     Beside the names of `encoder_names`, a local directory is a name.
 
@@ -91,19 +93,20 @@ def make_encoder(
 
 
 def encoder_names(modality: Modality) -> list[str]:
-    """The names of encoders, schemes with what stands for their rest (`hf:NAME`)."""
+    """Return the names of encoders, schemes with what stands for their rest (`hf:NAME`)."""
     return ENCODERS[modality].names()
 
 
 def find_encoder(name: str, modality: Modality, key: str) -> NamedEncoder:
-    """What loads the encoder of a name or directory. Raises `BadInput` for an unknown name, after `key`."""
+    """Find what loads the encoder of a name or directory. Raises `BadInput` for an unknown name, after
+    `key`."""
     known = ENCODERS[modality]
     return known.find(HUB + name if name not in known and Path(name).is_dir() else name, key)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPath:
-    """Where the models of a scheme lie."""
+    """An entry says where the models of a scheme lie."""
 
     directory: Callable[[str], Path]
 

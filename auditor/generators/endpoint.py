@@ -1,4 +1,5 @@
-"""Answers from an OpenAI-compatible server (`POST .../chat/completions`): a hosted model, or one's own vLLM.
+"""This module gets answers from an OpenAI-compatible server (`POST .../chat/completions`): a hosted model, or
+one's own vLLM.
 
 **What cannot be known.** A remote model has no weights to take a digest of. Its identity is the address, the
 name, the sampling settings, the form of the messages, and what the server says of itself: owner and root of
@@ -59,14 +60,14 @@ class _Manner:
 
 
 class EndpointSettings(Settings):
-    """The section of a model's config that says where and how to ask."""
+    """The settings are the section of a model's config that says where and how to ask."""
 
     endpoint: EndpointConfig | None = None
 
 
 class EndpointGenerator:
-    """A `Generator` over a server. One instance asks with `concurrency` requests under way and within its
-    rates, so a rate holds for one instance: have one worker, not several."""
+    """This class is a `Generator` over a server. One instance asks with `concurrency` requests under way and
+    within its rates, so a rate holds for one instance: have one worker, not several."""
 
     def __init__(self, name: str, config: EndpointConfig, sampling: Sampling) -> None:
         """`name`: the model's, as the server knows it. Asks the server what it is (unless `config.version`
@@ -91,12 +92,12 @@ class EndpointGenerator:
 
     @property
     def identity(self) -> str:
-        """Canonical JSON of everything that is known to change the output."""
+        """Return canonical JSON of everything that is known to change the output."""
         return self._identity
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One `Answer` a prompt, in order. One that failed for good, was refused or filtered has its `error`;
-        of several samples those that are no answers are left out.
+        """Return one `Answer` a prompt, in order. One that failed for good, was refused or filtered has its
+        `error`; of several samples those that are no answers are left out.
 
         Raises:
             AuditError: the endpoint is down, or takes neither key nor model.
@@ -157,7 +158,7 @@ class EndpointGenerator:
             self._alive, self._in_a_row = True, 0
 
     def _unreachable_error(self, error: NoAnswer | ValueError) -> AuditError:
-        """The error that ends the job, with the way out."""
+        """Return the error that ends the job, with the way out."""
         status = error.status if isinstance(error, NoAnswer) else 200
         if status in (401, 403):
             named = self._config.api_key_env
@@ -178,8 +179,9 @@ class EndpointGenerator:
     async def _ask_choices(
         self, session: aiohttp.ClientSession, messages: list[dict[str, Any]], tokens: int, seed: int
     ) -> list[chat.Choice]:
-        """The samples of one prompt, asked in the manner that the server takes. Servers that know no `n`, or
-        no log-probabilities, refuse the whole request: before the first answer plainer manners are tried."""
+        """Return the samples of one prompt, asked in the manner that the server takes. Servers that know no
+        `n`, or no log-probabilities, refuse the whole request: before the first answer plainer manners are
+        tried."""
         refused: NoAnswer | None = None
         for manner in self._manners if self._manner is None else [self._manner]:
             try:
@@ -236,7 +238,7 @@ class EndpointGenerator:
     # What it is.
 
     async def _engine(self) -> str:
-        """What the server says of the model and of itself, without what changes while it runs (vLLM's
+        """Return what the server says of the model and of itself, without what changes while it runs (vLLM's
         `created` is the time of the request). Raises `AuditError` where nothing answers, or the key is
         refused."""
         async with self._server.session() as session:
@@ -282,7 +284,7 @@ class EndpointGenerator:
 
 
 def _answer_of(choices: Sequence[chat.Choice]) -> Answer:
-    """The samples that are answers; without any the first that says why."""
+    """Return the samples that are answers; without any the first that says why."""
     good = [choice for choice in choices if choice.problem is None and choice.text]
     if not good:
         problem = next((choice.problem for choice in choices if choice.problem is not None), None)
@@ -309,7 +311,8 @@ def endpoint(
     threads: int,
     settings: EndpointSettings,
 ) -> EndpointGenerator:
-    """An OpenAI-compatible server; it makes batches of its own, on devices of its own."""
+    """Make a generator over an OpenAI-compatible server; it makes batches of its own, on devices of its
+    own."""
     if settings.endpoint is None:
         raise BadInput("generator endpoint: no endpoint given; write endpoint: {url: https://host/v1}")
     name = settings.endpoint.model or model

@@ -1,4 +1,5 @@
-"""Generators by name. A new one is a file beside this (or in a package of its own) with `@generator(...)`."""
+"""This module registers generators by name. A new one is a file beside this (or in a package of its own) with
+`@generator(...)`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ F = TypeVar("F", bound=Callable[..., Generator])
 
 @dataclass(frozen=True, slots=True)
 class NamedGenerator:
-    """What makes a generator, and the class of its own settings (None: it has none)."""
+    """An entry has the function that makes a generator and the class of its own settings (None: it has
+    none)."""
 
     make: Callable[..., Generator]
     settings: type[Settings] | None
@@ -47,8 +49,8 @@ def generator(name: str, *, settings: type[Settings] | None = None) -> Callable[
 
 
 def make_generator(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> Generator:
-    """The generator of `{generator, model, temperature, samples, max_new_tokens, batch}` and its own settings
-    (vllm: `vllm`, the fields of `VllmConfig`; endpoint: `endpoint`, those of `EndpointConfig`).
+    """Make the generator of `{generator, model, temperature, samples, max_new_tokens, batch}` and its own
+    settings (vllm: `vllm`, the fields of `VllmConfig`; endpoint: `endpoint`, those of `EndpointConfig`).
 
     `generator` and `model` must be given; a model is a directory, a name that the hub knows, or `lab:NAME`
     (the lab's own, `lab:mllm-strong`). The rest have the defaults of `Sampling` (greedy, one answer) and
@@ -75,12 +77,12 @@ def make_generator(settings: Mapping[str, Any], *, device: str = "cpu", threads:
 
 
 def generator_names() -> list[str]:
-    """The generators that there are."""
+    """Return the names of all generators."""
     return GENERATORS.names()
 
 
 def weights_of(model: str | None, name: str) -> tuple[Path, str]:
-    """Directory and name of a model that the generator `name` loads itself. Raises `BadInput`."""
+    """Return the directory and name of a model that the generator `name` loads itself. Raises `BadInput`."""
     if not isinstance(model, str):
         raise BadInput(f"generator {name}: no model given; a directory, a hub name or lab:NAME")
     return model_directory(model), model

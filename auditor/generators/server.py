@@ -1,5 +1,5 @@
-"""One server that speaks OpenAI's HTTP: a request with its key, within rates, tries and time; never its words
-unchecked."""
+"""This module calls one server by OpenAI's HTTP interface. Requests carry its key and keep to rates, tries
+and time; its words are never used unchecked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class NoAnswer(Exception):
-    """A request that failed for good. `status` is HTTP's, None where there was none."""
+    """A request failed for good. `status` is HTTP's, None where there was none."""
 
     def __init__(self, status: int | None, message: str) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class NoAnswer(Exception):
 
 
 class Passing(NoAnswer):
-    """A failure that may pass. `after`: seconds that the server asks to wait."""
+    """A request failed in a way that may pass. `after`: seconds that the server asks to wait."""
 
     def __init__(self, status: int | None, message: str, after: float | None = None) -> None:
         super().__init__(status, message)
@@ -56,7 +56,8 @@ class Passing(NoAnswer):
 
 
 class Server:
-    """The server of `config`. It lives over many `asyncio.run`: what belongs to a loop is in its sessions."""
+    """This class calls the server of `config`. It lives over many `asyncio.run`: what belongs to a loop is in
+    its sessions."""
 
     def __init__(self, config: EndpointConfig, most_bytes: int) -> None:
         """`most_bytes` of a reply that are read. Raises `BadInput` where the key's variable is not set."""
@@ -66,7 +67,7 @@ class Server:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """A client with the key. Times are bounded request by request."""
+        """Open a client with the key. Times are bounded request by request."""
         session = web.session(self._config.concurrency + 1, aiohttp.ClientTimeout(total=None))
         session.headers["Content-Type"] = "application/json"
         if self._key:
@@ -82,9 +83,9 @@ class Server:
         body: Mapping[str, Any] | None = None,
         limit: float | None = None,
     ) -> Any:
-        """The parsed reply to a POST of `body` (a GET without one), tried again within the config's bounds
-        (and `limit` seconds, where that is less). Waiting for one's turn by the rates is not counted against
-        them. `path`: under the endpoint's address, or an address. Raises `NoAnswer`."""
+        """Return the parsed reply to a POST of `body` (a GET without one), tried again within the config's
+        bounds (and `limit` seconds, where that is less). Waiting for one's turn by the rates is not counted
+        against them. `path`: under the endpoint's address, or an address. Raises `NoAnswer`."""
         sent = None if body is None else json.dumps(body).encode()
         most = min(self._config.total_seconds, limit or self._config.total_seconds)
         busy = 0.0
@@ -121,7 +122,8 @@ class Server:
         )
 
     def _waiting_seconds(self, state: RetryCallState) -> float:
-        """What the server asks for (and a little, so that not all come back at once), else ever longer."""
+        """Return what the server asks for (and a little, so that not all come back at once), else ever
+        longer."""
         first = self._config.backoff_seconds
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, Passing) and error.after is not None:
@@ -176,7 +178,7 @@ class Server:
         return reply
 
     def _complaint(self, reply: object) -> tuple[str, str]:
-        """What the server says went wrong, and its code; empty where it says nothing of the kind."""
+        """Return what the server says went wrong, and its code; empty where it says nothing of the kind."""
         if not isinstance(reply, Mapping):
             return "", ""
         error = reply.get("error") or (reply.get("detail") if "choices" not in reply else None)
@@ -188,7 +190,7 @@ class Server:
         return (self.clean(message) if isinstance(message, str) else ""), ""
 
     def clean(self, text: str) -> str:
-        """Words of others for a log, a terminal or a report: short, one line, without the key."""
+        """Shorten a text from elsewhere for a log, a terminal or a report: one line, without the key."""
         if self._key:
             text = text.replace(self._key, "[key]")
         return _CONTROL.sub(" ", text)[:_MESSAGE_CHARS]
@@ -213,7 +215,7 @@ def _either(*stops: Any) -> Any:
 
 
 def _parse(data: bytes) -> object:
-    """The JSON of a body; None where it is none."""
+    """Return the JSON of a body; None where it is none."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):  # also bytes that are no UTF-8, and nesting made to overflow
@@ -221,7 +223,7 @@ def _parse(data: bytes) -> object:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header: a number, or a date. None where it is neither."""
+    """Return the seconds of a Retry-After header: a number, or a date. None where it is neither."""
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):

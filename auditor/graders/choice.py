@@ -1,4 +1,4 @@
-"""Which grader grades a run: the one that the config names, or by what the records hold."""
+"""This module chooses the grader of a run: the one that the config names, or by what the records hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAB_TAG = "question:"
 
 @dataclass(frozen=True)
 class Choice:
-    """The grader of a run."""
+    """A choice is the grader of a run."""
 
     config: GraderConfig
     """By name; never `auto`."""
@@ -34,18 +34,18 @@ class Choice:
     """Why nothing is graded, where nothing is."""
 
     def make(self) -> Grader:
-        """The grader. Raises `BadInput` as `make_grader`."""
+        """Make the grader. Raises `BadInput` as `make_grader`."""
         return make_grader(self.config)
 
     def graded(self) -> Graded | None:
-        """For reports; None where nothing is graded."""
+        """Return what reports say of the grader; None where nothing is graded."""
         if self.why_none is not None:
             return None
         grader = self.make()
         return Graded(name=grader_name(grader), identity=grader.identity, meaning=grader.meaning)
 
     def missing(self) -> str:
-        """Why there is no accuracy of rows that have no score, and the way out."""
+        """Return why there is no accuracy of rows that have no score, and the way out."""
         why = self.why_none or f"no answer could be graded ({self.make().meaning})"
         return f"{why}: {WAY_OUT}"
 
@@ -59,7 +59,7 @@ def check_named(config: GraderConfig) -> None:
 
 
 def choose(config: GraderConfig, records: Iterable[Path], models: Collection[str]) -> Choice:
-    """The grader of the answers of `models` to the records in these files of a run.
+    """Choose the grader of the answers of `models` to the records in these files of a run.
 
     `auto` takes the records' own scores where any record has one of these models; else the lab's grader where
     any has its truth in its tags; else `normalised` where references are short (SHORT_WORDS, SHORT_CHARS);
@@ -90,7 +90,7 @@ def choose(config: GraderConfig, records: Iterable[Path], models: Collection[str
 
 @dataclass
 class _Contents:
-    """What records hold that a grader can use."""
+    """These counts say what records hold that a grader can use."""
 
     scores: bool = False
     lab: bool = False
@@ -115,12 +115,12 @@ def _scan(records: Iterable[Path], models: Collection[str]) -> _Contents:
 
 
 def _of_lab(tags: list[str] | None) -> bool:
-    """Whether tags hold the lab's question and its right answer."""
+    """Return whether tags hold the lab's question and its right answer."""
     return bool(tags) and all(any(tag.startswith(p) for tag in tags or ()) for p in (_LAB_TAG, TRUTH_TAG))
 
 
 def _median(counts: Counter[int]) -> int:
-    """The lower median of what was counted."""
+    """Return the lower median of what was counted."""
     seen, half = 0, (counts.total() + 1) // 2
     for value in sorted(counts):
         seen += counts[value]

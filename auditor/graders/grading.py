@@ -1,4 +1,4 @@
-"""From records and their answers to scores: the one way in which graders are used."""
+"""This module turns records and their answers into scores: the one way in which graders are used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from schemas.record import Record
 def scores(
     records: Sequence[Record], answers: Sequence[tuple[str, ...]], grader: Grader, model: str
 ) -> list[float]:
-    """Scores, from 0 to 1, of the (first) answers of `model` to each record; nothing for an answer that the
-    grader cannot grade, and for a record without one.
+    """Grade the (first) answers of `model` to each record, from 0 to 1; there is nothing for an answer that
+    the grader cannot grade, and for a record without one.
 
     Raises:
         AuditError: the grader fails, or gives what is no number from 0 to 1.
@@ -38,7 +38,7 @@ def scores(
 
 
 def grader_name(grader: Grader) -> str:
-    """The name in a grader's identity."""
+    """Return the name in a grader's identity."""
     return str(json.loads(grader.identity)["grader"])
 
 

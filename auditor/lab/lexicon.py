@@ -1,4 +1,4 @@
-"""The lab's words and sentences in seven languages, as data.
+"""This module holds the lab's words and sentences in seven languages, as data.
 
 Each language lists the grammatical forms its templates need; a template is a ``str.format`` string over
 ``{a.FORM}`` and ``{b.FORM}`` (shapes), ``{c.FORM}`` (a colour, or a group of objects by colour or texture),
@@ -39,7 +39,8 @@ LANGUAGE_NAMES: Final = {
 
 @dataclass(frozen=True)
 class Lexicon:
-    """One language: words by English name (each a namespace of forms) and templates by kind of question."""
+    """A lexicon is one language: words by English name (each a namespace of forms) and templates by kind of
+    question."""
 
     shapes: dict[str, SimpleNamespace]
     groups: dict[str, SimpleNamespace]
@@ -50,7 +51,7 @@ class Lexicon:
 
 
 def _forms(names: tuple[str, ...], **columns: str) -> dict[str, SimpleNamespace]:
-    """Words from columns of forms, each a string separated by ``|`` in the order of ``names``."""
+    """Make words from columns of forms, each a string separated by ``|`` in the order of ``names``."""
     split = {form: words.split("|") for form, words in columns.items()}
     for form, words in split.items():
         if len(words) != len(names):

@@ -1,4 +1,4 @@
-"""Questions about a scene, in seven languages, with their true answers in English."""
+"""This module asks questions about a scene, in seven languages, with their true answers in English."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ where a third of the questions ask for one: their answer is the picture itself."
 
 @dataclass(frozen=True)
 class Question:
-    """A question before it is put into words: its kind, its truth, and the names its templates fill in."""
+    """A question, before it is put into words, is its kind, its truth, and the names its templates fill
+    in."""
 
     kind: str
     truth: Truth
     slots: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, language: str, phrasing: int) -> str:
-        """The question in ``language``; ``phrasing`` picks a template (taken modulo their number)."""
+        """Return the question in ``language``; ``phrasing`` picks a template (taken modulo their number)."""
         lexicon = LEXICA[language]
         templates = lexicon.templates[self.kind]
         words: dict[str, object] = {}
@@ -53,7 +54,7 @@ class Question:
         return sentence[:1].upper() + sentence[1:]
 
     def reference(self, phrasing: int) -> str:
-        """The true answer as a person might write it; ``phrasing`` picks one of several ways."""
+        """Return the true answer as a person might write it; ``phrasing`` picks one of several ways."""
         options = _REFERENCES[self.kind]
         return options[phrasing % len(options)].format(answer=self.truth.answer, **self.slots)
 
@@ -81,12 +82,13 @@ def _holds(relation: str, a: Item, b: Item) -> bool:
 
 
 def description(items: Sequence[Item]) -> str:
-    """All objects, from the top left to the bottom right: ``red striped circle 3, blue plain star 7``."""
+    """Describe all objects, from the top left to the bottom right: ``red striped circle 3, blue plain star
+    7``."""
     return ", ".join(f"{i.colour} {i.texture} {i.shape} {i.digit}" for i in items)
 
 
 def draw_question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
-    """A question of ``kind`` that ``scene`` answers without doubt."""
+    """Draw a question of ``kind`` that ``scene`` answers without doubt."""
     items = scene.items
     u = rng.random(4).tolist()
     item = items[int(u[0] * len(items))]
@@ -128,7 +130,7 @@ def draw_question(scene: Scene, kind: str, rng: np.random.Generator) -> Question
 
 
 def draw_kind(weights: Mapping[str, float], u: float) -> str:
-    """The kind at quantile ``u`` of a mix of kinds."""
+    """Draw the kind at quantile ``u`` of a mix of kinds."""
     unknown = set(weights) - set(KINDS)
     if unknown:
         raise ValueError(f"unknown kinds of question {sorted(unknown)}; known: {', '.join(KINDS)}")

@@ -1,4 +1,4 @@
-"""The reader `lab`: scenarios of the rendered world, by their language or pool."""
+"""This module is the reader `lab`: scenarios of the rendered world, by their language or pool."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from schemas.record import Image, Record
 
 @reader("lab")
 def lab(config: JobConfig, run: RunDir) -> Iterator[Source]:
-    """`data.n` drawn records, and each of `data.scenarios` by its language or pool, shifts or path; of drift
-    the pool or the language that `data.traffic` names."""
+    """Yield `data.n` drawn records, and each of `data.scenarios` by its language or pool, shifts or path; of
+    drift the pool or the language that `data.traffic` names."""
     data = config.data
     if isinstance(data, DriftData):
         kind = "pool" if data.traffic in POOLS else "language"
@@ -47,7 +47,7 @@ def _family(spec: ScenarioSpec) -> str:
 
 
 def _drawn_source(name: str, family: str, spec: ScenarioSpec, config: JobConfig, key: str) -> Source:
-    """`key`: the key of the config that errors name."""
+    """Return a source of drawn records. `key`: the key of the config that errors name."""
     n, language, pool = spec.n or config.data.n, spec.language or "en", spec.pool or "id"
     if pool not in POOLS:
         raise BadInput(f"{key}.pool: {pool!r} is none of {', '.join(POOLS)}")

@@ -40,8 +40,8 @@ _SLOTS: Final = ("colour", "texture", "shape", "digit")
 
 @dataclass(frozen=True)
 class Truth:
-    """The right answer to one question: its kind and its canonical English words, e.g. ``red circle`` or
-    ``3``."""
+    """A truth is the right answer to one question: its kind and its canonical English words, e.g. ``red
+    circle`` or ``3``."""
 
     kind: str
     answer: str
@@ -56,7 +56,7 @@ def _words(text: str) -> list[str]:
 
 
 def _only_match(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
-    """The one word of ``vocabulary`` among ``words``; None where there is none, or more than one
+    """Return the one word of ``vocabulary`` among ``words``; None where there is none, or more than one
     (hedging)."""
     matches = set(words) & set(vocabulary)
     return matches.pop() if len(matches) == 1 else None
@@ -70,7 +70,7 @@ def _number(words: list[str]) -> int | None:
 
 
 def _parse_objects(text: str) -> list[tuple[str | None, ...]]:
-    """(colour, texture, shape, digit) of each object of a description, None where it is not said."""
+    """Return (colour, texture, shape, digit) of each object of a description, None where it is not said."""
     parts = [_words(part) for part in text.split(",")]
     objects = [
         (
@@ -89,7 +89,8 @@ def _agree(answer: str | None, truth: str | None) -> bool:
 
 
 def _description_score(answer: str, truth: str) -> float:
-    """Attributes that agree under the best pairing of objects, twice over those of both descriptions."""
+    """Score the attributes that agree under the best pairing of objects, twice over those of both
+    descriptions."""
     answer_objects, true_objects = _parse_objects(answer), _parse_objects(truth)
     if not answer_objects:
         return 0.0
@@ -104,7 +105,7 @@ def _description_score(answer: str, truth: str) -> float:
 
 
 def graded_score(answer: str, truth: Truth) -> float:
-    """How right ``answer`` is, in [0, 1], by its content and not by its phrasing.
+    """Return how right ``answer`` is, in [0, 1], by its content and not by its phrasing.
 
     1 for the right content.  A count loses a half, and a digit a third, for each unit of distance; a
     colour-and-shape answer earns the share of its two words that are right, a description the share of its
@@ -130,17 +131,18 @@ def graded_score(answer: str, truth: Truth) -> float:
 
 
 def exact(answer: str, truth: Truth) -> bool:
-    """Whether the content of ``answer`` is wholly right."""
+    """Return whether the content of ``answer`` is wholly right."""
     return graded_score(answer, truth) == 1.0
 
 
 def to_tags(truth: Truth) -> list[str]:
-    """A record's tags that hold its truth, so that a store which keeps only records can still be judged."""
+    """Return a record's tags that hold its truth, so that a store which keeps only records can still be
+    judged."""
     return [f"question:{truth.kind}", f"{TRUTH_TAG}{truth.answer}"]
 
 
 def truth_of(tags: Iterable[str] | Mapping[str, str]) -> Truth:
-    """The truth from a record's tags (see `to_tags`); ValueError where the record is not of the lab."""
+    """Read the truth from a record's tags (see `to_tags`); ValueError where the record is not of the lab."""
     parts = dict(tags) if isinstance(tags, Mapping) else dict(t.split(":", 1) for t in tags if ":" in t)
     if "question" not in parts or "truth" not in parts:
         raise ValueError("these tags hold no lab truth: need 'question:KIND' and 'truth:ANSWER'")

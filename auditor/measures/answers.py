@@ -1,4 +1,5 @@
-"""What bounds take of the answers: their divergence from the references, entropies, the codebook."""
+"""This module computes what bounds need of the answers: their divergence from the references, entropies, the
+codebook."""
 
 from __future__ import annotations
 
@@ -21,14 +22,16 @@ from auditor.sketch.blocks import JACKKNIFE_GROUPS, record_groups
 
 
 class Grouped(NamedTuple):
-    """A statistic of one side's rows, and with each group of hash blocks left out (None: too few rows)."""
+    """The value is a statistic of one side's rows; `without` is the statistic with each group of hash blocks
+    left out (None: too few rows)."""
 
     value: float
     without: Mapping[int, float] | None
 
 
 def response_gap(rows: Profile) -> Grouped | None:
-    """δ = RJSD of the model's responses to the references (nats), over sampled rows that have both."""
+    """Measure δ = RJSD of the model's responses to the references (nats), over sampled rows that have
+    both."""
     labelled = having(rows.sample, "response", "reference")
     if not labelled.any():
         return None
@@ -43,7 +46,7 @@ def response_gap(rows: Profile) -> Grouped | None:
 
 @dataclass(frozen=True)
 class AnswerSide:
-    """What bounds take of one side's answers."""
+    """This value is what bounds need of one side's answers."""
 
     delta: Grouped | None
     cells: Grouped | None
@@ -56,7 +59,7 @@ class AnswerSide:
 
 
 def answer_side(rows: Profile, codebook: NDArray[np.float32] | None) -> AnswerSide:
-    """Of the sampled rows of P, or of Q."""
+    """Compute what bounds need of the sampled rows of P, or of Q."""
     if codebook is None:
         return AnswerSide(response_gap(rows), None, None, None, None)
     return AnswerSide(
@@ -66,7 +69,7 @@ def answer_side(rows: Profile, codebook: NDArray[np.float32] | None) -> AnswerSi
 
 @dataclass(frozen=True)
 class AnswerTerms:
-    """What bounds take of the answers: entropies, and divergences from the references."""
+    """These terms are what bounds need of the answers: entropies, and divergences from the references."""
 
     p: AnswerSide
     q: AnswerSide
@@ -74,20 +77,20 @@ class AnswerTerms:
 
     @property
     def delta_q(self) -> float | None:
-        """δ of Q."""
+        """Return δ of Q."""
         return None if self.q.delta is None else self.q.delta.value
 
 
 def answer_terms(p: AnswerSide, q: AnswerSide, known: Known) -> AnswerTerms:
-    """The terms of both sides; `known` holds what is known of entropies beside the codebook's own."""
+    """Return the terms of both sides; `known` holds what is known of entropies beside the codebook's own."""
     if p.symbols is not None:
         known = replace(known, symbols=p.symbols, answers_p=p.answers, answers_q=q.answers)
     return AnswerTerms(p, q, known)
 
 
 def answer_codebook(sets: Sequence[Profile], symbols: int, seed: int) -> NDArray[np.float32] | None:
-    """(K, d) centroids, K at most `symbols`, of the sampled answers and references of `sets`: one codebook
-    for a whole run, so that cells mean the same everywhere. None where there is none of either."""
+    """Learn (K, d) centroids, K at most `symbols`, of the sampled answers and references of `sets`: one
+    codebook for a whole run, so that cells mean the same everywhere. None where there is none of either."""
     rows = [
         profile.sample.rows[name][having(profile.sample, name)]
         for profile in sets
@@ -111,7 +114,8 @@ def _answers(rows: Profile, codebook: NDArray[np.float32]) -> tuple[Entropy | No
 
 
 def cell_gap(rows: Profile, codebook: NDArray[np.float32]) -> Grouped | None:
-    """JSD (nats) of the laws of cells of the responses and of the references, over rows that have both."""
+    """Measure the JSD (nats) of the laws of cells of the responses and of the references, over rows that have
+    both."""
     labelled = having(rows.sample, "response", "reference")
     if not labelled.any():
         return None
@@ -123,7 +127,8 @@ def cell_gap(rows: Profile, codebook: NDArray[np.float32]) -> Grouped | None:
 
 
 def _without_each(counts: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]) -> Grouped:
-    """Of the laws of cells, by (groups, ..., cells) counts."""
+    """Compute a statistic of the laws of cells, whole and without each group, by (groups, ..., cells)
+    counts."""
 
     def value(kept: NDArray[np.float64]) -> float:
         return statistic(kept / kept.sum(axis=-1, keepdims=True))

@@ -1,4 +1,5 @@
-"""Rows Q held against the reference data under one model: everything that profiles say, but for the verdict.
+"""This module compares rows Q with the reference data under one model: everything that profiles say, but for
+the verdict.
 
 A scenario of an audit and a window of traffic are assessed alike. What is found can be written down, so that
 a worker finds it and whoever asked reads it, to the bit.
@@ -50,7 +51,7 @@ TERMS = ("emi", "emid", "mi_model", "label_free")
 
 @dataclass(frozen=True)
 class Settings:
-    """What assessments are made with, whichever rows they are of."""
+    """These settings are the same for all assessments of a run."""
 
     level: float
     """Of intervals."""
@@ -65,7 +66,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference rows P under one model, and what is made of them alone."""
+    """A reference is the rows P under one model, and what is made of them alone."""
 
     p: Profile
     answers: AnswerSide
@@ -84,12 +85,12 @@ class Reference:
         codebook: NDArray[np.float32] | None,
         fitted: Fitted | None = None,
     ) -> Reference:
-        """Of a profile with usable rows."""
+        """Make the reference of a profile with usable rows."""
         return cls(p, answer_side(p, codebook), critics, codebook, fitted)
 
 
 class Assessment(BaseModel):
-    """All that profiles say of rows Q under one model."""
+    """An assessment is all that profiles say of rows Q under one model."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -102,12 +103,12 @@ class Assessment(BaseModel):
 
 
 def write_assessment(path: Path, assessment: Assessment) -> None:
-    """Write whole (JSON; floats come back as they were)."""
+    """Write an assessment whole (JSON; floats come back as they were)."""
     write_bytes(path, json.dumps(assessment.model_dump(mode="json")).encode())
 
 
 def read_assessment(path: Path) -> Assessment:
-    """What `write_assessment` wrote. Raises `AuditError` where the file is none."""
+    """Read what `write_assessment` wrote. Raises `AuditError` where the file is none."""
     try:
         return Assessment.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
@@ -116,21 +117,22 @@ def read_assessment(path: Path) -> Assessment:
 
 
 class Accuracy(NamedTuple):
-    """Mean score of the graded answers."""
+    """The accuracy is the mean score of the graded answers."""
 
     value: float | None = None
     interval: Interval | None = None
 
 
 def nothing(q: Profile, modalities: Sequence[str]) -> Assessment:
-    """Of rows of which none is usable, or that have no reference rows to be held against."""
+    """Return the assessment of rows of which none is usable, or that have no reference rows to be compared
+    with."""
     lacking = (*TERMS, *(f"divergences.{m}" for m in modalities))
     measures = Measures(n=0, missing=dict.fromkeys(lacking, NO_ROW))
     return Assessment(measures=measures, shares=[], conditional=[], set_aside=list(q.set_aside))
 
 
 def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> Assessment:
-    """The reference rows by themselves: nothing has moved, so there are no divergences and bounds."""
+    """Assess the reference rows by themselves: nothing has moved, so there are no divergences and bounds."""
     p = reference.p
     relevant = None
     if reference.critics:
@@ -146,7 +148,7 @@ def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> 
 
 @dataclass(frozen=True)
 class Current:
-    """Rows Q, and what was found of them before."""
+    """This value holds rows Q, and what was measured of them before."""
 
     q: Profile
     divergences: Divergences = field(default_factory=Divergences)
@@ -158,7 +160,7 @@ class Current:
 def assess(
     reference: Reference, current: Current, settings: Settings, *, seed: int, seed_of_inputs: int
 ) -> Assessment:
-    """Rows Q held against P: bounds, label-free risk, EMI and EMID. `seed_of_inputs` is the seed of the joint
+    """Compare rows Q with P: bounds, label-free risk, EMI and EMID. `seed_of_inputs` is the seed of the joint
     divergence of the inputs, where that was not measured before."""
     p, q, level = reference.p, current.q, settings.level
     divergences = current.divergences
@@ -212,7 +214,8 @@ def assess(
 
 
 def accuracy(scores: NDArray[np.float64], level: float) -> Accuracy:
-    """Mean of graded scores (n,) with its t interval; neither without any, no interval of one alone."""
+    """Return the mean of graded scores (n,) with its t interval; neither without any, no interval of one
+    alone."""
     if not len(scores):
         return Accuracy()
     mean = float(scores.mean())
@@ -223,7 +226,7 @@ def accuracy(scores: NDArray[np.float64], level: float) -> Accuracy:
 
 
 def _measures(q: Profile, settings: Settings, relevant: Relevance | None, itself: bool = False) -> Measures:
-    """What needs no comparison but that of EMI; `itself`: Q is P, so there is no EMID."""
+    """Measure what needs no comparison but that of EMI; `itself`: Q is P, so there is no EMID."""
     graded = accuracy(q.scores, settings.level)
     information = model_information(q)
     shift = None if itself else relevant
@@ -265,8 +268,8 @@ def _missing(
 
 
 def _entropies(reference: Reference, current: Current, settings: Settings, seed: int) -> Known:
-    """Entropies as given, from the log-probabilities of sampled answers, and from the cells of several
-    answers a query; nothing where there are none of these."""
+    """Return the entropies as given, from the log-probabilities of sampled answers, and from the cells of
+    several answers a query; nothing where there are none of these."""
     config = settings.bounds
     known = Known(given_reference=config.entropy_reference, given_model=config.entropy_model)
     of_p, of_q = reference.p.answers, current.q.answers

@@ -1,4 +1,4 @@
-"""Every bound on EMID over the terms that are known, with intervals."""
+"""This module computes every bound on EMID over the terms that are known, with intervals."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def bounds(
     groups: Groups | None = None,
     conditional: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Bound], dict[str, str]]:
-    """Every form, over the terms that are there; why a term is missing. With `groups` also intervals, from
-    the jackknife of all estimates in a form together; Ĥ and (B) are held fixed. With `conditional` (terms
-    of Theorem 4.6, see `auditor.measures.conditional`) that bound, too, without an interval."""
+    """Compute every form of bound over the terms that are there, and say why a term is missing. With `groups`
+    also intervals, from the jackknife of all estimates in a form together; Ĥ and (B) are held fixed. With
+    `conditional` (terms of Theorem 4.6, see `auditor.measures.conditional`) that bound, too, without an
+    interval."""
     inputs = {
         "d_v": divergences["image"].value if "image" in divergences else None,
         "d_t": divergences["text"].value if "text" in divergences else None,
@@ -102,7 +103,7 @@ def bounds(
 
 @dataclass(frozen=True)
 class Groups:
-    """What intervals of bounds are made of: groups of records, and the inputs' divergences without each."""
+    """Intervals of bounds are made of these: groups of records, and the inputs' divergences without each."""
 
     shares: Shares
     inputs: Mapping[str, Left | None]
@@ -110,7 +111,7 @@ class Groups:
     level: float
 
     def terms(self, of_answers: Mapping[str, Grouped | None]) -> dict[str, Left | None]:
-        """Every estimate in a bound; those of the answers vary with the rows of their own side."""
+        """Return every estimate in a bound; those of the answers vary with the rows of their own side."""
         terms = dict(self.inputs)
         for name, statistic in of_answers.items():
             if statistic is None or statistic.without is None:
@@ -124,7 +125,8 @@ class Groups:
         return terms
 
     def interval(self, form: str, terms: Mapping[str, float], varying: Mapping[str, Left]) -> Interval | None:
-        """Of the bound over `terms`, of which those of `varying` are estimates; the others are held fixed."""
+        """Return the interval of the bound over `terms`, of which those of `varying` are estimates; the
+        others are held fixed."""
         names = list(varying)
 
         def bound(values: NDArray[np.float64]) -> float:
@@ -138,7 +140,7 @@ class Groups:
 
 
 def grouped(p: Profile, q: Profile, divergences: Divergences, level: float) -> Groups:
-    """The groups of sampled rows, and of `divergences` those of the inputs (image, text, joint)."""
+    """Return the groups of sampled rows, and of `divergences` those of the inputs (image, text, joint)."""
     sides = aligned(p.sample, q.sample)
     groups_p = record_groups(p.sample.base_ids[sides.at_p])
     groups_q = record_groups(q.sample.base_ids[sides.at_q])
@@ -152,7 +154,7 @@ def grouped(p: Profile, q: Profile, divergences: Divergences, level: float) -> G
 
 
 def ceiling(by_form: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:
-    """`sound_label_free` as the report has it; None where a term of it is missing."""
+    """Return `sound_label_free` as the report has it; None where a term of it is missing."""
     bound = by_form.get("sound_label_free")
     if bound is None or bound.value is None or not bound.complete or answers.known.symbols is None:
         return None

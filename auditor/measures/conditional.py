@@ -1,4 +1,4 @@
-"""The conditional divergences of Theorem 4.6 between two scenarios' sampled rows."""
+"""This module estimates the conditional divergences of Theorem 4.6 between two scenarios' sampled rows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TERMS = {
 
 @dataclass(frozen=True)
 class Conditionals:
-    """Each term as it was estimated, or why it was not."""
+    """These are the terms as they were estimated, and why some were not."""
 
     divergences: dict[str, ConditionalDivergence]
     missing: dict[str, str]
 
     @property
     def terms(self) -> dict[str, float]:
-        """For the bound: D̄ (nats), and of the answers E_P D^¼; never below 0."""
+        """Return the terms of the bound: D̄ (nats), and of the answers E_P D^¼; never below 0."""
         known = {
             name: divergence.quarter if name == "d_y_quarter" else divergence.value
             for name, divergence in self.divergences.items()
@@ -35,7 +35,7 @@ class Conditionals:
         return {name: max(0.0, value) for name, value in known.items() if value is not None}
 
     def table(self, scenario: str) -> list[dict[str, str | float | int | None]]:
-        """For the report, a row a term."""
+        """Return the report's table, a row a term."""
         return [
             {
                 "scenario": scenario,
@@ -55,8 +55,8 @@ class Conditionals:
 
 
 def conditionals(p: Profile, q: Profile, seed: int) -> Conditionals:
-    """D̄(X_t|X_v), D̄(X_v|X_t) and E_P D^¼(Y|x) of sampled rows that have what is needed (Theorem 4.6); about
-    a second each. Estimator, assumptions and limits: `auditor.divergences.conditional`.
+    """Estimate D̄(X_t|X_v), D̄(X_v|X_t) and E_P D^¼(Y|x) of sampled rows that have what is needed (Theorem
+    4.6); about a second each. Estimator, assumptions and limits: `auditor.divergences.conditional`.
 
     Where Q is a perturbed copy of P half of the records stand for P, the other half for Q: beside its own
     copy a row is nearer than chance, and what is taken off for chance would be too much (by 0.2).

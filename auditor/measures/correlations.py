@@ -1,4 +1,5 @@
-"""How measures go together over scenarios, and the most that a correlation with a measured truth reaches."""
+"""This module measures how measures go together over scenarios, and the most that a correlation with a
+measured truth reaches."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ LEAST = 4
 def correlation(
     x: Sequence[float | None], y: Sequence[float | None], kind: Literal["pearson", "spearman"]
 ) -> tuple[float | None, int]:
-    """Over the pairs that are both known; None below LEAST of them or where one does not vary."""
+    """Correlate the pairs of which both values are known; None below LEAST of them or where one does not
+    vary."""
     pairs = np.array(
         [(a, b) for a, b in zip(x, y, strict=True) if a is not None and b is not None], dtype=np.float64
     )
@@ -31,7 +33,7 @@ def correlation(
 def split_half_ceiling(
     scores: Sequence[NDArray[np.float64]], kind: Literal["pearson", "spearman"], seed: int, splits: int = 50
 ) -> float | None:
-    """The most that a perfect measure could correlate with means of `scores`, a set a scenario.
+    """Estimate the most that a perfect measure could correlate with means of `scores`, a set a scenario.
 
     Rows are halved at random; the halves' correlation over scenarios, stepped up to full length
     (Spearman-Brown), is the reliability of the means, and its root the ceiling.
@@ -57,8 +59,8 @@ def split_half_ceiling(
 def correlations(
     rows: Sequence[Row], scores: dict[tuple[str, str | None], NDArray[np.float64]], seed: int
 ) -> list[Correlation]:
-    """What the report holds against each other, model by model: EMID with its bound, EMI with the truth, the
-    true drop with the bound."""
+    """Correlate what the report compares, model by model: EMID with its bound, EMI with the truth, the true
+    drop with the bound."""
     out = []
     for model in dict.fromkeys(row.model for row in rows):
         model_rows = [row for row in rows if row.model == model]

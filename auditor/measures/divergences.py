@@ -1,5 +1,5 @@
-"""Divergences of Q from P, modality by modality, with their tests: in memory, and as files that a worker
-leaves for whoever asked."""
+"""This module measures the divergences of Q from P, modality by modality, with their tests: in memory, and as
+files that a worker leaves for whoever asked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from schemas.report import Divergence
 
 
 class Measured(NamedTuple):
-    """A divergence, and why it or a part of it is missing."""
+    """This value is a divergence, and why it or a part of it is missing."""
 
     divergence: Divergence | None
     reason: str | None
@@ -37,7 +37,8 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ReferenceFit:
-    """What divergences take of P alone: fitted once, it serves every Q that P is compared with."""
+    """This fit is what divergences need of P alone: fitted once, it serves every Q that P is compared
+    with."""
 
     rows: Mapping[str, ReferenceRows]
     """image, text, response -> the sampled rows that have it; joint -> the sketched pairs of image and text,
@@ -49,7 +50,7 @@ class ReferenceFit:
 
     @classmethod
     def fit(cls, p: Profile) -> ReferenceFit:
-        """Of P's sample and sketches: a few spectra a modality, and of its pairs."""
+        """Fit P's sample and sketches: a few spectra a modality, and of its pairs."""
         masks = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
         joint = None
         rows: dict[str, NDArray[np.floating[Any]]] = {
@@ -70,7 +71,7 @@ class ReferenceFit:
         )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without P's rows."""
+        """Return plain arrays, for npz (never pickle), without P's rows."""
         return {
             **{f"entropy.{name}": np.array(value) for name, value in self.entropies.items()},
             **({} if self.joint is None else {"joint": np.array(self.joint)}),
@@ -83,8 +84,8 @@ class ReferenceFit:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> ReferenceFit:
-        """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
-        have been."""
+        """Read what `to_arrays` gave, with the P that it was fitted on. ValueError or KeyError where it
+        cannot have been."""
 
         def under(prefix: str) -> dict[str, NDArray[Any]]:
             return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
@@ -107,8 +108,8 @@ JOINT_SEED = 0
 
 
 def _pairs(p: Profile) -> Float | None:
-    """(n, r) `joint_rows` of P's sampled rows that have an image and a text, where they are sketched whatever
-    they are compared with."""
+    """Return (n, r) `joint_rows` of P's sampled rows that have an image and a text, where they are sketched
+    whatever they are compared with."""
     mask = having(p.sample, "image", "text")
     v, t = p.sample.rows["image"][mask], p.sample.rows["text"][mask]
     return joint_features(v, t, JOINT_SEED) if sketched(v, t, int(mask.sum())) else None
@@ -117,7 +118,8 @@ def _pairs(p: Profile) -> Float | None:
 def divergence(
     p: Profile, q: Profile, modality: str, *, seed: int, level: float, reference: ReferenceFit | None = None
 ) -> Measured:
-    """Distance of Q from P in one modality (image, text, joint or response), and why a part of it is missing.
+    """Measure the distance of Q from P in one modality (image, text, joint or response), and why a part of it
+    is missing.
 
     `value` is of all rows (from the sketches); null, excess, corrected and p-value are of the row samples.
     `reference`: what was fitted on P before; the numbers are the same to 1e-9.
@@ -174,14 +176,15 @@ def divergence(
 
 @dataclass(frozen=True)
 class Divergences:
-    """By modality: what was found, why it or a part of it is missing, and RJSD without each group of rows."""
+    """This value holds, by modality, what was found, why it or a part of it is missing, and RJSD without each
+    group of rows."""
 
     found: dict[str, Divergence] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     left: dict[str, Left | None] = field(default_factory=dict)
 
     def __or__(self, other: Divergences) -> Divergences:
-        """Of both's modalities."""
+        """Return the divergences of the modalities of both."""
         return Divergences(self.found | other.found, self.missing | other.missing, self.left | other.left)
 
 
@@ -192,7 +195,8 @@ def article(name: str) -> str:
 def input_divergence(
     p: Profile, q: Profile, *, seed: int, reference: ReferenceFit | None = None
 ) -> float | None:
-    """D_X (nats): of image and text together, over sampled rows that have both, or of the only one there.
+    """Measure D_X (nats): the divergence of image and text together, over sampled rows that have both, or of
+    the only one there.
 
     `reference`: what was fitted on P before; it changes no bit.
     """
@@ -226,7 +230,7 @@ def check_comparable(p: Profile, q: Profile) -> None:
 
 
 def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:
-    """Holm's adjustment over one family of tests; those without a p-value stay as they are."""
+    """Apply Holm's adjustment over one family of tests; those without a p-value stay as they are."""
     tested = [d for d in divergences if d is not None and d.p_value is not None]
     adjusted = iter(holm([d.p_value for d in tested if d.p_value is not None]))
     return [
@@ -242,7 +246,7 @@ FORMAT = 2
 
 
 def write_measured(path: Path, measured: Measured) -> None:
-    """Write whole (JSON; floats come back as they were)."""
+    """Write a measured divergence whole (JSON; floats come back as they were)."""
     left = measured.left
     tree = {
         "divergence": None if measured.divergence is None else measured.divergence.model_dump(),
@@ -259,7 +263,7 @@ def write_measured(path: Path, measured: Measured) -> None:
 
 
 def read_measured(path: Path) -> Measured:
-    """What `write_measured` wrote. Raises `AuditError` where the file is none."""
+    """Read what `write_measured` wrote. Raises `AuditError` where the file is none."""
     try:
         tree = json.loads(path.read_bytes())
         measured, left = tree["divergence"], tree["left"]

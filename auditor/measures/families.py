@@ -1,4 +1,5 @@
-"""Families of tests: which divergences are adjusted together for having been looked at together."""
+"""This module defines families of tests: which divergences are adjusted together for having been looked at
+together."""
 
 from __future__ import annotations
 
@@ -16,18 +17,19 @@ Family = Callable[[GroupKey, str], Hashable]
 
 
 def over_scenarios(key: GroupKey, modality: str) -> Hashable:
-    """One family a modality and model. (Every model has the same input divergences: its own family is the
-    same one again.)"""
+    """Make one family a modality and model. (Every model has the same input divergences: its own family is
+    the same one again.)"""
     return modality, key.model
 
 
 def over_modalities(key: GroupKey, modality: str) -> Hashable:
-    """One family a window: its modalities."""
+    """Make one family a window: its modalities."""
     return key
 
 
 def by_modality(measured: Mapping[str, Measured]) -> Divergences:
-    """Of one group, before any adjustment: what was found, and why it or a part of it is missing."""
+    """Collect, for one group and before any adjustment, what was found, and why it or a part of it is
+    missing."""
     divergences = Divergences()
     for modality, (value, reason, left) in measured.items():
         divergences.left[modality] = left
@@ -43,7 +45,7 @@ def by_modality(measured: Mapping[str, Measured]) -> Divergences:
 
 
 def adjusted(divergences: Mapping[GroupKey, Divergences], family: Family) -> dict[GroupKey, Divergences]:
-    """The divergences of each group with Holm's adjustment over every family."""
+    """Return the divergences of each group with Holm's adjustment over every family."""
     members: dict[Hashable, list[tuple[GroupKey, str]]] = {}
     for key, group in divergences.items():
         for modality in group.found:

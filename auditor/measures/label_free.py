@@ -1,5 +1,5 @@
-"""What profiles say of EMID where nobody labelled Q: the methods of `auditor.risk`, and the choice of the one
-that is reported."""
+"""This module says what profiles tell of EMID where nobody labelled Q: the methods of `auditor.risk`, and the
+choice of the one that is reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NO_DENSITY = (
 
 
 class Unlabelled(NamedTuple):
-    """Sampled rows of P with their references, and of Q without."""
+    """These are sampled rows of P with their references, and of Q without."""
 
     inputs: Inputs
     blocks: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -49,7 +49,8 @@ class Unlabelled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LabelledReference:
-    """What label-free risk takes of P alone: fitted once, it serves every Q that P is compared with."""
+    """This fit is what label-free risk needs of P alone: fitted once, it serves every Q that P is compared
+    with."""
 
     supports: Mapping[str, Support]
     """x, image, text -> of P's labelled rows, where all of these have it"""
@@ -57,8 +58,8 @@ class LabelledReference:
 
     @classmethod
     def fit(cls, p: Profile, seed: int) -> LabelledReference | None:
-        """Of P's sampled rows that have a query, a response and a reference, O(n² d); None where they are too
-        few. `seed` is that of the codebooks, so that cells mean the same for every Q."""
+        """Fit P's sampled rows that have a query, a response and a reference, O(n² d); None where they are
+        too few. `seed` is that of the codebooks, so that cells mean the same for every Q."""
         names = ("x", "response", "reference")
         if any(name not in p.sample.rows for name in names):
             return None
@@ -74,7 +75,7 @@ class LabelledReference:
         return cls(supports, learn_codebooks(x, reference, response, seed))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without P's rows."""
+        """Return plain arrays, for npz (never pickle), without P's rows."""
         return {
             "codebook.x": self.codebooks[0],
             "codebook.y": self.codebooks[1],
@@ -87,8 +88,8 @@ class LabelledReference:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> LabelledReference:
-        """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
-        have been."""
+        """Read what `to_arrays` gave, with the P that it was fitted on. ValueError or KeyError where it
+        cannot have been."""
         mask = having(p.sample, "x", "response", "reference")
         names = {key.split(".")[1] for key in arrays if key.startswith("support.")}
 
@@ -104,7 +105,7 @@ class LabelledReference:
 
 
 def unlabelled(p: Profile, q: Profile) -> Unlabelled | str:
-    """The rows that label-free risk is made of, or why there are none."""
+    """Return the rows that label-free risk is made of, or why there are none."""
     for side, sample in (("in-distribution", p.sample), ("new", q.sample)):
         if "x" not in sample.rows or "response" not in sample.rows:
             return f"no {side} row has a query and a response"

@@ -1,4 +1,5 @@
-"""Models against the current one: from sketches to the rows of a report's table, and back to differences.
+"""This module compares models with the current one: from sketches to the rows of a report's table, and back
+to differences.
 
 A model's EMI less the current model's (nats) in every scenario, the in-distribution records among them, and
 on the mean over scenarios: positive where the model is better. The critics are those of the audit.
@@ -29,7 +30,7 @@ def compare_models(
     level: float,
     seed: int,
 ) -> list[ComparedRow]:
-    """Each other model against `current`: its mean over the scenarios first, then every scenario.
+    """Compare each other model with `current`: its mean over the scenarios first, then every scenario.
 
     `sets`: (scenario, model) -> sketches. A scenario where either model has no sums is left out of the mean,
     its row says why. With a `margin` (nats) the mean has the verdict of non-inferiority at the one-sided
@@ -92,7 +93,7 @@ def _compare(
 
 
 def _sums(rows: Profile | None) -> EmiSums | None:
-    """None where no row has a query, an answer and a reference."""
+    """Return the sums of a profile, None where no row has a query, an answer and a reference."""
     if rows is None:
         return None
     sums = EmiSums(rows.critic_sums["emi_model"], rows.critic_sums["emi_reference"])
@@ -108,19 +109,19 @@ def _n(sums: EmiSums) -> int:
 
 @dataclass(frozen=True)
 class Pair:
-    """A model and the current one, as the table has them."""
+    """A pair is a model and the current one, as the table has them."""
 
     mean: ComparedRow
     scenarios: list[ComparedRow]
 
     @property
     def measured(self) -> list[ComparedRow]:
-        """Scenarios that were not left out."""
+        """Return the scenarios that were not left out."""
         return [row for row in self.scenarios if row.value is not None]
 
     @property
     def better(self) -> int:
-        """Scenarios where the model is better than the current one at adjusted p <= 1 - level."""
+        """Count the scenarios where the model is better than the current one at adjusted p <= 1 - level."""
         return sum(_is_clear(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
 
     @property
@@ -133,7 +134,7 @@ def _is_clear(row: ComparedRow) -> bool:
 
 
 def pairs(report: Report) -> list[Pair]:
-    """What the report's table says, a pair of models each; empty where it has no such table."""
+    """Return what the report's table says of each pair of models; empty where it has no such table."""
     by_model: dict[str, list[ComparedRow]] = {}
     for content in report.tables.get(TABLE, []):
         row = ComparedRow.model_validate(content)
@@ -148,7 +149,7 @@ def pairs(report: Report) -> list[Pair]:
 
 
 def find(report: Report, new: str, current: str | None, scenario: str | None) -> ComparedRow:
-    """EMI of `new` less EMI of `current` (None: the report's) in one scenario (None: their mean).
+    """Find EMI of `new` less EMI of `current` (None: the report's) in one scenario (None: their mean).
 
     One of the two must be the report's current model; which one, is all the same: the other way round is the
     mirror image. Raises `BadInput` that says what there is and the way out.
@@ -208,9 +209,9 @@ def _mirror(row: ComparedRow) -> ComparedRow:
 def compare(
     report: Report, new: str, current: str | None, *, margin: float, scenario: str | None, level: float
 ) -> Verdict:
-    """Is `new` no worse than `current` (None: the report's) by more than `margin` (nats), with one-sided
-    confidence `level`, in one scenario (None: in their mean)? Raises `BadInput` where the report lacks it, or
-    margin or level makes no sense."""
+    """Decide whether `new` is no worse than `current` (None: the report's) by more than `margin` (nats), with
+    one-sided confidence `level`, in one scenario (None: in their mean)? Raises `BadInput` where the report
+    lacks it, or margin or level makes no sense."""
     row = find(report, new, current, scenario)
     try:
         verdict = judge(row, margin, level)
@@ -222,7 +223,7 @@ def compare(
 
 
 def judge(row: ComparedRow, margin: float, level: float) -> Verdict:
-    """Is the new model of this row no worse than the current one by more than `margin` (nats)?
+    """Decide whether the new model of this row is no worse than the current one by more than `margin` (nats).
 
     `level` is one-sided and need not be the run's. Undecided where the row was left out. ValueError where
     margin or level makes no sense.

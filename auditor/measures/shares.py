@@ -1,4 +1,4 @@
-"""How many rows have an image, and how many a text, in P and in Q."""
+"""This module counts how many rows have an image, and how many a text, in P and in Q."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from auditor.significance import holm
 
 
 class Share(NamedTuple):
-    """Share of the rows that have a content, in P and in Q, and the p-value of their difference."""
+    """This value is the share of the rows that have a content, in P and in Q, and the p-value of their
+    difference."""
 
     content: str
     p: float
@@ -20,7 +21,7 @@ class Share(NamedTuple):
 
 
 def shares(p: Profile, q: Profile) -> list[Share]:
-    """How many rows have an image, and how many a text: a feed that lost its images shows here first.
+    """Compare how many rows have an image, and how many a text: a feed that lost its images shows here first.
 
     Fisher's exact test of each, Holm-adjusted over the two.
     """

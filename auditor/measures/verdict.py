@@ -1,4 +1,4 @@
-"""Verdicts: pass, warn, fail or undecided, each with the sentence that says why."""
+"""This module reaches verdicts: pass, warn, fail or undecided, each with the sentence that says why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scenario_verdict(
     partial_bound: float | None,
     thresholds: AuditThresholds,
 ) -> Verdict:
-    """Verdict of one scenario under one model.
+    """Reach the verdict of one scenario under one model.
 
     Fail where the whole interval of EMID lies above `thresholds.emid`, warn where only the estimate does;
     the partial bound, which needs no references, is held against `thresholds.partial_bound`. Undecided below
@@ -70,8 +70,8 @@ def _partial(n: int, value: float | None, threshold: float) -> Verdict:
 
 
 def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: ThresholdsConfig) -> Verdict:
-    """Verdict of one window of traffic: fail where a modality's Holm-adjusted p-value is at or below
-    `thresholds.p_value`; undecided below `thresholds.min_rows`."""
+    """Reach the verdict of one window of traffic: fail where a modality's Holm-adjusted p-value is at or
+    below `thresholds.p_value`; undecided below `thresholds.min_rows`."""
     if n < thresholds.min_rows:
         return Verdict(
             status="undecided",
@@ -97,7 +97,7 @@ def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: Th
 
 
 def with_shares(verdict: Verdict, shares: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:
-    """A passing verdict of a window becomes a warning where another share of its rows than in the baseline
+    """Turn a passing verdict of a window into a warning where another share of its rows than in the baseline
     has an image, or a text: the modalities' own tests are of the rows that have it."""
     moved = [s for s in shares if s.p_value <= thresholds.p_value]
     if verdict.status != "pass" or not moved:
@@ -110,12 +110,13 @@ def with_shares(verdict: Verdict, shares: Sequence[Share], thresholds: Threshold
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that decides: fail before undecided before warn before pass; the first of its kind."""
+    """Return the verdict that decides: fail before undecided before warn before pass; the first of its
+    kind."""
     return max(verdicts, key=lambda v: _SEVERITY.index(v.status)) if verdicts else _NOTHING
 
 
 def overall(named: Mapping[str, Verdict]) -> Verdict:
-    """One verdict for a report: the worst of its rows, saying how many there are of each kind."""
+    """Return one verdict for a report: the worst of its rows, saying how many there are of each kind."""
     if not named:
         return _NOTHING
     chosen = worst(list(named.values()))

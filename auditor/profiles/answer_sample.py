@@ -1,4 +1,4 @@
-"""The sampled answers that travel with a window's sums: what entropies of them are taken from.
+"""This module keeps the sampled answers that travel with a window's sums: entropies are computed from them.
 
 As in the row sample, records are kept whose ids have the smallest hashes: any cut into shards and any order
 of merging keeps the same ones. Cells are not known while rows stream by (the codebook is learned of what is
@@ -35,7 +35,7 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class RecordAnswers:
-    """What a model's answers to one record say of its entropy."""
+    """This value is what a model's answers to one record say of its entropy."""
 
     row: int
     """Where the record stands in its window."""
@@ -48,7 +48,7 @@ class RecordAnswers:
 
     @property
     def order(self) -> tuple[int, str]:
-        """The same as that of a row sample."""
+        """Return the sort key, the same as that of a row sample."""
         return hash64(self.record_id, b"sample"), self.record_id
 
 
@@ -58,8 +58,8 @@ def record_answers(
     answers: Sequence[tuple[str, ...]],
     drawn: ResponseStore | None,
 ) -> list[RecordAnswers]:
-    """Of those records whose answers say anything: `rows` (n,) where each stands, `answers` their answers,
-    `drawn` where these come from if they were drawn from the model's law."""
+    """Collect the answers of the records that say anything of entropy: `rows` (n,) where each record stands,
+    `answers` its answers, `drawn` the store of them if they were drawn from the model's law."""
     logs: Sequence[tuple[float, ...]] = [()] * len(records)
     if drawn is not None:
         logs = [a.logprobs if a.error is None else () for a in generated_answers(records, drawn)]
@@ -73,7 +73,8 @@ def record_answers(
 
 @dataclass(frozen=True, eq=False)
 class AnswerSample:
-    """The answers to the k records with the smallest hashes: deterministic, mergeable (see `RowSample`)."""
+    """A sample is the answers to the k records with the smallest hashes: deterministic, mergeable (see
+    `RowSample`)."""
 
     k: int
     seen: int
@@ -101,8 +102,8 @@ class AnswerSample:
     def from_records(
         cls, records: Sequence[RecordAnswers], seen: int, texts: UnitVectors, k: int
     ) -> AnswerSample:
-        """Of the at most k records that `smallest` has left of `seen`. Answers that could not be embedded are
-        left out."""
+        """Make the sample of the at most k records that `smallest` has left of `seen`. Answers that could not
+        be embedded are left out."""
         failed = texts.errors()
         records = sorted(records, key=lambda record: record.order)
         keys = [[key for key in map(text_key, r.texts) if key not in failed] for r in records]
@@ -124,7 +125,7 @@ class AnswerSample:
         )
 
     def merge(self, other: AnswerSample) -> AnswerSample:
-        """Of both sets of records. ValueError where k or the vectors' dimensions differ."""
+        """Return the sample of both sets of records. ValueError where k or the vectors' dimensions differ."""
         if self.k != other.k or self.vectors.shape[1] != other.vectors.shape[1]:
             raise ValueError("cannot merge samples of answers of different k or dimensions")
 
@@ -156,14 +157,15 @@ class AnswerSample:
         return len(self.ids)
 
     def log_probabilities(self) -> list[tuple[str, tuple[float, ...]]]:
-        """Base id and log-probabilities of each record that has any, in the order of the window."""
+        """Return the base id and log-probabilities of each record that has any, in the order of the
+        window."""
         return [
             (base, tuple(values.tolist())) for base, values in self._by_record(self.logs, self.log_counts)
         ]
 
     def answer_rows(self) -> Iterable[tuple[str, Int]]:
-        """Base id and rows of `vectors` of each record that has several answers, in the order of the
-        window."""
+        """Yield the base id and rows of `vectors` of each record that has several answers, in the order of
+        the window."""
         return self._by_record(self.answers, self.answer_counts)
 
     def _by_record(self, values: NDArray[Any], counts: Int) -> Iterable[tuple[str, NDArray[Any]]]:
@@ -173,12 +175,12 @@ class AnswerSample:
                 yield str(self.base_ids[i]), values[ends[i] - counts[i] : ends[i]]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle)."""
+        """Return plain arrays, for npz (never pickle)."""
         return {name: np.asarray(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> AnswerSample:
-        """Inverse of `to_arrays`. ValueError or KeyError where arrays are missing or do not fit."""
+        """Read what `to_arrays` gave. ValueError or KeyError where arrays are missing or do not fit."""
         ids, keys = (np.asarray(arrays[name], dtype=np.str_) for name in ("ids", "keys"))
         columns = {
             name: np.asarray(arrays[name], dtype=np.int64)
@@ -218,22 +220,23 @@ class AnswerSample:
 
 
 def hash_limit(k: int, n: int) -> int:
-    """Hashes below which the k smallest of n records lie, but for once in 10^9 windows (which then have some
-    fewer, at random still). The answers to other records need not be embedded: of a large window, to most. It
-    changes only where n doubles, so that a window that grows keeps its units until then."""
+    """Return the limit below which the k smallest hashes of n records lie, but for once in 10^9 windows
+    (which then have some fewer, at random still). The answers to other records need not be embedded: of a
+    large window, to most. It changes only where n doubles, so that a window that grows keeps its units until
+    then."""
     n = 1 << n.bit_length() - 1 if n else 0
     return 2**64 if n <= k else min(2**64, int(2**64 * (k + 6 * sqrt(k)) / n))
 
 
 def smallest(records: Iterable[RecordAnswers], k: int, limit: int) -> list[RecordAnswers]:
-    """The k records with the smallest hashes, all below `limit`: no other can be in the sample of a window.
-    O(n log k)."""
+    """Return the k records with the smallest hashes, all below `limit`: no other can be in the sample of a
+    window. O(n log k)."""
     below = (record for record in records if record.order[0] < limit)
     return heapq.nsmallest(k, below, key=lambda record: record.order)
 
 
 def _positions(counts: Int, keep: NDArray[np.intp]) -> Int:
-    """Where the values of the records `keep` stand, in that order; `counts` (n,) values a record."""
+    """Return where the values of the records `keep` stand, in that order; `counts` (n,) values a record."""
     ends = np.cumsum(counts)
     ranges = [np.arange(ends[i] - counts[i], ends[i], dtype=np.int64) for i in keep]
     return np.concatenate([np.zeros(0, np.int64), *ranges])

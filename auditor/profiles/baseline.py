@@ -1,4 +1,4 @@
-"""A baseline: all that is learned once from the in-distribution records, in a folder.
+"""A baseline is all that is learned once from the in-distribution records, in a folder.
 
     baseline.json                what made it, and which files belong to it
     profile-DIGEST.npz           the profile of its rows: sums, and the row sample with references and answers
@@ -34,7 +34,7 @@ _OURS = ("sketches-*.npz", "profile-*.npz", "fitted-*.npz", "critic-*.safetensor
 
 
 class Manifest(BaseModel):
-    """What `baseline.json` says."""
+    """The manifest is what `baseline.json` says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +67,8 @@ class Manifest(BaseModel):
 
     @property
     def identity(self) -> str:
-        """Digest of all that a comparison with this baseline depends on (not of when it was made)."""
+        """Return the digest of all that a comparison with this baseline depends on (not of when it was
+        made)."""
         return digest(
             json.dumps([self.rows, self.config_hash, self.encoders, self.model, sorted(self.digests.items())])
         )
@@ -75,7 +76,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline as it was read."""
+    """This value is a baseline as it was read."""
 
     folder: Path
     manifest: Manifest
@@ -83,7 +84,7 @@ class Baseline:
 
     @classmethod
     def load(cls, folder: str | Path) -> Baseline:
-        """The baseline in `folder`. See `load`."""
+        """Read the baseline in `folder`. See `load`."""
         return load(Path(folder))
 
     def __repr__(self) -> str:
@@ -93,24 +94,24 @@ class Baseline:
 
     @property
     def profile_file(self) -> Path:
-        """Where the profile lies; the name is of its content."""
+        """Return the path of the profile; the name is made of its content."""
         return self.folder / self.manifest.profile
 
     @property
     def fitted_file(self) -> Path:
-        """What was fitted on its rows (`auditor.measures.reference.Fitted`)."""
+        """Return the path of what was fitted on its rows (`auditor.measures.reference.Fitted`)."""
         return self.folder / self.manifest.fitted
 
     @property
     def critics(self) -> tuple[tuple[Path, ...], ...]:
-        """The files of each critic: one, or one a fold."""
+        """Return the files of each critic: one, or one a fold."""
         paths = [self.folder / name for name in self.manifest.critics]
         size = self.manifest.config.critic.cross_fit or 1
         return tuple(tuple(paths[i : i + size]) for i in range(0, len(paths), size))
 
 
 def coverage(profile: Profile) -> dict[str, dict[str, int]]:
-    """How many rows have each content, of all and in the row sample (`Manifest.coverage`)."""
+    """Count the rows that have each content, of all and in the row sample (`Manifest.coverage`)."""
     labelled = having(profile.sample, "response", "reference")
     sampled = {name: int(having(profile.sample, name).sum()) for name in CONTENTS}
     counts = {name: profile.sketches[name].n for name in CONTENTS}

@@ -1,4 +1,5 @@
-"""Files of profiles, folded as they come: few are left on the disk, with the bits of one merge at the end.
+"""This module folds files of profiles as they come: few are left on the disk, with the bits of one merge at
+the end.
 
 A group's rows are profiled in units of work, a file each. A unit's file is about as large as its rows'
 embeddings would be, so files are folded along the tree of `sketch.merge_tree`: the disk holds a logarithm of
@@ -24,7 +25,7 @@ LASTING = frozenset({Reason.NON_FINITE_EMBEDDING})
 
 
 class Fold:
-    """The files of one group's units, folded as they come into nodes of the tree over them.
+    """A fold is the files of one group's units, folded as they come into nodes of the tree over them.
 
     The last unit stays by itself: a group that grows keeps all units before it. So do units with rows that
     the next run will try again. What is folded is named by the units in it, so that the next run knows them
@@ -44,7 +45,7 @@ class Fold:
         self._earlier = dict(self._failed)
 
     def missing(self) -> list[int]:
-        """The units that are yet to be made."""
+        """Return the units that are yet to be made."""
         units, first = [], 0
         while first < len(self._names):
             if first not in self._sizes:
@@ -53,7 +54,7 @@ class Fold:
         return units
 
     def again(self) -> dict[int, tuple[int, ...]]:
-        """The units that an earlier run has made with failed rows and that did not come since: these rows."""
+        """Return the failed rows of the units that an earlier run has made and that did not come since."""
         return dict(self._earlier)
 
     def came(self, k: int) -> None:
@@ -76,7 +77,7 @@ class Fold:
             self._fold(k)
 
     def files(self) -> tuple[Path, ...]:
-        """The files whose rows, in this order, are the group's, once none is missing."""
+        """Return the files whose rows, in this order, are the group's, once none is missing."""
         first, last = 0, len(self._names) - 1
         while first < last:
             size = 1
@@ -93,7 +94,7 @@ class Fold:
         return (whole,)
 
     def _find(self, first: int, size: int) -> None:
-        """The files that there are of the units from `first` on, the largest first."""
+        """Find the files of the units from `first` on, the largest first."""
         if first + size <= len(self._names) and self._file(first, size).exists():
             self._sizes[first] = size
             if size == 1:
@@ -117,14 +118,14 @@ class Fold:
         return first >= stop
 
     def _fold(self, k: int) -> None:
-        """The nodes above unit k, as far as all of their units are there."""
+        """Fold the nodes above unit k, as far as all of their units are there."""
         size = EVERY
         while (first := k - k % size) + size < len(self._names) and self._complete(first, first + size):
             self._settle(first, size)
             size *= EVERY
 
     def _settle(self, first: int, size: int) -> None:
-        """One file of these units, or where some have failed of as many as have not."""
+        """Write one file of these units, or where some have failed, of as many as have not."""
         if self._sizes[first] >= size:
             return
         if not self._failed.keys().isdisjoint(range(first, first + size)):
@@ -145,6 +146,6 @@ class Fold:
         return self._folder / f"{name}.npz"
 
     def _mark(self, first: int, size: int) -> str:
-        """What stands for these units."""
+        """Return the digest that names these units."""
         names = "".join(f"{name}\n" for name in self._names[first : first + size])
         return blake2b(names.encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""The profile: the one mergeable value that is kept of a group of rows under one model.
+"""A profile is the one mergeable value that is kept of a group of rows under one model.
 
 A group is a scenario, a window of traffic or a baseline. Its profile holds sums (sketches, critics' sums,
 norms), the row sample, the sample of answers, plain facts, graded scores, and what was set aside. `merge` is
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class GroupKey(NamedTuple):
-    """Which rows a profile is of."""
+    """This key says which rows a profile is of."""
 
     scenario: str
     """Name of the scenario or window."""
@@ -61,7 +61,8 @@ class GroupKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Norms:
-    """Sums over the lengths that vectors had before they were normalised, a column a content."""
+    """The norms are sums over the lengths that vectors had before they were normalised, a column a
+    content."""
 
     n: Float
     """(4,)"""
@@ -72,12 +73,13 @@ class Norms:
 
     @classmethod
     def empty(cls) -> Norms:
-        """The neutral element."""
+        """Return the neutral element."""
         return cls(*(np.zeros(len(CONTENTS)) for _ in range(3)))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Norms:
-        """Of its arrays by name. KeyError or ValueError where they are missing, or are no such sums."""
+        """Read norms from their arrays by name. Raises KeyError or ValueError where they are missing, or are
+        no such sums."""
         got = {name: np.asarray(arrays[name], dtype=np.float64) for name in ("n", "sums", "squares")}
         for name, values in got.items():
             if values.shape != (len(CONTENTS),) or not np.isfinite(values).all() or values.min() < 0:
@@ -88,7 +90,7 @@ class Norms:
         return Norms(self.n + other.n, self.sums + other.sums, self.squares + other.squares)
 
     def descriptors(self) -> dict[str, float | None]:
-        """Mean and standard deviation of each content's norms; None where no row has it."""
+        """Return the mean and standard deviation of each content's norms; None where no row has it."""
         out: dict[str, float | None] = {}
         for i, name in enumerate(CONTENTS):
             n = self.n[i]
@@ -102,7 +104,8 @@ class Norms:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Everything kept of a group of rows under one model. O(d²) memory, whatever the number of rows is."""
+    """A profile is everything kept of a group of rows under one model. O(d²) memory, whatever the number of
+    rows is."""
 
     moments: Mapping[str, Sketch] = field(default_factory=dict)
     """SKETCHED -> sums over the usable rows that have it, where there are more rows than the sample holds.
@@ -129,18 +132,18 @@ class Profile:
 
     @classmethod
     def empty(cls) -> Profile:
-        """The neutral element: of no rows."""
+        """Return the neutral element: of no rows."""
         return cls(units=0)
 
     @property
     def n(self) -> int:
-        """Usable rows."""
+        """Return the number of usable rows."""
         return self.sample.seen
 
     @cached_property
     def sketches(self) -> Mapping[str, Sketch]:
-        """SKETCHED -> the sketch of the usable rows that have it; empty where no row is usable. Of a whole
-        sample they are taken in its order, so that their bits do not depend on how the work was cut."""
+        """Return SKETCHED -> the sketch of the usable rows that have it; empty where no row is usable. Of a
+        whole sample they are taken in its order, so that their bits do not depend on how the work was cut."""
         if not self.n or not self.sample.complete:
             return self.moments
         return {name: sketch_of(self.sample, name) for name in SKETCHED}
@@ -152,7 +155,7 @@ class Profile:
         return f"<Profile of {self.n:,} rows{f' ({having})' if having else ''}{quarantined}>"
 
     def merge(self, other: Profile) -> Profile:
-        """Of both groups of rows.
+        """Return the profile of both groups of rows.
 
         Raises `BadInput` where they were made with other encoders, critics or sample sizes.
         """
@@ -200,16 +203,16 @@ class Profile:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write whole (npz). See `write_profile`."""
+        """Write the profile whole (npz). See `write_profile`."""
         write_profile(Path(path), self)
 
     @classmethod
     def load(cls, path: str | Path) -> Profile:
-        """What `save` wrote. See `read_profile`."""
+        """Read what `save` wrote. See `read_profile`."""
         return read_profile(Path(path))
 
     def to_arrays(self) -> Arrays:
-        """Plain arrays, for npz (never pickle); what is no array as JSON in `profile`."""
+        """Return plain arrays, for npz (never pickle); what is no array as JSON in `profile`."""
         head = {
             "format": FORMAT,
             "facts": dict(self.facts),
@@ -241,8 +244,8 @@ class Profile:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Profile:
-        """Inverse of `to_arrays`. ValueError, KeyError or TypeError, which name what is wrong, where arrays
-        are missing, do not fit together, or hold numbers that are not finite."""
+        """Read what `to_arrays` gave. Raises ValueError, KeyError or TypeError, which name what is wrong,
+        where arrays are missing, do not fit together, or hold numbers that are not finite."""
         head = _head(arrays["profile"])
         arrays = {**arrays, **{str(name): arrays[first] for name, first in head["same"].items()}}
 
@@ -322,8 +325,8 @@ def _count(value: Any, name: str) -> int:
 
 
 def _share_equal(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
-    """The arrays without those that are equal to another one, and which one that is: critics share the sums
-    of the answers, and where every answered row is labelled two of three pairs are the same."""
+    """Return the arrays without those that are equal to another one, and which one that is: critics share the
+    sums of the answers, and where every answered row is labelled two of three pairs are the same."""
     kept: Arrays = {}
     same: dict[str, str] = {}
     first: dict[str, str] = {}
@@ -372,7 +375,8 @@ def _check(profile: Profile, rows: int) -> None:
 
 
 def _join_inputs(sample: RowSample) -> NDArray[np.float32]:
-    """(m, d_x) the queries of a sample, which its file leaves out: they are made of the images and texts."""
+    """Return (m, d_x) the queries of a sample, which its file leaves out: they are made of the images and
+    texts."""
     none = np.zeros((len(sample), 0), np.float32)
     image, text = sample.rows.get("image", none), sample.rows.get("text", none)
     has = sample.rows["has"] > 0
@@ -380,15 +384,15 @@ def _join_inputs(sample: RowSample) -> NDArray[np.float32]:
 
 
 def sketch_of(sample: RowSample, name: str) -> Sketch:
-    """The sketch of the sampled rows that have a content (or, of x, an image or a text)."""
+    """Return the sketch of the sampled rows that have a content (or, of x, an image or a text)."""
     if name not in sample.rows or not sample.rows[name].shape[1]:
         return Sketch.empty(0)
     return Sketch.from_rows(sample.rows[name][having(sample, name)])
 
 
 def write_profile(path: Path, profile: Profile, *, inputs_apart: bool = False) -> None:
-    """Write whole (npz). `inputs_apart`: what is of images and queries goes to files of its own in `INPUTS`
-    beside it, named by their content, so that the profiles of several models share them."""
+    """Write a profile whole (npz). `inputs_apart`: what is of images and queries goes to files of its own in
+    `INPUTS` beside it, named by their content, so that the profiles of several models share them."""
     arrays, compressed = profile.to_arrays(), profile.sample.complete
     if inputs_apart:
         folder, apart = path.parent / INPUTS, {}
@@ -407,8 +411,8 @@ def write_profile(path: Path, profile: Profile, *, inputs_apart: bool = False) -
 
 
 def read_profile(path: Path) -> Profile:
-    """What `write_profile` wrote. Raises `AuditError`, with the file and what is wrong in it, where the file
-    is none, is damaged, or is of another format."""
+    """Read what `write_profile` wrote. Raises `AuditError`, with the file and what is wrong in it, where the
+    file is none, is damaged, or is of another format."""
     with opened(path) as file:
         arrays = dict(file)
         for name, content in _input_files(_head(arrays["profile"])).items():
@@ -435,7 +439,7 @@ def sweep_inputs(folder: Path) -> None:
 
 
 def _input_files(head: Mapping[str, Any]) -> dict[str, str]:
-    """Array -> the content that names its file."""
+    """Return array -> the content that names its file."""
     contents = dict(head.get("apart", {}))
     for name, content in contents.items():
         if not (name.startswith(OF_INPUTS) and re.fullmatch("[0-9a-f]{32}", str(content))):
@@ -444,29 +448,29 @@ def _input_files(head: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _content_digest(array: NDArray[Any]) -> str:
-    """Digest of an array: its type, shape and numbers."""
+    """Return the digest of an array: its type, shape and numbers."""
     state = blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
     state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 
 def failed_rows(path: Path) -> tuple[int, ...]:
-    """`Profile.again` of a file, without the rest of it. Raises as `read_profile`."""
+    """Read `Profile.again` of a file, without the rest of it. Raises as `read_profile`."""
     with opened(path) as file:
         return tuple(_count(row, "again") for row in _head(file["profile"])["again"])
 
 
 def profile_mark(path: Path) -> str:
-    """Digest of what the file says of its rows but for sums over them: facts, what was set aside, which rows
-    failed. A file keeps its name where rows that failed are done anew; it does not keep this. Raises as
-    `read_profile`."""
+    """Return the digest of what the file says of its rows but for sums over them: facts, quarantined rows,
+    which rows failed. A file keeps its name where rows that failed are done anew; it does not keep this.
+    Raises as `read_profile`."""
     with opened(path) as file:
         return blake2b(np.asarray(file["profile"]).tobytes(), digest_size=16).hexdigest()
 
 
 def folded(paths: Iterable[Path]) -> Profile:
-    """The files' rows together, merged in this order (in another the last bits differ). Raises `AuditError`
-    where they cannot be read, or were not made alike."""
+    """Merge the files' profiles in this order (in another the last bits differ). Raises `AuditError` where
+    they cannot be read, or were not made alike."""
     paths = list(paths)
     try:
         total = tree_merge((profile.units, profile) for profile in map(read_profile, paths))
@@ -476,7 +480,8 @@ def folded(paths: Iterable[Path]) -> Profile:
 
 
 def having(sample: RowSample, *names: str) -> NDArray[np.bool_]:
-    """(m,) which sampled rows have every one of `names`: contents, or x, the query (an image or a text)."""
+    """Return (m,) which sampled rows have every one of `names`: contents, or x, the query (an image or a
+    text)."""
     has = {name: sample.rows["has"][:, i] > 0 for i, name in enumerate(CONTENTS)}
     has["x"] = has["image"] | has["text"]
     return np.asarray(np.logical_and.reduce([has[name] for name in names]))

@@ -1,4 +1,4 @@
-"""From embedded rows to their profile: all sums of one unit of work."""
+"""This module turns embedded rows into their profile: all sums of one unit of work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from auditor.storage.embedding_store import Vectors
 def sketch_rows(
     rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[Critic | CrossFitted], sample: int
 ) -> Profile:
-    """Sketch of one shard of rows, O(n d²); `norms` (n, 4) as `content_norms` gives them."""
+    """Sketch one shard of rows, O(n d²); `norms` (n, 4) as `content_norms` gives them."""
     has = np.column_stack([rows.has[name] for name in CONTENTS])
     vectors = {name: getattr(rows, name) for name in SKETCHED}
     present = {**rows.has, "x": rows.has["image"] | rows.has["text"]}
@@ -72,7 +72,8 @@ def sketch_shard(
 
 
 def content_norms(keys: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> NDArray[np.float32]:
-    """(n, 4) length of each content's vector before normalising (of several images their mean; 0: none)."""
+    """Return (n, 4) the length of each content's vector before normalising (of several images their mean; 0:
+    none)."""
     out = np.zeros((len(keys), len(CONTENTS)), np.float32)
     if images is not None:
         counts = np.array([len(k.images) for k in keys], dtype=np.int64)

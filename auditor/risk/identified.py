@@ -1,4 +1,5 @@
-"""An interval for the EMID of quantised variables that needs no label on Q (docs/design/theory.md).
+"""This module gives an interval for the EMID of quantised variables that needs no label on Q
+(docs/design/theory.md).
 
 What Q's missing I(X; Y) can be is *identified* up to the rows outside P's support
 (`tables.identified_limits`); inside, it is estimated by a doubly robust table of cells: for each cell and y
@@ -40,7 +41,8 @@ _CHUNK_ROWS = 1024
 
 @dataclass(frozen=True)
 class IdentifiedInterval:
-    """EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not CLUB's EMID."""
+    """The interval holds EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not
+    CLUB's EMID."""
 
     estimate: float
     """As if y given the cell were outside as it is inside; always within the identified range"""
@@ -96,7 +98,8 @@ def identified_interval(
     *,
     overlap: Overlap | None = None,
 ) -> IdentifiedInterval:
-    """Interval for the EMID of quantised variables in nats; P is labelled, Q is not; Y|X is unchanged.
+    """Compute an interval for the EMID of quantised variables in nats; P is labelled, Q is not; Y|X is
+    unchanged.
 
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `codebooks`: centroids (K_x, d) and
     (K_y, d_y), nearest by squared Euclidean distance; without them k-means of P's rows, K_x = 16, K_y = 8.
@@ -147,15 +150,15 @@ def identified_interval(
 
 
 def learn_codebooks(x_p: ArrayLike, y_p: ArrayLike, yhat_p: ArrayLike, seed: int = 0) -> Codebooks:
-    """Those that `identified_interval` takes where it is given none: k-means of P's inputs (n, d), and of its
-    references and answers (n, d_y) together."""
+    """Learn the codebooks that `identified_interval` uses by default: k-means of P's inputs (n, d), and of
+    its references and answers (n, d_y) together."""
     answers = np.concatenate([np.asarray(y_p), np.asarray(yhat_p)])
     return learn_codebook(x_p, CELLS_X, seed), learn_codebook(answers, CELLS_Y, seed)
 
 
 @dataclass(frozen=True, eq=False)
 class _Tables:
-    """Each row's addend to every table, so that leaving a row out is a subtraction.
+    """The tables hold each row's addend to every table, so that leaving a row out is a subtraction.
 
     P: [(x, y) and (x, ŷ) counts on 2K_x x K_y each | what its label does to the inside table K_x x K_y, zero
     in sum]. Q: [(x, ŷ) counts on 2K_x x K_y | p̂ of inside rows K_x x K_y | outside 1 | rows 1]. x is the

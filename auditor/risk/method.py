@@ -1,4 +1,5 @@
-"""The choice of the label-free method that is reported for a window: one rule, from the overlap alone.
+"""This module chooses the label-free method that is reported for a window, by one rule, from the overlap
+alone.
 
 - `reweighted`: a point with an interval, where Q is a new mix of P's inputs and enough of P's rows carry it;
 - `identified`: an interval of the quantised EMID, where most of Q lies on P's support;
@@ -29,7 +30,7 @@ MOST_AUC = 0.995
 
 
 class UpperBound(Protocol):
-    """A bound of EMID on quantised answers: its value (nats) and K."""
+    """An upper bound of EMID on quantised answers has a value (nats) and K, the number of symbols."""
 
     @property
     def value(self) -> float: ...
@@ -38,14 +39,15 @@ class UpperBound(Protocol):
 
 
 class Ceiling(NamedTuple):
-    """An `UpperBound` that was computed elsewhere."""
+    """A ceiling is an `UpperBound` that was computed elsewhere."""
 
     value: float
     symbols: int
 
 
 class Choice(NamedTuple):
-    """The method whose numbers are reported, None where none is; `reason` says why, in one sentence."""
+    """A choice names the method whose numbers are reported, None where none is; `reason` says why, in one
+    sentence."""
 
     method: Method | None
     reason: str

@@ -1,4 +1,4 @@
-"""How far Q's inputs are covered by P's: what every label-free number is reported with.
+"""This module measures how far P's inputs cover Q's; every label-free number is reported with it.
 
 Three different failures, three measures. *Outside*: rows of Q far from any reference row. *Moved*: rows that
 are near some reference row, but farther than its own neighbours are (a blur that displaces every row a little
@@ -30,7 +30,8 @@ LEAST_ROWS_Q = 2 * FOLDS
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Coverage of Q's m inputs by P's n, with the neighbours and weights that the estimates are made of."""
+    """An overlap is the coverage of Q's m inputs by P's n, with the neighbours and weights that the estimates
+    are made of."""
 
     outside: float
     """u: share of Q's rows whose nearest reference row is farther than P's own 99.5% distance; 0.005 without
@@ -61,7 +62,8 @@ class Overlap:
 
 @dataclass(frozen=True, eq=False)
 class Support:
-    """What coverage takes of P's n inputs alone: fitted once, it serves every Q that P is compared with."""
+    """A support is what coverage needs of P's n inputs alone: fitted once, it serves every Q that P is
+    compared with."""
 
     rows: NDArray[np.float32]
     """(n, d)"""
@@ -74,7 +76,7 @@ class Support:
 
     @classmethod
     def fit(cls, x_p: ArrayLike) -> Support:
-        """Of P's inputs (n, d). Exact neighbours by FAISS: O(n² d).
+        """Fit the support on P's inputs (n, d). Exact neighbours by FAISS: O(n² d).
 
         ValueError where a row is not finite or there are fewer than 30 rows.
         """
@@ -85,26 +87,26 @@ class Support:
 
     @cached_property
     def index(self) -> Index:
-        """The rows, to be searched."""
+        """Return an index of the rows, to be searched."""
         return Index(self.rows)
 
     @cached_property
     def features(self) -> Features:
-        """For classifiers of P against Q."""
+        """Return the features that classifiers of P against Q use."""
         return Features.fit(self.rows.astype(np.float64), seed=0)
 
     @cached_property
     def radius(self) -> float:
-        """The distance beyond which a row is outside."""
+        """Return the distance beyond which a row is outside."""
         return float(np.quantile(self.own, INSIDE))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them once."""
+        """Return plain arrays, for npz (never pickle), without the rows themselves."""
         return {"neighbours": self.neighbours, "own": self.own, "local": self.local}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike], x_p: ArrayLike) -> Support:
-        """Inverse of `to_arrays`, given the rows (n, d) that it was fitted on. ValueError where it cannot
+        """Read what `to_arrays` gave, with the rows (n, d) that it was fitted on. ValueError where it cannot
         have been."""
         p = _rows(x_p, "x_p", LEAST_ROWS_P)
         near = np.asarray(arrays["neighbours"], dtype=np.int64)
@@ -118,8 +120,8 @@ class Support:
 
 
 def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> Overlap:
-    """Coverage of x_q (m, d) by x_p (n, d). Exact neighbours by FAISS: O((n + m) n d), of a fitted support
-    O(m n d); the result is the same to the bit.
+    """Measure the coverage of x_q (m, d) by x_p (n, d). Exact neighbours by FAISS: O((n + m) n d), of a
+    fitted support O(m n d); the result is the same to the bit.
 
     ValueError where dimensions differ, a row is not finite, or there are too few rows (30 and 10).
     """
@@ -164,7 +166,7 @@ def _drop_self(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _distance(a: Floats, b: Floats) -> Float:
-    """Row by row, in float64."""
+    """Return the distances row by row, in float64."""
     return np.asarray(np.linalg.norm(a.astype(np.float64) - b, axis=1))
 
 

@@ -1,4 +1,4 @@
-"""The density ratio w(x) = Q_X / P_X by a probabilistic classifier, cross-fitted.
+"""This module estimates the density ratio w(x) = Q_X / P_X by a probabilistic classifier, cross-fitted.
 
 A ridge logistic regression on the leading principal directions of x and on soft memberships of landmarks
 (k-means centroids of all rows, labels unused): a new mix of many kinds of input is not linear in x, but
@@ -34,7 +34,7 @@ _LOGIT = 8.0
 
 
 class DensityRatio(NamedTuple):
-    """w on P's rows, each from a classifier that has not seen the row."""
+    """The density ratio holds w on P's rows, each from a classifier that has not seen the row."""
 
     weights: Float
     """(n,) mean 1"""
@@ -45,7 +45,8 @@ class DensityRatio(NamedTuple):
 
 
 def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0, features: Features | None = None) -> DensityRatio:
-    """Ratio on P's rows x_p (n, d) given Q's x_q (m, d). O((n+m)(d² + 64 d)) and 20 small Newton fits.
+    """Estimate the ratio on P's rows x_p (n, d) given Q's x_q (m, d). O((n+m)(d² + 64 d)) and 20 small Newton
+    fits.
 
     `features`: what the classifier sees, where that is fitted on P alone; else it is fitted on all rows.
     """
@@ -73,8 +74,8 @@ def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0, features: Features | 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the classifier sees of a row: a constant, principal coordinates, standardised memberships of
-    landmarks. Labels are not used."""
+    """The features are what the classifier sees of a row: a constant, principal coordinates, standardised
+    memberships of landmarks. Labels are not used."""
 
     mean: Float
     """(d,)"""
@@ -90,7 +91,7 @@ class Features:
 
     @classmethod
     def fit(cls, rows: Float, seed: int) -> Features:
-        """Of rows (n, d)."""
+        """Fit the features on rows (n, d)."""
         mean = rows.mean(axis=0)
         centred = rows - mean
         values, vectors = _principal_axes(centred.T @ centred / len(rows))
@@ -111,7 +112,7 @@ class Features:
         )
 
     def of(self, rows: Float) -> Float:
-        """(n, 1 + p) of rows (n, d)."""
+        """Return the features (n, 1 + p) of rows (n, d)."""
         member = _memberships(_squared_distances(rows, self.landmarks), self.width)
         coordinates = (rows - self.mean) @ self.directions
         return np.concatenate(

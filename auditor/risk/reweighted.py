@@ -1,4 +1,5 @@
-"""CLUB's EMID on an unlabelled new mix of known inputs, from P's labelled rows reweighted.
+"""This module estimates CLUB's EMID on an unlabelled new mix of known inputs, from P's labelled rows
+reweighted.
 
 Of CLUB's sums on Q (`club_sums`), Σ w μ and Σ w are of x alone and measured on Q. Given these, I_Q(X; Y) is
 the mean over Q of one contribution a row,
@@ -30,7 +31,8 @@ from auditor.sketch import Float, Floats
 
 @dataclass(frozen=True)
 class ReweightedEmid:
-    """EMID (nats) of one fixed critic; the interval is for the sample of rows, not for the training."""
+    """The estimate is EMID (nats) of one fixed critic; the interval is for the sample of rows, not for the
+    training."""
 
     value: float
     low: float
@@ -84,7 +86,7 @@ def reweighted_emid(
     overlap: Overlap | None = None,
     blocks: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> ReweightedEmid:
-    """EMID of `club` between labelled P and unlabelled Q, in nats, given that Y|X is unchanged.
+    """Estimate the EMID of `club` between labelled P and unlabelled Q, in nats, given that Y|X is unchanged.
 
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `overlap`: of the same x_p and x_q,
     where it was measured before. `blocks` (n,), (m,): hash blocks of the rows' base ids, for a cross-fitted

@@ -1,4 +1,5 @@
-"""The reader `records`: one file of records a scenario, or perturbed copies of the in-distribution ones."""
+"""This module is the reader `records`: one file of records a scenario, or perturbed copies of the
+in-distribution ones."""
 
 from __future__ import annotations
 
@@ -40,12 +41,13 @@ def files(config: JobConfig, run: RunDir, record_sets: Given | None = None) -> I
 
 
 def file_source(name: str, family: str, path: str, partition: Partitioning | None = None) -> Source:
-    """The records of a JSONL or Parquet file, or of a glob. Raises `BadInput` where there is none."""
+    """Return the source of the records of a JSONL or Parquet file, or of a glob. Raises `BadInput` where
+    there is none."""
     return records_source(name, family, read(path), partition)
 
 
 def records_source(name: str, family: str, records: Records, partition: Partitioning | None = None) -> Source:
-    """Records from wherever they come."""
+    """Return the source of records from wherever they come."""
     return Source(name, family, records.fingerprint, records.rows, partition)
 
 

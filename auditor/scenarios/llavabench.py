@@ -1,4 +1,4 @@
-"""The reader `llavabench`: the published LLaVA-Bench layout."""
+"""This module is the reader `llavabench`: it reads the published LLaVA-Bench layout."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _LANGUAGES = ("Arabic", "Chinese", "German", "Greek", "Hindi", "Korean")
     media_root="root",
 )
 def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
-    """Published scenarios by their names; by default those that have references: the shifted copies and the
-    six languages of the COCO set. Of drift the one that `data.traffic` names."""
+    """Yield published scenarios by their names; by default those that have references: the shifted copies and
+    the six languages of the COCO set. For drift yield the one that `data.traffic` names."""
     data = config.data
     bench = LlavaBench(str(data.root))
     known = bench.scenarios()
@@ -55,7 +55,7 @@ def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
 
 
 def _published_source(bench: LlavaBench, published: str, name: str, family: str, root: str) -> Source:
-    """One published scenario, under a name of ours."""
+    """Return one published scenario, under a name of ours."""
     files = fingerprint(f"{root}/responses/*.jsonl")
     return Source(name, family, f"llavabench {published} {files}", partial(bench.records, published))
 

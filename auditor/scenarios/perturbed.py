@@ -1,4 +1,4 @@
-"""Perturbed copies of the in-distribution records, for any reader."""
+"""This module makes perturbed copies of the in-distribution records, for any reader."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from schemas.record import Record
 
 
 def perturbed_source(name: str, spec: ScenarioSpec, source: Source, config: JobConfig, run: RunDir) -> Source:
-    """The admitted records of `source` through the shifts of `spec`: their own fingerprint and seed make the
-    copy's. Raises `BadInput` for an unknown shift."""
+    """Return the source of the admitted records of `source` after the shifts of `spec`: their own fingerprint
+    and seed make the copy's. Raises `BadInput` for an unknown shift."""
     steps: list[Step] = [
         (p.shift, p.severity, p.options) if p.options else (p.shift, p.severity) for p in spec.shifts
     ]
@@ -33,7 +33,7 @@ def perturbed_source(name: str, spec: ScenarioSpec, source: Source, config: JobC
 
 
 def _with_bytes(scenario: Scenario, policy: MediaPolicy) -> Iterator[Record]:
-    """The records with their images' bytes; one whose image went away since is left out."""
+    """Yield the records with their images' bytes; one whose image went away since is left out."""
     for batch in scenario.batches():
         for record in batch:
             try:

@@ -1,5 +1,5 @@
-"""Readers by name: where scenarios come from. A new one is a file beside this (or in a package of its own)
-with `@reader(...)`."""
+"""This module registers readers by name: they say where scenarios come from. A new one is a file beside this
+(or in a package of its own) with `@reader(...)`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ F = TypeVar("F", bound=Callable[..., "Iterable[Source]"])
 
 @dataclass(frozen=True, slots=True)
 class NamedReader:
-    """What lists the scenarios of a config, and what it asks of the section `data`."""
+    """An entry has the function that lists the scenarios of a config, and what it asks of the section
+    `data`."""
 
     read: Callable[..., Iterable[Source]]
     settings: type[Settings] | None
@@ -78,8 +79,8 @@ def sources(config: JobConfig, run: RunDir, record_sets: Given | None = None) ->
 
 
 def check_reader(data: DataConfig) -> dict[str, Any]:
-    """What the reader is called with for its settings. Raises `BadInput` for an unknown reader, a key of
-    `data` that it needs, or options that it does not have."""
+    """Return what the reader is called with for its settings. Raises `BadInput` for an unknown reader, a key
+    of `data` that it needs, or options that it does not have."""
     entry = READERS.find(data.reader, "data.reader")
     for key, what in entry.needs.items():
         if getattr(data, key, "") is None:

@@ -1,4 +1,5 @@
-"""Windows as parts of a record file: which of its rows each window has, without holding any of them.
+"""This module keeps windows as parts of a record file: which of its rows each window has, without holding any
+of them.
 
 One pass over the columns that make a row what it is. Positions go to files, and of content a digest is kept
 for each unit of work, so memory grows with windows and units, not with rows.
@@ -31,7 +32,7 @@ _COLUMNS = (*_CONTENT, "images.list.element.digest", "timestamp", "tags", "score
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rows of one window, in the order of the file."""
+    """A part is the rows of one window, in the order of the file."""
 
     window: Window
     records: Path
@@ -49,13 +50,13 @@ class Part:
     """The earliest and the latest timestamp."""
 
     def units(self) -> Iterator[tuple[int, int]]:
-        """First and last + 1 row of each unit, counted within the window."""
+        """Return the first and last + 1 row of each unit, counted within the window."""
         return ((start, min(start + self.unit, self.n)) for start in range(0, self.n, self.unit))
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the records has found."""
+    """A survey is what one pass over the records has found."""
 
     parts: tuple[Part, ...]
     """In the order in which their first rows come."""
@@ -151,8 +152,8 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
 
 
 def contents(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[Any, ...]]:
-    """What makes each row what it is: _CONTENT as plain values, the digests of its images, and what grades
-    may depend on (its scores, and the tags that tell the right answer)."""
+    """Yield what makes each row what it is: _CONTENT as plain values, the digests of its images, and what
+    grades may depend on (its scores, and the tags that tell the right answer)."""
     table = pa.table(rows) if isinstance(rows, pa.RecordBatch) else rows
     column = table["images"].combine_chunks()
     counts = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
@@ -170,13 +171,14 @@ def _bytes(content: tuple[Any, ...]) -> bytes:
 
 
 def positions(path: Path, start: int, stop: int) -> NDArray[np.int64]:
-    """(stop - start,) where the rows `start` to `stop` of a part stand in the record file."""
+    """Return (stop - start,) positions: where the rows `start` to `stop` of a part stand in the record
+    file."""
     return np.fromfile(path, dtype="<i8", count=stop - start, offset=8 * start).astype(np.int64)
 
 
 def read_unit(records: Path, path: Path, start: int, stop: int, digest: str) -> Iterator[pa.Table]:
-    """The rows of a unit as tables of the schema `RECORDS`. Raises `AuditError`, once they have come, where
-    they are not those that `digest` was taken of: another run is writing into the folder."""
+    """Read the rows of a unit as tables of the schema `RECORDS`. Raises `AuditError`, once they have come,
+    where they are not those that `digest` was taken of: another run is writing into the folder."""
     state = blake2b(digest_size=16)
     for table in read_run_rows(records, positions(path, start, stop)):
         for content in contents(table):
@@ -187,13 +189,13 @@ def read_unit(records: Path, path: Path, start: int, stop: int, digest: str) -> 
 
 
 def first_rows(part: Part) -> Iterator[pa.Table]:
-    """The rows of a part from its first one on, as tables of the schema `RECORDS`."""
+    """Yield the rows of a part from its first one on, as tables of the schema `RECORDS`."""
     for start in range(0, part.n, BATCH):
         yield from read_run_rows(part.records, positions(part.positions, start, min(start + BATCH, part.n)))
 
 
 def part_tags(part: Part, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Tags of the part's records with these ids, those without any left out."""
+    """Return the tags of the part's records with these ids, those without any left out."""
     tags_by_id: dict[str, tuple[str, ...]] = {}
     for rows in first_rows(part):
         for record_id, tags in zip(rows["record_id"].to_pylist(), rows["tags"].to_pylist(), strict=True):

@@ -1,4 +1,4 @@
-"""From the config to scenarios: named sets of admitted records, kept in the run directory.
+"""This module turns the config into scenarios: named sets of admitted records, kept in the run directory.
 
 A scenario is gathered once: a fingerprint of all that its rows depend on (files with their size and time,
 perturbation, seed, limits) stands beside its records, and a second run with the same fingerprint reads them.
@@ -51,7 +51,7 @@ MOST_ADMITTING = 16
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a scenario's rows come from; nothing is read yet."""
+    """A source says where a scenario's rows come from; nothing is read yet."""
 
     name: str
     family: str
@@ -63,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Admitted records under `path`, and how many rows were set aside on the way."""
+    """A scenario is the admitted records under `path`, and how many rows were quarantined on the way."""
 
     name: str
     family: str
@@ -77,11 +77,12 @@ class Scenario:
     """Scores of the records that could not be used."""
 
     def batches(self) -> Iterator[list[Record]]:
-        """The records, in lists of bounded length."""
+        """Yield the records, in lists of bounded length."""
         return read_run_records(self.path)
 
     def tags(self, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Tags of the records with these ids, those without any left out; one pass over ids and tags."""
+        """Return the tags of the records with these ids, those without any left out; one pass over ids and
+        tags."""
         return {i: tuple(tags) for i, tags in read_run_tags(self.path) if tags and i in ids}
 
     def quarantine(self) -> Quarantine:
@@ -89,7 +90,7 @@ class Scenario:
 
 
 def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
-    """The admitted records of all of them, one by one."""
+    """Yield the admitted records of all scenarios, one by one."""
     for scenario in scenarios:
         for batch in scenario.batches():
             yield from batch
@@ -111,7 +112,7 @@ def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None
 
 
 def media_policy(data: DataConfig) -> MediaPolicy:
-    """What may be opened for images."""
+    """Return what may be opened for images."""
     root = data.media_root
     if root is None and (key := READERS.find(data.reader, "data.reader").media_root) is not None:
         root = getattr(data, key)
@@ -166,12 +167,14 @@ def _scenario(source: Source, path: Path, meta: dict[str, Any]) -> Scenario:
 
 
 def _threads() -> int:
-    """Images are decoded outside the interpreter's lock, so that every core of the driver's machine helps."""
+    """Return the number of threads. Images are decoded outside the interpreter's lock, so that every core of
+    the driver's machine helps."""
     return min(MOST_ADMITTING, len(os.sched_getaffinity(0)))
 
 
 def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
-    """At most `rows` of the records, by a hash of seed and id: the same ones in whatever order they stand."""
+    """Keep at most `rows` of the records, by a hash of seed and id: the same ones in whatever order they
+    stand."""
     hashes = (
         (hash64(f"{seed}:{record_id}", b"pool"), position)
         for batch, start in _number_batches(read_run_columns(scenario.path, ["record_id"]))
@@ -188,7 +191,7 @@ def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
 
 
 def _number_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Each batch, and how many rows came before it."""
+    """Yield each batch, and how many rows came before it."""
     start = 0
     for batch in batches:
         yield batch, start

@@ -1,4 +1,4 @@
-"""Typing errors: characters replaced by their neighbours on a QWERTY keyboard."""
+"""This module makes typing errors: characters are replaced by their neighbours on a QWERTY keyboard."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ NEIGHBOURS = _neighbours()
 
 @shift("keyboard", "text")
 def keyboard(text: str, severity: int, rng: np.random.Generator) -> str:
-    """`text` with a share of its characters mistyped, case kept; the same `rng` makes every error of a lower
-    severity again at a higher one. Only characters on the keyboard can change, and at least one does where
-    there is one: a text of another script stays as it is."""
+    """Return `text` with a share of its characters mistyped, case kept; the same `rng` makes every error of a
+    lower severity again at a higher one. Only characters on the keyboard can change, and at least one does
+    where there is one: a text of another script stays as it is."""
     places = [i for i, character in enumerate(text) if character.lower() in NEIGHBOURS]
     wanted = max(1, round(SHARES[severity - 1] * len(text)))
     out = list(text)

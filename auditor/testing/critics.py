@@ -1,4 +1,4 @@
-"""The contract of a critic."""
+"""This module is the contract of a critic."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ROWS, _D_X, _D_Y, _BLOCKS = 240, 5, 3, 12
 
 
 def check_critic(make: Callable[[int], Critic]) -> None:
-    """That critics of `make` can be used in an audit: registered (`@critic`); trained to the same bits in any
-    thread, without a global generator; saved and loaded unchanged; their sums merge in any order, come back
-    from their arrays, and tell pairs that depend on one another from pairs that do not.
+    """Check that critics of `make` can be used in an audit: registered (`@critic`); trained to the same bits
+    in any thread, without a global generator; saved and loaded unchanged; their sums merge in any order, come
+    back from their arrays, and tell pairs that depend on one another from pairs that do not.
 
     `make`: a seed -> an untrained critic, with settings that train in seconds on 240 pairs.
 
@@ -134,7 +134,7 @@ def _check_close(a: float, b: float, what: str) -> None:
 
 
 def _global_state() -> list[str]:
-    """Of numpy's and torch's global generators."""
+    """Return the state of numpy's and torch's global generators."""
     states = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state()]
     if find_spec("torch") is not None:
         import torch

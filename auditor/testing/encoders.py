@@ -1,4 +1,4 @@
-"""The contract of an encoder."""
+"""This module is the contract of an encoder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from auditor.testing.contracts import check_identity, require, same_bits
 
 
 def check_encoder(encoder: Encoder, contents: Sequence[bytes] | Sequence[str] | None = None) -> None:
-    """That `encoder` can be used in an audit: shape, type and identity; the same bits every time, for a row
-    whoever comes with it and in whatever order; different vectors for different contents; contents that
+    """Check that `encoder` can be used in an audit: shape, type and identity; the same bits every time, for a
+    row whoever comes with it and in whatever order; different vectors for different contents; contents that
     cannot be encoded leave their neighbours alone.
 
     `contents`: four or more different ones of its modality (default: small pictures, or short texts).
@@ -54,7 +54,7 @@ def check_encoder(encoder: Encoder, contents: Sequence[bytes] | Sequence[str] | 
 
 
 def _check_strange(encoder: Encoder, good: list[Any], vectors: Array, who: str) -> None:
-    """Contents that may not be encodable, between two good ones."""
+    """Check contents that may not be encodable, between two good ones."""
     strange: Sequence[Any] = (NO_IMAGE,) if encoder.modality == "image" else STRANGE_TEXTS
     for content in strange:
         shown = repr(content[:20])

@@ -1,4 +1,4 @@
-"""The contract of a generator."""
+"""This module is the contract of a generator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from schemas.response import Answer, Prompt
 def check_generator(
     generator: Generator, prompts: Sequence[Prompt] | None = None, *, greedy: bool = True
 ) -> None:
-    """That `generator` can be used in an audit: an answer a prompt, in order; the same texts for the same
-    prompts and seed; where it is `greedy`, the same texts for a prompt whoever comes with it; a prompt that
-    fails has its error, and stops no other.
+    """Check that `generator` can be used in an audit: an answer a prompt, in order; the same texts for the
+    same prompts and seed; where it is `greedy`, the same texts for a prompt whoever comes with it; a prompt
+    that fails has its error, and stops no other.
 
     `prompts`: two or more that it can answer (default: questions with a picture, and with an earlier turn).
 

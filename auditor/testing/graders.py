@@ -1,4 +1,4 @@
-"""The contract of a grader."""
+"""This module is the contract of a grader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOSTILE = ("", " ", "\n", "1e999", "-0", "٣", "é" * 500, "<script>", "\u202e"
 
 
 def check_grader(grader: Grader, records: Sequence[Record] = (), answers: Sequence[str] = ()) -> None:
-    """Raises `AssertionError`, with a sentence, where a grader breaks its contract; `records` and `answers`
+    """Raise `AssertionError`, with a sentence, where a grader breaks its contract; `records` and `answers`
     are yours, beside some that are hard on any grader.
 
     A grader has an identity (canonical JSON with its name) and a meaning in words; it gives a number from 0
@@ -40,7 +40,7 @@ def check_grader(grader: Grader, records: Sequence[Record] = (), answers: Sequen
 
 
 def _records() -> list[Record]:
-    """Records with and without a reference, scores and tags."""
+    """Return records with and without a reference, scores and tags."""
     plain = Record("a", "a", query="what is it?")
     references = [replace(plain, reference=text) for text in (*_HOSTILE, "a red circle", "3", "the")]
     return [plain, *references, replace(plain, scores={_MODEL: 0.5}), replace(plain, tags=("truth:", "x"))]

@@ -1,4 +1,4 @@
-"""The contract of a reader."""
+"""This module is the contract of a reader."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from schemas.record import Quarantined, Record
 
 
 def check_reader(config: AuditConfig, out: Path) -> None:
-    """That the reader of `config.data.reader` can be used in an audit of `config`: scenarios with names of
-    their own, the in-distribution one first; fingerprints that say what the rows depend on and nothing else;
-    rows that are records or quarantined ones (none is raised), the same at every reading; and records that
-    can be admitted. `out` (empty) is used for a run directory.
+    """Check that the reader of `config.data.reader` can be used in an audit of `config`: scenarios with names
+    of their own, the in-distribution one first; fingerprints that say what the rows depend on and nothing
+    else; rows that are records or quarantined ones (none is raised), the same at every reading; and records
+    that can be admitted. `out` (empty) is used for a run directory.
 
     Raises:
         AssertionError: a contract is broken; the message says which.

@@ -1,4 +1,4 @@
-"""The contract of a section of the report."""
+"""This module is the contract of a section of the report."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _VOID = {"br", "hr", "img", "input", "path", "rect", "circle", "line"}
 
 
 def check_section(section: NamedSection, report: Report, examples: Sequence[Example] = ()) -> None:
-    """That `section` can stand in the page of `report`: the same text every time, well-formed, with nothing
-    that runs or loads, all data escaped, the report left as it is; and that it takes a report without
+    """Check that `section` can stand in the page of `report`: the same text every time, well-formed, with
+    nothing that runs or loads, all data escaped, the report left as it is; and that it takes a report without
     results.
 
     Raises:
@@ -52,7 +52,7 @@ def _write(section: NamedSection, report: Report, examples: Sequence[Example], w
 
 
 def _with_hostile_names(report: Report) -> Report:
-    """The report with names and reasons that would run, were they not escaped."""
+    """Return the report with names and reasons that would run, were they not escaped."""
 
     def row(original: Row) -> Row:
         name = HOSTILE + original.scenario

@@ -1,4 +1,4 @@
-"""The contract of a shift."""
+"""This module is the contract of a shift."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ own frost falls by 4% from 3 to 4, where the picture fades under the same ice.""
 
 
 def check_shift(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """That the registered shift `name` can be used in an audit: everything it draws comes from its generator,
-    it leaves its input alone, gives contents of the same kind, changes more at a higher severity, and takes
-    odd contents (tiny pictures, empty texts).
+    """Check that the registered shift `name` can be used in an audit: everything it draws comes from its
+    generator, it leaves its input alone, gives contents of the same kind, changes more at a higher severity,
+    and takes odd contents (tiny pictures, empty texts).
 
     Raises:
         AssertionError: a contract is broken; the message says which.
@@ -74,15 +74,15 @@ def _apply(shift: NamedShift, content: Any, severity: int, seed: int, who: str) 
 
 
 def _change(before: Any, after: Any) -> float:
-    """How much a content changed: mean absolute difference of pictures (1 where even the size is another),
-    edits of a text by its length."""
+    """Return how much a content changed: mean absolute difference of pictures (1 where even the size is
+    another), edits of a text by its length."""
     if isinstance(before, str):
         return _edits(before, after) / len(before)
     return float(np.abs(before - after).mean()) if before.shape == after.shape else 1.0
 
 
 def _edits(before: str, after: str) -> int:
-    """Least number of characters put in, taken out or replaced. O(n m)."""
+    """Count the least number of characters put in, taken out or replaced. O(n m)."""
     last = list(range(len(after) + 1))
     for i, a in enumerate(before, 1):
         row = [i]
