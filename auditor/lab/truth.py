@@ -1,5 +1,5 @@
-"""Is an answer right, and how nearly?  A judge that costs nothing, because the lab knows what its pictures
-show."""
+"""This module judges whether an answer is right, and how nearly. The judge costs nothing, because the lab
+knows what its pictures show."""
 
 from __future__ import annotations
 

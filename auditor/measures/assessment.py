@@ -54,7 +54,7 @@ class Settings:
     """These settings are the same for all assessments of a run."""
 
     level: float
-    """Of intervals."""
+    """The level of intervals."""
     bounds: BoundsConfig
     conditional: bool = False
     """Whether the conditional divergences of Theorem 4.6 are wanted, too."""
@@ -71,11 +71,11 @@ class Reference:
     p: Profile
     answers: AnswerSide
     critics: Sequence[CrossFitted]
-    """Where there are none there is no EMI, and of label-free estimates not the reweighted one."""
+    """The critics; without any there is no EMI, and no reweighted label-free estimate."""
     codebook: NDArray[np.float32] | None
-    """Of answers and correct answers."""
+    """The codebook of answers and correct answers."""
     fitted: Fitted | None = None
-    """What was fitted on P before."""
+    """The values that were fitted on P before."""
 
     @classmethod
     def of(
@@ -96,7 +96,7 @@ class Assessment(BaseModel):
 
     measures: Measures
     shares: list[Share]
-    """Of the rows that have an image, and a text, beside those of P."""
+    """The shares of the rows that have an image, and a text, beside those of P."""
     conditional: list[dict[str, Any]]
     """Rows of the table of conditional divergences, where they are asked for."""
     set_aside: list[Quarantined]
@@ -153,7 +153,7 @@ class Current:
     q: Profile
     divergences: Divergences = field(default_factory=Divergences)
     temperature: float | None = None
-    """At which the model's answers were drawn; None where they were recorded."""
+    """The temperature at which the model's answers were drawn; None where they were recorded."""
     scenario: str = ""
 
 

@@ -104,7 +104,7 @@ class ReferenceFit:
 
 
 JOINT_SEED = 0
-"""Of the sketch of pairs: one for everything that is compared with P."""
+"""The seed of the sketch of pairs: one for everything that is compared with P."""
 
 
 def _pairs(p: Profile) -> Float | None:
@@ -242,7 +242,7 @@ def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:
 # As files.
 
 FORMAT = 2
-"""Of the file, and of how its intervals are made: another one is measured anew."""
+"""The format of the file and of its intervals: a file of another format is measured anew."""
 
 
 def write_measured(path: Path, measured: Measured) -> None:

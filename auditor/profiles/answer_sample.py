@@ -28,7 +28,7 @@ from auditor.storage.work_units import text_key
 from schemas.record import Record
 
 KEY_DIGITS = 32
-"""Of an answer's key that are kept: a collision among 10^9 answers has a chance of 10^-21."""
+"""The digits of an answer's key that are kept: a collision among 10^9 answers has a chance of 10^-21."""
 
 Int = NDArray[np.int64]
 

@@ -1,8 +1,8 @@
 """A profile is the one mergeable value that is kept of a group of rows under one model.
 
 A group is a scenario, a window of traffic or a baseline. Its profile holds sums (sketches, critics' sums,
-norms), the row sample, the sample of answers, plain facts, graded scores, and what was set aside. `merge` is
-addition: work over many workers, windows over time, baselines and resumed runs are all merges. Everything
+norms), the row sample, the sample of answers, plain facts, graded scores, and the quarantined rows.
+`merge` is addition: work over many workers, windows over time, baselines and resumed runs are all merges. Everything
 that a report says of the group is a function of its profile. One file format serves them all.
 """
 
@@ -122,13 +122,13 @@ class Profile:
     scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """Scores of the graded answers (8 bytes each: a mean alone does not tell how well it is known)."""
     set_aside: tuple[Quarantined, ...] = ()
-    """Rows, and single answers, that were set aside."""
+    """The quarantined rows and single answers."""
     again: tuple[int, ...] = ()
     """Rows, counted within the group, that failed for a reason that may have gone in the next run."""
     units: int = 1
     """Units of work that it is of."""
     made_with: str = ""
-    """What stands for the encoders and critics that it was made with; empty where that is not known."""
+    """The digest of the encoders and critics that it was made with; empty where that is not known."""
 
     @classmethod
     def empty(cls) -> Profile:

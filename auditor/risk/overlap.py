@@ -21,7 +21,7 @@ from auditor.significance import FAR_MORE
 from auditor.sketch import Float, Floats, as_rows
 
 NEIGHBOURS = 15
-"""Of the regressions of y on x; 30 gave the same errors."""
+"""The number of neighbours that the regressions of y on x use; 30 gave the same errors."""
 INSIDE = 0.995
 """Quantile of P's own leave-one-out distances beyond which a row counts as outside."""
 LEAST_ROWS_P = 2 * NEIGHBOURS
@@ -41,7 +41,7 @@ class Overlap:
     own nearest distance): 0.5 without a shift and, as kinds have each their unit, under a new mix; towards 1
     where every row moved. Repeated inputs in P (one image under many questions) raise it"""
     auc: float
-    """Of the held-out classifier of P against Q"""
+    """AUC of the held-out classifier of P against Q"""
     effective: float
     """Effective number of P's rows under w"""
     overlap: float

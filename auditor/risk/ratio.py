@@ -39,7 +39,7 @@ class DensityRatio(NamedTuple):
     weights: Float
     """(n,) mean 1"""
     auc: float
-    """Of the held-out classifier, P against Q: 0.5 where it cannot tell them apart."""
+    """AUC of the held-out classifier of P against Q: 0.5 where it cannot tell them apart."""
     effective: float
     """(Σw)² / Σw²: how many of P's rows the weighted sums are worth"""
 

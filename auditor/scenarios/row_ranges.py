@@ -43,7 +43,7 @@ class Part:
     positions: Path
     """File of where its rows stand in the record file."""
     digests: tuple[str, ...]
-    """Of the content of each unit's rows."""
+    """The digest of the content of each unit's rows."""
     tags: str
     """Digest of all tags of its rows."""
     times: tuple[datetime, datetime] | None
@@ -59,7 +59,7 @@ class Survey:
     """A survey is what one pass over the records has found."""
 
     parts: tuple[Part, ...]
-    """In the order in which their first rows come."""
+    """The windows' parts, in the order in which their first rows come."""
     models: tuple[str, ...]
     """Whose responses there are, sorted."""
     images: bool

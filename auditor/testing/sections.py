@@ -13,7 +13,7 @@ from auditor.testing.contracts import require
 from schemas.report import Example, Report, Row
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
-"""What a name may hold: it comes with strangers' data."""
+"""The content that a name may hold: it comes with strangers' data."""
 _VOID = {"br", "hr", "img", "input", "path", "rect", "circle", "line"}
 
 

@@ -46,7 +46,7 @@ from auditor.lab.training.vocabulary import ANSWER, BOS, EOS, IMAGE, PAD, save_t
 
 IMAGE_TOKENS: Final = (SIZE // PATCH) ** 2
 MAX_NEW_TOKENS: Final = 24
-"""Of the longest answer, a description of four objects, and its end."""
+"""The tokens of the longest answer, a description of four objects, and its end."""
 FIRST_SCENE: Final = 20_000_000
 """Scenes of the training stream from here on: the tower never saw them, so its features are as honest as in
 use."""
