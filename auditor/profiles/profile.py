@@ -1,8 +1,8 @@
 """A profile is the one mergeable value that is kept of a group of rows under one model.
 
 A group is a scenario, a window of traffic or a baseline. Its profile holds sums (sketches, critics' sums,
-norms), the row sample, the sample of answers, plain facts, graded scores, and the quarantined rows.
-`merge` is addition: work over many workers, windows over time, baselines and resumed runs are all merges. Everything
+norms), the row sample, the sample of answers, plain facts, graded scores, and the quarantined rows. `merge`
+is addition: work over many workers, windows over time, baselines and resumed runs are all merges. Everything
 that a report says of the group is a function of its profile. One file format serves them all.
 """
 
