@@ -64,16 +64,16 @@ def settle(
     """
     import torch
 
-    wanted: torch.dtype = fast_precision(device) if precision == "auto" else getattr(torch, precision)
-    if wanted is torch.float32:
-        return wanted
-    error = largest_error(encode(torch.float32), encode(wanted))
+    dtype: torch.dtype = fast_precision(device) if precision == "auto" else getattr(torch, precision)
+    if dtype is torch.float32:
+        return dtype
+    error = largest_error(encode(torch.float32), encode(dtype))
     if error <= BOUND:
-        return wanted
+        return dtype
     log.warning(
         "encoder %s: float32 is used, since %s is off by up to %.3g of a unit row (at most %g is allowed)",
         name,
-        str(wanted).removeprefix("torch."),
+        str(dtype).removeprefix("torch."),
         error,
         BOUND,
     )
@@ -102,13 +102,13 @@ def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> li
     """Return the notes for a report where an encoder computes in another arithmetic than the config asks
     for."""
     notes = []
-    for modality, asked in (("image", config.image), ("text", config.text)):
-        if asked is None or modality not in identities or asked.precision == "auto":
+    for modality, encoder in (("image", config.image), ("text", config.text)):
+        if encoder is None or modality not in identities or encoder.precision == "auto":
             continue
-        used = json.loads(identities[modality]).get("dtype")
-        if used != asked.precision:
+        dtype = json.loads(identities[modality]).get("dtype")
+        if dtype != encoder.precision:
             notes.append(
-                f"encoders.{modality}.precision: {asked.precision} is off by more than is allowed for this "
-                f"encoder; {used} was used"
+                f"encoders.{modality}.precision: {encoder.precision} is off by more than is allowed for this "
+                f"encoder; {dtype} was used"
             )
     return notes

@@ -73,8 +73,8 @@ def choices(reply: object) -> list[Choice]:
     assert isinstance(reply, Mapping)
     if all(isinstance(c.get("index"), int) for c in listed):
         listed = sorted(listed, key=lambda c: c["index"])
-    used = reply.get("usage")
-    total = used.get("completion_tokens") if isinstance(used, Mapping) and len(listed) == 1 else None
+    usage = reply.get("usage")
+    total = usage.get("completion_tokens") if isinstance(usage, Mapping) and len(listed) == 1 else None
     return [_read_choice(c, total if isinstance(total, int) and 0 <= total < 2**31 else None) for c in listed]
 
 
@@ -89,8 +89,8 @@ def _read_choice(choice: Mapping[str, Any], tokens: int | None) -> Choice:
         return Choice(problem=f"the model refused: {clean(refusal)[:120]}")
     if content is not None and not isinstance(content, str):
         return Choice(problem="the answer is no text")
-    logprob, counted = _sum_logprobs(choice.get("logprobs"))
-    return Choice(clean(content or "").strip(), logprob, tokens if counted is None else counted)
+    logprob, token_count = _sum_logprobs(choice.get("logprobs"))
+    return Choice(clean(content or "").strip(), logprob, tokens if token_count is None else token_count)
 
 
 def _sum_logprobs(logprobs: object) -> tuple[float | None, int | None]:

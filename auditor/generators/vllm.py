@@ -133,7 +133,7 @@ class VllmGenerator:
 
         llm = self._engine()
         answers = [Answer(error="not answered")] * len(prompts)
-        asked = []
+        indices = []
         for index, prompt in enumerate(prompts):
             try:
                 self._enqueue(llm, prompt, seed)
@@ -142,7 +142,7 @@ class VllmGenerator:
                     raise self._engine_failure(error) from error
                 answers[index] = Answer(error=one_line(error))
             else:
-                asked.append(index)
+                indices.append(index)
         try:
             outputs = llm.wait_for_completion(use_tqdm=False)
         except torch.OutOfMemoryError as error:
@@ -153,7 +153,7 @@ class VllmGenerator:
             ) from error
         except Exception as error:
             raise self._engine_failure(error) from error
-        for index, output in zip(asked, outputs, strict=True):  # they come in the order of their requests
+        for index, output in zip(indices, outputs, strict=True):  # they come in the order of their requests
             answers[index] = self._answer(output)
         return answers
 
@@ -161,12 +161,12 @@ class VllmGenerator:
         from vllm import SamplingParams
 
         text = self._chat.render(prompt)
-        asked: dict[str, Any] = {"prompt": text}
+        request: dict[str, Any] = {"prompt": text}
         if prompt.images:
-            asked["multi_modal_data"] = {"image": [decode(image) for image in prompt.images]}
+            request["multi_modal_data"] = {"image": [decode(image) for image in prompt.images]}
         greedy = self._sampling.temperature == 0
         llm.enqueue(
-            [asked],
+            [request],
             SamplingParams(
                 n=self._sampling.samples,
                 temperature=self._sampling.temperature,
@@ -289,8 +289,8 @@ def _content_seed(seed: int, text: str, images: Sequence[bytes]) -> int:
 def _reason(error: Exception) -> str:
     """Return an error on one line. The first line of pydantic's errors, in which vLLM packs its own, says
     only how many."""
-    why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-    return " ".join(why.split())[:300]
+    message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return " ".join(message.split())[:300]
 
 
 def _vllm_version() -> str:

@@ -46,8 +46,8 @@ class Choice:
 
     def missing(self) -> str:
         """Return why there is no accuracy of rows that have no score, and the way out."""
-        why = self.why_none or f"no answer could be graded ({self.make().meaning})"
-        return f"{why}: {WAY_OUT}"
+        reason = self.why_none or f"no answer could be graded ({self.make().meaning})"
+        return f"{reason}: {WAY_OUT}"
 
 
 def check_named(config: GraderConfig) -> None:

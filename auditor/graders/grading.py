@@ -42,8 +42,8 @@ def grader_name(grader: Grader) -> str:
     return str(json.loads(grader.identity)["grader"])
 
 
-def _grading_error(grader: Grader, record: Record, why: str) -> AuditError:
+def _grading_error(grader: Grader, record: Record, reason: str) -> AuditError:
     return AuditError(
-        f"grader {grader_name(grader)} failed on record {record.record_id}: {why}; "
+        f"grader {grader_name(grader)} failed on record {record.record_id}: {reason}; "
         "mend it, or set `grader:` to another"
     )

@@ -96,7 +96,7 @@ def lab_item(
     rng = np.random.default_rng((stream, index, 2))
     kind = draw_kind(law.questions, float(rng.random()))
     question = draw_question(scene, kind, rng)
-    asked, answered = rng.integers(0, 60, 2).tolist()
+    query_phrasing, reference_phrasing = rng.integers(0, 60, 2).tolist()
     buffer = io.BytesIO()
     Image.fromarray(render(scene)).save(buffer, format="PNG", compress_level=1)
     base_id = f"lab-{pool}-{seed}-{index:06d}"
@@ -104,8 +104,8 @@ def lab_item(
         record_id=base_id if language == "en" else f"{base_id}-{language}",
         base_id=base_id,
         image=buffer.getvalue(),
-        query=question.text(language, asked),
-        reference=question.reference(answered),
+        query=question.text(language, query_phrasing),
+        reference=question.reference(reference_phrasing),
         truth=question.truth,
         scene_type=scene.scene_type,
         question_type=kind,

@@ -112,8 +112,8 @@ def read_assessment(path: Path) -> Assessment:
     try:
         return Assessment.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise AuditError(f"{path}: not readable ({why}); delete it and run again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise AuditError(f"{path}: not readable ({reason}); delete it and run again") from error
 
 
 class Accuracy(NamedTuple):
@@ -256,8 +256,8 @@ def _missing(
 ) -> dict[str, str]:
     missing: dict[str, str] = {}
     if relevant is None:
-        why = settings.no_critic or "no row has a query, an answer and a reference"
-        missing |= dict.fromkeys(("emi", "emid", "mi_reference"), why)
+        reason = settings.no_critic or "no row has a query, an answer and a reference"
+        missing |= dict.fromkeys(("emi", "emid", "mi_reference"), reason)
     elif relevant.emi_interval is None:
         missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
     if information is None:

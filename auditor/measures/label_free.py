@@ -158,46 +158,46 @@ def label_free(
     fitted = reference.supports if reference is not None and rows.whole else {}
     codebooks = None if reference is None else reference.codebooks
     try:
-        covered = measure_overlap(fitted.get("x", rows.inputs.x_p), rows.inputs.x_q, seed)
+        coverage = measure_overlap(fitted.get("x", rows.inputs.x_p), rows.inputs.x_q, seed)
         parts = {
             name: measure_overlap(fitted.get(name, p_rows), q_rows, seed)
             for name, (p_rows, q_rows) in rows.parts.items()
         }
     except ValueError as error:
         return None, str(error)
-    choice = choose_method(covered, bound, parts)
-    able = [critic for critic in critics if critic.gaussian]
-    unable = choice.method == "reweighted" and len(critics) > 0 and not able
+    choice = choose_method(coverage, bound, parts)
+    gaussian = [critic for critic in critics if critic.gaussian]
+    no_density = choice.method == "reweighted" and len(critics) > 0 and not gaussian
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    if choice.method == "reweighted" and able:
+    if choice.method == "reweighted" and gaussian:
         emids = [
-            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered, blocks=rows.blocks)
-            for critic in able
+            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=coverage, blocks=rows.blocks)
+            for critic in gaussian
         ]
         estimate, low, high = (
             float(np.mean([getattr(emid, name) for emid in emids])) for name in ("value", "low", "high")
         )
     elif choice.method in ("reweighted", "identified"):
         interval = identified_interval(
-            *rows.inputs, codebooks=codebooks, level=level, seed=seed, overlap=covered
+            *rows.inputs, codebooks=codebooks, level=level, seed=seed, overlap=coverage
         )
         estimate, low, high = interval.estimate, interval.low, interval.high
     elif bound is not None and choice.method == "sound":
         high = bound.value
-    method = "identified" if choice.method == "reweighted" and not able else choice.method
+    method = "identified" if choice.method == "reweighted" and not gaussian else choice.method
     return LabelFree(
         voice=method,
         estimate=estimate,
         low=low,
         high=high,
-        outside=covered.outside,
-        overlap=covered.overlap,
-        moved=covered.moved,
-        effective=covered.effective,
-        auc=covered.auc,
-        reason=f"{choice.reason} {NO_DENSITY}" if unable else choice.reason,
+        outside=coverage.outside,
+        overlap=coverage.overlap,
+        moved=coverage.moved,
+        effective=coverage.effective,
+        auc=coverage.auc,
+        reason=f"{choice.reason} {NO_DENSITY}" if no_density else choice.reason,
     ), None
 
 

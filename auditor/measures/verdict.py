@@ -115,17 +115,17 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
     return max(verdicts, key=lambda v: _SEVERITY.index(v.status)) if verdicts else _NOTHING
 
 
-def overall(named: Mapping[str, Verdict]) -> Verdict:
+def overall(verdicts: Mapping[str, Verdict]) -> Verdict:
     """Return one verdict for a report: the worst of its rows, saying how many there are of each kind."""
-    if not named:
+    if not verdicts:
         return _NOTHING
-    chosen = worst(list(named.values()))
-    count = {s: sum(v.status == s for v in named.values()) for s in _SEVERITY}
+    decisive = worst(list(verdicts.values()))
+    count = {s: sum(v.status == s for v in verdicts.values()) for s in _SEVERITY}
     tally = ", ".join(f"{count[s]} {s}" for s in reversed(_SEVERITY) if count[s])
-    if chosen.status == "pass":
+    if decisive.status == "pass":
         return Verdict(status="pass", because=tally)
-    name = next(name for name, v in named.items() if v is chosen)
-    return Verdict(status=chosen.status, because=f"{tally}. First: {name}: {chosen.because}")
+    name = next(name for name, v in verdicts.items() if v is decisive)
+    return Verdict(status=decisive.status, because=f"{tally}. First: {name}: {decisive.because}")
 
 
 _NOTHING = Verdict(status="undecided", because="there was nothing to judge")

@@ -172,33 +172,33 @@ def load(folder: Path) -> Baseline:
     """Read the baseline in `folder`. Raises `BadInput` where there is none, a newer program wrote it, or it
     is damaged."""
     path = folder / _NAME
-    again = f"build it again: auditor baseline build --records FILE --out {folder}"
+    way_out = f"build it again: auditor baseline build --records FILE --out {folder}"
     if not path.is_file():
-        raise BadInput(f"{folder}: is no baseline (no {_NAME} in it); {again}")
+        raise BadInput(f"{folder}: is no baseline (no {_NAME} in it); {way_out}")
     try:
         tree: Any = json.loads(path.read_text(encoding="utf-8"))
         version = tree["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path}: not readable ({_line(error)}); {again}") from error
+        raise BadInput(f"{path}: not readable ({_line(error)}); {way_out}") from error
     if version != FORMAT_VERSION:
         raise BadInput(
             f"{path}: has format {version}, this program reads format {FORMAT_VERSION}; "
-            f"use the version that wrote it, or {again}"
+            f"use the version that wrote it, or {way_out}"
         )
     try:
         manifest = Manifest.model_validate(tree)
     except ValidationError as error:
-        raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {again}") from error
+        raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {way_out}") from error
     if {manifest.profile, manifest.fitted, *manifest.critics} != set(manifest.digests):
-        raise BadInput(f"{path}: its list of files is not whole; {again}")
+        raise BadInput(f"{path}: its list of files is not whole; {way_out}")
     for name, mark in manifest.digests.items():
         file = folder / name
         if Path(name).name != name or not file.is_file() or _sha256(file) != mark:
-            raise BadInput(f"{file}: missing or damaged; {again}")
+            raise BadInput(f"{file}: missing or damaged; {way_out}")
     try:
         return Baseline(folder, manifest, read_profile(folder / manifest.profile))
     except AuditError as error:
-        raise BadInput(f"{error}; {again}") from error
+        raise BadInput(f"{error}; {way_out}") from error
 
 
 def _sha256(path: Path) -> str:

@@ -148,15 +148,17 @@ def usable(
                 Quarantined(scenario, position, failure.reason, failure.detail, row.record_id, scenario)
             )
             continue
-        lost = {
+        failures = {
             name: failed[key] for name in ("response", "reference") if (key := getattr(row, name)) in failed
         }
-        for name, failure in lost.items():
-            who = model if name == "response" else "(reference)"
+        for name, failure in failures.items():
+            owner = model if name == "response" else "(reference)"
             quarantined.append(
-                Quarantined(scenario, position, failure.reason, failure.detail, row.record_id, scenario, who)
+                Quarantined(
+                    scenario, position, failure.reason, failure.detail, row.record_id, scenario, owner
+                )
             )
-        kept.append(_drop_contents(row, lost) if lost else row)
+        kept.append(_drop_contents(row, failures) if failures else row)
     return kept, quarantined
 
 

@@ -107,13 +107,13 @@ def identified_interval(
     Equal to the bit for one seed on a fixed number of threads. ValueError names what does not fit.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
-    covered = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
-    if covered.outside_p.shape != (len(rows.x_p),) or covered.outside_q.shape != (len(rows.x_q),):
+    coverage = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
+    if coverage.outside_p.shape != (len(rows.x_p),) or coverage.outside_q.shape != (len(rows.x_q),):
         raise ValueError("overlap was measured on other rows")
     if codebooks is None:
         codebooks = learn_codebooks(rows.x_p, rows.y_p, rows.yhat_p, seed)
     book_x, book_y = (np.asarray(book) for book in codebooks)
-    tables = _Tables.of(rows, covered, book_x, book_y)
+    tables = _Tables.of(rows, coverage, book_x, book_y)
     totals_p, totals_q = tables.p.sum(axis=0), tables.q.sum(axis=0)
     full = np.array(tables.ends(totals_p[None], totals_q[None]))[:, 0]
     bias_p, variance_p = _jackknife(full, tables.p, lambda left: tables.ends(left, totals_q[None]))
@@ -124,18 +124,18 @@ def identified_interval(
     # Debiased apart, the ends of a narrow range may cross; the range is then a point.
     ends = np.sort(np.array([value.low, value.high]))
     reach = z * np.array([error.low, error.high])
-    reason = check_identified(covered)
+    reason = check_identified(coverage)
     return IdentifiedInterval(
         estimate=float(np.clip(value.estimate, ends[0], ends[1])),
         low=float(ends[0] - reach[0]),
         high=float(ends[1] + reach[1]),
         reported=reason is None,
         reason=reason,
-        outside=covered.outside,
-        moved=covered.moved,
-        overlap=covered.overlap,
-        effective=covered.effective,
-        auc=covered.auc,
+        outside=coverage.outside,
+        moved=coverage.moved,
+        overlap=coverage.overlap,
+        effective=coverage.effective,
+        auc=coverage.auc,
         i_in=max(float(value.i_in), 0.0),
         width=float(full[1] - full[0]),
         emi_p=float(value.emi_p),
@@ -173,7 +173,7 @@ class _Tables:
     k_y: int
 
     @classmethod
-    def of(cls, rows: Inputs, covered: Overlap, book_x: ArrayLike, book_y: ArrayLike) -> _Tables:
+    def of(cls, rows: Inputs, coverage: Overlap, book_x: ArrayLike, book_y: ArrayLike) -> _Tables:
         cells_p, cells_q = nearest_cell(rows.x_p, book_x, "x_p"), nearest_cell(rows.x_q, book_x, "x_q")
         y, yhat_p, yhat_q = (
             nearest_cell(a, book_y, name)
@@ -181,22 +181,22 @@ class _Tables:
         )
         k_x, k_y = len(np.asarray(book_x)), len(np.asarray(book_y))
         labels = np.eye(k_y)[y]
-        fit_p, fit_q = (_mean_labels(labels, near) for near in (covered.neighbours_p, covered.neighbours_q))
-        inside_q = ~covered.outside_q
-        weight = _cell_weights(covered.weights * ~covered.outside_p, cells_p, k_x)
+        fit_p, fit_q = (_mean_labels(labels, near) for near in (coverage.neighbours_p, coverage.neighbours_q))
+        inside_q = ~coverage.outside_q
+        weight = _cell_weights(coverage.weights * ~coverage.outside_p, cells_p, k_x)
         influence = _label_weights(
-            weight, cells_p, covered.neighbours_p, cells_q[inside_q], covered.neighbours_q[inside_q], k_x
+            weight, cells_p, coverage.neighbours_p, cells_q[inside_q], coverage.neighbours_q[inside_q], k_x
         )
         noise = _outer(influence, labels - fit_p)
         # Less its mean under the same weights, so that leaving rows out shows curvature only.
         noise -= (influence[:, :, None] * noise.sum(axis=0).reshape(k_x, k_y)).reshape(len(noise), -1)
-        pair_p = cells_p + k_x * covered.outside_p
-        pair_q = cells_q + k_x * covered.outside_q
+        pair_p = cells_p + k_x * coverage.outside_p
+        pair_q = cells_q + k_x * coverage.outside_q
         p = (_counts(pair_p, y, 2 * k_x, k_y), _counts(pair_p, yhat_p, 2 * k_x, k_y), noise)
         q = (
             _counts(pair_q, yhat_q, 2 * k_x, k_y),
             _outer(np.eye(k_x)[cells_q] * inside_q[:, None], fit_q),
-            covered.outside_q[:, None].astype(np.float64),
+            coverage.outside_q[:, None].astype(np.float64),
             np.ones((len(cells_q), 1)),
         )
         correction = np.zeros((k_x, k_y))

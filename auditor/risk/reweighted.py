@@ -96,8 +96,8 @@ def reweighted_emid(
     O((n + m) n d) for the neighbours. ValueError names what does not fit, such as a critic without moments.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
-    covered = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
-    if len(covered.neighbours_p) != len(rows.x_p) or len(covered.neighbours_q) != len(rows.x_q):
+    coverage = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
+    if len(coverage.neighbours_p) != len(rows.x_p) or len(coverage.neighbours_q) != len(rows.x_q):
         raise ValueError("overlap was measured on other rows")
     n, m = len(rows.x_p), len(rows.x_q)
     if not isinstance(club, CrossFitted):
@@ -111,8 +111,8 @@ def reweighted_emid(
     model_p, reference_p = (_pairs(on_p, y) for y in (rows.yhat_p, rows.y_p))
     model_q = _pairs(on_q, rows.yhat_q)
 
-    w = covered.weights / covered.weights.sum()
-    robust = _robust_weights(w, covered.neighbours_p, covered.neighbours_q)
+    w = coverage.weights / coverage.weights.sum()
+    robust = _robust_weights(w, coverage.neighbours_p, coverage.neighbours_q)
     labelled = ClubSums.from_critic(mu_p, logvar_p, rows.y_p, weights=robust)
     b, c = on_q.wmu.mean(axis=0), on_q.w.mean(axis=0)
     m1, m2 = labelled.y[0], labelled.y2[0]
@@ -120,7 +120,7 @@ def reweighted_emid(
 
     y = rows.y_p.astype(np.float64)
     t = np.einsum("ij,ij->i", on_p.wmu - b, y) - 0.5 * np.einsum("ij,ij->i", on_p.w - c, np.square(y))
-    t_p, t_q = t[covered.neighbours_p].mean(axis=1), t[covered.neighbours_q].mean(axis=1)
+    t_p, t_q = t[coverage.neighbours_p].mean(axis=1), t[coverage.neighbours_q].mean(axis=1)
     residual = t - t_p
     share_p = w * (residual - w @ residual)
     share_q = t_q - t_q.mean() - (on_q.wmu - b) @ m1 + 0.5 * (on_q.w - c) @ m2
@@ -130,18 +130,18 @@ def reweighted_emid(
 
     emi_p, emi_q = model_p.value - reference_p.value, model_q.value - reference_q
     z = NormalDist().inv_cdf((1 + level) / 2)
-    reason = check_reweighted(covered)
+    reason = check_reweighted(coverage)
     return ReweightedEmid(
         value=emi_p - emi_q,
         low=emi_p - emi_q - z * std,
         high=emi_p - emi_q + z * std,
         reported=reason is None,
         reason=reason,
-        overlap=covered.overlap,
-        outside=covered.outside,
-        moved=covered.moved,
-        auc=covered.auc,
-        effective=covered.effective,
+        overlap=coverage.overlap,
+        outside=coverage.outside,
+        moved=coverage.moved,
+        auc=coverage.auc,
+        effective=coverage.effective,
         std=std,
         emi_p=emi_p,
         emi_q=emi_q,

@@ -104,9 +104,9 @@ def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None
             recorded_models.update(name for record in batch for name in record.responses)
         if recorded_models.issuperset(models):
             return
-    if lost := [name for name in models if name not in recorded_models]:
+    if missing := [name for name in models if name not in recorded_models]:
         raise BadInput(
-            f"models: no recorded responses of {', '.join(lost)}; the records have "
+            f"models: no recorded responses of {', '.join(missing)}; the records have "
             f"{', '.join(sorted(recorded_models)) or 'none'} (or give the model a generator)"
         )
 
@@ -198,5 +198,5 @@ def _number_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.Reco
         start += batch.num_rows
 
 
-def _sibling_path(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.stem}.{what}.{'json' if what == 'meta' else 'parquet'}")
+def _sibling_path(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.stem}.{suffix}.{'json' if suffix == 'meta' else 'parquet'}")
