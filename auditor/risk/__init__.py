@@ -1,5 +1,5 @@
-"""This room says what can be known of EMID where the new records have no correct answers, and which estimate
-is reported. May import the rooms up to `emi`.
+"""Risk estimates EMID where the new records have no correct answers, and says which estimate is reported.
+May import the rooms up to `emi`.
 
 One assumption throughout: Y given X is the same on P and Q. No number here can test it.
 """
