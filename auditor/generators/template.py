@@ -18,7 +18,7 @@ class ChatTemplate:
     """This class writes prompts as the model in a directory has learnt to read them, and reads its tokens."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        """Raises BadInput where `directory` holds no model that generates."""
+        """Raise BadInput where `directory` holds no model that generates."""
         from transformers import (
             MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
             AutoConfig,

@@ -46,7 +46,7 @@ class TransformersGenerator:
     def __init__(
         self, directory: Path, *, name: str, sampling: Sampling, batch: int, device: str, threads: int
     ) -> None:
-        """Raises BadInput where `directory` holds no model that generates."""
+        """Raise BadInput where `directory` holds no model that generates."""
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
         self._chat = ChatTemplate(directory, name)

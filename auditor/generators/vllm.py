@@ -70,7 +70,7 @@ class VllmGenerator:
         device: str,
         threads: int,
     ) -> None:
-        """Raises BadInput where vllm is not installed, where `directory` holds no model that generates, or
+        """Raise BadInput where vllm is not installed, where `directory` holds no model that generates, or
         where there are fewer GPUs than `settings.tensor_parallel`."""
         if find_spec("vllm") is None:
             raise missing_package("vllm")

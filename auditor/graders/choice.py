@@ -51,7 +51,7 @@ class Choice:
 
 
 def check_named(config: GraderConfig) -> None:
-    """Raises `BadInput` for an unknown grader or setting, before any work is done."""
+    """Raise `BadInput` for an unknown grader or setting, before any work is done."""
     if config.name == "auto":
         read_settings(Settings, config.settings(), "grader auto")  # it takes none
     else:

@@ -220,7 +220,7 @@ def input_divergence(
 
 
 def check_comparable(p: Profile, q: Profile) -> None:
-    """Raises `AuditError` where two sets were made by encoders of other dimensions."""
+    """Raise `AuditError` where two sets were made by encoders of other dimensions."""
     for name, sketch_p in p.sketches.items():
         sketch_q = q.sketches[name]
         if sketch_p.dim and sketch_q.dim and sketch_p.dim != sketch_q.dim:

@@ -134,8 +134,8 @@ def save(
     fitted on its rows, `critics` are copied."""
     digests: dict[str, str] = {}
 
-    def named(draft: Path, name: str) -> str:
-        """The file's name by its content, once it is written."""
+    def rename(draft: Path, name: str) -> str:
+        """Name the file by its content, once it is written."""
         mark = _sha256(draft)
         file_name = f"{name}-{mark[:16]}.npz"
         draft.replace(folder / file_name)
@@ -145,9 +145,9 @@ def save(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_profile(folder / "profile-new.npz", profile)
-        of_profile = named(folder / "profile-new.npz", "profile")
+        of_profile = rename(folder / "profile-new.npz", "profile")
         write_arrays(folder / "fitted-new.npz", fitted)
-        of_fitted = named(folder / "fitted-new.npz", "fitted")
+        of_fitted = rename(folder / "fitted-new.npz", "fitted")
         names = []
         for i, path in enumerate(path for of_seed in critics for path in of_seed):
             data = path.read_bytes()

@@ -343,7 +343,7 @@ def _share_equal(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
 
 
 def _check_sample(sample: RowSample, rows: int) -> None:
-    """Raises ValueError where a row sample is not one of so many rows."""
+    """Raise ValueError where a row sample is not one of so many rows."""
     if sample.seen != rows or len(sample) != min(sample.k, rows):
         raise ValueError(f"sample: {len(sample)} of {sample.seen} rows do not fit {rows} usable rows")
     for name in ("has", "norm"):
@@ -358,7 +358,7 @@ def _check_sample(sample: RowSample, rows: int) -> None:
 
 
 def _check(profile: Profile, rows: int) -> None:
-    """Raises ValueError where the parts do not fit together."""
+    """Raise ValueError where the parts do not fit together."""
     sample, norms = profile.sample, profile.norms
     if norms.n.max() > rows:
         raise ValueError(f"norms: of more than {rows} rows")

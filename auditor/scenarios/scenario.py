@@ -97,7 +97,7 @@ def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
 
 
 def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None:
-    """Raises `BadInput` where the records have no response of one of these models, which has no generator."""
+    """Raise `BadInput` where the records have no response of one of these models, which has no generator."""
     recorded_models: set[str] = set()
     for scenario in scenarios if models else ():
         for batch in scenario.batches():
