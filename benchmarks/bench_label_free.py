@@ -94,7 +94,7 @@ class Window(NamedTuple):
     covered_folded: bool
     covered_club: bool
     truth_club: float
-    speaks: tuple[bool, bool]
+    reported: tuple[bool, bool]
     overlap: Overlap
     seconds: float
 
@@ -194,7 +194,7 @@ def windows(k: int, seed: int) -> list[Window]:
                     covered_folded=folded_emid.low <= emid["folds"] <= folded_emid.high,
                     covered_club=club_emid.low <= emid["club"] <= club_emid.high,
                     truth_club=emid["club"],
-                    speaks=(interval.speaks, club_emid.speaks),
+                    reported=(interval.reported, club_emid.reported),
                     overlap=overlap,
                     seconds=took,
                 )
@@ -225,7 +225,7 @@ def shifted(k: int, seed: int, n: int = 600) -> list[tuple[str, Overlap, bool, b
         overlap = measure_overlap(p.x, x)
         identified = identified_interval(p.x, p.y, p.yhat, x, q.yhat, overlap=overlap)
         reweighted = reweighted_emid(club, p.x, p.y, p.yhat, x, q.yhat, overlap=overlap)
-        out.append((name, overlap, identified.speaks, reweighted.speaks))
+        out.append((name, overlap, identified.reported, reweighted.reported))
     return out
 
 
@@ -247,7 +247,7 @@ def show(name: str, some: list[Window]) -> None:
         f"{np.mean([w.covered_folded for w in some]):6.3f} "
         f"{0.03 + 0.1 * np.median(np.abs([w.truth_club for w in some])):6.3f} "
         f"{np.mean([w.covered_club for w in some]):6.3f} | "
-        f"{np.mean([w.speaks[0] for w in some]):5.2f} {np.mean([w.speaks[1] for w in some]):5.2f} "
+        f"{np.mean([w.reported[0] for w in some]):5.2f} {np.mean([w.reported[1] for w in some]):5.2f} "
         f"{np.max([w.overlap.outside for w in some]):6.3f} {np.max([w.overlap.moved for w in some]):6.3f} "
         f"{np.min([w.overlap.effective for w in some]):6.0f} {np.max([w.overlap.auc for w in some]):6.3f}",
         flush=True,
@@ -283,16 +283,18 @@ def main() -> None:
     for name, key, values in by:
         for value in values:
             show(f"{name} {value:g}", [w for w in everything if key(w) == value])
-    speaking = [w for w in everything if w.speaks[0]]
-    if speaking:
-        show("identified", speaking)
-    speaking = [w for w in everything if w.speaks[1]]
-    if speaking:
-        show("reweighted", speaking)
+    reported = [w for w in everything if w.reported[0]]
+    if reported:
+        show("identified", reported)
+    reported = [w for w in everything if w.reported[1]]
+    if reported:
+        show("reweighted", reported)
     print(
         f"\nseconds a window, overlap and interval: median {np.median([w.seconds for w in everything]):.2f}"
     )
-    print(f"{'':28s} {'kinds':>5s} {'outside':>7s} {'moved':>6s} {'auc':>6s} {'eff':>6s} speaks: ident, rew")
+    print(
+        f"{'':28s} {'kinds':>5s} {'outside':>7s} {'moved':>6s} {'auc':>6s} {'eff':>6s} reported: ident, rew"
+    )
     for k in args.kinds:
         for name, o, identified, reweighted in shifted(k, args.first):
             print(

@@ -82,7 +82,7 @@ class Intervals(_Model):
 class LabelFree(_Model):
     """What can be said of the risk without references on the scenario."""
 
-    voice: str | None = Field(None, description="Which estimate speaks; null where none can.")
+    voice: str | None = Field(None, description="Which estimate is reported; null where none is.")
     estimate: float | None = None
     low: float | None = Field(None, description="Null where `voice` is sound: an upper bound alone.")
     high: float | None = None

@@ -1,4 +1,5 @@
-"""Does a text encoder know its input? An encoder of another language says nothing, and does not say so.
+"""This module tests whether a text encoder knows its input. An encoder of another language gives vectors all
+the same, which mean nothing.
 
 Measured with `minilm` (English) on the 90 recorded prompts of LLaVA-Bench (COCO) in every form, without their
 English suffix: characters per token, divided by the English prompts' 4.64:
@@ -23,7 +24,7 @@ texts."""
 
 
 class CountsTokens(Protocol):
-    """What is asked of a text encoder here."""
+    """This protocol is what a text encoder must have here."""
 
     multilingual: bool
 
@@ -31,13 +32,13 @@ class CountsTokens(Protocol):
 
 
 def chars_per_token(encoder: CountsTokens, texts: Sequence[str]) -> float:
-    """Characters (code points, spaces too) per token over all `texts`; NaN without a token."""
+    """Return the characters (code points, spaces too) per token over all `texts`; NaN without a token."""
     tokens = encoder.count_tokens(texts)
     return sum(map(len, texts)) / tokens if tokens else float("nan")
 
 
 def knows_texts(encoder: CountsTokens, texts: Sequence[str], id_texts: Sequence[str]) -> bool | None:
-    """Whether the encoder knows `texts` as well as it is taken to know the in-distribution `id_texts`.
+    """Return whether the encoder knows `texts` as well as it is taken to know the in-distribution `id_texts`.
 
     None where characters per token cannot tell: without any token, and for an encoder that is declared
     `multilingual`, since dense scripts (Chinese) have fewer characters in a token that is known just as well.

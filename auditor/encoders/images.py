@@ -1,4 +1,5 @@
-"""Images to vectors in fixed batches; what kind of model it is comes from the files beside this one."""
+"""This module turns images into vectors in fixed batches; what kind of model it is comes from the files
+beside this one."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ImageEncoder:
-    """An `Encoder` of images around a loaded model.
+    """This class is an `Encoder` of images around a loaded model.
 
     Every batch has `batch` images of one size, the last one filled with blanks, so the same arithmetic is
     done for an image whoever comes with it.
@@ -78,11 +79,11 @@ class ImageEncoder:
 
     @property
     def identity(self) -> str:
-        """Canonical JSON of everything that changes the output."""
+        """Return canonical JSON of everything that changes the output."""
         return self._identity
 
     def encode(self, contents: Sequence[bytes] | Sequence[str]) -> Array:
-        """(n, dim) float32, not normalised, from encoded image bytes.
+        """Return vectors (n, dim) float32, not normalised, of encoded image bytes.
 
         Contents are admitted ones; one that does not decode all the same is a row of NaN, its neighbours keep
         their bits, and the caller, who looks for rows that are not finite anyway, finds it.
@@ -92,7 +93,7 @@ class ImageEncoder:
         images = cast(Sequence[bytes], contents)
         out = np.full((len(images), self.dim), np.nan, dtype=np.float32)
         with fixed_threads(self._threads), computing(self._dtype, self._device):
-            for start, decoded in self._decoded(images):
+            for start, decoded in self._decode_batches(images):
                 pixels = torch.zeros(self._batch, 3, *self._size)
                 good = []
                 for i, image in enumerate(decoded):
@@ -103,8 +104,9 @@ class ImageEncoder:
                 out[start : start + len(decoded)][good] = rows[good]
         return out
 
-    def _decoded(self, images: Sequence[bytes]) -> Iterator[tuple[int, list[Tensor | None]]]:
-        """Batch by batch, where it starts and its images ready for the model (None: one does not decode).
+    def _decode_batches(self, images: Sequence[bytes]) -> Iterator[tuple[int, list[Tensor | None]]]:
+        """Yield, batch by batch, where it starts and its images ready for the model (None: one does not
+        decode).
 
         Beside a GPU the next batch is decoded by threads while this one is encoded. On the CPU threads would
         only take the encoder's time: decoding and encoding want the same cores.
@@ -112,20 +114,20 @@ class ImageEncoder:
         starts = range(0, len(images), self._batch)
         if not self._decoders:
             for start in starts:
-                yield start, [self._ready(data) for data in images[start : start + self._batch]]
+                yield start, [self._load(data) for data in images[start : start + self._batch]]
             return
         with ThreadPoolExecutor(self._decoders) as threads:
             ahead: deque[tuple[int, list[Future[Tensor | None]]]] = deque()
             for start in starts:
                 chunk = images[start : start + self._batch]
-                ahead.append((start, [threads.submit(self._ready, data) for data in chunk]))
+                ahead.append((start, [threads.submit(self._load, data) for data in chunk]))
                 if len(ahead) > 1:
                     first, coming = ahead.popleft()
                     yield first, [image.result() for image in coming]
             for first, coming in ahead:
                 yield first, [image.result() for image in coming]
 
-    def _ready(self, data: bytes) -> Tensor | None:
+    def _load(self, data: bytes) -> Tensor | None:
         try:
             image = decode(data)
         except RowError:
@@ -143,7 +145,7 @@ class ImageEncoder:
 
 @cache
 def probe() -> tuple[bytes, ...]:
-    """Images that a cheaper arithmetic is tried on: noise, a gradient and stripes, as PNG."""
+    """Return images that a cheaper arithmetic is tried on: noise, a gradient and stripes, as PNG."""
     rows, columns = np.mgrid[0:96, 0:96].astype(np.float64) / 95
     noise = np.random.default_rng(0).random((96, 96, 3))
     gradient = np.stack([rows, columns, 1 - rows], axis=2)

@@ -1,4 +1,4 @@
-"""Rows that raise, set apart so that their neighbours keep their bits."""
+"""This module sets rows that raise apart, so that their neighbours keep their bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ Content = bytes | str
 
 
 class Encoded(NamedTuple):
-    """Vectors as the encoder gave them (n, d), and why a row has none (its vector is a blank's)."""
+    """This tuple holds vectors as the encoder gave them (n, d), and why a row has none (its vector is a
+    blank's)."""
 
     vectors: Array
     failures: list[Failure | None]
@@ -43,14 +44,14 @@ def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Enco
         vectors = _encode(encoder, rows)
     except Exception:
         _encode(encoder, [blank])  # where even that fails, it is the encoder's fault and nobody's row
-        for row, failure in _raising(encoder, rows, 0):
+        for row, failure in _failing_rows(encoder, rows, 0):
             rows[row], failures[row] = blank, failure
         vectors = _encode(encoder, rows)
     return Encoded(vectors, failures)
 
 
 def failure_of(error: Exception) -> Failure:
-    """What an exception says about the row that raised it."""
+    """Return what an exception says about the row that raised it."""
     if isinstance(error, RowError):
         return Failure(error.reason, error.detail)
     return Failure(Reason.MODEL_FAILED, f"{type(error).__name__}: {error}")
@@ -58,13 +59,13 @@ def failure_of(error: Exception) -> Failure:
 
 @cache
 def blank_png() -> bytes:
-    """A small grey image."""
+    """Return a small grey image."""
     file = io.BytesIO()
     Pillow.new("RGB", (32, 32), (128, 128, 128)).save(file, "PNG")
     return file.getvalue()
 
 
-def _raising(encoder: Encoder, rows: Sequence[Content], start: int) -> Iterator[tuple[int, Failure]]:
+def _failing_rows(encoder: Encoder, rows: Sequence[Content], start: int) -> Iterator[tuple[int, Failure]]:
     try:
         _encode(encoder, rows)
     except Exception as error:
@@ -72,8 +73,8 @@ def _raising(encoder: Encoder, rows: Sequence[Content], start: int) -> Iterator[
             yield start, failure_of(error)
             return
         middle = len(rows) // 2
-        yield from _raising(encoder, rows[:middle], start)
-        yield from _raising(encoder, rows[middle:], start + middle)
+        yield from _failing_rows(encoder, rows[:middle], start)
+        yield from _failing_rows(encoder, rows[middle:], start + middle)
 
 
 def _encode(encoder: Encoder, rows: Sequence[Content]) -> Array:

@@ -1,4 +1,5 @@
-"""Image encoders of open_clip: a published name and tag, or a directory with `open_clip_config.json`."""
+"""This module loads the image encoders of open_clip: a published name and tag, or a directory with
+`open_clip_config.json`."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ _SCHEME = "open_clip:"
 
 
 class OpenClipSettings(Settings):
-    """What of the model is taken."""
+    """The settings say which part of the model is used."""
 
     pooling: str = PATCH_MEAN
     layer: int = -1
@@ -38,13 +39,13 @@ class OpenClipSettings(Settings):
 
 @encoder("clip-vit-b32-openai", "image", settings=OpenClipSettings)
 def clip_vit_b32_openai(*, settings: OpenClipSettings, **options: Any) -> ImageEncoder:
-    """CLIP ViT-B/32 of OpenAI, the paper's image encoder."""
+    """Load CLIP ViT-B/32 of OpenAI, the paper's image encoder."""
     return from_tag("ViT-B-32-quickgelu", "openai", **settings.model_dump(), **options)
 
 
 @encoder(_SCHEME, "image", settings=OpenClipSettings, shown="open_clip:MODEL/TAG")
 def any_published(*, name: str, settings: OpenClipSettings, **options: Any) -> ImageEncoder:
-    """Whatever open_clip lists, by `open_clip:MODEL/TAG`."""
+    """Load any model that open_clip lists, by `open_clip:MODEL/TAG`."""
     model, _, tag = name.removeprefix(_SCHEME).rpartition("/")
     if not model:
         raise BadInput(f"encoder {name}: write open_clip:MODEL/TAG, such as open_clip:ViT-B-32/openai")
@@ -52,7 +53,7 @@ def any_published(*, name: str, settings: OpenClipSettings, **options: Any) -> I
 
 
 def from_tag(model: str, tag: str, **options: Any) -> ImageEncoder:
-    """A model of open_clip's list with published weights, say `("ViT-B-32", "openai")`.
+    """Load a model of open_clip's list with published weights, say `("ViT-B-32", "openai")`.
 
     Raises:
         BadInput: open_clip knows no such pair, or the weights cannot be reached.
@@ -77,7 +78,7 @@ def from_tag(model: str, tag: str, **options: Any) -> ImageEncoder:
 
 
 def from_directory(directory: Path, **options: Any) -> ImageEncoder:
-    """A model saved as open_clip saves it: `open_clip_config.json` beside its weights."""
+    """Load a model saved as open_clip saves it: `open_clip_config.json` beside its weights."""
     import open_clip
 
     try:

@@ -1,4 +1,5 @@
-"""The arithmetic that an encoder computes with: what its device really has, within an allowed error.
+"""This module chooses the arithmetic that an encoder computes with: what its device really has, within an
+allowed error.
 
 Weights stay in float32; products are made in the chosen type (autocast). A type is taken only where its error
 against float32 on a probe is within `BOUND`, else float32 is: embeddings of another arithmetic than their
@@ -32,8 +33,8 @@ noise, would be 4e-4 of the trace of a second moment."""
 
 
 def fast_precision(device: str) -> torch.dtype:
-    """bfloat16 where the device has units for it (GPUs of compute capability 8 and up, CPUs with AMX), else
-    float32. Instructions alone do not make it fast: on a CPU with avx512_bf16 (and without AMX) a matrix
+    """Return bfloat16 where the device has units for it (GPUs of compute capability 8 and up, CPUs with AMX),
+    else float32. Instructions alone do not make it fast: on a CPU with avx512_bf16 (and without AMX) a matrix
     product ran at 83 GFLOP/s a thread, in float32 at 138."""
     import torch
 
@@ -57,22 +58,22 @@ def _cpu_flags() -> frozenset[str]:
 def settle(
     name: str, precision: Precision, device: str, encode: Callable[[torch.dtype], Array]
 ) -> torch.dtype:
-    """The type to compute with. `encode(dtype)`: (n, d) vectors of the probe, computed in that type.
+    """Choose the type to compute with. `encode(dtype)`: (n, d) vectors of the probe, computed in that type.
 
     Falls back to float32, with a warning, where the error is beyond `BOUND` or is not finite.
     """
     import torch
 
-    wanted: torch.dtype = fast_precision(device) if precision == "auto" else getattr(torch, precision)
-    if wanted is torch.float32:
-        return wanted
-    error = largest_error(encode(torch.float32), encode(wanted))
+    dtype: torch.dtype = fast_precision(device) if precision == "auto" else getattr(torch, precision)
+    if dtype is torch.float32:
+        return dtype
+    error = largest_error(encode(torch.float32), encode(dtype))
     if error <= BOUND:
-        return wanted
+        return dtype
     log.warning(
         "encoder %s: float32 is used, since %s is off by up to %.3g of a unit row (at most %g is allowed)",
         name,
-        str(wanted).removeprefix("torch."),
+        str(dtype).removeprefix("torch."),
         error,
         BOUND,
     )
@@ -80,7 +81,7 @@ def settle(
 
 
 def largest_error(exact: Array, approximate: Array) -> float:
-    """The longest difference of unit rows (n, d); infinite where one is not finite."""
+    """Return the longest difference of unit rows (n, d); infinite where one is not finite."""
     a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (exact, approximate))
     longest = float(np.linalg.norm(a.astype(np.float64) - b, axis=1).max())
     return longest if np.isfinite(longest) else float("inf")
@@ -88,7 +89,7 @@ def largest_error(exact: Array, approximate: Array) -> float:
 
 @contextmanager
 def computing(dtype: torch.dtype, device: str) -> Iterator[None]:
-    """Inference in `dtype`."""
+    """Run inference in `dtype` inside this block."""
     import torch
 
     kind = torch.device(device).type
@@ -98,15 +99,16 @@ def computing(dtype: torch.dtype, device: str) -> Iterator[None]:
 
 
 def precision_notes(config: EncodersConfig, identities: Mapping[str, str]) -> list[str]:
-    """What is to be said where an encoder computes in another arithmetic than the config asks for."""
+    """Return the notes for a report where an encoder computes in another arithmetic than the config asks
+    for."""
     notes = []
-    for modality, asked in (("image", config.image), ("text", config.text)):
-        if asked is None or modality not in identities or asked.precision == "auto":
+    for modality, encoder in (("image", config.image), ("text", config.text)):
+        if encoder is None or modality not in identities or encoder.precision == "auto":
             continue
-        used = json.loads(identities[modality]).get("dtype")
-        if used != asked.precision:
+        dtype = json.loads(identities[modality]).get("dtype")
+        if dtype != encoder.precision:
             notes.append(
-                f"encoders.{modality}.precision: {asked.precision} is off by more than is allowed for this "
-                f"encoder; {used} was used"
+                f"encoders.{modality}.precision: {encoder.precision} is off by more than is allowed for this "
+                f"encoder; {dtype} was used"
             )
     return notes

@@ -1,4 +1,4 @@
-"""Pretrained weights: where they lie, what they are, and how many threads compute with them.
+"""This module finds pretrained weights, identifies them, and fixes how many threads compute with them.
 
 Shared by encoders and generators. Nothing is fetched twice, nothing that is not safetensors is asked of a
 hub, and what cannot be had is one line of `BadInput`, within seconds.
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 HUB_SECONDS = 5
-"""How long a silent hub is waited for. The loaders of the libraries try five times more, for 23 s."""
+"""Seconds to wait for a hub that does not answer. The loaders of the libraries try five times more,
+for 23 s."""
 
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes.
+    """Return SHA-256 (hex) of every parameter and buffer as loaded: names in order, types, shapes, bytes.
     O(size)."""
     import torch
 
@@ -44,19 +45,19 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 (hex) of a tokenizer's kind and vocabulary."""
+    """Return SHA-256 (hex) of a tokenizer's kind and vocabulary."""
     vocabulary = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
     return hashlib.sha256(vocabulary.encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
+    """Return SHA-256 (hex) of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_digest(paths: Sequence[Path]) -> str:
-    """SHA-256 (hex) of files: their names and contents, in the order given. O(size)."""
+    """Return SHA-256 (hex) of files: their names and contents, in the order given. O(size)."""
     parts = json.dumps([[path.name, file_digest(path)] for path in paths])
     return hashlib.sha256(parts.encode()).hexdigest()
 
@@ -75,8 +76,8 @@ def fixed_threads(threads: int) -> Iterator[None]:
 
 
 def model_directory(name: str) -> Path:
-    """The directory that holds the model `name`: itself where it is one, where its scheme leads (`lab:NAME`,
-    see `model_path`), else fetched from the hub (or its cache).
+    """Return the directory that holds the model `name`: itself where it is one, where its scheme leads
+    (`lab:NAME`, see `model_path`), else fetched from the hub (or its cache).
 
     Raises:
         BadInput: there is no such directory, and no hub answers within `HUB_SECONDS` or none knows the name.
@@ -96,22 +97,22 @@ def model_directory(name: str) -> Path:
             )
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        raise _unreachable(name, error) from error
+        raise _unreachable_error(name, error) from error
 
 
 def hub_file(repository: str, name: str) -> Path:
-    """One file of a repository of the hub (or its cache). Raises BadInput as `model_directory` does."""
+    """Fetch one file of a repository of the hub (or its cache). Raises BadInput as `model_directory` does."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(repository, name, etag_timeout=HUB_SECONDS))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        raise _unreachable(f"{repository}/{name}", error) from error
+        raise _unreachable_error(f"{repository}/{name}", error) from error
 
 
 def package_file(package: str, relative: str, sha256: str) -> Path:
-    """A file of weights that an installed package ships, its content checked.
+    """Return a file of weights that an installed package ships, its content checked.
 
     Raises:
         BadInput: the package is not installed, or the file is missing or not the one expected.
@@ -122,16 +123,16 @@ def package_file(package: str, relative: str, sha256: str) -> Path:
     path = Path(next(iter(spec.submodule_search_locations))) / relative
     if not path.is_file():
         raise BadInput(f"{package}: {relative} is missing; install the package again")
-    found = file_digest(path)
-    if found != sha256:
+    digest = file_digest(path)
+    if digest != sha256:
         raise BadInput(
-            f"{package}: {relative} has SHA-256 {found}, expected {sha256}; install the pinned version"
+            f"{package}: {relative} has SHA-256 {digest}, expected {sha256}; install the pinned version"
         )
     return path
 
 
 def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
-    """A transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class,
+    """Load a transformers model in fp32, from safetensors, whole, ready to use; `kind` is its auto class,
     `config` what of its configuration is to be another.
 
     A pooler that the checkpoint lacks (those of masked language models do) is taken off: filled at random, it
@@ -144,7 +145,7 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
 
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
-    told = transformers_logging.get_verbosity()
+    verbosity = transformers_logging.get_verbosity()
     if config:  # weights that a changed configuration has no use for are no news
         transformers_logging.set_verbosity_error()
     try:
@@ -159,7 +160,7 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BadInput(f"model {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
     finally:
-        transformers_logging.set_verbosity(told)
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()
     missing = sorted(info["missing_keys"])
@@ -171,6 +172,6 @@ def load_model(kind: Any, directory: Path, name: str, **config: Any) -> Any:
     return model.eval()
 
 
-def _unreachable(name: str, error: Exception) -> BadInput:
+def _unreachable_error(name: str, error: Exception) -> BadInput:
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return BadInput(f"model {name!r} needs a reachable model hub or a local directory ({cause})")

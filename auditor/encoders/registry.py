@@ -1,4 +1,5 @@
-"""Encoders by name. A new one is a file beside this (or in a package of its own) with `@encoder(...)`."""
+"""This module registers encoders by name. A new one is a file beside this (or in a package of its own) with
+`@encoder(...)`."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ P = TypeVar("P", bound=Callable[[str], Path])
 
 @dataclass(frozen=True, slots=True)
 class NamedEncoder:
-    """What loads an encoder, and the class of its own settings (None: it has none)."""
+    """An entry has the function that loads an encoder and the class of its own settings (None: it has
+    none)."""
 
     load: Callable[..., Encoder]
     settings: type[Settings] | None
@@ -62,8 +64,8 @@ def make_encoder(
     threads: int = 1,
     batch: int | None = None,
 ) -> Encoder:
-    """The encoder of a name, or of settings `{name, precision}` and the encoder's own (many have `pooling`
-    and `layer`); all but `name` are optional.
+    """Make the encoder of a name, or of settings `{name, precision}` and the encoder's own (many have
+    `pooling` and `layer`); all but `name` are optional.
 
     Beside the names of `encoder_names`, a local directory is a name.
 
@@ -71,39 +73,40 @@ def make_encoder(
         BadInput: an unknown name or setting (the known ones are listed), a package that is not installed, or
             a model that cannot be reached.
     """
-    given = {"name": name_or_settings} if isinstance(name_or_settings, str) else dict(name_or_settings)
-    name = given.pop("name", None)
+    options = {"name": name_or_settings} if isinstance(name_or_settings, str) else dict(name_or_settings)
+    name = options.pop("name", None)
     if not isinstance(name, str):
         raise BadInput(f"encoders.{modality}: no name given; known: {', '.join(encoder_names(modality))}")
-    precision = given.pop("precision", "auto")
+    precision = options.pop("precision", "auto")
     if precision not in get_args(Precision):
         raise BadInput(f"encoder {name}: precision {precision!r} is none of {', '.join(get_args(Precision))}")
-    found = find_encoder(name, modality, f"encoders.{modality}")
+    entry = find_encoder(name, modality, f"encoders.{modality}")
     default_batch = IMAGE_BATCH if modality == "image" else TEXT_BATCH
-    return found.load(
+    return entry.load(
         name=name,
         device=device,
         threads=threads,
         batch=batch or default_batch,
         precision=precision,
-        **settings_keyword(found.settings, given, f"encoder {name}"),
+        **settings_keyword(entry.settings, options, f"encoder {name}"),
     )
 
 
 def encoder_names(modality: Modality) -> list[str]:
-    """The names of encoders, schemes with what stands for their rest (`hf:NAME`)."""
+    """Return the names of encoders, schemes with what stands for their rest (`hf:NAME`)."""
     return ENCODERS[modality].names()
 
 
 def find_encoder(name: str, modality: Modality, key: str) -> NamedEncoder:
-    """What loads the encoder of a name or directory. Raises `BadInput` for an unknown name, after `key`."""
+    """Find what loads the encoder of a name or directory. Raises `BadInput` for an unknown name, after
+    `key`."""
     known = ENCODERS[modality]
     return known.find(HUB + name if name not in known and Path(name).is_dir() else name, key)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPath:
-    """Where the models of a scheme lie."""
+    """An entry says where the models of a scheme lie."""
 
     directory: Callable[[str], Path]
 

@@ -1,4 +1,4 @@
-"""Texts to vectors in fixed padded shapes."""
+"""This module turns texts into vectors in fixed padded shapes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROBE = (
 
 
 class TextEncoder:
-    """An `Encoder` of texts around a loaded model.
+    """This class is an `Encoder` of texts around a loaded model.
 
     A text is padded to the first of `lengths` that holds it, which depends on that text alone; every length
     has its own batches of `batch` rows (on the CPU fewer, about CPU_TOKENS tokens), filled with empty texts.
@@ -97,12 +97,12 @@ class TextEncoder:
 
     @property
     def identity(self) -> str:
-        """Canonical JSON of everything that changes the output."""
+        """Return canonical JSON of everything that changes the output."""
         return self._identity
 
     def encode(self, contents: Sequence[bytes] | Sequence[str]) -> Array:
-        """(n, dim) float32, not normalised. A text without any token (some tokenizers of the empty text) is
-        NaN."""
+        """Return vectors (n, dim) float32, not normalised. A text without any token (some tokenizers of the
+        empty text) is NaN."""
         texts = list(cast(Sequence[str], contents))
         out = np.full((len(texts), self.dim), np.nan, dtype=np.float32)
         if not texts:
@@ -117,8 +117,8 @@ class TextEncoder:
         return out
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens of all `texts` together, without those that the tokenizer adds to every text; nothing is
-        cut."""
+        """Count the tokens of all `texts` together, without those that the tokenizer adds to every text;
+        nothing is cut."""
         if not texts:
             return 0
         return sum(len(row) for row in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"])
@@ -158,7 +158,8 @@ class TextEncoder:
 
 
 def pool(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """(n, d) from hidden states (n, length, d) and the attention mask (n, length), padding on the right."""
+    """Pool vectors (n, d) from hidden states (n, length, d) and the attention mask (n, length), padding on
+    the right."""
     if pooling == "first":
         return states[:, 0]
     if pooling == "mean-but-first":
@@ -169,9 +170,9 @@ def pool(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 
 
 def padded_lengths(max_length: int) -> tuple[int, ...]:
-    """The lengths that texts are padded to: every 16 up to 128, every 32 up to 256, every 64 up to 512, and
-    so on, and `max_length` itself. Of a text of more than 112 tokens at most an eighth is padding, give or
-    take."""
+    """Return the lengths that texts are padded to: every 16 up to 128, every 32 up to 256, every 64 up to
+    512, and so on, and `max_length` itself. Of a text of more than 112 tokens at most an eighth is padding,
+    give or take."""
     lengths = []
     length = step = 16
     while length < max_length:

@@ -1,5 +1,5 @@
-"""Image encoders of transformers (CLIP, SigLIP, ViT, DINOv2, ...): a directory, or a name that the hub
-knows."""
+"""This module loads the image encoders of transformers (CLIP, SigLIP, ViT, DINOv2, ...): a directory, or a
+name that the hub knows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _OPEN_CLIP = "open_clip_config.json"
 
 @encoder(HUB, "image", settings=OpenClipSettings, shown="hf:NAME")
 def named_or_directory(*, name: str, settings: OpenClipSettings, **options: Any) -> ImageEncoder:
-    """A name that the hub knows, or a directory; one that open_clip has saved is open_clip's to load."""
+    """Load a model by a name that the hub knows, or from a directory; one that open_clip has saved is
+    open_clip's to load."""
     place = name.removeprefix(HUB)
     if (Path(place) / _OPEN_CLIP).is_file():
         return openclip.from_directory(Path(place), name=name, **settings.model_dump(), **options)
@@ -45,7 +46,7 @@ def load(
     batch: int,
     precision: Precision,
 ) -> ImageEncoder:
-    """The vision model in `directory`. For CLIP both poolings are the published one.
+    """Load the vision model in `directory`. For CLIP both poolings are the published one.
 
     Raises:
         BadInput: the directory holds no vision model of patch tokens, or the model no such layer.

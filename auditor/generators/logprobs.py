@@ -1,4 +1,4 @@
-"""What the tokens that transformers draws were worth."""
+"""This module sums the log-probabilities of the tokens that transformers draws."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 class TokenLogProbs:
-    """Watches generation, as a logits processor of transformers, and sums log p (nats) of the tokens chosen,
-    up to and with the end token.
+    """This class watches generation, as a logits processor of transformers, and sums log p (nats) of the
+    tokens chosen, up to and with the end token.
 
     Keeps one (rows, vocabulary) table at a time, where asking `generate` for its scores keeps one for every
     token.

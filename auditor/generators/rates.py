@@ -1,4 +1,4 @@
-"""How fast an endpoint is asked, and how long a shard of prompts may take at most."""
+"""This module says how fast an endpoint is asked, and how long a shard of prompts may take at most."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ BYTES_A_TOKEN = 4
 """The rule by which tokens of a text are estimated: UTF-8 bytes over this, rounded up. English has about four
 characters a token; other scripts have fewer characters a token and more bytes a character."""
 TURN_TOKENS = 4
-"""Of the template around each turn."""
+"""Tokens of the template around each turn."""
 
 
 def prompt_tokens(text: str, history: Sequence[Turn], images: int, tokens_per_image: int) -> int:
-    """Estimated tokens of a prompt. O(length)."""
+    """Estimate the tokens of a prompt. O(length)."""
     texts = [*(turn.text for turn in history), text]
-    words = sum(ceil(len(each.encode("utf-8", "replace")) / BYTES_A_TOKEN) for each in texts)
+    words = sum(ceil(len(content.encode("utf-8", "replace")) / BYTES_A_TOKEN) for content in texts)
     return words + TURN_TOKENS * len(texts) + images * tokens_per_image
 
 
 def interval(config: EndpointConfig, tokens: int) -> float:
-    """Seconds from one request of so many tokens to the next, by the rates of `config`; 0 without rates."""
+    """Return the seconds from one request of so many tokens to the next, by the rates of `config`; 0 without
+    rates."""
     by_requests = 60.0 / config.requests_per_minute if config.requests_per_minute else 0.0
     by_tokens = 60.0 * tokens / config.tokens_per_minute if config.tokens_per_minute else 0.0
     return max(by_requests, by_tokens)
 
 
 class Pacer:
-    """Gives turns, evenly spaced, so that neither rate is exceeded over any minute. Retries take turns too.
+    """A pacer gives turns, evenly spaced, so that neither rate is exceeded over any minute. Retries take
+    turns too.
 
     It keeps a time, not a loop's objects: one pacer lives over many `asyncio.run`.
     """
@@ -51,10 +53,11 @@ class Pacer:
 
 
 def longest_seconds(config: EndpointConfig, tokens: Sequence[int], samples: int) -> float:
-    """The longest that a shard may take whose prompts have so many tokens each, answers included: every try
-    of every request up to its limit, each in its turn, and every check whether the server is there."""
+    """Return the longest time (seconds) that a shard may take whose prompts have so many tokens each, answers
+    included: every try of every request up to its limit, each in its turn, and every check whether the server
+    is there."""
     waves = ceil(len(tokens) / config.concurrency) * samples
     checks = len(tokens) // config.failures + 1
     refused = 4  # the first prompts may be asked in as many ways
-    turns = config.tries * samples * sum(interval(config, each) for each in tokens)
+    turns = config.tries * samples * sum(interval(config, count) for count in tokens)
     return (waves + checks + refused) * config.total_seconds + turns

@@ -1,4 +1,5 @@
-"""Generators by name. A new one is a file beside this (or in a package of its own) with `@generator(...)`."""
+"""This module registers generators by name. A new one is a file beside this (or in a package of its own) with
+`@generator(...)`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ F = TypeVar("F", bound=Callable[..., Generator])
 
 @dataclass(frozen=True, slots=True)
 class NamedGenerator:
-    """What makes a generator, and the class of its own settings (None: it has none)."""
+    """An entry has the function that makes a generator and the class of its own settings (None: it has
+    none)."""
 
     make: Callable[..., Generator]
     settings: type[Settings] | None
@@ -47,8 +49,8 @@ def generator(name: str, *, settings: type[Settings] | None = None) -> Callable[
 
 
 def make_generator(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> Generator:
-    """The generator of `{generator, model, temperature, samples, max_new_tokens, batch}` and its own settings
-    (vllm: `vllm`, the fields of `VllmConfig`; endpoint: `endpoint`, those of `EndpointConfig`).
+    """Make the generator of `{generator, model, temperature, samples, max_new_tokens, batch}` and its own
+    settings (vllm: `vllm`, the fields of `VllmConfig`; endpoint: `endpoint`, those of `EndpointConfig`).
 
     `generator` and `model` must be given; a model is a directory, a name that the hub knows, or `lab:NAME`
     (the lab's own, `lab:mllm-strong`). The rest have the defaults of `Sampling` (greedy, one answer) and
@@ -57,30 +59,30 @@ def make_generator(settings: Mapping[str, Any], *, device: str = "cpu", threads:
     Raises:
         BadInput: an unknown generator or setting (the known ones are listed), or a model that cannot be had.
     """
-    given = dict(settings)
-    name = given.pop("generator", None)
-    found = GENERATORS.find(name)
-    model, batch = given.pop("model", None), given.pop("batch", BATCH)
+    options = dict(settings)
+    name = options.pop("generator", None)
+    entry = GENERATORS.find(name)
+    model, batch = options.pop("model", None), options.pop("batch", BATCH)
     if not isinstance(batch, int) or batch < 1:
         raise BadInput(f"generator {name}: batch is {batch!r}, must be a whole number >= 1")
-    drawn = {key: given.pop(key) for key in Sampling.__dataclass_fields__ if key in given}
-    return found.make(
+    drawn = {key: options.pop(key) for key in Sampling.__dataclass_fields__ if key in options}
+    return entry.make(
         model=model,
         sampling=Sampling(**drawn),
         batch=batch,
         device=device,
         threads=threads,
-        **settings_keyword(found.settings, given, f"generator {name}"),
+        **settings_keyword(entry.settings, options, f"generator {name}"),
     )
 
 
 def generator_names() -> list[str]:
-    """The generators that there are."""
+    """Return the names of all generators."""
     return GENERATORS.names()
 
 
 def weights_of(model: str | None, name: str) -> tuple[Path, str]:
-    """Directory and name of a model that the generator `name` loads itself. Raises `BadInput`."""
+    """Return the directory and name of a model that the generator `name` loads itself. Raises `BadInput`."""
     if not isinstance(model, str):
         raise BadInput(f"generator {name}: no model given; a directory, a hub name or lab:NAME")
     return model_directory(model), model

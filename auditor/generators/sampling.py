@@ -1,4 +1,4 @@
-"""How answers are drawn, and how what was drawn becomes an answer."""
+"""This module says how answers are drawn, and turns what was drawn into an answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from schemas.response import Answer
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """`samples` answers a prompt at `temperature` (0: the most likely token each time, one answer), of at
-    most `max_new_tokens` tokens. Nothing is cut from the distribution (no top-k, no top-p):
-    log-probabilities are the model's, and an entropy can be estimated from them."""
+    """The settings ask for `samples` answers a prompt at `temperature` (0: the most likely token each time,
+    one answer), of at most `max_new_tokens` tokens. Nothing is cut from the distribution (no top-k, no
+    top-p): log-probabilities are the model's, and an entropy can be estimated from them."""
 
     temperature: float = 0.0
     samples: int = 1
@@ -32,7 +32,7 @@ class Sampling:
 
 
 class Drawn(NamedTuple):
-    """One sampled answer."""
+    """This tuple is one sampled answer."""
 
     text: str
     log_prob: float
@@ -40,7 +40,7 @@ class Drawn(NamedTuple):
 
 
 def answer_of(drawn: Sequence[Drawn]) -> Answer:
-    """The answer of its samples; empty ones only where there is no other."""
-    kept = [one for one in drawn if one.text.strip()] or drawn
+    """Make an answer of its samples; empty ones only where there is no other."""
+    kept = [sample for sample in drawn if sample.text.strip()] or drawn
     texts, log_probs, tokens = zip(*kept, strict=True)
     return Answer(texts=texts, logprobs=log_probs, tokens=tokens)

@@ -1,5 +1,5 @@
-"""One server that speaks OpenAI's HTTP: a request with its key, within rates, tries and time; never its words
-unchecked."""
+"""This module calls one server by OpenAI's HTTP interface. Requests carry its key and keep to rates, tries
+and time; its words are never used unchecked."""
 
 from __future__ import annotations
 
@@ -35,28 +35,29 @@ log = logging.getLogger(__name__)
 
 LONGEST_BACKOFF = 60.0
 _TRY_AGAIN = frozenset({408, 409, 429})
-_SAID_CHARS = 160
+_MESSAGE_CHARS = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class NoAnswer(Exception):
-    """A request that failed for good. `status` is HTTP's, None where there was none."""
+    """A request failed for good. `status` is HTTP's, None where there was none."""
 
-    def __init__(self, status: int | None, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int | None, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class Passing(NoAnswer):
-    """A failure that may pass. `after`: seconds that the server asks to wait."""
+    """A request failed in a way that may pass. `after`: seconds that the server asks to wait."""
 
-    def __init__(self, status: int | None, said: str, after: float | None = None) -> None:
-        super().__init__(status, said)
+    def __init__(self, status: int | None, message: str, after: float | None = None) -> None:
+        super().__init__(status, message)
         self.after = after
 
 
 class Server:
-    """The server of `config`. It lives over many `asyncio.run`: what belongs to a loop is in its sessions."""
+    """This class calls the server of `config`. It lives over many `asyncio.run`: what belongs to a loop is in
+    its sessions."""
 
     def __init__(self, config: EndpointConfig, most_bytes: int) -> None:
         """`most_bytes` of a reply that are read. Raises `BadInput` where the key's variable is not set."""
@@ -66,7 +67,7 @@ class Server:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """A client with the key. Times are bounded request by request."""
+        """Open a client with the key. Times are bounded request by request."""
         session = web.session(self._config.concurrency + 1, aiohttp.ClientTimeout(total=None))
         session.headers["Content-Type"] = "application/json"
         if self._key:
@@ -82,9 +83,9 @@ class Server:
         body: Mapping[str, Any] | None = None,
         limit: float | None = None,
     ) -> Any:
-        """The parsed reply to a POST of `body` (a GET without one), tried again within the config's bounds
-        (and `limit` seconds, where that is less). Waiting for one's turn by the rates is not counted against
-        them. `path`: under the endpoint's address, or an address. Raises `NoAnswer`."""
+        """Return the parsed reply to a POST of `body` (a GET without one), tried again within the config's
+        bounds (and `limit` seconds, where that is less). Waiting for one's turn by the rates is not counted
+        against them. `path`: under the endpoint's address, or an address. Raises `NoAnswer`."""
         sent = None if body is None else json.dumps(body).encode()
         most = min(self._config.total_seconds, limit or self._config.total_seconds)
         busy = 0.0
@@ -94,9 +95,9 @@ class Server:
 
         async for attempt in AsyncRetrying(
             stop=_either(stop_after_attempt(self._config.tries), spent),
-            wait=self._wait,
+            wait=self._waiting_seconds,
             retry=retry_if_exception_type(Passing),
-            before_sleep=self._tell,
+            before_sleep=self._log_retry,
             reraise=True,
         ):
             with attempt:
@@ -104,12 +105,12 @@ class Server:
                 began = time.monotonic()
                 left = most - busy - attempt.retry_state.idle_for
                 try:
-                    return await self._once(session, path, sent, min(self._config.timeout_seconds, left))
+                    return await self._request(session, path, sent, min(self._config.timeout_seconds, left))
                 finally:
                     busy += time.monotonic() - began
         raise AssertionError("a retry ends with a reply or an error")
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         log.info(
             "%s: %s; try %d of %d in %.1f s",
@@ -120,15 +121,16 @@ class Server:
             state.upcoming_sleep,
         )
 
-    def _wait(self, state: RetryCallState) -> float:
-        """What the server asks for (and a little, so that not all come back at once), else ever longer."""
+    def _waiting_seconds(self, state: RetryCallState) -> float:
+        """Return what the server asks for (and a little, so that not all come back at once), else ever
+        longer."""
         first = self._config.backoff_seconds
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, Passing) and error.after is not None:
             return error.after + float(wait_random(0, first)(state))
         return float(wait_exponential_jitter(initial=first, max=LONGEST_BACKOFF, jitter=first)(state))
 
-    async def _once(
+    async def _request(
         self, session: aiohttp.ClientSession, path: str, sent: bytes | None, seconds: float
     ) -> Any:
         url = path if "://" in path else f"{self._config.url}/{path}"
@@ -153,30 +155,30 @@ class Server:
             raise Passing(None, f"connection failed ({self.clean(why(error))})") from None
         if len(data) > self._bound:
             raise NoAnswer(status, f"status {status}: the reply has more than {self._bound:,} bytes")
-        reply = _parsed(data)
-        said, code = self._said(reply)
-        told = f"status {status}" + (f": {said}" if said else "")
+        reply = _parse(data)
+        complaint, code = self._complaint(reply)
+        message = f"status {status}" + (f": {complaint}" if complaint else "")
         if status in _TRY_AGAIN or status >= 500:
             if code == "insufficient_quota":  # it says 429, and will tomorrow
-                raise NoAnswer(status, told)
+                raise NoAnswer(status, message)
             after = _retry_after(headers.get("Retry-After"))
             if after is not None and after >= self._config.total_seconds:
-                told += (
+                message += (
                     f" (asks to wait {after:.0f} s; endpoint.total_seconds is {self._config.total_seconds:g})"
                 )
-            raise Passing(status, told, after)
+            raise Passing(status, message, after)
         if 300 <= status < 400:
             raise NoAnswer(status, f"status {status}: it redirects, and no redirect is followed with a key")
         if status != 200:
-            raise NoAnswer(status, told)
+            raise NoAnswer(status, message)
         if reply is None:
             raise NoAnswer(status, "the reply is no JSON")
-        if said:  # some gateways report what went wrong behind them with status 200
-            raise NoAnswer(status, told)
+        if complaint:  # some gateways report what went wrong behind them with status 200
+            raise NoAnswer(status, message)
         return reply
 
-    def _said(self, reply: object) -> tuple[str, str]:
-        """What the server says went wrong, and its code; empty where it says nothing of the kind."""
+    def _complaint(self, reply: object) -> tuple[str, str]:
+        """Return what the server says went wrong, and its code; empty where it says nothing of the kind."""
         if not isinstance(reply, Mapping):
             return "", ""
         error = reply.get("error") or (reply.get("detail") if "choices" not in reply else None)
@@ -188,10 +190,10 @@ class Server:
         return (self.clean(message) if isinstance(message, str) else ""), ""
 
     def clean(self, text: str) -> str:
-        """Words of others for a log, a terminal or a report: short, one line, without the key."""
+        """Shorten a text from elsewhere for a log, a terminal or a report: one line, without the key."""
         if self._key:
             text = text.replace(self._key, "[key]")
-        return _CONTROL.sub(" ", text)[:_SAID_CHARS]
+        return _CONTROL.sub(" ", text)[:_MESSAGE_CHARS]
 
 
 def _key(config: EndpointConfig) -> str | None:
@@ -212,8 +214,8 @@ def _either(*stops: Any) -> Any:
     return lambda state: any(stop(state) for stop in stops)
 
 
-def _parsed(data: bytes) -> object:
-    """The JSON of a body; None where it is none."""
+def _parse(data: bytes) -> object:
+    """Return the JSON of a body; None where it is none."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):  # also bytes that are no UTF-8, and nesting made to overflow
@@ -221,7 +223,7 @@ def _parsed(data: bytes) -> object:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header: a number, or a date. None where it is neither."""
+    """Return the seconds of a Retry-After header: a number, or a date. None where it is neither."""
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):

@@ -1,5 +1,5 @@
-"""How a model is spoken to: its processor or tokenizer, its chat template and its end tokens. What every
-engine that loads the model itself has in common."""
+"""This module knows how a model is prompted: by its processor or tokenizer, its chat template and its end
+tokens. Every engine that loads the model itself uses it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from schemas.response import Prompt
 
 
 class ChatTemplate:
-    """Writes prompts as the model in a directory has learnt to read them, and reads its tokens."""
+    """This class writes prompts as the model in a directory has learnt to read them, and reads its tokens."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        """Raises BadInput where `directory` holds no model that generates."""
+        """Raise BadInput where `directory` holds no model that generates."""
         from transformers import (
             MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
             AutoConfig,
@@ -40,7 +40,8 @@ class ChatTemplate:
         """Ids of the tokens that end an answer."""
 
     def render(self, prompt: Prompt) -> str:
-        """The prompt in the words of the model's chat template; without one, images first, then the texts.
+        """Return the prompt in the words of the model's chat template; without one, images first, then the
+        texts.
 
         Raises ValueError for images that the model does not take, and whatever a template raises.
         """
@@ -64,18 +65,19 @@ class ChatTemplate:
         return str(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def adds_special(self, text: str) -> bool:
-        """Whether the tokenizer is to add its own begin token, which many templates write themselves."""
+        """Return whether the tokenizer is to add its own begin token, which many templates write
+        themselves."""
         if not self.processor.chat_template:
             return True
         begin = self.tokenizer.bos_token
         return self.sees and not (begin is not None and text.startswith(begin))
 
     def read(self, tokens: Sequence[Sequence[int]]) -> list[str]:
-        """Texts of answers, without special tokens and outer blanks."""
+        """Return the texts of answers, without special tokens and outer blanks."""
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
     def identity(self) -> dict[str, Any]:
-        """What of it changes an answer."""
+        """Return the parts of the template that change an answer."""
         pictures = self.processor.image_processor.to_dict() if self.sees else {}
         template = json.dumps([self.processor.chat_template, pictures], sort_keys=True, default=str)
         return {

@@ -1,4 +1,5 @@
-"""Answers from a model that transformers loads: image-text models (LLaVA and its kin) and text-only ones."""
+"""This module gets answers from a model that transformers loads: image-text models (LLaVA and its kin) and
+text-only ones."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ Row = tuple[str, list[Image.Image]]
 
 
 class TransformersGenerator:
-    """A `Generator` around a loaded model.
+    """This class is a `Generator` around a loaded model.
 
     Prompts are sorted by their number of images and padded length, which depend on the prompt alone (for
     models that give every image the same number of tokens); each group is answered in batches of `batch`,
@@ -45,7 +46,7 @@ class TransformersGenerator:
     def __init__(
         self, directory: Path, *, name: str, sampling: Sampling, batch: int, device: str, threads: int
     ) -> None:
-        """Raises BadInput where `directory` holds no model that generates."""
+        """Raise BadInput where `directory` holds no model that generates."""
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
         self._chat = ChatTemplate(directory, name)
@@ -66,12 +67,12 @@ class TransformersGenerator:
 
     @property
     def identity(self) -> str:
-        """Canonical JSON of everything that changes the output."""
+        """Return canonical JSON of everything that changes the output."""
         return self._identity
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has its
-        `error`.
+        """Return one `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has
+        its `error`.
 
         Of several samples the empty ones are left out. Greedy log-probabilities are under the model's own
         distribution (temperature 1), sampled ones under the distribution that was sampled.
@@ -86,7 +87,7 @@ class TransformersGenerator:
         for index, prompt in enumerate(prompts):
             try:
                 text = self._chat.render(prompt)
-                length = self._padded(text, len(prompt.images))
+                length = self._pad(text, len(prompt.images))
             except Exception as error:  # templates raise what their authors chose
                 answers[index] = Answer(error=one_line(error))
             else:
@@ -104,7 +105,7 @@ class TransformersGenerator:
         return answers
 
     def _chunk(self, rows: list[tuple[str, tuple[bytes, ...]]], length: int, seed: int) -> list[Answer]:
-        """Answers to at most `batch` prompts of one padded length and one number of images."""
+        """Return answers to at most `batch` prompts of one padded length and one number of images."""
         import torch
 
         images = len(rows[0][1])
@@ -158,8 +159,8 @@ class TransformersGenerator:
         return [answer_of(drawn[i * samples : (i + 1) * samples]) for i in range(len(batch))]
 
     def _inputs(self, batch: list[Row], length: int) -> dict[str, Tensor]:
-        """What the model is called with; rows padded on the left to `length`, or further where images need
-        it."""
+        """Return what the model is called with; rows padded on the left to `length`, or further where images
+        need it."""
         import torch
 
         texts = [text for text, _ in batch]
@@ -184,7 +185,7 @@ class TransformersGenerator:
             out[key] = value.to(self._device)
         return out
 
-    def _padded(self, text: str, images: int) -> int:
+    def _pad(self, text: str, images: int) -> int:
         ids = self._tokenizer(text, add_special_tokens=self._chat.adds_special(text))["input_ids"]
         tokens = len(ids) + images * (self._image_tokens - 1)
         length = max(1, -(-tokens // STEP)) * STEP
@@ -194,7 +195,8 @@ class TransformersGenerator:
         return length
 
     def _tokens_of_an_image(self) -> int:
-        """Tokens that an image becomes (of a blank one, where it depends on the image)."""
+        """Return the number of tokens that an image becomes (of a blank one, where it depends on the
+        image)."""
         text = self._chat.render(Prompt(images=(b"",)))
         without = len(self._tokenizer(text)["input_ids"])
         return len(self._processor(text=[text], images=[[BLANK]])["input_ids"][0]) - without + 1
@@ -248,7 +250,7 @@ class TransformersGenerator:
 def load(
     *, model: str | None, sampling: Sampling, batch: int, device: str, threads: int
 ) -> TransformersGenerator:
-    """A model that transformers loads, in this process."""
+    """Load a model that transformers loads, in this process."""
     directory, name = weights_of(model, "transformers")
     return TransformersGenerator(
         directory, name=name, sampling=sampling, batch=batch, device=device, threads=threads

@@ -1,4 +1,5 @@
-"""Answers from vLLM's engine, in this process: whatever vision-language or text model it knows."""
+"""This module gets answers from vLLM's engine, in this process: whatever vision-language or text model it
+knows."""
 
 from __future__ import annotations
 
@@ -29,15 +30,15 @@ from schemas.config import VllmConfig
 from schemas.response import Answer, Prompt
 
 CPU_CACHE_BYTES = 2**30
-"""Of keys and values without a GPU, where vLLM would take a share of the machine's whole memory; its own
-VLLM_CPU_KVCACHE_SPACE (GiB) has precedence."""
+"""Size of the cache of keys and values without a GPU, where vLLM would take a share of the machine's
+whole memory; its own VLLM_CPU_KVCACHE_SPACE (GiB) has precedence."""
 
 _SHORT_OF_MEMORY = ("Free memory on device", "Available memory on node", "No available memory")
-"""Of vLLM's messages at a start, those that a predecessor may cause whose memory is not free yet."""
+"""vLLM's messages at a start that a predecessor may cause whose memory is not free yet."""
 
 
 class VllmSettings(Settings):
-    """The section of a model's config that says how the engine runs."""
+    """The settings are the section of a model's config that says how the engine runs."""
 
     vllm: VllmConfig = VllmConfig()
 
@@ -48,8 +49,8 @@ class EngineFailed(RuntimeError):
 
 
 class VllmGenerator:
-    """A `Generator` around `vllm.LLM`. The engine starts with the first prompt, so that asking for the
-    identity costs no start.
+    """This class is a `Generator` around `vllm.LLM`. The engine starts with the first prompt, so that asking
+    for the identity costs no start.
 
     A sampled answer is drawn with a seed made from its prompt's content: whoever comes with it, it is drawn
     alike. Batches are as the engine makes them, so the same prompt's logits may differ in their last bits
@@ -69,7 +70,7 @@ class VllmGenerator:
         device: str,
         threads: int,
     ) -> None:
-        """Raises BadInput where vllm is not installed, where `directory` holds no model that generates, or
+        """Raise BadInput where vllm is not installed, where `directory` holds no model that generates, or
         where there are fewer GPUs than `settings.tensor_parallel`."""
         if find_spec("vllm") is None:
             raise missing_package("vllm")
@@ -81,11 +82,11 @@ class VllmGenerator:
         self._settings = settings
         self._device = torch.device(device).type
         self._threads = threads
-        here = torch.cuda.device_count()
-        if self._device == "cuda" and here < settings.tensor_parallel:
+        gpus = torch.cuda.device_count()
+        if self._device == "cuda" and gpus < settings.tensor_parallel:
             raise BadInput(
                 f"model {name}: vllm.tensor_parallel is {settings.tensor_parallel}, "
-                f"this worker has {here} GPUs"
+                f"this worker has {gpus} GPUs"
             )
         self._chat = ChatTemplate(directory, name)
         self._llm: Any = None
@@ -94,7 +95,7 @@ class VllmGenerator:
 
     @cached_property
     def identity(self) -> str:
-        """Canonical JSON of everything that changes the output but the last bits."""
+        """Return canonical JSON of everything that changes the output but the last bits."""
         import torch
 
         return json.dumps(
@@ -115,8 +116,8 @@ class VllmGenerator:
         )
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has its
-        `error`.
+        """Return one `Answer` a prompt, in order. A prompt that fails, or whose answers are all empty, has
+        its `error`.
 
         Of several samples the empty ones are left out. Greedy log-probabilities are under the model's own
         distribution (temperature 1), sampled ones under the distribution that was sampled.
@@ -132,27 +133,27 @@ class VllmGenerator:
 
         llm = self._engine()
         answers = [Answer(error="not answered")] * len(prompts)
-        asked = []
+        indices = []
         for index, prompt in enumerate(prompts):
             try:
                 self._enqueue(llm, prompt, seed)
             except Exception as error:
                 if type(error).__name__ == "EngineDeadError":
-                    raise self._died(error) from error
+                    raise self._engine_failure(error) from error
                 answers[index] = Answer(error=one_line(error))
             else:
-                asked.append(index)
+                indices.append(index)
         try:
             outputs = llm.wait_for_completion(use_tqdm=False)
         except torch.OutOfMemoryError as error:
-            self._died(error)
+            self._engine_failure(error)
             raise AuditError(
                 f"model {self._name}: out of memory; lower vllm.gpu_memory_utilization "
                 f"({self._settings.gpu_memory_utilization:g}) or vllm.max_num_seqs"
             ) from error
         except Exception as error:
-            raise self._died(error) from error
-        for index, output in zip(asked, outputs, strict=True):  # they come in the order of their requests
+            raise self._engine_failure(error) from error
+        for index, output in zip(indices, outputs, strict=True):  # they come in the order of their requests
             answers[index] = self._answer(output)
         return answers
 
@@ -160,12 +161,12 @@ class VllmGenerator:
         from vllm import SamplingParams
 
         text = self._chat.render(prompt)
-        asked: dict[str, Any] = {"prompt": text}
+        request: dict[str, Any] = {"prompt": text}
         if prompt.images:
-            asked["multi_modal_data"] = {"image": [decode(image) for image in prompt.images]}
+            request["multi_modal_data"] = {"image": [decode(image) for image in prompt.images]}
         greedy = self._sampling.temperature == 0
         llm.enqueue(
-            [asked],
+            [request],
             SamplingParams(
                 n=self._sampling.samples,
                 temperature=self._sampling.temperature,
@@ -186,18 +187,18 @@ class VllmGenerator:
         tokens = len(output.prompt_token_ids)
         if tokens + most > limit:  # such an answer may have been cut short
             return Answer(error=f"ValueError: the prompt has {tokens} tokens, the model takes {limit - most}")
-        reasons = {one.finish_reason for one in output.outputs}
+        reasons = {sample.finish_reason for sample in output.outputs}
         if not reasons <= {"stop", "length"}:
             return Answer(error=f"the engine gave up on it ({', '.join(sorted(map(str, reasons)))})")
-        texts = self._chat.read([one.token_ids for one in output.outputs])
+        texts = self._chat.read([sample.token_ids for sample in output.outputs])
         return answer_of(
             [
-                Drawn(text, float(one.cumulative_logprob), len(one.token_ids))
-                for text, one in zip(texts, output.outputs, strict=True)
+                Drawn(text, float(sample.cumulative_logprob), len(sample.token_ids))
+                for text, sample in zip(texts, output.outputs, strict=True)
             ]
         )
 
-    def _died(self, error: Exception) -> EngineFailed:
+    def _engine_failure(self, error: Exception) -> EngineFailed:
         self._dead = f"model {self._name}: vLLM's engine died ({one_line(error)})"
         return EngineFailed(self._dead)
 
@@ -226,17 +227,17 @@ class VllmGenerator:
                 "(without a GPU: make setup-vllm)"
             )
         self._folder = TemporaryDirectory(prefix="auditor-vllm-")
-        given = self._settings
+        settings = self._settings
         options: dict[str, Any] = {
             "dtype": self._dtype(),
-            "tensor_parallel_size": given.tensor_parallel,
-            "gpu_memory_utilization": given.gpu_memory_utilization,
-            "max_model_len": given.max_model_len,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "gpu_memory_utilization": settings.gpu_memory_utilization,
+            "max_model_len": settings.max_model_len,
             # Not Ray's: inside a Ray worker vLLM would look for GPUs beyond those that the worker was given.
-            "distributed_executor_backend": "uni" if given.tensor_parallel == 1 else "mp",
+            "distributed_executor_backend": "uni" if settings.tensor_parallel == 1 else "mp",
         }
-        if given.max_num_seqs is not None:
-            options["max_num_seqs"] = given.max_num_seqs
+        if settings.max_num_seqs is not None:
+            options["max_num_seqs"] = settings.max_num_seqs
         if self._device == "cpu":
             options |= {
                 # Without a GPU there are small models: compiling takes longer than they do, and a compiler.
@@ -251,17 +252,17 @@ class VllmGenerator:
                 str(source),
                 trust_remote_code=False,
                 load_format="safetensors",
-                logprobs_mode="processed_logprobs",  # after temperature, of which the answer speaks
+                logprobs_mode="processed_logprobs",  # after temperature, as the answer was drawn
                 generation_config="vllm",  # no penalties, no top-p of the model's own
                 seed=0,
                 **options,
             )
         except (ValueError, NotImplementedError) as error:
             if any(text in str(error) for text in _SHORT_OF_MEMORY):
-                raise self._died(error) from error
+                raise self._engine_failure(error) from error
             raise BadInput(f"model {self._name}: vLLM does not take it ({_reason(error)})") from error
         except Exception as error:
-            raise self._died(error) from error
+            raise self._engine_failure(error) from error
         for copy in Path(self._folder.name).glob("*.safetensors"):
             copy.unlink()  # they are in memory now
         return llm
@@ -280,19 +281,21 @@ class VllmGenerator:
 
 
 def _content_seed(seed: int, text: str, images: Sequence[bytes]) -> int:
-    """Seed of a prompt's sampling (62 bits, so that it can be counted up over its samples)."""
+    """Return the seed of a prompt's sampling (62 bits, so that it can be counted up over its samples)."""
     digests = [hashlib.sha256(image).hexdigest() for image in images]
     return hash64(json.dumps([seed, text, digests]), b"vllm") >> 2
 
 
 def _reason(error: Exception) -> str:
-    """On one line. The first line of pydantic's errors, in which vLLM packs its own, says only how many."""
-    why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-    return " ".join(why.split())[:300]
+    """Return an error on one line. The first line of pydantic's errors, in which vLLM packs its own, says
+    only how many."""
+    message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return " ".join(message.split())[:300]
 
 
 def _vllm_version() -> str:
-    """Of whichever package brings vllm (vllm, vllm-cpu); importing it takes many seconds."""
+    """Return the version of whichever package brings vllm (vllm, vllm-cpu); importing it takes many
+    seconds."""
     return version(packages_distributions()["vllm"][0])
 
 
@@ -300,7 +303,7 @@ def _vllm_version() -> str:
 def load(
     *, model: str | None, sampling: Sampling, batch: int, device: str, threads: int, settings: VllmSettings
 ) -> VllmGenerator:
-    """vLLM's engine, which makes batches of its own."""
+    """Load vLLM's engine, which makes batches of its own."""
     directory, name = weights_of(model, "vllm")
     return VllmGenerator(
         directory, name=name, sampling=sampling, settings=settings.vllm, device=device, threads=threads

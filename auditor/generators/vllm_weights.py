@@ -1,4 +1,4 @@
-"""Saved models under the names that vLLM looks for.
+"""This module gives saved models the names that vLLM looks for.
 
 vLLM's vision towers of CLIP's and SigLIP's kind want the names of published checkpoints
 (`vision_tower.vision_model.encoder...`); transformers 5 saves them without the middle part.
@@ -22,8 +22,8 @@ _HEADER_BYTES = 100 * 2**20  # as safetensors itself allows
 
 
 def published_names(directory: Path, into: Path) -> Path:
-    """The directory to load from: `directory` where every tensor has the name that vLLM wants, else `into`,
-    filled with links to its files and with copies of those that hold tensors of other names.
+    """Return the directory to load from: `directory` where every tensor has the name that vLLM wants, else
+    `into`, filled with links to its files and with copies of those that hold tensors of other names.
 
     Only the headers of safetensors files are rewritten, so memory stays flat: one copy of a file's bytes on
     disk for each file that holds a part of the vision tower.
@@ -42,22 +42,22 @@ def published_names(directory: Path, into: Path) -> Path:
         return directory
     for path in directory.iterdir():
         if path in renamed:
-            _rewrite(path, into / path.name)
+            _rewrite_file(path, into / path.name)
         elif path.name == INDEX:
             index = json.loads(path.read_text())
-            index["weight_map"] = _published(index["weight_map"])
+            index["weight_map"] = _published_name(index["weight_map"])
             (into / INDEX).write_text(json.dumps(index))
         else:
             (into / path.name).symlink_to(path.resolve())
     return into
 
 
-def _published(named: dict[str, Any]) -> dict[str, Any]:
+def _published_name(named: dict[str, Any]) -> dict[str, Any]:
     return {_UNPUBLISHED.sub(r"\1vision_model.", name): value for name, value in named.items()}
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
-    """Header of a safetensors file, and where its data begin."""
+    """Read the header of a safetensors file, and where its data begin."""
     with file.open("rb") as stream:
         try:
             (length,) = struct.unpack("<Q", stream.read(8))
@@ -68,9 +68,9 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
             raise BadInput(f"{file} is no safetensors file ({error})") from None
 
 
-def _rewrite(source: Path, target: Path) -> None:
+def _rewrite_file(source: Path, target: Path) -> None:
     header, start = _header(source)
-    text = json.dumps(_published(header), separators=(",", ":")).encode()
+    text = json.dumps(_published_name(header), separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # data stay aligned
     with source.open("rb") as data, target.open("wb") as out:
         out.write(struct.pack("<Q", len(text)) + text)

@@ -1,4 +1,4 @@
-"""Which grader grades a run: the one that the config names, or by what the records hold."""
+"""This module chooses the grader of a run: the one that the config names, or by what the records hold."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ _LAB_TAG = "question:"
 
 @dataclass(frozen=True)
 class Choice:
-    """The grader of a run."""
+    """A choice is the grader of a run."""
 
     config: GraderConfig
-    """By name; never `auto`."""
+    """The grader by name; never `auto`."""
     why_none: str | None = None
     """Why nothing is graded, where nothing is."""
 
     def make(self) -> Grader:
-        """The grader. Raises `BadInput` as `make_grader`."""
+        """Make the grader. Raises `BadInput` as `make_grader`."""
         return make_grader(self.config)
 
     def graded(self) -> Graded | None:
-        """For reports; None where nothing is graded."""
+        """Return what reports say of the grader; None where nothing is graded."""
         if self.why_none is not None:
             return None
-        made = self.make()
-        return Graded(name=grader_name(made), identity=made.identity, meaning=made.meaning)
+        grader = self.make()
+        return Graded(name=grader_name(grader), identity=grader.identity, meaning=grader.meaning)
 
     def missing(self) -> str:
-        """Why there is no accuracy of rows that have no score, and the way out."""
-        why = self.why_none or f"no answer could be graded ({self.make().meaning})"
-        return f"{why}: {WAY_OUT}"
+        """Return why there is no accuracy of rows that have no score, and the way out."""
+        reason = self.why_none or f"no answer could be graded ({self.make().meaning})"
+        return f"{reason}: {WAY_OUT}"
 
 
 def check_named(config: GraderConfig) -> None:
-    """Raises `BadInput` for an unknown grader or setting, before any work is done."""
+    """Raise `BadInput` for an unknown grader or setting, before any work is done."""
     if config.name == "auto":
         read_settings(Settings, config.settings(), "grader auto")  # it takes none
     else:
@@ -59,7 +59,7 @@ def check_named(config: GraderConfig) -> None:
 
 
 def choose(config: GraderConfig, records: Iterable[Path], models: Collection[str]) -> Choice:
-    """The grader of the answers of `models` to the records in these files of a run.
+    """Choose the grader of the answers of `models` to the records in these files of a run.
 
     `auto` takes the records' own scores where any record has one of these models; else the lab's grader where
     any has its truth in its tags; else `normalised` where references are short (SHORT_WORDS, SHORT_CHARS);
@@ -71,15 +71,15 @@ def choose(config: GraderConfig, records: Iterable[Path], models: Collection[str
     check_named(config)
     if config.name != "auto":
         return Choice(config, "`grader` is none" if config.name == "none" else None)
-    held = _held(records, frozenset(models))
-    if held.scores:
+    contents = _scan(records, frozenset(models))
+    if contents.scores:
         return Choice(GraderConfig(name="recorded"))
-    if held.lab:
+    if contents.lab:
         return Choice(GraderConfig(name="lab"))
-    if not held.words:
+    if not contents.words:
         return Choice(GraderConfig(name="none"), "no record has a score or a reference")
-    typical = _median(held.words)
-    if typical <= SHORT_WORDS and _median(held.chars) <= SHORT_CHARS:
+    typical = _median(contents.words)
+    if typical <= SHORT_WORDS and _median(contents.chars) <= SHORT_CHARS:
         return Choice(GraderConfig(name="normalised"))
     return Choice(
         GraderConfig(name="none"),
@@ -89,8 +89,8 @@ def choose(config: GraderConfig, records: Iterable[Path], models: Collection[str
 
 
 @dataclass
-class _Held:
-    """What records hold that a grader can use."""
+class _Contents:
+    """These counts say what records hold that a grader can use."""
 
     scores: bool = False
     lab: bool = False
@@ -99,28 +99,28 @@ class _Held:
     chars: Counter[int] = field(default_factory=Counter)
 
 
-def _held(records: Iterable[Path], models: Collection[str]) -> _Held:
-    held = _Held()
+def _scan(records: Iterable[Path], models: Collection[str]) -> _Contents:
+    contents = _Contents()
     for path in records:
         for batch in read_run_columns(path, ["reference", "tags", "scores"]):
             if any(model in models for pairs in batch["scores"].to_pylist() for model, _ in pairs or ()):
-                held.scores = True
-                return held
-            held.lab = held.lab or any(map(_of_lab, batch["tags"].to_pylist()))
+                contents.scores = True
+                return contents
+            contents.lab = contents.lab or any(map(_of_lab, batch["tags"].to_pylist()))
             for reference in batch["reference"].to_pylist():
                 if reference is not None:
-                    held.words[len(reference.split())] += 1
-                    held.chars[len(reference)] += 1
-    return held
+                    contents.words[len(reference.split())] += 1
+                    contents.chars[len(reference)] += 1
+    return contents
 
 
 def _of_lab(tags: list[str] | None) -> bool:
-    """Whether tags hold the lab's question and its right answer."""
+    """Return whether tags hold the lab's question and its right answer."""
     return bool(tags) and all(any(tag.startswith(p) for tag in tags or ()) for p in (_LAB_TAG, TRUTH_TAG))
 
 
 def _median(counts: Counter[int]) -> int:
-    """The lower median of what was counted."""
+    """Return the lower median of what was counted."""
     seen, half = 0, (counts.total() + 1) // 2
     for value in sorted(counts):
         seen += counts[value]

@@ -1,4 +1,4 @@
-"""Containment: the reference stands somewhere in the answer."""
+"""This grader asks whether the reference stands somewhere in the answer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from auditor.graders.text import words
 
 @grader("contains")
 class Contains(ReferenceGrader):
-    """For long answers and short references. Whole words count, made alike as `normalised` does. An answer
-    that lists every candidate earns 1, too."""
+    """This grader is for long answers and short references. Whole words count, made alike as `normalised`
+    does. An answer that lists every candidate earns 1, too."""
 
     name = "contains"
     meaning = "the answer holds the reference's words, in their order"
 
     def match(self, answer: str, reference: str) -> float:
-        """1 or 0; a reference without any letter or digit is looked for as it is."""
-        said, right = words(answer), words(reference)
-        if not right:
+        """Return 1 or 0; a reference without any letter or digit is looked for as it is."""
+        answer_words, reference_words = words(answer), words(reference)
+        if not reference_words:
             return float(reference.strip() in answer)
-        starts = range(len(said) - len(right) + 1)
-        return float(any(said[i : i + len(right)] == right for i in starts))
+        starts = range(len(answer_words) - len(reference_words) + 1)
+        return float(any(answer_words[i : i + len(reference_words)] == reference_words for i in starts))

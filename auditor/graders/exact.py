@@ -1,4 +1,4 @@
-"""Exact match: the answer is the reference, character by character."""
+"""This grader asks whether the answer is the reference, character by character."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class Exact(ReferenceGrader):
     meaning = "exact match with the reference"
 
     def match(self, answer: str, reference: str) -> float:
-        """1 or 0."""
+        """Return 1 or 0."""
         return float(answer.strip() == reference.strip())

@@ -1,4 +1,4 @@
-"""From records and their answers to scores: the one way in which graders are used."""
+"""This module turns records and their answers into scores: the one way in which graders are used."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from schemas.record import Record
 
 
 def scores(
-    records: Sequence[Record], given: Sequence[tuple[str, ...]], grader: Grader, model: str
+    records: Sequence[Record], answers: Sequence[tuple[str, ...]], grader: Grader, model: str
 ) -> list[float]:
-    """Scores, from 0 to 1, of the (first) answers of `model` to each record; nothing for an answer that the
-    grader cannot grade, and for a record without one.
+    """Grade the (first) answers of `model` to each record, from 0 to 1; there is nothing for an answer that
+    the grader cannot grade, and for a record without one.
 
     Raises:
         AuditError: the grader fails, or gives what is no number from 0 to 1.
     """
-    found = []
-    for record, texts in zip(records, given, strict=True):
+    grades = []
+    for record, texts in zip(records, answers, strict=True):
         if not texts:
             continue
         try:
@@ -28,22 +28,22 @@ def scores(
         except AuditError:
             raise
         except Exception as error:  # whatever somebody else's grader raises
-            raise _failed(grader, record, one_line(error)) from error
+            raise _grading_error(grader, record, one_line(error)) from error
         if score is None:
             continue
         if not isinstance(score, int | float) or not 0.0 <= score <= 1.0:
-            raise _failed(grader, record, f"{score!r:.80} is no number from 0 to 1")
-        found.append(float(score))
-    return found
+            raise _grading_error(grader, record, f"{score!r:.80} is no number from 0 to 1")
+        grades.append(float(score))
+    return grades
 
 
 def grader_name(grader: Grader) -> str:
-    """The name in a grader's identity."""
+    """Return the name in a grader's identity."""
     return str(json.loads(grader.identity)["grader"])
 
 
-def _failed(grader: Grader, record: Record, why: str) -> AuditError:
+def _grading_error(grader: Grader, record: Record, reason: str) -> AuditError:
     return AuditError(
-        f"grader {grader_name(grader)} failed on record {record.record_id}: {why}; "
+        f"grader {grader_name(grader)} failed on record {record.record_id}: {reason}; "
         "mend it, or set `grader:` to another"
     )

@@ -1,4 +1,4 @@
-"""No grader: nothing is graded."""
+"""This grader grades nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class NoGrader:
 
     @property
     def identity(self) -> str:
-        """Its name, as canonical JSON."""
+        """Return its name, as canonical JSON."""
         return self._identity
 
     def grade(self, record: Record, answer: str, model: str) -> None:
-        """None, always."""
+        """Return None, always."""
         return None

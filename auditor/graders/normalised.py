@@ -1,4 +1,4 @@
-"""Exact match of texts that were made alike first (as SQuAD's, Rajpurkar et al. 2016)."""
+"""This grader compares texts that were made alike first (as SQuAD's, Rajpurkar et al. 2016)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class Normalised(ReferenceGrader):
     meaning = "match with the reference but for case, punctuation and articles"
 
     def match(self, answer: str, reference: str) -> float:
-        """1 or 0; texts without any letter or digit are compared as they are."""
-        said, right = words(answer), words(reference)
-        return float(said == right if said or right else answer.strip() == reference.strip())
+        """Return 1 or 0; texts without any letter or digit are compared as they are."""
+        answer_words, reference_words = words(answer), words(reference)
+        return float(
+            answer_words == reference_words
+            if answer_words or reference_words
+            else answer.strip() == reference.strip()
+        )

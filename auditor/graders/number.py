@@ -1,4 +1,4 @@
-"""Numbers: the first one of the answer against the first one of the reference."""
+"""This grader compares the first number of the answer with the first one of the reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBER: Final = re.compile(
 
 
 class NumberSettings(Settings):
-    """Settings of the grader `number`."""
+    """These are the settings of the grader `number`."""
 
     tolerance: float = Field(
         0.0,
@@ -33,8 +33,8 @@ class NumberSettings(Settings):
 
 @grader("number", NumberSettings)
 class Number(ReferenceGrader):
-    """For counts and readings. Commas between thousands and English words to twelve are read; units are
-    not."""
+    """This grader is for counts and readings. Commas between thousands and English words to twelve are read;
+    units are not."""
 
     name = "number"
     meaning = "the first number of the answer is the reference's"
@@ -44,22 +44,22 @@ class Number(ReferenceGrader):
         self._tolerance = settings.tolerance
 
     def match(self, answer: str, reference: str) -> float | None:
-        """1 or 0; None where the reference has no number."""
-        right = first_number(reference)
-        if right is None:
+        """Return 1 or 0; None where the reference has no number."""
+        expected = first_number(reference)
+        if expected is None:
             return None
-        said = first_number(answer)
-        if said is None:
+        number = first_number(answer)
+        if number is None:
             return 0.0
-        return float(said == right or abs(said - right) <= self._tolerance * abs(right))
+        return float(number == expected or abs(number - expected) <= self._tolerance * abs(expected))
 
 
 def first_number(text: str) -> float | None:
-    """The first number in a text; None where there is none, or it is too large for a float."""
-    found = _NUMBER.search(folded(text))
-    if found is None:
+    """Return the first number in a text; None where there is none, or it is too large for a float."""
+    match = _NUMBER.search(folded(text))
+    if match is None:
         return None
-    if found[0] in NUMBER_WORDS:
-        return float(NUMBER_WORDS[found[0]])
-    value = float(found[0].replace("−", "-"))
+    if match[0] in NUMBER_WORDS:
+        return float(NUMBER_WORDS[match[0]])
+    value = float(match[0].replace("−", "-"))
     return value if math.isfinite(value) else None

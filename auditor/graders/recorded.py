@@ -1,4 +1,4 @@
-"""Recorded scores: the grades that the records came with."""
+"""This grader reads the scores that the records came with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from schemas.record import Record
 
 @grader("recorded")
 class Recorded:
-    """The field `score` (or `scores`) of the records: a person's, a judge's or another program's grade."""
+    """The grade is the field `score` (or `scores`) of the records: a person's, a judge's or another program's
+    grade."""
 
     meaning = "the records' own score"
 
@@ -19,10 +20,11 @@ class Recorded:
 
     @property
     def identity(self) -> str:
-        """Name and version, as canonical JSON."""
+        """Return the name and version, as canonical JSON."""
         return self._identity
 
     def grade(self, record: Record, answer: str, model: str) -> float | None:
-        """The record's score of `model`; None where there is none, or it is of another answer than this."""
+        """Return the record's score of `model`; None where there is none, or it is of another answer than
+        this."""
         recorded = record.responses.get(model, ())
         return record.scores.get(model) if recorded and recorded[0] == answer else None

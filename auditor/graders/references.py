@@ -1,4 +1,4 @@
-"""What all graders share that hold an answer against the record's reference."""
+"""This module holds what all graders share that compare an answer against the record's reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.record import Record
 
 
 class ReferenceGrader(ABC):
-    """A grader by a rule on two texts; a record without a reference cannot be graded."""
+    """This class is a grader by a rule on two texts; a record without a reference cannot be graded."""
 
     name: ClassVar[str]
     meaning: ClassVar[str]
@@ -22,13 +22,15 @@ class ReferenceGrader(ABC):
 
     @property
     def identity(self) -> str:
-        """Name, version and settings, as canonical JSON."""
+        """Return the name, version and settings, as canonical JSON."""
         return self._identity
 
     def grade(self, record: Record, answer: str, model: str) -> float | None:
-        """The score of one answer; None where the record has no reference, or one that cannot be used."""
+        """Return the score of one answer; None where the record has no reference, or one that cannot be
+        used."""
         return None if record.reference is None else self.match(answer, record.reference)
 
     @abstractmethod
     def match(self, answer: str, reference: str) -> float | None:
-        """How right an answer is by its reference, from 0 to 1; None for a reference that cannot be used."""
+        """Return how right an answer is by its reference, from 0 to 1; None for a reference that cannot be
+        used."""

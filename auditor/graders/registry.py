@@ -1,4 +1,4 @@
-"""The registry of graders."""
+"""This module is the registry of graders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ M = TypeVar("M", bound=Callable[..., Grader])
 
 
 class GraderMaker(NamedTuple):
-    """How a registered grader is made."""
+    """An entry says how a registered grader is made."""
 
     settings: type[Settings]
     make: Callable[[Any], Grader]
@@ -26,7 +26,7 @@ GRADERS: Registry[GraderMaker] = Registry(
 
 
 def grader(name: str, settings: type[Settings] = Settings) -> Callable[[M], M]:
-    """This decorator registers a class (or function) that makes a `Grader` from its settings.
+    """Register a class (or function) that makes a `Grader` from its settings.
 
     Raises:
         BadInput: the name is taken.
@@ -40,7 +40,7 @@ def grader(name: str, settings: type[Settings] = Settings) -> Callable[[M], M]:
 
 
 def make_grader(config: GraderConfig) -> Grader:
-    """The grader that a config names.
+    """Make the grader that a config names.
 
     Raises:
         BadInput: an unknown name or setting (the known ones are listed), or the grader's own complaint.

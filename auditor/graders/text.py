@@ -1,4 +1,4 @@
-"""Texts made alike before they are compared."""
+"""This module makes texts alike before they are compared."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _UNSPACED: Final = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-
 
 
 def folded(text: str) -> str:
-    """`text` in one form of Unicode (NFKC), without case and without commas between thousands."""
+    """Return `text` in one form of Unicode (NFKC), without case and without commas between thousands."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _THOUSANDS.sub("", text)
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` without case, punctuation, articles and the ways of writing one character; numbers
-    to twelve as digits. Chinese characters and kana are a word each. A sign or a point that belongs to a
-    number stays (`-3`, `1.5`). A text of nothing but articles (the choice `A`) keeps them."""
+    """Return the words of `text` without case, punctuation, articles and the ways of writing one character;
+    numbers to twelve as digits. Chinese characters and kana are a word each. A sign or a point that belongs
+    to a number stays (`-3`, `1.5`). A text of nothing but articles (the choice `A`) keeps them."""
     spelled = [
         str(NUMBER_WORDS[word]) if word in NUMBER_WORDS else word
-        for word in _UNSPACED.sub(r" \1 ", _plain(folded(text))).split()
+        for word in _UNSPACED.sub(r" \1 ", _letters_and_numbers(folded(text))).split()
     ]
     return [word for word in spelled if word not in _ARTICLES] or spelled
 
 
-def _plain(text: str) -> str:
+def _letters_and_numbers(text: str) -> str:
     out = []
     for i, char in enumerate(text):
         before, after = text[i - 1 : i], text[i + 1 : i + 2]

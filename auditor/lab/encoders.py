@@ -1,4 +1,4 @@
-"""The lab's own encoders of pictures and questions, both named `lab`."""
+"""This module loads the lab's own encoders of pictures and questions, both named `lab`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from auditor.lab.models import lab_directory
 
 
 class LabImageSettings(openclip.OpenClipSettings):
-    """The space that the contrastive training shapes; patch tokens are shaped by the supervised tower
-    alone."""
+    """The default is the space that the contrastive training shapes; patch tokens are shaped by the
+    supervised tower alone."""
 
     pooling: str = openclip.PROJECTED
 
 
 @encoder("lab", "image", settings=LabImageSettings)
 def lab_image(*, settings: LabImageSettings, **options: Any) -> ImageEncoder:
-    """A small CLIP of the lab's scenes."""
+    """Load a small CLIP of the lab's scenes."""
     return openclip.from_directory(lab_directory("clip"), **settings.model_dump(), **options)
 
 
 @encoder("lab", "text", settings=transformers_text.TextSettings)
 def lab_text(*, settings: transformers_text.TextSettings, **options: Any) -> TextEncoder:
-    """A small XLM-R of the lab's seven languages. The last layer, not the published layer 0: lab questions
-    differ by word order ("left of", "above"), which an average of embeddings does not see."""
+    """Load a small XLM-R of the lab's seven languages. The last layer, not the published layer 0: lab
+    questions differ by word order ("left of", "above"), which an average of embeddings does not see."""
     return transformers_text.load(
         lab_directory("xlmr"), multilingual=True, **settings.model_dump(), **options
     )

@@ -1,4 +1,4 @@
-"""The lab's grader: its records hold the right answer in their tags."""
+"""This module is the lab's grader: its records hold the right answer in their tags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schemas.record import TRUTH_TAG, Record
 
 @grader("lab")
 class LabGrader:
-    """Graded scores by content, not by phrasing (`auditor.lab.truth.graded_score`)."""
+    """This grader scores by content, not by phrasing (`auditor.lab.truth.graded_score`)."""
 
     meaning = "the lab's graded score"
 
@@ -18,11 +18,11 @@ class LabGrader:
 
     @property
     def identity(self) -> str:
-        """Name and version, as canonical JSON."""
+        """Return the name and version, as canonical JSON."""
         return self._identity
 
     def grade(self, record: Record, answer: str, model: str) -> float | None:
-        """None where the record's tags hold no truth of the lab."""
+        """Return the score; None where the record's tags hold no truth of the lab."""
         if not any(tag.startswith(TRUTH_TAG) for tag in record.tags):
             return None
         try:

@@ -1,4 +1,4 @@
-"""The lab's words and sentences in seven languages, as data.
+"""This module holds the lab's words and sentences in seven languages, as data.
 
 Each language lists the grammatical forms its templates need; a template is a ``str.format`` string over
 ``{a.FORM}`` and ``{b.FORM}`` (shapes), ``{c.FORM}`` (a colour, or a group of objects by colour or texture),
@@ -39,18 +39,19 @@ LANGUAGE_NAMES: Final = {
 
 @dataclass(frozen=True)
 class Lexicon:
-    """One language: words by English name (each a namespace of forms) and templates by kind of question."""
+    """A lexicon is one language: words by English name (each a namespace of forms) and templates by kind of
+    question."""
 
     shapes: dict[str, SimpleNamespace]
     groups: dict[str, SimpleNamespace]
     """Colours and textures, as they qualify an object (``one``) or objects (``many``)."""
-    where: dict[str, str]
+    quadrants: dict[str, str]
     relations: dict[str, str]
     templates: dict[str, tuple[str, ...]]
 
 
 def _forms(names: tuple[str, ...], **columns: str) -> dict[str, SimpleNamespace]:
-    """Words from columns of forms, each a string separated by ``|`` in the order of ``names``."""
+    """Make words from columns of forms, each a string separated by ``|`` in the order of ``names``."""
     split = {form: words.split("|") for form, words in columns.items()}
     for form, words in split.items():
         if len(words) != len(names):
@@ -67,7 +68,7 @@ _GROUPS: Final = COLOURS + TEXTURES
 _EN = Lexicon(
     shapes=_forms(SHAPES, w="|".join(SHAPES)),
     groups=_forms(_GROUPS, one="|".join(_GROUPS), many="|".join(_GROUPS)),
-    where={q: q for q in QUADRANTS},
+    quadrants={q: q for q in QUADRANTS},
     relations=dict(zip(RELATIONS, ("to the left of", "to the right of", "above", "below"), strict=True)),
     templates={
         "colour": (
@@ -138,7 +139,7 @@ _DE = Lexicon(
         one="rote|orangefarbene|gelbe|grüne|blaue|violette|rosafarbene|weiße|einfarbige|gestreifte|gepunktete",
         many="rote|orangefarbene|gelbe|grüne|blaue|violette|rosafarbene|weiße|einfarbige|gestreifte|gepunktete",
     ),
-    where=_list(QUADRANTS, "oben links|oben rechts|unten links|unten rechts"),
+    quadrants=_list(QUADRANTS, "oben links|oben rechts|unten links|unten rechts"),
     relations=_list(RELATIONS, "links von|rechts von|über|unter"),
     templates={
         "colour": (
@@ -196,7 +197,7 @@ _ZH = Lexicon(
         one="红色|橙色|黄色|绿色|蓝色|紫色|粉色|白色|纯色|条纹|圆点",
         many="红色的|橙色的|黄色的|绿色的|蓝色的|紫色的|粉色的|白色的|纯色的|带条纹的|带圆点的",
     ),
-    where=_list(QUADRANTS, "左上角|右上角|左下角|右下角"),
+    quadrants=_list(QUADRANTS, "左上角|右上角|左下角|右下角"),
     relations=_list(RELATIONS, "左边|右边|上方|下方"),
     templates={
         "colour": ("{a.w}是什么颜色？", "图中的{a.w}是什么颜色的？", "请说出{a.w}的颜色。"),
@@ -228,7 +229,7 @@ _KO = Lexicon(
         one="빨간색|주황색|노란색|초록색|파란색|보라색|분홍색|흰색|단색|줄무늬|물방울무늬",
         many="빨간색|주황색|노란색|초록색|파란색|보라색|분홍색|흰색|단색|줄무늬|물방울무늬",
     ),
-    where=_list(QUADRANTS, "왼쪽 위|오른쪽 위|왼쪽 아래|오른쪽 아래"),
+    quadrants=_list(QUADRANTS, "왼쪽 위|오른쪽 위|왼쪽 아래|오른쪽 아래"),
     relations=_list(RELATIONS, "왼쪽|오른쪽|위쪽|아래쪽"),
     templates={
         "colour": ("{a.topic} 무슨 색인가요?", "{a.w}의 색은 무엇인가요?", "{a.w}의 색을 말해 주세요."),
@@ -284,7 +285,7 @@ _EL = Lexicon(
         one="κόκκινο|πορτοκαλί|κίτρινο|πράσινο|μπλε|μωβ|ροζ|λευκό|μονόχρωμο|ριγέ|πουά",
         many="κόκκινα|πορτοκαλί|κίτρινα|πράσινα|μπλε|μωβ|ροζ|λευκά|μονόχρωμα|ριγέ|πουά",
     ),
-    where=_list(QUADRANTS, "πάνω αριστερά|πάνω δεξιά|κάτω αριστερά|κάτω δεξιά"),
+    quadrants=_list(QUADRANTS, "πάνω αριστερά|πάνω δεξιά|κάτω αριστερά|κάτω δεξιά"),
     relations=_list(RELATIONS, "αριστερά από|δεξιά από|πάνω από|κάτω από"),
     templates={
         "colour": ("Τι χρώμα έχει {a.nom};", "Τι χρώμα είναι {a.nom};", "Ποιο είναι το χρώμα {a.gen};"),
@@ -341,7 +342,7 @@ _AR = Lexicon(
         many="ذات اللون الأحمر|ذات اللون البرتقالي|ذات اللون الأصفر|ذات اللون الأخضر|ذات اللون الأزرق"
         "|ذات اللون البنفسجي|ذات اللون الوردي|ذات اللون الأبيض|السادة|المخططة|المنقطة",
     ),
-    where=_list(QUADRANTS, "أعلى اليسار|أعلى اليمين|أسفل اليسار|أسفل اليمين"),
+    quadrants=_list(QUADRANTS, "أعلى اليسار|أعلى اليمين|أسفل اليسار|أسفل اليمين"),
     relations=_list(RELATIONS, "على يسار|على يمين|فوق|تحت"),
     templates={
         "colour": ("ما لون {a.w}؟", "ما هو لون {a.w}؟", "اذكر لون {a.w}."),
@@ -383,7 +384,7 @@ _HI = Lexicon(
         one="लाल|नारंगी|पीली|हरी|नीली|बैंगनी|गुलाबी|सफ़ेद|सादी|धारीदार|बिंदीदार",
         many="लाल|नारंगी|पीली|हरी|नीली|बैंगनी|गुलाबी|सफ़ेद|सादी|धारीदार|बिंदीदार",
     ),
-    where=_list(QUADRANTS, "ऊपर बाईं ओर|ऊपर दाईं ओर|नीचे बाईं ओर|नीचे दाईं ओर"),
+    quadrants=_list(QUADRANTS, "ऊपर बाईं ओर|ऊपर दाईं ओर|नीचे बाईं ओर|नीचे दाईं ओर"),
     relations=_list(RELATIONS, "के बाईं ओर|के दाईं ओर|के ऊपर|के नीचे"),
     templates={
         "colour": ("{a.obl} का रंग क्या है?", "{a.dir} किस रंग का है?", "{a.obl} का रंग बताइए।"),

@@ -1,4 +1,5 @@
-"""The lab's models by the scheme `lab:`, wherever a model is loaded from a directory (`lab:mllm-strong`)."""
+"""This module finds the lab's models by the scheme `lab:`, wherever a model is loaded from a directory
+(`lab:mllm-strong`)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from auditor.lab.weights import weights_dir
 
 @model_path("lab:")
 def lab_directory(name: str) -> Path:
-    """The directory of one of the lab's shipped models. Raises `BadInput`, which lists them."""
+    """Return the directory of one of the lab's shipped models. Raises `BadInput`, which lists them."""
     try:
         return weights_dir(name)
     except (ValueError, FileNotFoundError) as error:

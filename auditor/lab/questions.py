@@ -1,4 +1,4 @@
-"""Questions about a scene, in seven languages, with their true answers in English."""
+"""This module asks questions about a scene, in seven languages, with their true answers in English."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ where a third of the questions ask for one: their answer is the picture itself."
 
 @dataclass(frozen=True)
 class Question:
-    """A question before it is put into words: its kind, its truth, and the names its templates fill in."""
+    """A question, before it is put into words, is its kind, its truth, and the names its templates fill
+    in."""
 
     kind: str
     truth: Truth
     slots: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, language: str, phrasing: int) -> str:
-        """The question in ``language``; ``phrasing`` picks a template (taken modulo their number)."""
+        """Return the question in ``language``; ``phrasing`` picks a template (taken modulo their number)."""
         lexicon = LEXICA[language]
         templates = lexicon.templates[self.kind]
         words: dict[str, object] = {}
@@ -46,14 +47,14 @@ class Question:
             elif slot == "c":
                 words[slot] = lexicon.groups[name]
             elif slot == "where":
-                words[slot] = lexicon.where[name]
+                words[slot] = lexicon.quadrants[name]
             else:
                 words[slot] = lexicon.relations[name]
         sentence = templates[phrasing % len(templates)].format(**words)
         return sentence[:1].upper() + sentence[1:]
 
     def reference(self, phrasing: int) -> str:
-        """The true answer as a person might write it; ``phrasing`` picks one of several ways."""
+        """Return the true answer as a person might write it; ``phrasing`` picks one of several ways."""
         options = _REFERENCES[self.kind]
         return options[phrasing % len(options)].format(answer=self.truth.answer, **self.slots)
 
@@ -81,12 +82,13 @@ def _holds(relation: str, a: Item, b: Item) -> bool:
 
 
 def description(items: Sequence[Item]) -> str:
-    """All objects, from the top left to the bottom right: ``red striped circle 3, blue plain star 7``."""
+    """Describe all objects, from the top left to the bottom right: ``red striped circle 3, blue plain star
+    7``."""
     return ", ".join(f"{i.colour} {i.texture} {i.shape} {i.digit}" for i in items)
 
 
 def draw_question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
-    """A question of ``kind`` that ``scene`` answers without doubt."""
+    """Draw a question of ``kind`` that ``scene`` answers without doubt."""
     items = scene.items
     u = rng.random(4).tolist()
     item = items[int(u[0] * len(items))]
@@ -116,19 +118,19 @@ def draw_question(scene: Scene, kind: str, rng: np.random.Generator) -> Question
         number = sum(group in (i.colour, i.texture) for i in items)
         return Question(kind, Truth(kind, str(number)), {"c": group})
     if kind == "relation":
-        others = [i for i in items if i is not item]
-        other = others[int(u[1] * len(others))]
+        candidates = [i for i in items if i is not item]
+        partner = candidates[int(u[1] * len(candidates))]
         # Only along an axis on which the two differ, so that yes and no are equally frequent and never in
         # doubt.
-        axes = [r for r in RELATIONS if _holds(r, item, other) or _holds(r, other, item)]
+        axes = [r for r in RELATIONS if _holds(r, item, partner) or _holds(r, partner, item)]
         relation = axes[int(u[2] * len(axes))]
-        truth = "yes" if _holds(relation, item, other) else "no"
-        return Question(kind, Truth(kind, truth), {"a": item.shape, "b": other.shape, "rel": relation})
+        truth = "yes" if _holds(relation, item, partner) else "no"
+        return Question(kind, Truth(kind, truth), {"a": item.shape, "b": partner.shape, "rel": relation})
     raise ValueError(f"unknown kind of question {kind!r}; known: {', '.join(KINDS)}")
 
 
 def draw_kind(weights: Mapping[str, float], u: float) -> str:
-    """The kind at quantile ``u`` of a mix of kinds."""
+    """Draw the kind at quantile ``u`` of a mix of kinds."""
     unknown = set(weights) - set(KINDS)
     if unknown:
         raise ValueError(f"unknown kinds of question {sorted(unknown)}; known: {', '.join(KINDS)}")

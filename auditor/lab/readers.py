@@ -1,4 +1,4 @@
-"""The reader `lab`: scenarios of the rendered world, by their language or pool."""
+"""This module is the reader `lab`: scenarios of the rendered world, by their language or pool."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from schemas.record import Image, Record
 
 @reader("lab")
 def lab(config: JobConfig, run: RunDir) -> Iterator[Source]:
-    """`data.n` drawn records, and each of `data.scenarios` by its language or pool, shifts or path; of drift
-    the pool or the language that `data.traffic` names."""
+    """Yield `data.n` drawn records, and each of `data.scenarios` by its language or pool, shifts or path; of
+    drift the pool or the language that `data.traffic` names."""
     data = config.data
     if isinstance(data, DriftData):
         kind = "pool" if data.traffic in POOLS else "language"
         spec = ScenarioSpec.model_validate({kind: data.traffic})
-        yield _drawn(TRAFFIC, "window", spec, config, "data.traffic")
+        yield _drawn_source(TRAFFIC, "window", spec, config, "data.traffic")
         return
-    first = _drawn(ID, "id", ScenarioSpec(), config, "data")
+    first = _drawn_source(ID, "id", ScenarioSpec(), config, "data")
     yield first
     for name, spec in data.scenarios.items() if isinstance(data, AuditData) else ():
         if spec.path is not None:
@@ -34,8 +34,8 @@ def lab(config: JobConfig, run: RunDir) -> Iterator[Source]:
                 )
             yield perturbed_source(name, spec, first, config, run)
         elif spec.language or spec.pool:
-            where = f"data.scenarios.{name}"
-            yield _drawn(name, spec.family or _family(spec), spec, config, where)
+            key = f"data.scenarios.{name}"
+            yield _drawn_source(name, spec.family or _family(spec), spec, config, key)
         else:
             raise BadInput(f"data.scenarios.{name}: give a language, a pool, shifts or a path")
 
@@ -46,11 +46,11 @@ def _family(spec: ScenarioSpec) -> str:
     return {"new-mix": "mix"}.get(spec.pool, "natural")
 
 
-def _drawn(name: str, family: str, spec: ScenarioSpec, config: JobConfig, where: str) -> Source:
-    """`where`: the key of the config that errors name."""
+def _drawn_source(name: str, family: str, spec: ScenarioSpec, config: JobConfig, key: str) -> Source:
+    """Return a source of drawn records. `key`: the key of the config that errors name."""
     n, language, pool = spec.n or config.data.n, spec.language or "en", spec.pool or "id"
     if pool not in POOLS:
-        raise BadInput(f"{where}.pool: {pool!r} is none of {', '.join(POOLS)}")
+        raise BadInput(f"{key}.pool: {pool!r} is none of {', '.join(POOLS)}")
 
     def rows() -> Rows:
         try:
@@ -64,6 +64,6 @@ def _drawn(name: str, family: str, spec: ScenarioSpec, config: JobConfig, where:
                     tags=tuple(item.tags),
                 )
         except ValueError as error:
-            raise BadInput(f"{where}: {error}") from error
+            raise BadInput(f"{key}: {error}") from error
 
     return Source(name, family, f"lab {n} {config.seed} {language} {pool}", rows, spec.partition)

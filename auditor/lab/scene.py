@@ -1,4 +1,4 @@
-"""Small scenes whose content is known: 64 x 64 RGB pictures of two to four objects.
+"""This module draws small scenes whose content is known: 64 x 64 RGB pictures of two to four objects.
 
 A scene is a pure function of ``(seed, index)`` and of a :class:`SceneLaw`: `draw_scene` decides what is in
 the picture, `render` paints it (well under a millisecond).  Fine detail carries meaning on purpose: a digit
@@ -70,7 +70,7 @@ _K = TypeVar("_K", int, str)
 
 @dataclass(frozen=True)
 class Item:
-    """One object of a scene; positions and lengths in pixels, rotation in radians."""
+    """An item is one object of a scene; positions and lengths in pixels, rotation in radians."""
 
     quadrant: int
     shape: str
@@ -84,18 +84,18 @@ class Item:
 
     @property
     def row(self) -> int:
-        """0 in the upper half, 1 in the lower."""
+        """Return 0 in the upper half, 1 in the lower."""
         return self.quadrant // 2
 
     @property
     def column(self) -> int:
-        """0 in the left half, 1 in the right."""
+        """Return 0 in the left half, 1 in the right."""
         return self.quadrant % 2
 
 
 @dataclass(frozen=True)
 class Look:
-    """How the scene is lit and painted: everything that changes the picture and not its content."""
+    """A look is how the scene is lit and painted: everything that changes the picture and not its content."""
 
     gain: float = 1.0
     slope_x: float = 0.0
@@ -109,7 +109,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows, and how; `render` turns it into pixels."""
+    """A scene is what a picture shows, and how; `render` turns it into pixels."""
 
     seed: int
     index: int
@@ -122,7 +122,8 @@ class Scene:
 
     @property
     def scene_type(self) -> str:
-        """The known kind of the scene: how many objects, on what ground, with which texture favoured."""
+        """Return the known kind of the scene: how many objects, on what ground, with which texture
+        favoured."""
         return f"{len(self.items)}-{self.background}-{self.texture}"
 
 
@@ -132,7 +133,8 @@ def _even(keys: tuple[_K, ...]) -> dict[_K, float]:
 
 @dataclass(frozen=True)
 class SceneLaw:
-    """The distribution of scenes: weights (any positive scale) of each known type, and how strange they look.
+    """A law is the distribution of scenes: weights (any positive scale) of each known type, and how strange
+    they look.
 
     ``strangeness`` is a range inside [0, 1] from which each scene draws uniformly.  0 is the look the models
     were trained on; towards 1 the light fails, colours fade and shift, objects shrink and the ground grows
@@ -165,7 +167,7 @@ class SceneLaw:
 
 
 def choose(weights: Mapping[_K, float], u: float) -> _K:
-    """The key at quantile ``u`` in [0, 1) of a weighted choice, in the mapping's own order."""
+    """Return the key at quantile ``u`` in [0, 1) of a weighted choice, in the mapping's own order."""
     target = u * sum(weights.values())
     chosen = None
     for key, weight in weights.items():
@@ -195,7 +197,7 @@ def _draw_look(rng: np.random.Generator, s: float) -> Look:
 
 
 def draw_scene(seed: int, index: int, law: SceneLaw | None = None) -> Scene:
-    """Scene number ``index`` of the stream ``seed`` under ``law`` (default: in-distribution).
+    """Draw scene number ``index`` of the stream ``seed`` under ``law`` (default: in-distribution).
 
     Shapes differ within a scene and at least one colour is unique, so that every kind of question can be
     asked.
@@ -240,7 +242,8 @@ def draw_scene(seed: int, index: int, law: SceneLaw | None = None) -> Scene:
 
 
 def _distance(shape: str, x: NDArray[np.float32], y: NDArray[np.float32], r: float) -> NDArray[Any]:
-    """About the signed distance (pixels, negative inside) to a shape of circumradius ``r`` at the origin."""
+    """Return about the signed distance (pixels, negative inside) to a shape of circumradius ``r`` at the
+    origin."""
     ax, ay = np.abs(x), np.abs(y)
     if shape == "circle":
         return np.hypot(x, y) - 0.95 * r
@@ -285,7 +288,7 @@ def _paint(canvas: NDArray[np.float32], item: Item) -> None:
 
 
 def render(scene: Scene) -> Image:
-    """The picture of a scene: (64, 64, 3) uint8, the same bytes for the same scene."""
+    """Render the picture of a scene: (64, 64, 3) uint8, the same bytes for the same scene."""
     look = scene.look
     first, last = (np.array(c, dtype=np.float32) / 255.0 for c in _GROUND[scene.background])
     canvas = np.empty((SIZE, SIZE, 3), dtype=np.float32)

@@ -1,5 +1,5 @@
-"""Is an answer right, and how nearly?  A judge that costs nothing, because the lab knows what its pictures
-show."""
+"""This module judges whether an answer is right, and how nearly. The judge costs nothing, because the lab
+knows what its pictures show."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _SLOTS: Final = ("colour", "texture", "shape", "digit")
 
 @dataclass(frozen=True)
 class Truth:
-    """The right answer to one question: its kind and its canonical English words, e.g. ``red circle`` or
-    ``3``."""
+    """A truth is the right answer to one question: its kind and its canonical English words, e.g. ``red
+    circle`` or ``3``."""
 
     kind: str
     answer: str
@@ -55,28 +55,28 @@ def _words(text: str) -> list[str]:
     return [_SYNONYMS.get(word, word) for word in _WORD.findall(text.lower())]
 
 
-def _only(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
-    """The one word of ``vocabulary`` among ``words``; None where there is none, or more than one
+def _only_match(words: Iterable[str], vocabulary: tuple[str, ...]) -> str | None:
+    """Return the one word of ``vocabulary`` among ``words``; None where there is none, or more than one
     (hedging)."""
-    found = set(words) & set(vocabulary)
-    return found.pop() if len(found) == 1 else None
+    matches = set(words) & set(vocabulary)
+    return matches.pop() if len(matches) == 1 else None
 
 
 def _number(words: list[str]) -> int | None:
-    found = {
+    numbers = {
         int(w[:4]) if w.isdigit() else _NUMBER_WORDS[w] for w in words if w.isdigit() or w in _NUMBER_WORDS
     }
-    return found.pop() if len(found) == 1 else None
+    return numbers.pop() if len(numbers) == 1 else None
 
 
-def _described(text: str) -> list[tuple[str | None, ...]]:
-    """(colour, texture, shape, digit) of each object of a description, None where it is not said."""
+def _parse_objects(text: str) -> list[tuple[str | None, ...]]:
+    """Return (colour, texture, shape, digit) of each object of a description, None where it is not said."""
     parts = [_words(part) for part in text.split(",")]
     objects = [
         (
-            _only(words, COLOURS),
-            _only(words, TEXTURES),
-            _only(words, SHAPES),
+            _only_match(words, COLOURS),
+            _only_match(words, TEXTURES),
+            _only_match(words, SHAPES),
             None if (number := _number(words)) is None else str(number),
         )
         for words in parts
@@ -84,24 +84,28 @@ def _described(text: str) -> list[tuple[str | None, ...]]:
     return [o for o in objects if any(o)]
 
 
-def _same(said: str | None, true: str | None) -> bool:
-    return said is not None and said == true
+def _agree(answer: str | None, truth: str | None) -> bool:
+    return answer is not None and answer == truth
 
 
 def _description_score(answer: str, truth: str) -> float:
-    """Attributes that agree under the best pairing of objects, twice over those of both descriptions."""
-    said, true = _described(answer), _described(truth)
-    if not said:
+    """Score the attributes that agree under the best pairing of objects, twice over those of both
+    descriptions."""
+    answer_objects, true_objects = _parse_objects(answer), _parse_objects(truth)
+    if not answer_objects:
         return 0.0
     agree = np.array(
-        [[sum(x is not None and x == y for x, y in zip(a, b, strict=True)) for b in true] for a in said]
+        [
+            [sum(x is not None and x == y for x, y in zip(a, b, strict=True)) for b in true_objects]
+            for a in answer_objects
+        ]
     )
     rows, columns = linear_sum_assignment(agree, maximize=True)
-    return float(2 * agree[rows, columns].sum() / (len(_SLOTS) * (len(said) + len(true))))
+    return float(2 * agree[rows, columns].sum() / (len(_SLOTS) * (len(answer_objects) + len(true_objects))))
 
 
 def graded_score(answer: str, truth: Truth) -> float:
-    """How right ``answer`` is, in [0, 1], by its content and not by its phrasing.
+    """Return how right ``answer`` is, in [0, 1], by its content and not by its phrasing.
 
     1 for the right content.  A count loses a half, and a digit a third, for each unit of distance; a
     colour-and-shape answer earns the share of its two words that are right, a description the share of its
@@ -119,25 +123,26 @@ def graded_score(answer: str, truth: Truth) -> float:
         return max(0.0, 1.0 - abs(number - int(truth.answer)) / reach)
     if truth.kind == "position":
         colour, shape = truth.answer.split()
-        return ((_only(words, COLOURS) == colour) + (_only(words, SHAPES) == shape)) / 2.0
+        return ((_only_match(words, COLOURS) == colour) + (_only_match(words, SHAPES) == shape)) / 2.0
     vocabulary = {"colour": COLOURS, "shape": SHAPES, "texture": TEXTURES, "relation": ("yes", "no")}[
         truth.kind
     ]
-    return float(_only(words, vocabulary) == truth.answer)
+    return float(_only_match(words, vocabulary) == truth.answer)
 
 
 def exact(answer: str, truth: Truth) -> bool:
-    """Whether the content of ``answer`` is wholly right."""
+    """Return whether the content of ``answer`` is wholly right."""
     return graded_score(answer, truth) == 1.0
 
 
 def to_tags(truth: Truth) -> list[str]:
-    """A record's tags that hold its truth, so that a store which keeps only records can still be judged."""
+    """Return a record's tags that hold its truth, so that a store which keeps only records can still be
+    judged."""
     return [f"question:{truth.kind}", f"{TRUTH_TAG}{truth.answer}"]
 
 
 def truth_of(tags: Iterable[str] | Mapping[str, str]) -> Truth:
-    """The truth from a record's tags (see `to_tags`); ValueError where the record is not of the lab."""
+    """Read the truth from a record's tags (see `to_tags`); ValueError where the record is not of the lab."""
     parts = dict(tags) if isinstance(tags, Mapping) else dict(t.split(":", 1) for t in tags if ":" in t)
     if "question" not in parts or "truth" not in parts:
         raise ValueError("these tags hold no lab truth: need 'question:KIND' and 'truth:ANSWER'")

@@ -1,4 +1,5 @@
-"""Scenarios of the lab: items (picture, query, reference, truth), each a pure function of seed and index."""
+"""This module makes the scenarios of the lab: items (picture, query, reference, truth), each a pure function
+of seed and index."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from auditor.lab.truth import Truth, to_tags
 
 @dataclass(frozen=True)
 class Mix:
-    """Proportions of known scene and question types: a new mix of known inputs changes nothing but these."""
+    """A mix is the proportions of known scene and question types: a new mix of known inputs changes nothing
+    but these."""
 
     scenes: SceneLaw = field(default_factory=SceneLaw)
     questions: Mapping[str, float] = field(default_factory=lambda: dict(KIND_WEIGHTS))
@@ -52,7 +54,7 @@ POOLS: Mapping[str, Mix] = {"id": ID_MIX, "natural": NATURAL_MIX, "new-mix": NEW
 
 @dataclass(frozen=True)
 class LabItem:
-    """One record of the lab; ``image`` holds PNG bytes of 64 x 64 RGB."""
+    """An item is one record of the lab; ``image`` holds PNG bytes of 64 x 64 RGB."""
 
     record_id: str
     base_id: str
@@ -68,7 +70,7 @@ class LabItem:
 
     @property
     def tags(self) -> list[str]:
-        """Tags of the record; `auditor.lab.truth_of` reads the truth back from them."""
+        """Return the tags of the record; `auditor.lab.truth_of` reads the truth back from them."""
         return [
             "source:lab",
             f"scene:{self.scene_type}",
@@ -81,7 +83,7 @@ class LabItem:
 def lab_item(
     index: int, seed: int = 0, language: str = "en", mix: Mix | None = None, pool: str = "id"
 ) -> LabItem:
-    """Item ``index`` of the scenario ``(seed, pool, mix)``, asked in ``language``; ``mix`` overrides the
+    """Make item ``index`` of the scenario ``(seed, pool, mix)``, asked in ``language``; ``mix`` overrides the
     pool's own."""
     if language not in LANGUAGES:
         raise ValueError(f"unknown language {language!r}; known: {', '.join(LANGUAGES)}")
@@ -94,7 +96,7 @@ def lab_item(
     rng = np.random.default_rng((stream, index, 2))
     kind = draw_kind(law.questions, float(rng.random()))
     question = draw_question(scene, kind, rng)
-    asked, answered = rng.integers(0, 60, 2).tolist()
+    query_phrasing, reference_phrasing = rng.integers(0, 60, 2).tolist()
     buffer = io.BytesIO()
     Image.fromarray(render(scene)).save(buffer, format="PNG", compress_level=1)
     base_id = f"lab-{pool}-{seed}-{index:06d}"
@@ -102,8 +104,8 @@ def lab_item(
         record_id=base_id if language == "en" else f"{base_id}-{language}",
         base_id=base_id,
         image=buffer.getvalue(),
-        query=question.text(language, asked),
-        reference=question.reference(answered),
+        query=question.text(language, query_phrasing),
+        reference=question.reference(reference_phrasing),
         truth=question.truth,
         scene_type=scene.scene_type,
         question_type=kind,
@@ -115,7 +117,7 @@ def lab_item(
 def lab_items(
     n: int, seed: int = 0, language: str = "en", mix: Mix | None = None, pool: str = "id", start: int = 0
 ) -> Iterator[LabItem]:
-    """Items ``start`` to ``start + n`` of a scenario; item i is the same whatever ``n`` and ``start``.
+    """Yield items ``start`` to ``start + n`` of a scenario; item i is the same whatever ``n`` and ``start``.
 
     ``pool`` is ``id`` (the models' own distribution), ``new-mix`` (other proportions of the same types) or
     ``natural`` (scenes of graded strangeness).  The record ids of a ``mix`` of your own name its pool: give

@@ -1,2 +1,2 @@
-"""Measures hold one profile against another, term by term, and reach the verdict. May import the rooms up
+"""Measures compare one profile with another, term by term, and reach the verdict. May import the rooms up
 to `profiles`."""

@@ -1,4 +1,5 @@
-"""What bounds take of the answers: their divergence from the references, entropies, the codebook."""
+"""This module computes what bounds need of the answers: their divergence from the references, entropies, the
+codebook."""
 
 from __future__ import annotations
 
@@ -21,29 +22,31 @@ from auditor.sketch.blocks import JACKKNIFE_GROUPS, record_groups
 
 
 class Grouped(NamedTuple):
-    """A statistic of one side's rows, and with each group of hash blocks left out (None: too few rows)."""
+    """The value is a statistic of one side's rows; `without` is the statistic with each group of hash blocks
+    left out (None: too few rows)."""
 
     value: float
     without: Mapping[int, float] | None
 
 
 def response_gap(rows: Profile) -> Grouped | None:
-    """δ = RJSD of the model's responses to the references (nats), over sampled rows that have both."""
-    both = having(rows.sample, "response", "reference")
-    if not both.any():
+    """Measure δ = RJSD of the model's responses to the references (nats), over sampled rows that have
+    both."""
+    labelled = having(rows.sample, "response", "reference")
+    if not labelled.any():
         return None
-    response, reference = (rows64(rows.sample.rows[n][both], n) for n in ("response", "reference"))
+    response, reference = (rows64(rows.sample.rows[n][labelled], n) for n in ("response", "reference"))
     resampler = RjsdResampler(response, reference, paired=True)
-    if not rows_suffice(resampler, int(both.sum())):
+    if not rows_suffice(resampler, int(labelled.sum())):
         return Grouped(resampler.value, None)
-    groups = record_groups(rows.sample.base_ids[both])
+    groups = record_groups(rows.sample.base_ids[labelled])
     left = resampler.left(groups, groups)
     return Grouped(left.value, {g: value for (_, g), value in left.without.items()})
 
 
 @dataclass(frozen=True)
 class AnswerSide:
-    """What bounds take of one side's answers."""
+    """This value is what bounds need of one side's answers."""
 
     delta: Grouped | None
     cells: Grouped | None
@@ -56,7 +59,7 @@ class AnswerSide:
 
 
 def answer_side(rows: Profile, codebook: NDArray[np.float32] | None) -> AnswerSide:
-    """Of the sampled rows of P, or of Q."""
+    """Compute what bounds need of the sampled rows of P, or of Q."""
     if codebook is None:
         return AnswerSide(response_gap(rows), None, None, None, None)
     return AnswerSide(
@@ -66,7 +69,7 @@ def answer_side(rows: Profile, codebook: NDArray[np.float32] | None) -> AnswerSi
 
 @dataclass(frozen=True)
 class AnswerTerms:
-    """What bounds take of the answers: entropies, and divergences from the references."""
+    """These terms are what bounds need of the answers: entropies, and divergences from the references."""
 
     p: AnswerSide
     q: AnswerSide
@@ -74,28 +77,28 @@ class AnswerTerms:
 
     @property
     def delta_q(self) -> float | None:
-        """δ of Q."""
+        """Return δ of Q."""
         return None if self.q.delta is None else self.q.delta.value
 
 
 def answer_terms(p: AnswerSide, q: AnswerSide, known: Known) -> AnswerTerms:
-    """The terms of both sides; `known` holds what is known of entropies beside the codebook's own."""
+    """Return the terms of both sides; `known` holds what is known of entropies beside the codebook's own."""
     if p.symbols is not None:
         known = replace(known, symbols=p.symbols, answers_p=p.answers, answers_q=q.answers)
     return AnswerTerms(p, q, known)
 
 
 def answer_codebook(sets: Sequence[Profile], symbols: int, seed: int) -> NDArray[np.float32] | None:
-    """(K, d) centroids, K at most `symbols`, of the sampled answers and references of `sets`: one codebook
-    for a whole run, so that cells mean the same everywhere. None where there is none of either."""
+    """Learn (K, d) centroids, K at most `symbols`, of the sampled answers and references of `sets`: one
+    codebook for a whole run, so that cells mean the same everywhere. None where there is none of either."""
     rows = [
-        each.sample.rows[name][having(each.sample, name)]
-        for each in sets
+        profile.sample.rows[name][having(profile.sample, name)]
+        for profile in sets
         for name in ("response", "reference")
-        if name in each.sample.rows
+        if name in profile.sample.rows
     ]
-    every = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
-    return learn_codebook(every, symbols, seed) if len(every) else None
+    vectors = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+    return learn_codebook(vectors, symbols, seed) if len(vectors) else None
 
 
 def _answers(rows: Profile, codebook: NDArray[np.float32]) -> tuple[Entropy | None, Grouped | None]:
@@ -104,30 +107,32 @@ def _answers(rows: Profile, codebook: NDArray[np.float32]) -> tuple[Entropy | No
         return None, None
     cells = nearest_cell(rows.sample.rows["response"][has], codebook)
     base_ids = rows.sample.base_ids[has]
-    found = answer_entropy([[c] for c in cells.tolist()], len(codebook), base_ids.tolist())
+    estimate = answer_entropy([[c] for c in cells.tolist()], len(codebook), base_ids.tolist())
     counts = np.zeros((JACKKNIFE_GROUPS, len(codebook)))
     np.add.at(counts, (record_groups(base_ids), cells), 1)
-    return found, _without_each(counts, lambda law: float(entropy(law)))
+    return estimate, _without_each(counts, lambda law: float(entropy(law)))
 
 
 def cell_gap(rows: Profile, codebook: NDArray[np.float32]) -> Grouped | None:
-    """JSD (nats) of the laws of cells of the responses and of the references, over rows that have both."""
-    both = having(rows.sample, "response", "reference")
-    if not both.any():
+    """Measure the JSD (nats) of the laws of cells of the responses and of the references, over rows that have
+    both."""
+    labelled = having(rows.sample, "response", "reference")
+    if not labelled.any():
         return None
-    groups = record_groups(rows.sample.base_ids[both])
+    groups = record_groups(rows.sample.base_ids[labelled])
     counts = np.zeros((JACKKNIFE_GROUPS, 2, len(codebook)))
     for side, name in enumerate(("response", "reference")):
-        np.add.at(counts[:, side], (groups, nearest_cell(rows.sample.rows[name][both], codebook)), 1)
+        np.add.at(counts[:, side], (groups, nearest_cell(rows.sample.rows[name][labelled], codebook)), 1)
     return _without_each(counts, lambda laws: float(jensenshannon(laws[0], laws[1]) ** 2))
 
 
-def _without_each(counts: NDArray[np.float64], of: Callable[[NDArray[np.float64]], float]) -> Grouped:
-    """Of the laws of cells, by (groups, ..., cells) counts."""
+def _without_each(counts: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]) -> Grouped:
+    """Compute a statistic of the laws of cells, whole and without each group, by (groups, ..., cells)
+    counts."""
 
     def value(kept: NDArray[np.float64]) -> float:
-        return of(kept / kept.sum(axis=-1, keepdims=True))
+        return statistic(kept / kept.sum(axis=-1, keepdims=True))
 
     whole = counts.sum(axis=0)
-    there = [g for g, own in enumerate(counts) if own.any()]
-    return Grouped(value(whole), {g: value(whole - counts[g]) for g in there} if len(there) > 1 else None)
+    present = [g for g, own in enumerate(counts) if own.any()]
+    return Grouped(value(whole), {g: value(whole - counts[g]) for g in present} if len(present) > 1 else None)

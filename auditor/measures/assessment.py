@@ -1,4 +1,5 @@
-"""Rows Q held against the reference data under one model: everything that profiles say, but for the verdict.
+"""This module compares rows Q with the reference data under one model: everything that profiles say, but for
+the verdict.
 
 A scenario of an audit and a window of traffic are assessed alike. What is found can be written down, so that
 a worker finds it and whoever asked reads it, to the bit.
@@ -50,10 +51,10 @@ TERMS = ("emi", "emid", "mi_model", "label_free")
 
 @dataclass(frozen=True)
 class Settings:
-    """What assessments are made with, whichever rows they are of."""
+    """These settings are the same for all assessments of a run."""
 
     level: float
-    """Of intervals."""
+    """The level of intervals."""
     bounds: BoundsConfig
     conditional: bool = False
     """Whether the conditional divergences of Theorem 4.6 are wanted, too."""
@@ -65,16 +66,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference rows P under one model, and what is made of them alone."""
+    """A reference is the rows P under one model, and what is made of them alone."""
 
     p: Profile
     answers: AnswerSide
     critics: Sequence[CrossFitted]
-    """Where there are none there is no EMI, and of label-free estimates not the reweighted one."""
+    """The critics; without any there is no EMI, and no reweighted label-free estimate."""
     codebook: NDArray[np.float32] | None
-    """Of answers and correct answers."""
+    """The codebook of answers and correct answers."""
     fitted: Fitted | None = None
-    """What was fitted on P before."""
+    """The values that were fitted on P before."""
 
     @classmethod
     def of(
@@ -84,60 +85,61 @@ class Reference:
         codebook: NDArray[np.float32] | None,
         fitted: Fitted | None = None,
     ) -> Reference:
-        """Of a profile with usable rows."""
+        """Make the reference of a profile with usable rows."""
         return cls(p, answer_side(p, codebook), critics, codebook, fitted)
 
 
 class Assessment(BaseModel):
-    """All that profiles say of rows Q under one model."""
+    """An assessment is all that profiles say of rows Q under one model."""
 
     model_config = ConfigDict(extra="forbid")
 
     measures: Measures
     shares: list[Share]
-    """Of the rows that have an image, and a text, beside those of P."""
+    """The shares of the rows that have an image, and a text, beside those of P."""
     conditional: list[dict[str, Any]]
     """Rows of the table of conditional divergences, where they are asked for."""
     set_aside: list[Quarantined]
 
 
 def write_assessment(path: Path, assessment: Assessment) -> None:
-    """Write whole (JSON; floats come back as they were)."""
+    """Write an assessment whole (JSON; floats come back as they were)."""
     write_bytes(path, json.dumps(assessment.model_dump(mode="json")).encode())
 
 
 def read_assessment(path: Path) -> Assessment:
-    """What `write_assessment` wrote. Raises `AuditError` where the file is none."""
+    """Read what `write_assessment` wrote. Raises `AuditError` where the file is none."""
     try:
         return Assessment.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise AuditError(f"{path}: not readable ({why}); delete it and run again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise AuditError(f"{path}: not readable ({reason}); delete it and run again") from error
 
 
 class Accuracy(NamedTuple):
-    """Mean score of the graded answers."""
+    """The accuracy is the mean score of the graded answers."""
 
     value: float | None = None
     interval: Interval | None = None
 
 
 def nothing(q: Profile, modalities: Sequence[str]) -> Assessment:
-    """Of rows of which none is usable, or that have no reference rows to be held against."""
+    """Return the assessment of rows of which none is usable, or that have no reference rows to be compared
+    with."""
     lacking = (*TERMS, *(f"divergences.{m}" for m in modalities))
     measures = Measures(n=0, missing=dict.fromkeys(lacking, NO_ROW))
     return Assessment(measures=measures, shares=[], conditional=[], set_aside=list(q.set_aside))
 
 
 def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> Assessment:
-    """The reference rows by themselves: nothing has moved, so there are no divergences and bounds."""
+    """Assess the reference rows by themselves: nothing has moved, so there are no divergences and bounds."""
     p = reference.p
-    found = None
+    relevant = None
     if reference.critics:
-        found = relevance(p, p, seed=seed, level=settings.level)
+        relevant = relevance(p, p, seed=seed, level=settings.level)
     delta_q = answer_terms(reference.answers, reference.answers, Known()).delta_q
     return Assessment(
-        measures=_measures(p, settings, found, itself=True).model_copy(update={"delta": delta_q}),
+        measures=_measures(p, settings, relevant, itself=True).model_copy(update={"delta": delta_q}),
         shares=[],
         conditional=[],
         set_aside=list(p.set_aside),
@@ -146,23 +148,23 @@ def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> 
 
 @dataclass(frozen=True)
 class Current:
-    """Rows Q, and what was found of them before."""
+    """This value holds rows Q, and what was measured of them before."""
 
     q: Profile
     divergences: Divergences = field(default_factory=Divergences)
     temperature: float | None = None
-    """At which the model's answers were drawn; None where they were recorded."""
+    """The temperature at which the model's answers were drawn; None where they were recorded."""
     scenario: str = ""
 
 
 def assess(
     reference: Reference, current: Current, settings: Settings, *, seed: int, seed_of_inputs: int
 ) -> Assessment:
-    """Rows Q held against P: bounds, label-free risk, EMI and EMID. `seed_of_inputs` is the seed of the joint
+    """Compare rows Q with P: bounds, label-free risk, EMI and EMID. `seed_of_inputs` is the seed of the joint
     divergence of the inputs, where that was not measured before."""
     p, q, level = reference.p, current.q, settings.level
-    found = current.divergences
-    joint = found.found["joint"].value if "joint" in found.found else None
+    divergences = current.divergences
+    joint = divergences.found["joint"].value if "joint" in divergences.found else None
     fitted = reference.fitted
     if joint is None:
         fit = None if fitted is None else fitted.divergences
@@ -173,18 +175,18 @@ def assess(
         answer_side(q, reference.codebook),
         _entropies(reference, current, settings, seed),
     )
-    every, lacking = bounds(
-        found.found,
+    bounds_by_form, lacking = bounds(
+        divergences.found,
         joint,
         answers,
-        grouped(p, q, found, level),
+        grouped(p, q, divergences, level),
         None if of_conditional is None else of_conditional.terms,
     )
-    free, silent = label_free(
+    free, reason = label_free(
         p,
         q,
         reference.critics,
-        bound=ceiling(every, answers),
+        bound=ceiling(bounds_by_form, answers),
         seed=seed,
         level=level,
         reference=None if fitted is None else fitted.labelled,
@@ -194,11 +196,16 @@ def assess(
     missing = lacking | measures.missing
     if answers.delta_q is None:
         missing["delta"] = "no row has a response and a reference"
-    if silent is not None:
-        missing["label_free"] = silent
+    if reason is not None:
+        missing["label_free"] = reason
     return Assessment(
         measures=measures.model_copy(
-            update={"bounds": every, "label_free": free, "delta": answers.delta_q, "missing": missing}
+            update={
+                "bounds": bounds_by_form,
+                "label_free": free,
+                "delta": answers.delta_q,
+                "missing": missing,
+            }
         ),
         shares=shares(p, q),
         conditional=[] if of_conditional is None else of_conditional.table(current.scenario),
@@ -207,7 +214,8 @@ def assess(
 
 
 def accuracy(scores: NDArray[np.float64], level: float) -> Accuracy:
-    """Mean of graded scores (n,) with its t interval; neither without any, no interval of one alone."""
+    """Return the mean of graded scores (n,) with its t interval; neither without any, no interval of one
+    alone."""
     if not len(scores):
         return Accuracy()
     mean = float(scores.mean())
@@ -218,7 +226,7 @@ def accuracy(scores: NDArray[np.float64], level: float) -> Accuracy:
 
 
 def _measures(q: Profile, settings: Settings, relevant: Relevance | None, itself: bool = False) -> Measures:
-    """What needs no comparison but that of EMI; `itself`: Q is P, so there is no EMID."""
+    """Measure what needs no comparison but that of EMI; `itself`: Q is P, so there is no EMID."""
     graded = accuracy(q.scores, settings.level)
     information = model_information(q)
     shift = None if itself else relevant
@@ -248,8 +256,8 @@ def _missing(
 ) -> dict[str, str]:
     missing: dict[str, str] = {}
     if relevant is None:
-        why = settings.no_critic or "no row has a query, an answer and a reference"
-        missing |= dict.fromkeys(("emi", "emid", "mi_reference"), why)
+        reason = settings.no_critic or "no row has a query, an answer and a reference"
+        missing |= dict.fromkeys(("emi", "emid", "mi_reference"), reason)
     elif relevant.emi_interval is None:
         missing["intervals.emi"] = missing["intervals.emid"] = "too few hash blocks with rows"
     if information is None:
@@ -260,10 +268,10 @@ def _missing(
 
 
 def _entropies(reference: Reference, current: Current, settings: Settings, seed: int) -> Known:
-    """Entropies as given, from the log-probabilities of sampled answers, and from the cells of several
-    answers a query; nothing where there are none of these."""
-    given = settings.bounds
-    known = Known(given_reference=given.entropy_reference, given_model=given.entropy_model)
+    """Return the entropies as given, from the log-probabilities of sampled answers, and from the cells of
+    several answers a query; nothing where there are none of these."""
+    config = settings.bounds
+    known = Known(given_reference=config.entropy_reference, given_model=config.entropy_model)
     of_p, of_q = reference.p.answers, current.q.answers
     if of_p is None or of_q is None:
         return known
@@ -274,11 +282,13 @@ def _entropies(reference: Reference, current: Current, settings: Settings, seed:
     if current.temperature is not None:
         p_logs, q_logs = of_p.log_probabilities(), of_q.log_probabilities()
         logs = [
-            from_log_probabilities([v for _, v in each], [base for base, _ in each], current.temperature)
-            for each in (p_logs, q_logs, p_logs + q_logs)
+            from_log_probabilities(
+                [values for _, values in records], [base for base, _ in records], current.temperature
+            )
+            for records in (p_logs, q_logs, p_logs + q_logs)
         ]
         known = replace(known, text=upper_entropy(logs[2]), text_shift=shift(*logs[:2]))
     if reference.codebook is not None and of_p.answer_counts.any() and of_q.answer_counts.any():
-        cells = [query_entropies(of, reference.codebook) for of in ([of_p], [of_q], [of_p, of_q])]
+        cells = [query_entropies(samples, reference.codebook) for samples in ([of_p], [of_q], [of_p, of_q])]
         known = replace(known, cells=upper_entropy(cells[2]), cells_shift=shift(*cells[:2]))
     return known

@@ -1,4 +1,4 @@
-"""Every bound on EMID over the terms that are known, with intervals."""
+"""This module computes every bound on EMID over the terms that are known, with intervals."""
 
 from __future__ import annotations
 
@@ -38,20 +38,21 @@ def bounds(
     groups: Groups | None = None,
     conditional: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Bound], dict[str, str]]:
-    """Every form, over the terms that are there; why a term is missing. With `groups` also intervals, from
-    the jackknife of all estimates in a form together; Ĥ and (B) are held fixed. With `conditional` (terms
-    of Theorem 4.6, see `auditor.measures.conditional`) that bound, too, without an interval."""
+    """Compute every form of bound over the terms that are there, and say why a term is missing. With `groups`
+    also intervals, from the jackknife of all estimates in a form together; Ĥ and (B) are held fixed. With
+    `conditional` (terms of Theorem 4.6, see `auditor.measures.conditional`) that bound, too, without an
+    interval."""
     inputs = {
         "d_v": divergences["image"].value if "image" in divergences else None,
         "d_t": divergences["text"].value if "text" in divergences else None,
         "d_x": d_x,
         **(conditional or {}),
     }
-    found, missing, silent = {}, {}, []
+    by_form, missing, no_interval = {}, {}, []
     for form in FORMS if conditional is None else (*FORMS, "theorem_4_6"):
         entropies = choose(form, answers.known)
         if entropies.reason is not None:
-            found[form] = Bound(value=None, terms=[], complete=False, entropy_source=entropies.source)
+            by_form[form] = Bound(value=None, terms=[], complete=False, entropy_source=entropies.source)
             missing[f"bounds.{form}.value"] = entropies.reason
             continue
         on_cells = form in ON_CELLS
@@ -61,18 +62,20 @@ def bounds(
             "h_model_p": answers.p.varying,
             "h_model_q": answers.q.varying,
         }
-        given: dict[str, float | None] = {
+        values: dict[str, float | None] = {
             **inputs,
-            **{name: None if of is None else of.value for name, of in of_answers.items()},
+            **{
+                name: None if statistic is None else statistic.value for name, statistic in of_answers.items()
+            },
             **entropies.terms,
         }
-        absent = missing_terms(form, given)
+        absent = missing_terms(form, values)
         named = dict.fromkeys((*bound_terms(form), *entropies.terms))
-        terms = {name: value for name in named if (value := given.get(name)) is not None}
+        terms = {name: value for name in named if (value := values.get(name)) is not None}
         try:
             value = emid_bound(form, **terms, incomplete=bool(absent))  # type: ignore[arg-type]
         except ValueError:
-            found[form] = Bound(value=None, terms=[], complete=False)
+            by_form[form] = Bound(value=None, terms=[], complete=False)
             missing[f"bounds.{form}.value"] = f"none of its terms is known ({', '.join(absent)})"
             continue
         interval = None
@@ -80,10 +83,10 @@ def bounds(
             varying = {name: left for name, left in groups.terms(of_answers).items() if name in terms}
             known = {name: left for name, left in varying.items() if left is not None}
             if len(known) < len(varying):
-                silent.append(form)
+                no_interval.append(form)
             else:
                 interval = groups.interval(form, terms, known)
-        found[form] = Bound(
+        by_form[form] = Bound(
             value=value,
             terms=list(terms),
             complete=not absent,
@@ -93,14 +96,14 @@ def bounds(
         )
         if absent:
             missing[f"bounds.{form}"] = f"incomplete: without {', '.join(absent)}"
-    if silent:
-        missing["bounds.interval"] = f"too few rows for an interval of {', '.join(silent)}"
-    return found, missing
+    if no_interval:
+        missing["bounds.interval"] = f"too few rows for an interval of {', '.join(no_interval)}"
+    return by_form, missing
 
 
 @dataclass(frozen=True)
 class Groups:
-    """What intervals of bounds are made of: groups of records, and the inputs' divergences without each."""
+    """Intervals of bounds are made of these: groups of records, and the inputs' divergences without each."""
 
     shares: Shares
     inputs: Mapping[str, Left | None]
@@ -108,20 +111,22 @@ class Groups:
     level: float
 
     def terms(self, of_answers: Mapping[str, Grouped | None]) -> dict[str, Left | None]:
-        """Every estimate in a bound; those of the answers vary with the rows of their own side."""
-        found = dict(self.inputs)
-        for name, of in of_answers.items():
-            if of is None or of.without is None:
-                found[name] = None
+        """Return every estimate in a bound; those of the answers vary with the rows of their own side."""
+        terms = dict(self.inputs)
+        for name, statistic in of_answers.items():
+            if statistic is None or statistic.without is None:
+                terms[name] = None
                 continue
             sides = ("both", name[-1])
-            found[name] = Left(
-                of.value, {(s, g): of.without.get(g, of.value) for s, g in self.shares if s in sides}
+            terms[name] = Left(
+                statistic.value,
+                {(s, g): statistic.without.get(g, statistic.value) for s, g in self.shares if s in sides},
             )
-        return found
+        return terms
 
     def interval(self, form: str, terms: Mapping[str, float], varying: Mapping[str, Left]) -> Interval | None:
-        """Of the bound over `terms`, of which those of `varying` are estimates; the others are held fixed."""
+        """Return the interval of the bound over `terms`, of which those of `varying` are estimates; the
+        others are held fixed."""
         names = list(varying)
 
         def bound(values: NDArray[np.float64]) -> float:
@@ -135,22 +140,22 @@ class Groups:
 
 
 def grouped(p: Profile, q: Profile, divergences: Divergences, level: float) -> Groups:
-    """The groups of sampled rows, and of `divergences` those of the inputs (image, text, joint)."""
+    """Return the groups of sampled rows, and of `divergences` those of the inputs (image, text, joint)."""
     sides = aligned(p.sample, q.sample)
     groups_p = record_groups(p.sample.base_ids[sides.at_p])
     groups_q = record_groups(q.sample.base_ids[sides.at_q])
     v, t = (divergences.left.get(name) for name in ("image", "text"))
-    both = "image" in divergences.found and "text" in divergences.found
+    has_joint = "image" in divergences.found and "text" in divergences.found
     return Groups(
         group_shares(groups_p, groups_q, sides.paired),
-        {"d_v": v, "d_t": t, "d_x": divergences.left.get("joint") if both else v or t},
+        {"d_v": v, "d_t": t, "d_x": divergences.left.get("joint") if has_joint else v or t},
         level,
     )
 
 
-def ceiling(found: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:
-    """`sound_label_free` as the report has it; None where a term of it is missing."""
-    bound = found.get("sound_label_free")
+def ceiling(by_form: Mapping[str, Bound], answers: AnswerTerms) -> Ceiling | None:
+    """Return `sound_label_free` as the report has it; None where a term of it is missing."""
+    bound = by_form.get("sound_label_free")
     if bound is None or bound.value is None or not bound.complete or answers.known.symbols is None:
         return None
     return Ceiling(bound.value, answers.known.symbols)

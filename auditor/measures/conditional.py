@@ -1,4 +1,4 @@
-"""The conditional divergences of Theorem 4.6 between two scenarios' sampled rows."""
+"""This module estimates the conditional divergences of Theorem 4.6 between two scenarios' sampled rows."""
 
 from __future__ import annotations
 
@@ -20,64 +20,70 @@ TERMS = {
 
 @dataclass(frozen=True)
 class Conditionals:
-    """Each term as it was estimated, or why it was not."""
+    """These are the terms as they were estimated, and why some were not."""
 
-    found: dict[str, ConditionalDivergence]
+    divergences: dict[str, ConditionalDivergence]
     missing: dict[str, str]
 
     @property
     def terms(self) -> dict[str, float]:
-        """For the bound: D̄ (nats), and of the answers E_P D^¼; never below 0."""
-        known = {name: of.quarter if name == "d_y_quarter" else of.value for name, of in self.found.items()}
+        """Return the terms of the bound: D̄ (nats), and of the answers E_P D^¼; never below 0."""
+        known = {
+            name: divergence.quarter if name == "d_y_quarter" else divergence.value
+            for name, divergence in self.divergences.items()
+        }
         return {name: max(0.0, value) for name, value in known.items() if value is not None}
 
     def table(self, scenario: str) -> list[dict[str, str | float | int | None]]:
-        """For the report, a row a term."""
+        """Return the report's table, a row a term."""
         return [
             {
                 "scenario": scenario,
                 "term": name,
-                "given": given,
-                "of": other,
-                "value": of.value if of else None,
-                "error": of.error if of else None,
-                "fourth root": of.quarter if of else None,
-                "outside": of.outside if of else None,
-                "anchors": of.n_anchors if of else None,
+                "given": condition,
+                "of": content,
+                "value": divergence.value if divergence else None,
+                "error": divergence.error if divergence else None,
+                "fourth root": divergence.quarter if divergence else None,
+                "outside": divergence.outside if divergence else None,
+                "anchors": divergence.n_anchors if divergence else None,
                 "why not": self.missing.get(name),
             }
-            for name, (given, other) in TERMS.items()
-            for of in [self.found.get(name)]
+            for name, (condition, content) in TERMS.items()
+            for divergence in [self.divergences.get(name)]
         ]
 
 
 def conditionals(p: Profile, q: Profile, seed: int) -> Conditionals:
-    """D̄(X_t|X_v), D̄(X_v|X_t) and E_P D^¼(Y|x) of sampled rows that have what is needed (Theorem 4.6); about
-    a second each. Estimator, assumptions and limits: `auditor.divergences.conditional`.
+    """Estimate D̄(X_t|X_v), D̄(X_v|X_t) and E_P D^¼(Y|x) of sampled rows that have what is needed (Theorem
+    4.6); about a second each. Estimator, assumptions and limits: `auditor.divergences.conditional`.
 
     Where Q is a perturbed copy of P half of the records stand for P, the other half for Q: beside its own
     copy a row is nearer than chance, and what is taken off for chance would be too much (by 0.2).
     """
     half_p, half_q = apart(p.sample, q.sample)
-    found: dict[str, ConditionalDivergence] = {}
+    divergences: dict[str, ConditionalDivergence] = {}
     missing: dict[str, str] = {}
-    for name, (given, other) in TERMS.items():
-        if any(of not in each.sample.rows for each in (p, q) for of in (given, other)):
-            missing[name] = f"no row has {given} and {other}"
+    for name, (condition, content) in TERMS.items():
+        if any(key not in profile.sample.rows for profile in (p, q) for key in (condition, content)):
+            missing[name] = f"no row has {condition} and {content}"
             continue
-        at_p, at_q = having(p.sample, given, other) & half_p, having(q.sample, given, other) & half_q
-        given_p, other_p = (p.sample.rows[of][at_p] for of in (given, other))
-        given_q, other_q = (q.sample.rows[of][at_q] for of in (given, other))
-        if min(at_p.sum(), at_q.sum()) <= NEIGHBOURS:
-            missing[name] = f"fewer than {NEIGHBOURS + 1} rows of a side have {given} and {other}"
+        mask_p = having(p.sample, condition, content) & half_p
+        mask_q = having(q.sample, condition, content) & half_q
+        condition_p, content_p = (p.sample.rows[key][mask_p] for key in (condition, content))
+        condition_q, content_q = (q.sample.rows[key][mask_q] for key in (condition, content))
+        if min(mask_p.sum(), mask_q.sum()) <= NEIGHBOURS:
+            missing[name] = f"fewer than {NEIGHBOURS + 1} rows of a side have {condition} and {content}"
             continue
         try:
-            of = conditional_divergence(given_p, other_p, given_q, other_q, NEIGHBOURS, seed=seed)
+            divergence = conditional_divergence(
+                condition_p, content_p, condition_q, content_q, NEIGHBOURS, seed=seed
+            )
         except ValueError as error:
             missing[name] = str(error)
             continue
-        if of.value is None:
-            missing[name] = of.reason or "not estimated"
+        if divergence.value is None:
+            missing[name] = divergence.reason or "not estimated"
         else:
-            found[name] = of
-    return Conditionals(found, missing)
+            divergences[name] = divergence
+    return Conditionals(divergences, missing)

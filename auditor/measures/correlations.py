@@ -1,4 +1,5 @@
-"""How measures go together over scenarios, and the most that a correlation with a measured truth reaches."""
+"""This module measures how measures go together over scenarios, and the most that a correlation with a
+measured truth reaches."""
 
 from __future__ import annotations
 
@@ -18,20 +19,21 @@ LEAST = 4
 def correlation(
     x: Sequence[float | None], y: Sequence[float | None], kind: Literal["pearson", "spearman"]
 ) -> tuple[float | None, int]:
-    """Over the pairs that are both known; None below LEAST of them or where one does not vary."""
-    both = np.array(
+    """Correlate the pairs of which both values are known; None below LEAST of them or where one does not
+    vary."""
+    pairs = np.array(
         [(a, b) for a, b in zip(x, y, strict=True) if a is not None and b is not None], dtype=np.float64
     )
-    if len(both) < LEAST or np.ptp(both[:, 0]) == 0 or np.ptp(both[:, 1]) == 0:
-        return None, len(both)
+    if len(pairs) < LEAST or np.ptp(pairs[:, 0]) == 0 or np.ptp(pairs[:, 1]) == 0:
+        return None, len(pairs)
     measure = stats.pearsonr if kind == "pearson" else stats.spearmanr
-    return float(measure(both[:, 0], both[:, 1]).statistic), len(both)
+    return float(measure(pairs[:, 0], pairs[:, 1]).statistic), len(pairs)
 
 
 def split_half_ceiling(
     scores: Sequence[NDArray[np.float64]], kind: Literal["pearson", "spearman"], seed: int, splits: int = 50
 ) -> float | None:
-    """The most that a perfect measure could correlate with means of `scores`, a set a scenario.
+    """Estimate the most that a perfect measure could correlate with means of `scores`, a set a scenario.
 
     Rows are halved at random; the halves' correlation over scenarios, stepped up to full length
     (Spearman-Brown), is the reliability of the means, and its root the ceiling.
@@ -39,7 +41,7 @@ def split_half_ceiling(
     if len(scores) < LEAST or min(map(len, scores)) < 2:
         return None
     rng = np.random.default_rng(seed)
-    found = []
+    values = []
     for _ in range(splits):
         halves = []
         for rows in scores:
@@ -47,29 +49,36 @@ def split_half_ceiling(
             halves.append((rows[order[: len(rows) // 2]].mean(), rows[order[len(rows) // 2 :]].mean()))
         value, _ = correlation([a for a, _ in halves], [b for _, b in halves], kind)
         if value is not None:
-            found.append(value)
-    if not found:
+            values.append(value)
+    if not values:
         return None
-    r = max(0.0, float(np.mean(found)))
+    r = max(0.0, float(np.mean(values)))
     return float(np.sqrt(2 * r / (1 + r)))
 
 
 def correlations(
     rows: Sequence[Row], scores: dict[tuple[str, str | None], NDArray[np.float64]], seed: int
 ) -> list[Correlation]:
-    """What the report holds against each other, model by model: EMID with its bound, EMI with the truth, the
-    true drop with the bound."""
+    """Correlate what the report compares, model by model: EMID with its bound, EMI with the truth, the true
+    drop with the bound."""
     out = []
     for model in dict.fromkeys(row.model for row in rows):
-        of = [row for row in rows if row.model == model]
-        shifted = [row for row in of if row.family != "id"]
-        first = next((row for row in of if row.family == "id"), None)
+        model_rows = [row for row in rows if row.model == model]
+        shifted = [row for row in model_rows if row.family != "id"]
+        first = next((row for row in model_rows if row.family == "id"), None)
         scaled = [row.bounds["scaled"].value if "scaled" in row.bounds else None for row in shifted]
         pairs: list[
             tuple[str, str, Literal["pearson", "spearman"], list[float | None], list[float | None], list[Row]]
         ] = [
             ("emid", "bounds.scaled", "pearson", [row.emid for row in shifted], scaled, shifted),
-            ("emi", "accuracy", "spearman", [row.emi for row in of], [row.accuracy for row in of], of),
+            (
+                "emi",
+                "accuracy",
+                "spearman",
+                [row.emi for row in model_rows],
+                [row.accuracy for row in model_rows],
+                model_rows,
+            ),
         ]
         if first is not None and first.accuracy is not None:
             drop = [None if row.accuracy is None else first.accuracy - row.accuracy for row in shifted]

@@ -1,5 +1,5 @@
-"""Divergences of Q from P, modality by modality, with their tests: in memory, and as files that a worker
-leaves for whoever asked."""
+"""This module measures the divergences of Q from P, modality by modality, with their tests: in memory, and as
+files that a worker leaves for whoever asked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from schemas.report import Divergence
 
 
 class Measured(NamedTuple):
-    """A divergence, and why it or a part of it is missing."""
+    """This value is a divergence, and why it or a part of it is missing."""
 
     divergence: Divergence | None
     reason: str | None
@@ -37,7 +37,8 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ReferenceFit:
-    """What divergences take of P alone: fitted once, it serves every Q that P is compared with."""
+    """This fit is what divergences need of P alone: fitted once, it serves every Q that P is compared
+    with."""
 
     rows: Mapping[str, ReferenceRows]
     """image, text, response -> the sampled rows that have it; joint -> the sketched pairs of image and text,
@@ -49,50 +50,52 @@ class ReferenceFit:
 
     @classmethod
     def fit(cls, p: Profile) -> ReferenceFit:
-        """Of P's sample and sketches: a few spectra a modality, and of its pairs."""
-        of = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
+        """Fit P's sample and sketches: a few spectra a modality, and of its pairs."""
+        masks = {name: having(p.sample, name) for name in ("image", "text", "response") if p.sketches[name].n}
         joint = None
         rows: dict[str, NDArray[np.floating[Any]]] = {
-            name: p.sample.rows[name][has] for name, has in of.items() if has.any()
+            name: p.sample.rows[name][has] for name, has in masks.items() if has.any()
         }
         if "image" in rows and "text" in rows:
-            both = of["image"] & of["text"]
-            pairs = p.sample.rows["image"][both], p.sample.rows["text"][both]
-            if 0 < both.sum() < EXACT_ROWS:
+            mask = masks["image"] & masks["text"]
+            pairs = p.sample.rows["image"][mask], p.sample.rows["text"][mask]
+            if 0 < mask.sum() < EXACT_ROWS:
                 joint = joint_entropy(*pairs)
             if (sketched := _pairs(p)) is not None:
-                rows["joint"], of["joint"] = sketched, both
-        groups = {name: record_groups(p.sample.base_ids[of[name]]) for name in rows}
+                rows["joint"], masks["joint"] = sketched, mask
+        groups = {name: record_groups(p.sample.base_ids[masks[name]]) for name in rows}
         return cls(
             {name: ReferenceRows.fit(of_name, groups[name]) for name, of_name in rows.items()},
-            {name: von_neumann_entropy(p.sketches[name]) for name in of if name != "joint"},
+            {name: von_neumann_entropy(p.sketches[name]) for name in masks if name != "joint"},
             joint,
         )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without P's rows."""
+        """Return plain arrays, for npz (never pickle), without P's rows."""
         return {
             **{f"entropy.{name}": np.array(value) for name, value in self.entropies.items()},
             **({} if self.joint is None else {"joint": np.array(self.joint)}),
             **{
-                f"rows.{name}.{key}": a for name, of in self.rows.items() for key, a in of.to_arrays().items()
+                f"rows.{name}.{key}": a
+                for name, reference in self.rows.items()
+                for key, a in reference.to_arrays().items()
             },
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> ReferenceFit:
-        """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
-        have been."""
+        """Read what `to_arrays` gave, with the P that it was fitted on. ValueError or KeyError where it
+        cannot have been."""
 
         def under(prefix: str) -> dict[str, NDArray[Any]]:
             return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
 
         rows = {}
         for name in dict.fromkeys(key.split(".")[0] for key in under("rows.")):
-            of = _pairs(p) if name == "joint" else p.sample.rows[name][having(p.sample, name)]
-            if of is None:
+            vectors = _pairs(p) if name == "joint" else p.sample.rows[name][having(p.sample, name)]
+            if vectors is None:
                 raise ValueError("not the reference of these rows: their pairs are too few to be sketched")
-            rows[name] = ReferenceRows.from_arrays(under(f"rows.{name}."), of)
+            rows[name] = ReferenceRows.from_arrays(under(f"rows.{name}."), vectors)
         entropies = {name: float(a) for name, a in under("entropy.").items()}
         joint = float(arrays["joint"]) if "joint" in arrays else None
         if not np.isfinite([*entropies.values(), 0.0 if joint is None else joint]).all():
@@ -101,21 +104,22 @@ class ReferenceFit:
 
 
 JOINT_SEED = 0
-"""Of the sketch of pairs: one for everything that is compared with P."""
+"""The seed of the sketch of pairs: one for everything that is compared with P."""
 
 
 def _pairs(p: Profile) -> Float | None:
-    """(n, r) `joint_rows` of P's sampled rows that have an image and a text, where they are sketched whatever
-    they are compared with."""
-    both = having(p.sample, "image", "text")
-    v, t = p.sample.rows["image"][both], p.sample.rows["text"][both]
-    return joint_features(v, t, JOINT_SEED) if sketched(v, t, int(both.sum())) else None
+    """Return (n, r) `joint_rows` of P's sampled rows that have an image and a text, where they are sketched
+    whatever they are compared with."""
+    mask = having(p.sample, "image", "text")
+    v, t = p.sample.rows["image"][mask], p.sample.rows["text"][mask]
+    return joint_features(v, t, JOINT_SEED) if sketched(v, t, int(mask.sum())) else None
 
 
 def divergence(
     p: Profile, q: Profile, modality: str, *, seed: int, level: float, reference: ReferenceFit | None = None
 ) -> Measured:
-    """Distance of Q from P in one modality (image, text, joint or response), and why a part of it is missing.
+    """Measure the distance of Q from P in one modality (image, text, joint or response), and why a part of it
+    is missing.
 
     `value` is of all rows (from the sketches); null, excess, corrected and p-value are of the row samples.
     `reference`: what was fitted on P before; the numbers are the same to 1e-9.
@@ -175,14 +179,15 @@ def divergence(
 
 @dataclass(frozen=True)
 class Divergences:
-    """By modality: what was found, why it or a part of it is missing, and RJSD without each group of rows."""
+    """This value holds, by modality, what was found, why it or a part of it is missing, and RJSD without each
+    group of rows."""
 
     found: dict[str, Divergence] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     left: dict[str, Left | None] = field(default_factory=dict)
 
     def __or__(self, other: Divergences) -> Divergences:
-        """Of both's modalities."""
+        """Return the divergences of the modalities of both."""
         return Divergences(self.found | other.found, self.missing | other.missing, self.left | other.left)
 
 
@@ -193,7 +198,8 @@ def article(name: str) -> str:
 def input_divergence(
     p: Profile, q: Profile, *, seed: int, reference: ReferenceFit | None = None
 ) -> float | None:
-    """D_X (nats): of image and text together, over sampled rows that have both, or of the only one there.
+    """Measure D_X (nats): the divergence of image and text together, over sampled rows that have both, or of
+    the only one there.
 
     `reference`: what was fitted on P before; it changes no bit.
     """
@@ -218,17 +224,17 @@ def input_divergence(
 
 
 def check_comparable(p: Profile, q: Profile) -> None:
-    """Raises `AuditError` where two sets were made by encoders of other dimensions."""
-    for name, sketch in p.sketches.items():
-        other = q.sketches[name]
-        if sketch.dim and other.dim and sketch.dim != other.dim:
+    """Raise `AuditError` where two sets were made by encoders of other dimensions."""
+    for name, sketch_p in p.sketches.items():
+        sketch_q = q.sketches[name]
+        if sketch_p.dim and sketch_q.dim and sketch_p.dim != sketch_q.dim:
             raise AuditError(
-                f"{name}: rows of {other.dim} numbers cannot be compared with rows of {sketch.dim}"
+                f"{name}: rows of {sketch_q.dim} numbers cannot be compared with rows of {sketch_p.dim}"
             )
 
 
 def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:
-    """Holm's adjustment over one family of tests; those without a p-value stay as they are."""
+    """Apply Holm's adjustment over one family of tests; those without a p-value stay as they are."""
     tested = [d for d in divergences if d is not None and d.p_value is not None]
     adjusted = iter(holm([d.p_value for d in tested if d.p_value is not None]))
     return [
@@ -240,11 +246,11 @@ def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:
 # As files.
 
 FORMAT = 2
-"""Of the file, and of how its intervals are made: another one is measured anew."""
+"""The format of the file and of its intervals: a file of another format is measured anew."""
 
 
 def write_measured(path: Path, measured: Measured) -> None:
-    """Write whole (JSON; floats come back as they were)."""
+    """Write a measured divergence whole (JSON; floats come back as they were)."""
     left = measured.left
     tree = {
         "divergence": None if measured.divergence is None else measured.divergence.model_dump(),
@@ -261,12 +267,12 @@ def write_measured(path: Path, measured: Measured) -> None:
 
 
 def read_measured(path: Path) -> Measured:
-    """What `write_measured` wrote. Raises `AuditError` where the file is none."""
+    """Read what `write_measured` wrote. Raises `AuditError` where the file is none."""
     try:
         tree = json.loads(path.read_bytes())
-        found, left = tree["divergence"], tree["left"]
+        measured, left = tree["divergence"], tree["left"]
         return Measured(
-            None if found is None else Divergence.model_validate(found),
+            None if measured is None else Divergence.model_validate(measured),
             tree["reason"],
             None
             if left is None

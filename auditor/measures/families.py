@@ -1,4 +1,5 @@
-"""Families of tests: which divergences are adjusted together for having been looked at together."""
+"""This module defines families of tests: which divergences are adjusted together for having been looked at
+together."""
 
 from __future__ import annotations
 
@@ -16,43 +17,44 @@ Family = Callable[[GroupKey, str], Hashable]
 
 
 def over_scenarios(key: GroupKey, modality: str) -> Hashable:
-    """One family a modality and model. (Every model has the same input divergences: its own family is the
-    same one again.)"""
+    """Make one family a modality and model. (Every model has the same input divergences: its own family is
+    the same one again.)"""
     return modality, key.model
 
 
 def over_modalities(key: GroupKey, modality: str) -> Hashable:
-    """One family a window: its modalities."""
+    """Make one family a window: its modalities."""
     return key
 
 
 def by_modality(measured: Mapping[str, Measured]) -> Divergences:
-    """Of one group, before any adjustment: what was found, and why it or a part of it is missing."""
-    of = Divergences()
+    """Collect, for one group and before any adjustment, what was found, and why it or a part of it is
+    missing."""
+    divergences = Divergences()
     for modality, (value, reason, left) in measured.items():
-        of.left[modality] = left
+        divergences.left[modality] = left
         if value is None:
-            of.missing[f"divergences.{modality}"] = reason or "not computed"
+            divergences.missing[f"divergences.{modality}"] = reason or "not computed"
             continue
-        of.found[modality] = value
+        divergences.found[modality] = value
         if reason is not None:
-            of.missing[f"divergences.{modality}.corrected"] = reason
+            divergences.missing[f"divergences.{modality}.corrected"] = reason
         if value.p_value is None:
-            of.missing[f"divergences.{modality}.p_value"] = reason or "could not be tested"
-    return of
+            divergences.missing[f"divergences.{modality}.p_value"] = reason or "could not be tested"
+    return divergences
 
 
-def adjusted(found: Mapping[GroupKey, Divergences], family: Family) -> dict[GroupKey, Divergences]:
-    """The divergences of each group with Holm's adjustment over every family."""
+def adjusted(divergences: Mapping[GroupKey, Divergences], family: Family) -> dict[GroupKey, Divergences]:
+    """Return the divergences of each group with Holm's adjustment over every family."""
     members: dict[Hashable, list[tuple[GroupKey, str]]] = {}
-    for key, of in found.items():
-        for modality in of.found:
+    for key, group in divergences.items():
+        for modality in group.found:
             members.setdefault(family(key, modality), []).append((key, modality))
-    values = {key: dict(of.found) for key, of in found.items()}
+    values = {key: dict(group.found) for key, group in divergences.items()}
     for tests in members.values():
         for (key, modality), value in zip(
-            tests, adjust([found[key].found[modality] for key, modality in tests]), strict=True
+            tests, adjust([divergences[key].found[modality] for key, modality in tests]), strict=True
         ):
             if value is not None:
                 values[key][modality] = value
-    return {key: replace(of, found=values[key]) for key, of in found.items()}
+    return {key: replace(group, found=values[key]) for key, group in divergences.items()}

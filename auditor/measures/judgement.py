@@ -1,5 +1,5 @@
-"""What differs between the jobs in how rows are judged: the seeds, the families of tests, the verdict's
-rule."""
+"""This module says what differs between the jobs in how rows are judged: the seeds, the families of tests,
+the verdict's rule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rule = Callable[[Measures, Mapping[str, Divergence], Sequence[Share]], Verdict]
 
 @dataclass(frozen=True)
 class Judgement:
-    """How the rows of a job are judged."""
+    """A judgement says how the rows of a job are judged."""
 
     seed: Callable[[str, str], int]
     """The seed of a measure: of rows (by their scenario or window) and of what is measured."""
@@ -29,7 +29,8 @@ class Judgement:
 
 
 def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
-    """Of an audit: one seed for all, Holm's adjustment over the scenarios, the rule of EMID."""
+    """Return the judgement of an audit: one seed for all, Holm's adjustment over the scenarios, the rule of
+    EMID."""
 
     def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
         partial = measures.bounds["partial"].value if "partial" in measures.bounds else None
@@ -39,8 +40,8 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
 
 
 def of_windows(thresholds: ThresholdsConfig, seed: int) -> Judgement:
-    """Of traffic: a seed of its own for each window and measure, whatever other windows there are; Holm's
-    adjustment over the modalities, the rule of p-values."""
+    """Return the judgement of traffic: a seed of its own for each window and measure, whatever other windows
+    there are; Holm's adjustment over the modalities, the rule of p-values."""
 
     def seed_of(window: str, what: str) -> int:
         text = json.dumps([seed, window, what])

@@ -1,5 +1,5 @@
-"""From sketches to what can be said of EMID where nobody labelled Q: the voices of `auditor.risk`, and which
-of them may speak."""
+"""This module says what profiles tell of EMID where nobody labelled Q: the methods of `auditor.risk`, and the
+choice of the one that is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from auditor.profiles.profile import Profile, having
 from auditor.risk import (
     Ceiling,
     Support,
-    choose_voice,
+    choose_method,
     identified_interval,
     measure_overlap,
     reweighted_emid,
@@ -36,7 +36,7 @@ NO_DENSITY = (
 
 
 class Unlabelled(NamedTuple):
-    """Sampled rows of P with their references, and of Q without."""
+    """These are sampled rows of P with their references, and of Q without."""
 
     inputs: Inputs
     blocks: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -49,7 +49,8 @@ class Unlabelled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LabelledReference:
-    """What label-free risk takes of P alone: fitted once, it serves every Q that P is compared with."""
+    """This fit is what label-free risk needs of P alone: fitted once, it serves every Q that P is compared
+    with."""
 
     supports: Mapping[str, Support]
     """x, image, text -> of P's labelled rows, where all of these have it"""
@@ -57,24 +58,24 @@ class LabelledReference:
 
     @classmethod
     def fit(cls, p: Profile, seed: int) -> LabelledReference | None:
-        """Of P's sampled rows that have a query, a response and a reference, O(n² d); None where they are too
-        few. `seed` is that of the codebooks, so that cells mean the same for every Q."""
+        """Fit P's sampled rows that have a query, a response and a reference, O(n² d); None where they are
+        too few. `seed` is that of the codebooks, so that cells mean the same for every Q."""
         names = ("x", "response", "reference")
         if any(name not in p.sample.rows for name in names):
             return None
-        of = having(p.sample, *names)
-        x, response, reference = (p.sample.rows[name][of] for name in names)
+        mask = having(p.sample, *names)
+        x, response, reference = (p.sample.rows[name][mask] for name in names)
         if len(x) < LEAST_ROWS_P:
             return None
         supports = {
-            name: Support.fit(p.sample.rows[name][of])
+            name: Support.fit(p.sample.rows[name][mask])
             for name in ("x", "image", "text")
-            if name == "x" or _all_have(p.sample, of, name)
+            if name == "x" or _all_have(p.sample, mask, name)
         }
         return cls(supports, learn_codebooks(x, reference, response, seed))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without P's rows."""
+        """Return plain arrays, for npz (never pickle), without P's rows."""
         return {
             "codebook.x": self.codebooks[0],
             "codebook.y": self.codebooks[1],
@@ -87,22 +88,24 @@ class LabelledReference:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> LabelledReference:
-        """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
-        have been."""
-        of = having(p.sample, "x", "response", "reference")
+        """Read what `to_arrays` gave, with the P that it was fitted on. ValueError or KeyError where it
+        cannot have been."""
+        mask = having(p.sample, "x", "response", "reference")
         names = {key.split(".")[1] for key in arrays if key.startswith("support.")}
 
         def under(name: str) -> dict[str, NDArray[Any]]:
             prefix = f"support.{name}."
             return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
 
-        supports = {name: Support.from_arrays(under(name), p.sample.rows[name][of]) for name in sorted(names)}
+        supports = {
+            name: Support.from_arrays(under(name), p.sample.rows[name][mask]) for name in sorted(names)
+        }
         x, y = (as_rows(arrays[f"codebook.{name}"], f"codebook.{name}") for name in ("x", "y"))
         return cls(supports, (x.astype(np.float32), y.astype(np.float32)))
 
 
 def unlabelled(p: Profile, q: Profile) -> Unlabelled | str:
-    """The rows that label-free risk is made of, or why there are none."""
+    """Return the rows that label-free risk is made of, or why there are none."""
     for side, sample in (("in-distribution", p.sample), ("new", q.sample)):
         if "x" not in sample.rows or "response" not in sample.rows:
             return f"no {side} row has a query and a response"
@@ -143,11 +146,11 @@ def label_free(
     level: float,
     reference: LabelledReference | None = None,
 ) -> tuple[LabelFree | None, str | None]:
-    """EMID of Q without its labels (nats), by the voice that may speak; or why nothing can be said at all.
+    """Return EMID of Q without its labels (nats) by the method that is reported, or why there is none.
 
-    No reference of Q is looked at. `bound`: the report's own `sound_label_free`, for where no estimate may
-    speak. `reference`: what was fitted on P before, its codebooks in the place of this `seed`'s. The
-    reweighted estimate is the mean over the critics, as EMID is.
+    The references of Q are not used. `bound`: the report's own `sound_label_free`, for where no estimate is
+    reported. `reference`: what was fitted on P before; its codebooks are used instead of those of `seed`.
+    The reweighted estimate is the mean over the critics, as EMID is.
     """
     rows = unlabelled(p, q)
     if isinstance(rows, str):
@@ -155,48 +158,48 @@ def label_free(
     fitted = reference.supports if reference is not None and rows.whole else {}
     codebooks = None if reference is None else reference.codebooks
     try:
-        covered = measure_overlap(fitted.get("x", rows.inputs.x_p), rows.inputs.x_q, seed)
+        coverage = measure_overlap(fitted.get("x", rows.inputs.x_p), rows.inputs.x_q, seed)
         parts = {
             name: measure_overlap(fitted.get(name, p_rows), q_rows, seed)
             for name, (p_rows, q_rows) in rows.parts.items()
         }
     except ValueError as error:
         return None, str(error)
-    choice = choose_voice(covered, bound, parts)
-    able = [critic for critic in critics if critic.gaussian]
-    unable = choice.voice == "reweighted" and len(critics) > 0 and not able
+    choice = choose_method(coverage, bound, parts)
+    gaussian = [critic for critic in critics if critic.gaussian]
+    no_density = choice.method == "reweighted" and len(critics) > 0 and not gaussian
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    if choice.voice == "reweighted" and able:
-        found = [
-            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=covered, blocks=rows.blocks)
-            for critic in able
+    if choice.method == "reweighted" and gaussian:
+        emids = [
+            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=coverage, blocks=rows.blocks)
+            for critic in gaussian
         ]
         estimate, low, high = (
-            float(np.mean([getattr(one, name) for one in found])) for name in ("value", "low", "high")
+            float(np.mean([getattr(emid, name) for emid in emids])) for name in ("value", "low", "high")
         )
-    elif choice.voice in ("reweighted", "identified"):
+    elif choice.method in ("reweighted", "identified"):
         interval = identified_interval(
-            *rows.inputs, codebooks=codebooks, level=level, seed=seed, overlap=covered
+            *rows.inputs, codebooks=codebooks, level=level, seed=seed, overlap=coverage
         )
         estimate, low, high = interval.estimate, interval.low, interval.high
-    elif bound is not None and choice.voice == "sound":
+    elif bound is not None and choice.method == "sound":
         high = bound.value
-    voice = "identified" if choice.voice == "reweighted" and not able else choice.voice
+    method = "identified" if choice.method == "reweighted" and not gaussian else choice.method
     return LabelFree(
-        voice=voice,
+        voice=method,
         estimate=estimate,
         low=low,
         high=high,
-        outside=covered.outside,
-        overlap=covered.overlap,
-        moved=covered.moved,
-        effective=covered.effective,
-        auc=covered.auc,
-        reason=f"{choice.reason} {NO_DENSITY}" if unable else choice.reason,
+        outside=coverage.outside,
+        overlap=coverage.overlap,
+        moved=coverage.moved,
+        effective=coverage.effective,
+        auc=coverage.auc,
+        reason=f"{choice.reason} {NO_DENSITY}" if no_density else choice.reason,
     ), None
 
 
-def _all_have(sample: RowSample, of: NDArray[np.bool_], name: str) -> bool:
-    return name in sample.rows and bool(having(sample, name)[of].all())
+def _all_have(sample: RowSample, mask: NDArray[np.bool_], name: str) -> bool:
+    return name in sample.rows and bool(having(sample, name)[mask].all())

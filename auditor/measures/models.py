@@ -1,4 +1,5 @@
-"""Models against the current one: from sketches to the rows of a report's table, and back to differences.
+"""This module compares models with the current one: from sketches to the rows of a report's table, and back
+to differences.
 
 A model's EMI less the current model's (nats) in every scenario, the in-distribution records among them, and
 on the mean over scenarios: positive where the model is better. The critics are those of the audit.
@@ -29,7 +30,7 @@ def compare_models(
     level: float,
     seed: int,
 ) -> list[ComparedRow]:
-    """Each other model against `current`: its mean over the scenarios first, then every scenario.
+    """Compare each other model with `current`: its mean over the scenarios first, then every scenario.
 
     `sets`: (scenario, model) -> sketches. A scenario where either model has no sums is left out of the mean,
     its row says why. With a `margin` (nats) the mean has the verdict of non-inferiority at the one-sided
@@ -38,11 +39,11 @@ def compare_models(
     rows: list[ComparedRow] = []
     for new in models:
         if new != current:
-            rows += _compared(sets, scenarios, new, current, margin, level, seed)
+            rows += _compare(sets, scenarios, new, current, margin, level, seed)
     return rows if any(row.value is not None for row in rows) else []
 
 
-def _compared(
+def _compare(
     sets: Mapping[tuple[str, str], Profile],
     scenarios: Sequence[str],
     new: str,
@@ -66,11 +67,13 @@ def _compared(
 
     if not pairs:
         return [left_out(None, NOTHING), *(left_out(name, reasons[name]) for name in scenarios)]
-    found = compare_over(pairs, level=level, seed=seed)
-    mean = ComparedRow(new=new, current=current, scenario=None, **asdict(found.mean))
+    comparison = compare_over(pairs, level=level, seed=seed)
+    mean = ComparedRow(new=new, current=current, scenario=None, **asdict(comparison.mean))
     if margin is not None:
-        said = non_inferiority(found.mean, margin, level=(1 + level) / 2)
-        mean = mean.model_copy(update={"margin": margin, "status": said.status, "because": said.because})
+        decision = non_inferiority(comparison.mean, margin, level=(1 + level) / 2)
+        mean = mean.model_copy(
+            update={"margin": margin, "status": decision.status, "because": decision.because}
+        )
     return [
         mean,
         *(
@@ -82,7 +85,7 @@ def _compared(
                 scenario=name,
                 n_new=_n(pairs[name][0]),
                 n_current=_n(pairs[name][1]),
-                **asdict(found.scenarios[name]),
+                **asdict(comparison.scenarios[name]),
             )
             for name in scenarios
         ),
@@ -90,7 +93,7 @@ def _compared(
 
 
 def _sums(rows: Profile | None) -> EmiSums | None:
-    """None where no row has a query, an answer and a reference."""
+    """Return the sums of a profile, None where no row has a query, an answer and a reference."""
     if rows is None:
         return None
     sums = EmiSums(rows.critic_sums["emi_model"], rows.critic_sums["emi_reference"])
@@ -106,32 +109,32 @@ def _n(sums: EmiSums) -> int:
 
 @dataclass(frozen=True)
 class Pair:
-    """A model and the current one, as the table has them."""
+    """A pair is a model and the current one, as the table has them."""
 
     mean: ComparedRow
     scenarios: list[ComparedRow]
 
     @property
     def measured(self) -> list[ComparedRow]:
-        """Scenarios that were not left out."""
+        """Return the scenarios that were not left out."""
         return [row for row in self.scenarios if row.value is not None]
 
     @property
     def better(self) -> int:
-        """Scenarios where the model is better than the current one at adjusted p <= 1 - level."""
-        return sum(_clear(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
+        """Count the scenarios where the model is better than the current one at adjusted p <= 1 - level."""
+        return sum(_is_clear(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
 
     @property
     def worse(self) -> int:
-        return sum(_clear(row) and (row.corrected or 0.0) < 0 for row in self.scenarios)
+        return sum(_is_clear(row) and (row.corrected or 0.0) < 0 for row in self.scenarios)
 
 
-def _clear(row: ComparedRow) -> bool:
+def _is_clear(row: ComparedRow) -> bool:
     return row.p_adjusted is not None and row.p_adjusted <= 1 - row.level
 
 
 def pairs(report: Report) -> list[Pair]:
-    """What the report's table says, a pair of models each; empty where it has no such table."""
+    """Return what the report's table says of each pair of models; empty where it has no such table."""
     by_model: dict[str, list[ComparedRow]] = {}
     for content in report.tables.get(TABLE, []):
         row = ComparedRow.model_validate(content)
@@ -146,41 +149,43 @@ def pairs(report: Report) -> list[Pair]:
 
 
 def find(report: Report, new: str, current: str | None, scenario: str | None) -> ComparedRow:
-    """EMI of `new` less EMI of `current` (None: the report's) in one scenario (None: their mean).
+    """Find EMI of `new` less EMI of `current` (None: the report's) in one scenario (None: their mean).
 
     One of the two must be the report's current model; which one, is all the same: the other way round is the
     mirror image. Raises `BadInput` that says what there is and the way out.
     """
-    found = pairs(report)
-    if not found:
+    comparisons = pairs(report)
+    if not comparisons:
         raise BadInput(
             f"run {report.run.run_id} compares no models: "
             + report.missing.get("comparison", "that needs an audit of two or more models, with references")
         )
-    base = found[0].mean.current
-    others = {pair.mean.new: pair for pair in found}
+    base = comparisons[0].mean.current
+    pair_by_model = {pair.mean.new: pair for pair in comparisons}
     current = base if current is None else current
     for option, name in (("new", new), ("current", current)):
-        if name != base and name not in others:
-            raise BadInput(f"{option}: no model {name} in the report; it has {', '.join((base, *others))}")
+        if name != base and name not in pair_by_model:
+            raise BadInput(
+                f"{option}: no model {name} in the report; it has {', '.join((base, *pair_by_model))}"
+            )
     if new == current:
-        way = f"; current can be another: {', '.join(others)}" if new == base else ""
+        way = f"; current can be another: {', '.join(pair_by_model)}" if new == base else ""
         raise BadInput(f"new and current are the same model, {new}{way}")
     if base not in (new, current):
         raise BadInput(
             f"the report compares every model with {base}, not {new} with {current}: audit again with "
             f"--set comparison.current={current} (what is done is kept)"
         )
-    pair = others[new if current == base else current]
+    pair = pair_by_model[new if current == base else current]
     rows = {row.scenario: row for row in (pair.mean, *pair.scenarios)}
     if scenario not in rows:
         names = [row.scenario or "" for row in pair.scenarios]
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        raise BadInput(f"scenario: {scenario} is not in the report, which has {', '.join(names[:8])}{more}")
-    return rows[scenario] if current == base else _mirrored(rows[scenario])
+        rest = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise BadInput(f"scenario: {scenario} is not in the report, which has {', '.join(names[:8])}{rest}")
+    return rows[scenario] if current == base else _mirror(rows[scenario])
 
 
-def _mirrored(row: ComparedRow) -> ComparedRow:
+def _mirror(row: ComparedRow) -> ComparedRow:
     def less(value: float | None) -> float | None:
         return None if value is None else 0.0 - value
 
@@ -204,9 +209,9 @@ def _mirrored(row: ComparedRow) -> ComparedRow:
 def compare(
     report: Report, new: str, current: str | None, *, margin: float, scenario: str | None, level: float
 ) -> Verdict:
-    """Is `new` no worse than `current` (None: the report's) by more than `margin` (nats), with one-sided
-    confidence `level`, in one scenario (None: in their mean)? Raises `BadInput` where the report lacks it, or
-    margin or level makes no sense."""
+    """Decide whether `new` is no worse than `current` (None: the report's) by more than `margin` (nats), with
+    one-sided confidence `level`, in one scenario (None: in their mean)? Raises `BadInput` where the report
+    lacks it, or margin or level makes no sense."""
     row = find(report, new, current, scenario)
     try:
         verdict = judge(row, margin, level)
@@ -218,7 +223,7 @@ def compare(
 
 
 def judge(row: ComparedRow, margin: float, level: float) -> Verdict:
-    """Is the new model of this row no worse than the current one by more than `margin` (nats)?
+    """Decide whether the new model of this row is no worse than the current one by more than `margin` (nats).
 
     `level` is one-sided and need not be the run's. Undecided where the row was left out. ValueError where
     margin or level makes no sense.
@@ -226,5 +231,5 @@ def judge(row: ComparedRow, margin: float, level: float) -> Verdict:
     if row.value is None:
         return Verdict(status="undecided", because=f"the difference could not be computed: {row.reason}")
     difference = Difference(**{f.name: getattr(row, f.name) for f in fields(Difference)})
-    said = non_inferiority(difference, margin, level=level)
-    return Verdict(status=said.status, because=said.because)
+    decision = non_inferiority(difference, margin, level=level)
+    return Verdict(status=decision.status, because=decision.because)

@@ -1,4 +1,4 @@
-"""Rows of P and Q side by side: paired by base id where Q is a perturbed copy of P."""
+"""This module puts rows of P and Q side by side: paired by base id where Q is a perturbed copy of P."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SideRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Sides:
-    """Sampled rows of P and Q, aligned where they are paired."""
+    """The sides are sampled rows of P and Q, aligned where they are paired."""
 
     p: RowSample
     q: RowSample
@@ -41,7 +41,7 @@ class Sides:
     paired: bool
 
     def rows(self, *names: str) -> SideRows:
-        """Rows of P and Q that have every one of `names`, and the hash blocks of their base ids."""
+        """Return rows of P and Q that have every one of `names`, with the labels that go with them."""
         has_p, has_q = having(self.p, *names)[self.at_p], having(self.q, *names)[self.at_q]
         if self.paired:
             has_p = has_q = has_p & has_q
@@ -70,9 +70,9 @@ def aligned(p: RowSample, q: RowSample) -> Sides:
 
 
 def apart(p: RowSample, q: RowSample) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(n,), (m,) rows of P and of Q that are of different records: all of them, but where Q is a perturbed
-    copy of P half of the records stand for P and the other half for Q, since a row beside its own copy says
-    nothing of what else is near."""
+    """Return (n,), (m,): rows of P and of Q that are of different records: all of them, but where Q is a
+    perturbed copy of P half of the records stand for P and the other half for Q, since a row beside its own
+    copy says nothing of what else is near."""
     if not aligned(p, q).paired:
         return np.ones(len(p), dtype=bool), np.ones(len(q), dtype=bool)
     return hash_blocks(p.base_ids) % 2 == 0, hash_blocks(q.base_ids) % 2 == 1

@@ -1,4 +1,5 @@
-"""Does the text encoder know the queries? What is asked of `auditor.encoders.coverage` of whole scenarios."""
+"""This module tests whether the text encoder knows the queries of whole scenarios, by
+`auditor.encoders.coverage`."""
 
 from __future__ import annotations
 
@@ -18,31 +19,32 @@ MOST_RECORDS = 2_000
 
 
 def queries(records: Iterable[Record]) -> list[str]:
-    """The first queries."""
+    """Return the first queries."""
     return [r.query for r in islice(records, MOST_RECORDS) if r.query]
 
 
 class QueryCoverage:
-    """How well a text encoder knows texts. The encoder is loaded once, when it is first asked."""
+    """This class measures how well a text encoder knows texts. The encoder is loaded once, when it is first
+    asked."""
 
     def __init__(self, config: EncoderConfig) -> None:
         self._config = config
         self._encoder: Encoder | None = None
 
     def chars_per_token(self, texts: Sequence[str]) -> float | None:
-        """Characters per token of the texts; None where that tells nothing of this encoder."""
+        """Return the characters per token of the texts; None where that tells nothing of this encoder."""
         if self._encoder is None:
             self._encoder = make_encoder(self._config.settings(), "text", batch=self._config.batch)
-        found = self._encoder
-        if not isinstance(found, TextEncoder) or found.multilingual or not texts:
+        encoder = self._encoder
+        if not isinstance(encoder, TextEncoder) or encoder.multilingual or not texts:
             return None
-        ratio = chars_per_token(found, texts)
+        ratio = chars_per_token(encoder, texts)
         return ratio if ratio == ratio else None
 
 
 def unknown_queries(config: EncoderConfig, scenarios: Sequence[Scenario]) -> dict[str, list[str]]:
-    """Notes on the scenarios whose queries the text encoder does not know, by their names; the first scenario
-    is the in-distribution one, whose queries it is taken to know."""
+    """Return notes on the scenarios whose queries the text encoder does not know, by their names; the first
+    scenario is the in-distribution one, whose queries it is taken to know."""
     encoder = make_encoder(config.settings(), "text", batch=config.batch)
     if not isinstance(encoder, TextEncoder):
         return {}

@@ -1,5 +1,5 @@
-"""What measures take of the reference rows alone: fitted once, it serves everything that is compared with
-them."""
+"""This module fits what measures need of the reference rows alone: fitted once, it serves everything that is
+compared with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from auditor.profiles.profile import Profile
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """Spectra, neighbours and codebooks of the reference rows P."""
+    """This value holds spectra, neighbours and codebooks of the reference rows P."""
 
     divergences: ReferenceFit
     labelled: LabelledReference | None
@@ -24,11 +24,11 @@ class Fitted:
 
     @classmethod
     def fit(cls, p: Profile, seed: int) -> Fitted:
-        """Of a profile with usable rows; `seed` is that of the codebooks."""
+        """Fit a profile with usable rows; `seed` is that of the codebooks."""
         return cls(ReferenceFit.fit(p), LabelledReference.fit(p, seed))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without P's rows."""
+        """Return plain arrays, for npz (never pickle), without P's rows."""
         labelled = {} if self.labelled is None else self.labelled.to_arrays()
         return {
             **{f"divergences.{name}": a for name, a in self.divergences.to_arrays().items()},
@@ -37,8 +37,8 @@ class Fitted:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], p: Profile) -> Fitted:
-        """Inverse of `to_arrays`, given the P that it was fitted on. ValueError or KeyError where it cannot
-        have been."""
+        """Read what `to_arrays` gave, with the P that it was fitted on. ValueError or KeyError where it
+        cannot have been."""
 
         def under(prefix: str) -> dict[str, NDArray[Any]]:
             return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""EMI and EMID of rows Q against rows P, means over the critics (nats)."""
+"""This module estimates EMI and EMID of rows Q against rows P, means over the critics (nats)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from schemas.report import Interval
 
 @dataclass(frozen=True)
 class Relevance:
-    """EMI on P and Q and their difference (nats): means over the critics, spread beside them."""
+    """The relevance is EMI on P and Q and their difference (nats): means over the critics, spread beside
+    them."""
 
     mi_model: float
     mi_reference: float
@@ -31,7 +32,8 @@ class Relevance:
 
 
 def relevance(p: Profile, q: Profile, *, seed: int, level: float) -> Relevance | None:
-    """EMI and EMID over rows that have a query, an answer and a reference; None where a side has none.
+    """Estimate EMI and EMID over rows that have a query, an answer and a reference; None where a side has
+    none.
 
     An interval is the mean over critics of the paired block bootstrap's: the critics are held fixed, and see
     the same draws. What training a critic anew would change is the spread, not the interval.
@@ -67,7 +69,8 @@ def relevance(p: Profile, q: Profile, *, seed: int, level: float) -> Relevance |
 
 
 def model_information(rows: Profile) -> float | None:
-    """I(X; model's response) in nats, over every answered row; the mean over the critics. No references."""
+    """Estimate I(X; model's response) in nats, over every answered row; the mean over the critics. No
+    references."""
     sums = rows.critic_sums["model"]
     return float(np.mean([s.value() for s in sums])) if sums and sums[0].n.sum() else None
 

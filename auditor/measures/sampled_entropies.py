@@ -1,4 +1,5 @@
-"""Entropies of several sampled answers a query, from the cells that their embeddings fall into."""
+"""This module estimates entropies of several sampled answers a query, from the cells that their embeddings
+fall into."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from auditor.profiles.answer_sample import AnswerSample
 
 
 def query_entropies(samples: Sequence[AnswerSample], codebook: NDArray[np.float32]) -> QueryEntropies:
-    """H of the quantised answer (nats) of each query of all `samples`; codebook (K, d). Answers that could
-    not be embedded are in none of them."""
+    """Estimate H of the quantised answer (nats) of each query of all `samples`; codebook (K, d). Answers that
+    could not be embedded are in none of them."""
     cells: list[list[int]] = []
     bases: list[str] = []
     for sample in samples:

@@ -1,4 +1,4 @@
-"""Verdicts: pass, warn, fail or undecided, each with the sentence that says why."""
+"""This module reaches verdicts: pass, warn, fail or undecided, each with the sentence that says why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scenario_verdict(
     partial_bound: float | None,
     thresholds: AuditThresholds,
 ) -> Verdict:
-    """Verdict of one scenario under one model.
+    """Reach the verdict of one scenario under one model.
 
     Fail where the whole interval of EMID lies above `thresholds.emid`, warn where only the estimate does;
     the partial bound, which needs no references, is held against `thresholds.partial_bound`. Undecided below
@@ -32,12 +32,12 @@ def scenario_verdict(
             status="undecided",
             because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs",
         )
-    found: list[Verdict] = []
+    verdicts: list[Verdict] = []
     if thresholds.emid is not None:
-        found.append(_emid(n, emid, interval, thresholds.emid))
+        verdicts.append(_emid(n, emid, interval, thresholds.emid))
     if thresholds.partial_bound is not None:
-        found.append(_partial(n, partial_bound, thresholds.partial_bound))
-    return worst(found)
+        verdicts.append(_partial(n, partial_bound, thresholds.partial_bound))
+    return worst(verdicts)
 
 
 def _emid(n: int, emid: float | None, interval: Interval | None, threshold: float) -> Verdict:
@@ -45,14 +45,14 @@ def _emid(n: int, emid: float | None, interval: Interval | None, threshold: floa
         return Verdict(
             status="undecided", because=f"EMID could not be computed (threshold {threshold:g}, config)"
         )
-    said = f"EMID {emid:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-    said += f" nats, n={n}, threshold {threshold:g} (config)"
+    facts = f"EMID {emid:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    facts += f" nats, n={n}, threshold {threshold:g} (config)"
     if interval is not None and interval[0] > threshold:
-        return Verdict(status="fail", because=f"{said}: the whole interval is above the threshold")
+        return Verdict(status="fail", because=f"{facts}: the whole interval is above the threshold")
     if emid > threshold:
         why = "the interval reaches below it" if interval else "no interval"
-        return Verdict(status="warn", because=f"{said}: above the threshold, but {why}")
-    return Verdict(status="pass", because=f"{said}: not above the threshold")
+        return Verdict(status="warn", because=f"{facts}: above the threshold, but {why}")
+    return Verdict(status="pass", because=f"{facts}: not above the threshold")
 
 
 def _partial(n: int, value: float | None, threshold: float) -> Verdict:
@@ -70,8 +70,8 @@ def _partial(n: int, value: float | None, threshold: float) -> Verdict:
 
 
 def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: ThresholdsConfig) -> Verdict:
-    """Verdict of one window of traffic: fail where a modality's Holm-adjusted p-value is at or below
-    `thresholds.p_value`; undecided below `thresholds.min_rows`."""
+    """Reach the verdict of one window of traffic: fail where a modality's Holm-adjusted p-value is at or
+    below `thresholds.p_value`; undecided below `thresholds.min_rows`."""
     if n < thresholds.min_rows:
         return Verdict(
             status="undecided",
@@ -85,46 +85,47 @@ def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: Th
         for name, d in tested.items()
         if d.p_adjusted is not None and d.p_adjusted <= thresholds.p_value
     )
-    told = ", ".join(
+    facts = ", ".join(
         f"{name} p={d.p_adjusted:.4g}" + (f" (excess RJSD {d.excess:+.4f})" if d.excess is not None else "")
         for name, d in tested.items()
     )
     rule = f"n={n}, Holm-adjusted over {len(tested)} modalities, threshold {thresholds.p_value:g} (config)"
     if moved:
         names = ", ".join(name for _, name in moved)
-        return Verdict(status="fail", because=f"{names} moved: {told}; {rule}")
-    return Verdict(status="pass", because=f"no modality moved: {told}; {rule}")
+        return Verdict(status="fail", because=f"{names} moved: {facts}; {rule}")
+    return Verdict(status="pass", because=f"no modality moved: {facts}; {rule}")
 
 
-def with_shares(verdict: Verdict, found: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:
-    """A passing verdict of a window becomes a warning where another share of its rows than in the baseline
+def with_shares(verdict: Verdict, shares: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:
+    """Turn a passing verdict of a window into a warning where another share of its rows than in the baseline
     has an image, or a text: the modalities' own tests are of the rows that have it."""
-    moved = [s for s in found if s.p_value <= thresholds.p_value]
+    moved = [s for s in shares if s.p_value <= thresholds.p_value]
     if verdict.status != "pass" or not moved:
         return verdict
-    told = ", ".join(
+    facts = ", ".join(
         f"{s.q:.0%} of the rows have {article(s.content)} ({s.p:.0%} in the baseline, p={s.p_value:.2g})"
         for s in moved
     )
-    return Verdict(status="warn", because=f"{told}; {verdict.because}")
+    return Verdict(status="warn", because=f"{facts}; {verdict.because}")
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that decides: fail before undecided before warn before pass; the first of its kind."""
+    """Return the verdict that decides: fail before undecided before warn before pass; the first of its
+    kind."""
     return max(verdicts, key=lambda v: _SEVERITY.index(v.status)) if verdicts else _NOTHING
 
 
-def overall(named: Mapping[str, Verdict]) -> Verdict:
-    """One verdict for a report: the worst of its rows, saying how many there are of each kind."""
-    if not named:
+def overall(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """Return one verdict for a report: the worst of its rows, saying how many there are of each kind."""
+    if not verdicts:
         return _NOTHING
-    chosen = worst(list(named.values()))
-    count = {s: sum(v.status == s for v in named.values()) for s in _SEVERITY}
+    decisive = worst(list(verdicts.values()))
+    count = {s: sum(v.status == s for v in verdicts.values()) for s in _SEVERITY}
     tally = ", ".join(f"{count[s]} {s}" for s in reversed(_SEVERITY) if count[s])
-    if chosen.status == "pass":
+    if decisive.status == "pass":
         return Verdict(status="pass", because=tally)
-    name = next(name for name, v in named.items() if v is chosen)
-    return Verdict(status=chosen.status, because=f"{tally}. First: {name}: {chosen.because}")
+    name = next(name for name, v in verdicts.items() if v is decisive)
+    return Verdict(status=decisive.status, because=f"{tally}. First: {name}: {decisive.because}")
 
 
 _NOTHING = Verdict(status="undecided", because="there was nothing to judge")

@@ -1,2 +1,2 @@
-"""Profiles: the one mergeable value that is kept of a group of rows, how it is made, and the baseline
-that holds one. May import the rooms up to `scenarios`."""
+"""A profile is the one mergeable value that is kept of a group of rows. This room makes profiles, and the
+baseline that holds one. May import the rooms up to `scenarios`."""

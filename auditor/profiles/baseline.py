@@ -1,4 +1,4 @@
-"""A baseline: all that is learned once from the in-distribution records, in a folder.
+"""A baseline is all that is learned once from the in-distribution records, in a folder.
 
     baseline.json                what made it, and which files belong to it
     profile-DIGEST.npz           the profile of its rows: sums, and the row sample with references and answers
@@ -34,7 +34,7 @@ _OURS = ("sketches-*.npz", "profile-*.npz", "fitted-*.npz", "critic-*.safetensor
 
 
 class Manifest(BaseModel):
-    """What `baseline.json` says."""
+    """The manifest is what `baseline.json` says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +67,8 @@ class Manifest(BaseModel):
 
     @property
     def identity(self) -> str:
-        """Digest of all that a comparison with this baseline depends on (not of when it was made)."""
+        """Return the digest of all that a comparison with this baseline depends on (not of when it was
+        made)."""
         return digest(
             json.dumps([self.rows, self.config_hash, self.encoders, self.model, sorted(self.digests.items())])
         )
@@ -75,7 +76,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline as it was read."""
+    """This value is a baseline as it was read."""
 
     folder: Path
     manifest: Manifest
@@ -83,7 +84,7 @@ class Baseline:
 
     @classmethod
     def load(cls, folder: str | Path) -> Baseline:
-        """The baseline in `folder`. See `load`."""
+        """Read the baseline in `folder`. See `load`."""
         return load(Path(folder))
 
     def __repr__(self) -> str:
@@ -93,31 +94,31 @@ class Baseline:
 
     @property
     def profile_file(self) -> Path:
-        """Where the profile lies; the name is of its content."""
+        """Return the path of the profile; the name is made of its content."""
         return self.folder / self.manifest.profile
 
     @property
     def fitted_file(self) -> Path:
-        """What was fitted on its rows (`auditor.measures.reference.Fitted`)."""
+        """Return the path of what was fitted on its rows (`auditor.measures.reference.Fitted`)."""
         return self.folder / self.manifest.fitted
 
     @property
     def critics(self) -> tuple[tuple[Path, ...], ...]:
-        """The files of each critic: one, or one a fold."""
+        """Return the files of each critic: one, or one a fold."""
         paths = [self.folder / name for name in self.manifest.critics]
         size = self.manifest.config.critic.cross_fit or 1
         return tuple(tuple(paths[i : i + size]) for i in range(0, len(paths), size))
 
 
 def coverage(profile: Profile) -> dict[str, dict[str, int]]:
-    """How many rows have each content, of all and in the row sample (`Manifest.coverage`)."""
+    """Count the rows that have each content, of all and in the row sample (`Manifest.coverage`)."""
     labelled = having(profile.sample, "response", "reference")
     sampled = {name: int(having(profile.sample, name).sum()) for name in CONTENTS}
-    every = {name: profile.sketches[name].n for name in CONTENTS}
+    counts = {name: profile.sketches[name].n for name in CONTENTS}
     sums = profile.critic_sums.get("emi_model", ())
     whole = {"labelled": round(float(sums[0].n.sum()))} if sums else {}
     return {
-        "all": {"rows": profile.sample.seen, **every, **whole},
+        "all": {"rows": profile.sample.seen, **counts, **whole},
         "sample": {"rows": len(profile.sample), **sampled, "labelled": int(labelled.sum())},
     }
 
@@ -133,20 +134,20 @@ def save(
     fitted on its rows, `critics` are copied."""
     digests: dict[str, str] = {}
 
-    def named(draft: Path, name: str) -> str:
-        """The file's name by its content, once it is written."""
+    def rename(draft: Path, name: str) -> str:
+        """Name the file by its content, once it is written."""
         mark = _sha256(draft)
-        found = f"{name}-{mark[:16]}.npz"
-        draft.replace(folder / found)
-        digests[found] = mark
-        return found
+        file_name = f"{name}-{mark[:16]}.npz"
+        draft.replace(folder / file_name)
+        digests[file_name] = mark
+        return file_name
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_profile(folder / "profile-new.npz", profile)
-        of_profile = named(folder / "profile-new.npz", "profile")
+        of_profile = rename(folder / "profile-new.npz", "profile")
         write_arrays(folder / "fitted-new.npz", fitted)
-        of_fitted = named(folder / "fitted-new.npz", "fitted")
+        of_fitted = rename(folder / "fitted-new.npz", "fitted")
         names = []
         for i, path in enumerate(path for of_seed in critics for path in of_seed):
             data = path.read_bytes()
@@ -171,33 +172,33 @@ def load(folder: Path) -> Baseline:
     """Read the baseline in `folder`. Raises `BadInput` where there is none, a newer program wrote it, or it
     is damaged."""
     path = folder / _NAME
-    again = f"build it again: auditor baseline build --records FILE --out {folder}"
+    way_out = f"build it again: auditor baseline build --records FILE --out {folder}"
     if not path.is_file():
-        raise BadInput(f"{folder}: is no baseline (no {_NAME} in it); {again}")
+        raise BadInput(f"{folder}: is no baseline (no {_NAME} in it); {way_out}")
     try:
         tree: Any = json.loads(path.read_text(encoding="utf-8"))
         version = tree["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path}: not readable ({_line(error)}); {again}") from error
+        raise BadInput(f"{path}: not readable ({_line(error)}); {way_out}") from error
     if version != FORMAT_VERSION:
         raise BadInput(
             f"{path}: has format {version}, this program reads format {FORMAT_VERSION}; "
-            f"use the version that wrote it, or {again}"
+            f"use the version that wrote it, or {way_out}"
         )
     try:
         manifest = Manifest.model_validate(tree)
     except ValidationError as error:
-        raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {again}") from error
+        raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {way_out}") from error
     if {manifest.profile, manifest.fitted, *manifest.critics} != set(manifest.digests):
-        raise BadInput(f"{path}: its list of files is not whole; {again}")
+        raise BadInput(f"{path}: its list of files is not whole; {way_out}")
     for name, mark in manifest.digests.items():
         file = folder / name
         if Path(name).name != name or not file.is_file() or _sha256(file) != mark:
-            raise BadInput(f"{file}: missing or damaged; {again}")
+            raise BadInput(f"{file}: missing or damaged; {way_out}")
     try:
         return Baseline(folder, manifest, read_profile(folder / manifest.profile))
     except AuditError as error:
-        raise BadInput(f"{error}; {again}") from error
+        raise BadInput(f"{error}; {way_out}") from error
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,5 @@
-"""Files of profiles, folded as they come: few are left on the disk, with the bits of one merge at the end.
+"""This module folds files of profiles as they come: few are left on the disk, with the bits of one merge at
+the end.
 
 A group's rows are profiled in units of work, a file each. A unit's file is about as large as its rows'
 embeddings would be, so files are folded along the tree of `sketch.merge_tree`: the disk holds a logarithm of
@@ -24,7 +25,7 @@ LASTING = frozenset({Reason.NON_FINITE_EMBEDDING})
 
 
 class Fold:
-    """The files of one group's units, folded as they come into nodes of the tree over them.
+    """A fold is the files of one group's units, folded as they come into nodes of the tree over them.
 
     The last unit stays by itself: a group that grows keeps all units before it. So do units with rows that
     the next run will try again. What is folded is named by the units in it, so that the next run knows them
@@ -44,16 +45,16 @@ class Fold:
         self._earlier = dict(self._failed)
 
     def missing(self) -> list[int]:
-        """The units that are yet to be made."""
-        found, at = [], 0
-        while at < len(self._names):
-            if at not in self._sizes:
-                found.append(at)
-            at += self._sizes.get(at, 1)
-        return found
+        """Return the units that are yet to be made."""
+        units, first = [], 0
+        while first < len(self._names):
+            if first not in self._sizes:
+                units.append(first)
+            first += self._sizes.get(first, 1)
+        return units
 
     def again(self) -> dict[int, tuple[int, ...]]:
-        """The units that an earlier run has made with failed rows and that did not come since: these rows."""
+        """Return the failed rows of the units that an earlier run has made and that did not come since."""
         return dict(self._earlier)
 
     def came(self, k: int) -> None:
@@ -67,7 +68,7 @@ class Fold:
         self._sizes[k] = 1
         self._earlier.pop(k, None)
         self._failed.pop(k, None)
-        self._look(k)
+        self._read_failures(k)
         self._fold(k)
 
     def advance(self) -> None:
@@ -76,15 +77,15 @@ class Fold:
             self._fold(k)
 
     def files(self) -> tuple[Path, ...]:
-        """The files whose rows, in this order, are the group's, once none is missing."""
-        at, last = 0, len(self._names) - 1
-        while at < last:
+        """Return the files whose rows, in this order, are the group's, once none is missing."""
+        first, last = 0, len(self._names) - 1
+        while first < last:
             size = 1
-            while at % (2 * size) == 0 and at + 2 * size <= last:
+            while first % (2 * size) == 0 and first + 2 * size <= last:
                 size *= 2
-            self._settle(at, size)
-            at += max(size, self._sizes[at])
-        paths = tuple(self._file(at, self._sizes[at]) for at in self._starts(0, len(self._names)))
+            self._settle(first, size)
+            first += max(size, self._sizes[first])
+        paths = tuple(self._file(first, self._sizes[first]) for first in self._starts(0, len(self._names)))
         whole = self._folder / f"all-{self._mark(0, len(self._names))}.npz"
         if len(paths) <= MOST_FILES:
             whole.unlink(missing_ok=True)
@@ -92,59 +93,59 @@ class Fold:
         write_profile(whole, folded(paths), inputs_apart=self._apart)
         return (whole,)
 
-    def _find(self, at: int, size: int) -> None:
-        """The files that there are of the units from `at` on, the largest first."""
-        if at + size <= len(self._names) and self._file(at, size).exists():
-            self._sizes[at] = size
+    def _find(self, first: int, size: int) -> None:
+        """Find the files of the units from `first` on, the largest first."""
+        if first + size <= len(self._names) and self._file(first, size).exists():
+            self._sizes[first] = size
             if size == 1:
-                self._look(at)
-        elif size > 1 and at < len(self._names):
-            self._find(at, size // 2)
-            self._find(at + size // 2, size // 2)
+                self._read_failures(first)
+        elif size > 1 and first < len(self._names):
+            self._find(first, size // 2)
+            self._find(first + size // 2, size // 2)
 
-    def _look(self, k: int) -> None:
+    def _read_failures(self, k: int) -> None:
         if rows := failed_rows(self._file(k, 1)):
             self._failed[k] = rows
 
-    def _starts(self, at: int, stop: int) -> Iterator[int]:
-        while at < stop:
-            yield at
-            at += self._sizes[at]
+    def _starts(self, first: int, stop: int) -> Iterator[int]:
+        while first < stop:
+            yield first
+            first += self._sizes[first]
 
-    def _there(self, at: int, stop: int) -> bool:
-        while at < stop and at in self._sizes:
-            at += self._sizes[at]
-        return at >= stop
+    def _complete(self, first: int, stop: int) -> bool:
+        while first < stop and first in self._sizes:
+            first += self._sizes[first]
+        return first >= stop
 
     def _fold(self, k: int) -> None:
-        """The nodes above unit k, as far as all of their units are there."""
+        """Fold the nodes above unit k, as far as all of their units are there."""
         size = EVERY
-        while (at := k - k % size) + size < len(self._names) and self._there(at, at + size):
-            self._settle(at, size)
+        while (first := k - k % size) + size < len(self._names) and self._complete(first, first + size):
+            self._settle(first, size)
             size *= EVERY
 
-    def _settle(self, at: int, size: int) -> None:
-        """One file of these units, or where some have failed of as many as have not."""
-        if self._sizes[at] >= size:
+    def _settle(self, first: int, size: int) -> None:
+        """Write one file of these units, or where some have failed, of as many as have not."""
+        if self._sizes[first] >= size:
             return
-        if not self._failed.keys().isdisjoint(range(at, at + size)):
-            self._settle(at, size // 2)
-            self._settle(at + size // 2, size // 2)
+        if not self._failed.keys().isdisjoint(range(first, first + size)):
+            self._settle(first, size // 2)
+            self._settle(first + size // 2, size // 2)
             return
-        starts = list(self._starts(at, at + size))
+        starts = list(self._starts(first, first + size))
         paths = [self._file(start, self._sizes[start]) for start in starts]
-        write_profile(self._file(at, size), folded(paths), inputs_apart=self._apart)
+        write_profile(self._file(first, size), folded(paths), inputs_apart=self._apart)
         for start in starts:
             del self._sizes[start]
-        self._sizes[at] = size
+        self._sizes[first] = size
         for path in paths:  # only now, when the file that stands for them is whole
             path.unlink(missing_ok=True)
 
-    def _file(self, at: int, size: int) -> Path:
-        name = self._names[at] if size == 1 else f"sum-{self._mark(at, size)}"
+    def _file(self, first: int, size: int) -> Path:
+        name = self._names[first] if size == 1 else f"sum-{self._mark(first, size)}"
         return self._folder / f"{name}.npz"
 
-    def _mark(self, at: int, size: int) -> str:
-        """What stands for these units."""
-        names = "".join(f"{name}\n" for name in self._names[at : at + size])
+    def _mark(self, first: int, size: int) -> str:
+        """Return the digest that names these units."""
+        names = "".join(f"{name}\n" for name in self._names[first : first + size])
         return blake2b(names.encode(), digest_size=16).hexdigest()

@@ -1,8 +1,8 @@
-"""The profile: the one mergeable value that is kept of a group of rows under one model.
+"""A profile is the one mergeable value that is kept of a group of rows under one model.
 
 A group is a scenario, a window of traffic or a baseline. Its profile holds sums (sketches, critics' sums,
-norms), the row sample, the sample of answers, plain facts, graded scores, and what was set aside. `merge` is
-addition: work over many workers, windows over time, baselines and resumed runs are all merges. Everything
+norms), the row sample, the sample of answers, plain facts, graded scores, and the quarantined rows. `merge`
+is addition: work over many workers, windows over time, baselines and resumed runs are all merges. Everything
 that a report says of the group is a function of its profile. One file format serves them all.
 """
 
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class GroupKey(NamedTuple):
-    """Which rows a profile is of."""
+    """This key says which rows a profile is of."""
 
     scenario: str
     """Name of the scenario or window."""
@@ -61,7 +61,8 @@ class GroupKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Norms:
-    """Sums over the lengths that vectors had before they were normalised, a column a content."""
+    """The norms are sums over the lengths that vectors had before they were normalised, a column a
+    content."""
 
     n: Float
     """(4,)"""
@@ -72,12 +73,13 @@ class Norms:
 
     @classmethod
     def empty(cls) -> Norms:
-        """The neutral element."""
+        """Return the neutral element."""
         return cls(*(np.zeros(len(CONTENTS)) for _ in range(3)))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> Norms:
-        """Of its arrays by name. KeyError or ValueError where they are missing, or are no such sums."""
+        """Read norms from their arrays by name. Raises KeyError or ValueError where they are missing, or are
+        no such sums."""
         got = {name: np.asarray(arrays[name], dtype=np.float64) for name in ("n", "sums", "squares")}
         for name, values in got.items():
             if values.shape != (len(CONTENTS),) or not np.isfinite(values).all() or values.min() < 0:
@@ -88,7 +90,7 @@ class Norms:
         return Norms(self.n + other.n, self.sums + other.sums, self.squares + other.squares)
 
     def descriptors(self) -> dict[str, float | None]:
-        """Mean and standard deviation of each content's norms; None where no row has it."""
+        """Return the mean and standard deviation of each content's norms; None where no row has it."""
         out: dict[str, float | None] = {}
         for i, name in enumerate(CONTENTS):
             n = self.n[i]
@@ -102,7 +104,8 @@ class Norms:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Everything kept of a group of rows under one model. O(d²) memory, whatever the number of rows is."""
+    """A profile is everything kept of a group of rows under one model. O(d²) memory, whatever the number of
+    rows is."""
 
     moments: Mapping[str, Sketch] = field(default_factory=dict)
     """SKETCHED -> sums over the usable rows that have it, where there are more rows than the sample holds.
@@ -119,28 +122,28 @@ class Profile:
     scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """Scores of the graded answers (8 bytes each: a mean alone does not tell how well it is known)."""
     set_aside: tuple[Quarantined, ...] = ()
-    """Rows, and single answers, that were set aside."""
+    """The quarantined rows and single answers."""
     again: tuple[int, ...] = ()
     """Rows, counted within the group, that failed for a reason that may have gone in the next run."""
     units: int = 1
     """Units of work that it is of."""
     made_with: str = ""
-    """What stands for the encoders and critics that it was made with; empty where that is not known."""
+    """The digest of the encoders and critics that it was made with; empty where that is not known."""
 
     @classmethod
     def empty(cls) -> Profile:
-        """The neutral element: of no rows."""
+        """Return the neutral element: of no rows."""
         return cls(units=0)
 
     @property
     def n(self) -> int:
-        """Usable rows."""
+        """Return the number of usable rows."""
         return self.sample.seen
 
     @cached_property
     def sketches(self) -> Mapping[str, Sketch]:
-        """SKETCHED -> the sketch of the usable rows that have it; empty where no row is usable. Of a whole
-        sample they are taken in its order, so that their bits do not depend on how the work was cut."""
+        """Return SKETCHED -> the sketch of the usable rows that have it; empty where no row is usable. Of a
+        whole sample they are taken in its order, so that their bits do not depend on how the work was cut."""
         if not self.n or not self.sample.complete:
             return self.moments
         return {name: sketch_of(self.sample, name) for name in SKETCHED}
@@ -148,25 +151,25 @@ class Profile:
     def __repr__(self) -> str:
         rows = zip(CONTENTS, self.norms.n, strict=True)
         having = ", ".join(f"{name} {round(n):,}" for name, n in rows if self.n)
-        aside = f"; {len(self.set_aside):,} set aside" if self.set_aside else ""
-        return f"<Profile of {self.n:,} rows{f' ({having})' if having else ''}{aside}>"
+        quarantined = f"; {len(self.set_aside):,} set aside" if self.set_aside else ""
+        return f"<Profile of {self.n:,} rows{f' ({having})' if having else ''}{quarantined}>"
 
     def merge(self, other: Profile) -> Profile:
-        """Of both groups of rows.
+        """Return the profile of both groups of rows.
 
         Raises `BadInput` where they were made with other encoders, critics or sample sizes.
         """
         try:
-            return self._merged(other)
+            return self._merge(other)
         except ValueError as error:
             raise BadInput(
                 f"profiles can be merged where they were made with one baseline and one row_sample: {error}"
             ) from error
 
-    def _merged(self, other: Profile) -> Profile:
-        of = self if self.n or not other.n else other
+    def _merge(self, other: Profile) -> Profile:
+        filled = self if self.n or not other.n else other
         if not self.n or not other.n:
-            moments, sums, norms, sample = of.moments, of.critic_sums, of.norms, of.sample
+            moments, sums, norms, sample = filled.moments, filled.critic_sums, filled.norms, filled.sample
         else:
             if self.made_with and other.made_with and self.made_with != other.made_with:
                 raise ValueError("these have other encoders or critics")
@@ -177,10 +180,10 @@ class Profile:
             norms, sample = self.norms.merge(other.norms), self.sample.merge(other.sample)
             moments = {}
             if not sample.complete:
-                moments = {name: of.merge(other.sketches[name]) for name, of in self.sketches.items()}
+                moments = {name: sketch.merge(other.sketches[name]) for name, sketch in self.sketches.items()}
             sums = {
-                pair: tuple(a.merge(b) for a, b in zip(of_pair, other.critic_sums[pair], strict=True))
-                for pair, of_pair in self.critic_sums.items()
+                pair: tuple(a.merge(b) for a, b in zip(critics, other.critic_sums[pair], strict=True))
+                for pair, critics in self.critic_sums.items()
             }
         answers = other.answers if self.answers is None else self.answers
         if self.answers is not None and other.answers is not None:
@@ -196,20 +199,20 @@ class Profile:
             (*self.set_aside, *other.set_aside),
             (*self.again, *other.again),
             self.units + other.units,
-            of.made_with or other.made_with,
+            filled.made_with or other.made_with,
         )
 
     def save(self, path: str | Path) -> None:
-        """Write whole (npz). See `write_profile`."""
+        """Write the profile whole (npz). See `write_profile`."""
         write_profile(Path(path), self)
 
     @classmethod
     def load(cls, path: str | Path) -> Profile:
-        """What `save` wrote. See `read_profile`."""
+        """Read what `save` wrote. See `read_profile`."""
         return read_profile(Path(path))
 
     def to_arrays(self) -> Arrays:
-        """Plain arrays, for npz (never pickle); what is no array as JSON in `profile`."""
+        """Return plain arrays, for npz (never pickle); what is no array as JSON in `profile`."""
         head = {
             "format": FORMAT,
             "facts": dict(self.facts),
@@ -234,22 +237,22 @@ class Profile:
             ]
         if self.answers is not None:
             parts.append(("answers.", self.answers.to_arrays()))
-        arrays: Arrays = {prefix + name: np.asarray(a) for prefix, of in parts for name, a in of.items()}
-        arrays, head["same"] = _each_once(arrays)
+        arrays: Arrays = {prefix + name: np.asarray(a) for prefix, part in parts for name, a in part.items()}
+        arrays, head["same"] = _share_equal(arrays)
         header = np.frombuffer(json.dumps(head).encode(), np.uint8)
         return {"profile": header, "scores": self.scores, **arrays}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Profile:
-        """Inverse of `to_arrays`. ValueError, KeyError or TypeError, which name what is wrong, where arrays
-        are missing, do not fit together, or hold numbers that are not finite."""
+        """Read what `to_arrays` gave. Raises ValueError, KeyError or TypeError, which name what is wrong,
+        where arrays are missing, do not fit together, or hold numbers that are not finite."""
         head = _head(arrays["profile"])
         arrays = {**arrays, **{str(name): arrays[first] for name, first in head["same"].items()}}
 
         def part(name: str, make: Callable[[Arrays], T]) -> T:
-            of = {k.removeprefix(name): a for k, a in arrays.items() if k.startswith(name)}
+            fields = {k.removeprefix(name): a for k, a in arrays.items() if k.startswith(name)}
             try:
-                return make(of)
+                return make(fields)
             except KeyError as error:
                 raise KeyError(f"{name}{error.args[0]}") from error
             except (ValueError, TypeError, OverflowError) as error:
@@ -259,7 +262,7 @@ class Profile:
         if scores.ndim != 1 or not np.isfinite(scores).all():
             raise ValueError("scores: not a list of finite numbers")
         answered = any(name.startswith("answers.") for name in arrays)
-        found = cls(
+        profile = cls(
             answers=part("answers.", AnswerSample.from_arrays) if answered else None,
             facts={str(name): _count(value, f"facts.{name}") for name, value in dict(head["facts"]).items()},
             scores=scores,
@@ -269,18 +272,18 @@ class Profile:
             made_with=str(head.get("made_with", "")),
         )
         if not _count(head["rows"], "rows"):
-            return found
+            return profile
         critics = range(_count(head["critics"], "critics"))
         if len(critics) > len(arrays):
             raise ValueError(f"critics: {len(critics)} are more than there are sums of")
         sample = part("sample.", RowSample.from_arrays)
         _check_sample(sample, head["rows"])
-        sample = replace(sample, rows={**sample.rows, "x": _joined(sample)})
+        sample = replace(sample, rows={**sample.rows, "x": _join_inputs(sample)})
         moments = {}
         if not sample.complete:
             moments = {name: part(f"sketch.{name}.", Sketch.from_arrays) for name in SKETCHED}
         whole = replace(
-            found,
+            profile,
             moments=moments,
             critic_sums={
                 pair: tuple(part(f"critic.{pair}.{i}.", read_sums) for i in critics) for pair in PAIRS
@@ -301,12 +304,18 @@ def _head(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def _quarantined(row: Any) -> Quarantined:
-    found = Quarantined(**{**row, "reason": Reason(row["reason"])})
-    _count(found.row, "set_aside.row")
-    texts = (found.source, found.detail, found.record_id or "", found.scenario, found.model)
+    quarantined = Quarantined(**{**row, "reason": Reason(row["reason"])})
+    _count(quarantined.row, "set_aside.row")
+    texts = (
+        quarantined.source,
+        quarantined.detail,
+        quarantined.record_id or "",
+        quarantined.scenario,
+        quarantined.model,
+    )
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("set_aside: names are no texts")
-    return found
+    return quarantined
 
 
 def _count(value: Any, name: str) -> int:
@@ -315,9 +324,9 @@ def _count(value: Any, name: str) -> int:
     return value
 
 
-def _each_once(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
-    """The arrays without those that are equal to another one, and which one that is: critics share the sums
-    of the answers, and where every answered row is labelled two of three pairs are the same."""
+def _share_equal(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
+    """Return the arrays without those that are equal to another one, and which one that is: critics share the
+    sums of the answers, and where every answered row is labelled two of three pairs are the same."""
     kept: Arrays = {}
     same: dict[str, str] = {}
     first: dict[str, str] = {}
@@ -325,7 +334,7 @@ def _each_once(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
         if array.nbytes < SMALL_BYTES or array.dtype.hasobject:
             kept[name] = array
             continue
-        mark = _content(array)
+        mark = _content_digest(array)
         if mark in first:
             same[name] = first[mark]
         else:
@@ -334,7 +343,7 @@ def _each_once(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
 
 
 def _check_sample(sample: RowSample, rows: int) -> None:
-    """Raises ValueError where a row sample is not one of so many rows."""
+    """Raise ValueError where a row sample is not one of so many rows."""
     if sample.seen != rows or len(sample) != min(sample.k, rows):
         raise ValueError(f"sample: {len(sample)} of {sample.seen} rows do not fit {rows} usable rows")
     for name in ("has", "norm"):
@@ -349,24 +358,25 @@ def _check_sample(sample: RowSample, rows: int) -> None:
 
 
 def _check(profile: Profile, rows: int) -> None:
-    """Raises ValueError where the parts do not fit together."""
+    """Raise ValueError where the parts do not fit together."""
     sample, norms = profile.sample, profile.norms
     if norms.n.max() > rows:
         raise ValueError(f"norms: of more than {rows} rows")
     for name, sketch in profile.moments.items():
         if sketch.n > rows:
             raise ValueError(f"sketch.{name}: {sketch.n} rows are more than the {rows} usable ones")
-        there = sample.rows[name].shape[1] if name in sample.rows else 0
-        if there != sketch.dim:
-            raise ValueError(f"sample.rows.{name}: {there} dimensions, sketch.{name} has {sketch.dim}")
+        dim = sample.rows[name].shape[1] if name in sample.rows else 0
+        if dim != sketch.dim:
+            raise ValueError(f"sample.rows.{name}: {dim} dimensions, sketch.{name} has {sketch.dim}")
     for pair, critics in profile.critic_sums.items():
         for sums in critics:
             if len(sums.n) != HASH_BLOCKS or sums.n.min() < 0 or sums.n.sum() > rows + 0.5:
                 raise ValueError(f"critic.{pair}: sums of other blocks, or of more than {rows} rows")
 
 
-def _joined(sample: RowSample) -> NDArray[np.float32]:
-    """(m, d_x) the queries of a sample, which its file leaves out: they are made of the images and texts."""
+def _join_inputs(sample: RowSample) -> NDArray[np.float32]:
+    """Return (m, d_x) the queries of a sample, which its file leaves out: they are made of the images and
+    texts."""
     none = np.zeros((len(sample), 0), np.float32)
     image, text = sample.rows.get("image", none), sample.rows.get("text", none)
     has = sample.rows["has"] > 0
@@ -374,15 +384,15 @@ def _joined(sample: RowSample) -> NDArray[np.float32]:
 
 
 def sketch_of(sample: RowSample, name: str) -> Sketch:
-    """The sketch of the sampled rows that have a content (or, of x, an image or a text)."""
+    """Return the sketch of the sampled rows that have a content (or, of x, an image or a text)."""
     if name not in sample.rows or not sample.rows[name].shape[1]:
         return Sketch.empty(0)
     return Sketch.from_rows(sample.rows[name][having(sample, name)])
 
 
 def write_profile(path: Path, profile: Profile, *, inputs_apart: bool = False) -> None:
-    """Write whole (npz). `inputs_apart`: what is of images and queries goes to files of its own in `INPUTS`
-    beside it, named by their content, so that the profiles of several models share them."""
+    """Write a profile whole (npz). `inputs_apart`: what is of images and queries goes to files of its own in
+    `INPUTS` beside it, named by their content, so that the profiles of several models share them."""
     arrays, compressed = profile.to_arrays(), profile.sample.complete
     if inputs_apart:
         folder, apart = path.parent / INPUTS, {}
@@ -390,86 +400,88 @@ def write_profile(path: Path, profile: Profile, *, inputs_apart: bool = False) -
             if arrays[name].nbytes < SMALL_BYTES:
                 continue
             array = arrays.pop(name)
-            apart[name] = _content(array)
-            there = folder / f"{apart[name]}.npz"
-            if not there.exists():
+            apart[name] = _content_digest(array)
+            file = folder / f"{apart[name]}.npz"
+            if not file.exists():
                 folder.mkdir(exist_ok=True)
-                write_arrays(there, {"array": array}, compressed=compressed)
+                write_arrays(file, {"array": array}, compressed=compressed)
         head = json.loads(arrays["profile"].tobytes()) | {"apart": apart}
         arrays["profile"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
     write_arrays(path, arrays, compressed=compressed)
 
 
 def read_profile(path: Path) -> Profile:
-    """What `write_profile` wrote. Raises `AuditError`, with the file and what is wrong in it, where the file
-    is none, is damaged, or is of another format."""
+    """Read what `write_profile` wrote. Raises `AuditError`, with the file and what is wrong in it, where the
+    file is none, is damaged, or is of another format."""
     with opened(path) as file:
         arrays = dict(file)
-        for name, content in _apart(_head(arrays["profile"])).items():
-            with opened(path.parent / INPUTS / f"{content}.npz", delete=str(path.parent)) as of:
-                arrays[name] = of["array"]
-            if _content(arrays[name]) != content:
+        for name, content in _input_files(_head(arrays["profile"])).items():
+            with opened(path.parent / INPUTS / f"{content}.npz", delete=str(path.parent)) as part:
+                arrays[name] = part["array"]
+            if _content_digest(arrays[name]) != content:
                 raise ValueError(f"{name}: not what the file of its name should hold")
         return Profile.from_arrays(arrays)
 
 
 def sweep_inputs(folder: Path) -> None:
     """Delete what `inputs_apart` has written for profiles of this folder that are no longer there."""
-    there = set((folder / INPUTS).glob("*.npz"))
-    if not there:
+    unused = set((folder / INPUTS).glob("*.npz"))
+    if not unused:
         return
     for path in folder.glob("*.npz"):
         with opened(path) as file:
-            there -= {
-                folder / INPUTS / f"{content}.npz" for content in _apart(_head(file["profile"])).values()
+            unused -= {
+                folder / INPUTS / f"{content}.npz"
+                for content in _input_files(_head(file["profile"])).values()
             }
-    for path in there:
+    for path in unused:
         path.unlink(missing_ok=True)
 
 
-def _apart(head: Mapping[str, Any]) -> dict[str, str]:
-    """Array -> the content that names its file."""
-    found = dict(head.get("apart", {}))
-    for name, content in found.items():
+def _input_files(head: Mapping[str, Any]) -> dict[str, str]:
+    """Return array -> the content that names its file."""
+    contents = dict(head.get("apart", {}))
+    for name, content in contents.items():
         if not (name.startswith(OF_INPUTS) and re.fullmatch("[0-9a-f]{32}", str(content))):
             raise ValueError(f"apart: {str(name)[:40]} is nothing that lies in a file of its own")
-    return found
+    return contents
 
 
-def _content(array: NDArray[Any]) -> str:
-    """Digest of an array: its type, shape and numbers."""
+def _content_digest(array: NDArray[Any]) -> str:
+    """Return the digest of an array: its type, shape and numbers."""
     state = blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
     state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 
 def failed_rows(path: Path) -> tuple[int, ...]:
-    """`Profile.again` of a file, without the rest of it. Raises as `read_profile`."""
+    """Read `Profile.again` of a file, without the rest of it. Raises as `read_profile`."""
     with opened(path) as file:
         return tuple(_count(row, "again") for row in _head(file["profile"])["again"])
 
 
 def profile_mark(path: Path) -> str:
-    """Digest of what the file says of its rows but for sums over them: facts, what was set aside, which rows
-    failed. A file keeps its name where rows that failed are done anew; it does not keep this. Raises as
-    `read_profile`."""
+    """Return the digest of what the file says of its rows but for sums over them: facts, quarantined rows,
+    which rows failed. A file keeps its name where rows that failed are done anew; it does not keep this.
+    Raises as `read_profile`."""
     with opened(path) as file:
         return blake2b(np.asarray(file["profile"]).tobytes(), digest_size=16).hexdigest()
 
 
 def folded(paths: Iterable[Path]) -> Profile:
-    """The files' rows together, merged in this order (in another the last bits differ). Raises `AuditError`
-    where they cannot be read, or were not made alike."""
+    """Merge the files' profiles in this order (in another the last bits differ). Raises `AuditError` where
+    they cannot be read, or were not made alike."""
     paths = list(paths)
     try:
-        total = tree_merge((each.units, each) for each in map(read_profile, paths))
+        total = tree_merge((profile.units, profile) for profile in map(read_profile, paths))
     except BadInput as error:
         raise AuditError(f"{paths[0].parent}: profiles do not fit together ({error}); delete it") from error
     return Profile.empty() if total is None else total
 
 
 def having(sample: RowSample, *names: str) -> NDArray[np.bool_]:
-    """(m,) which sampled rows have every one of `names`: contents, or x, the query (an image or a text)."""
+    """Return (m,) which sampled rows have every one of `names`: contents, or x, the query (an image or a
+    text)."""
     has = {name: sample.rows["has"][:, i] > 0 for i, name in enumerate(CONTENTS)}
     has["x"] = has["image"] | has["text"]
     return np.asarray(np.logical_and.reduce([has[name] for name in names]))

@@ -1,4 +1,4 @@
-"""From embedded rows to their profile: all sums of one unit of work."""
+"""This module turns embedded rows into their profile: all sums of one unit of work."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from auditor.storage.embedding_store import Vectors
 def sketch_rows(
     rows: Rows, norms: NDArray[np.floating[Any]], critics: Sequence[Critic | CrossFitted], sample: int
 ) -> Profile:
-    """Sketch of one shard of rows, O(n d²); `norms` (n, 4) as `content_norms` gives them."""
+    """Sketch one shard of rows, O(n d²); `norms` (n, 4) as `content_norms` gives them."""
     has = np.column_stack([rows.has[name] for name in CONTENTS])
     vectors = {name: getattr(rows, name) for name in SKETCHED}
     present = {**rows.has, "x": rows.has["image"] | rows.has["text"]}
     labelled = present["x"] & rows.has["response"] & rows.has["reference"]
     blocks = hash_blocks(rows.base_ids)
 
-    def sums(answer: NDArray[np.float32], of: NDArray[np.bool_]) -> tuple[Sums, ...]:
-        return tuple(critic.sums(rows.x[of], answer[of], blocks[of], HASH_BLOCKS) for critic in critics)
+    def sums(answer: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[Sums, ...]:
+        return tuple(critic.sums(rows.x[mask], answer[mask], blocks[mask], HASH_BLOCKS) for critic in critics)
 
     answered = present["x"] & rows.has["response"]
     model = sums(rows.response, answered)
@@ -72,7 +72,8 @@ def sketch_shard(
 
 
 def content_norms(keys: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> NDArray[np.float32]:
-    """(n, 4) length of each content's vector before normalising (of several images their mean; 0: none)."""
+    """Return (n, 4) the length of each content's vector before normalising (of several images their mean; 0:
+    none)."""
     out = np.zeros((len(keys), len(CONTENTS)), np.float32)
     if images is not None:
         counts = np.array([len(k.images) for k in keys], dtype=np.int64)
@@ -81,9 +82,9 @@ def content_norms(keys: Sequence[RowKeys], images: Vectors | None, texts: Vector
         sums = np.bincount(owner, weights=lengths, minlength=len(keys))
         out[:, 0] = sums / np.maximum(counts, 1)
     for column, name in enumerate(CONTENTS[1:], start=1):
-        found = [(row, key) for row, k in enumerate(keys) if (key := getattr(k, name)) is not None]
-        if found:
-            out[[row for row, _ in found], column] = texts.norms([key for _, key in found])
+        present = [(row, key) for row, k in enumerate(keys) if (key := getattr(k, name)) is not None]
+        if present:
+            out[[row for row, _ in present], column] = texts.norms([key for _, key in present])
     return out
 
 

@@ -1,4 +1,5 @@
-"""From records to rows: which contents a row is made of, and its vectors once they are embedded."""
+"""This module turns records into rows: which contents a row is made of, and its vectors once they are
+embedded."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class RowKeys:
-    """The contents of one row under one model, by key. None where the row has no such content."""
+    """The keys name the contents of one row under one model. None where the row has no such content."""
 
     record_id: str
     base_id: str
@@ -42,7 +43,8 @@ class RowKeys:
 
 @dataclass(frozen=True)
 class Rows:
-    """Embedded rows of one scenario under one model. A row without a content has zeros there, and False."""
+    """These are the embedded rows of one scenario under one model. A row without a content has zeros there,
+    and False."""
 
     ids: tuple[str, ...]
     base_ids: tuple[str, ...]
@@ -64,7 +66,7 @@ class Rows:
 
 
 def prompt(record: Record) -> PromptItem:
-    """What a model is asked for this record."""
+    """Return what a model is asked for this record."""
     return prompt_item(record.images, record.query or "", record.history)
 
 
@@ -74,7 +76,7 @@ def image_items(records: Iterable[Record]) -> Iterator[ContentItem]:
 
 
 def input_texts(records: Iterable[Record]) -> Iterator[ContentItem]:
-    """Queries (with the turns before them) and references."""
+    """Yield the queries (with the turns before them) and references."""
     for record in records:
         for text in (record.input_text(), record.reference):
             if text is not None and text.strip():
@@ -82,25 +84,27 @@ def input_texts(records: Iterable[Record]) -> Iterator[ContentItem]:
 
 
 def answers(records: Sequence[Record], model: str, generated: ResponseStore | None) -> list[tuple[str, ...]]:
-    """The answers of `model` to each record, generated or recorded; () where there is none."""
+    """Return the answers of `model` to each record, generated or recorded; () where there is none."""
     if generated is None:
         return [tuple(record.responses.get(model, ())) for record in records]
     return [answer.texts if answer.error is None else () for answer in generated_answers(records, generated)]
 
 
 def generated_answers(records: Sequence[Record], generated: ResponseStore) -> list[Answer]:
-    """The answer to each record's prompt, failed ones too."""
+    """Return the answer to each record's prompt, failed ones too."""
     return generated.answers([prompt_key(r.images, r.query or "", r.history) for r in records])
 
 
-def answer_items(given: Sequence[str]) -> Iterator[ContentItem]:
-    """What is embedded of a record's answers: the first, and where there are enough for an entropy all."""
-    kept = given if len(given) >= LEAST_CELL_SAMPLES else given[:1]
+def answer_items(texts: Sequence[str]) -> Iterator[ContentItem]:
+    """Yield what is embedded of a record's answers: the first, and where there are enough for an entropy
+    all."""
+    kept = texts if len(texts) >= LEAST_CELL_SAMPLES else texts[:1]
     return (text_item(text) for text in kept if text.strip())
 
 
 def row_keys(records: Sequence[Record], responses: Sequence[tuple[str, ...]]) -> list[RowKeys]:
-    """Keys of each record's contents; of several sampled answers the first stands for the response."""
+    """Return the keys of each record's contents; of several sampled answers the first stands for the
+    response."""
     out = []
     for record, texts in zip(records, responses, strict=True):
         query = record.input_text()
@@ -124,14 +128,14 @@ def usable(
     scenario: str,
     model: str,
 ) -> tuple[list[RowKeys], list[Quarantined]]:
-    """Rows whose contents have vectors. A row whose image or query has none is set aside; one whose answer
-    or reference has none loses just that. What is set aside is told with its reason, once for the row's
-    inputs (`model` empty) and once a model for its answer."""
+    """Return the rows whose contents have vectors, and the quarantined ones. A row whose image or query has
+    no vector is quarantined; one whose answer or reference has none loses just that. Each is reported with
+    its reason, once for the row's inputs (`model` empty) and once a model for its answer."""
     failed = dict(texts.errors()) | (dict(images.errors()) if images is not None else {})
     if not failed:
         return list(rows), []
     kept: list[RowKeys] = []
-    aside: list[Quarantined] = []
+    quarantined: list[Quarantined] = []
     for position, row in enumerate(rows):
         inputs = [
             k
@@ -140,23 +144,25 @@ def usable(
         ]
         if inputs:
             failure = failed[inputs[0]]
-            aside.append(
+            quarantined.append(
                 Quarantined(scenario, position, failure.reason, failure.detail, row.record_id, scenario)
             )
             continue
-        lost = {
+        failures = {
             name: failed[key] for name in ("response", "reference") if (key := getattr(row, name)) in failed
         }
-        for name, failure in lost.items():
-            who = model if name == "response" else "(reference)"
-            aside.append(
-                Quarantined(scenario, position, failure.reason, failure.detail, row.record_id, scenario, who)
+        for name, failure in failures.items():
+            owner = model if name == "response" else "(reference)"
+            quarantined.append(
+                Quarantined(
+                    scenario, position, failure.reason, failure.detail, row.record_id, scenario, owner
+                )
             )
-        kept.append(_without(row, lost) if lost else row)
-    return kept, aside
+        kept.append(_drop_contents(row, failures) if failures else row)
+    return kept, quarantined
 
 
-def _without(row: RowKeys, names: Container[str]) -> RowKeys:
+def _drop_contents(row: RowKeys, names: Container[str]) -> RowKeys:
     return replace(
         row,
         response=None if "response" in names else row.response,
@@ -167,26 +173,26 @@ def _without(row: RowKeys, names: Container[str]) -> RowKeys:
 def unanswered(
     records: Sequence[Record], generated: ResponseStore, scenario: str, model: str
 ) -> list[Quarantined]:
-    """The records that the model gave no answer to, and why."""
+    """Return the records that the model gave no answer to, and why."""
     failed = generated.errors()
-    aside = []
+    quarantined = []
     for position, record in enumerate(records):
         failure = failed.get(prompt_key(record.images, record.query or "", record.history))
         if failure is not None:
-            aside.append(
+            quarantined.append(
                 Quarantined(
                     scenario, position, failure.reason, failure.detail, record.record_id, scenario, model
                 )
             )
-    return aside
+    return quarantined
 
 
 def embedded(rows: Sequence[RowKeys], images: Vectors | None, texts: Vectors) -> Rows:
-    """Vectors of rows that are all usable. O(n d)."""
-    text, has_text = _single([r.text for r in rows], texts)
-    response, has_response = _single([r.response for r in rows], texts)
-    reference, has_reference = _single([r.reference for r in rows], texts)
-    image, has_image = _means([r.images for r in rows], images)
+    """Return the vectors of rows that are all usable. O(n d)."""
+    text, has_text = _lookup([r.text for r in rows], texts)
+    response, has_response = _lookup([r.response for r in rows], texts)
+    reference, has_reference = _lookup([r.reference for r in rows], texts)
+    image, has_image = _mean_vectors([r.images for r in rows], images)
     return Rows(
         tuple(r.record_id for r in rows),
         tuple(r.base_id for r in rows),
@@ -200,8 +206,8 @@ def embedded(rows: Sequence[RowKeys], images: Vectors | None, texts: Vectors) ->
 
 
 def joined(image: Float32, text: Float32, has_image: Mask, has_text: Mask) -> Float32:
-    """z_x: the mean of the modalities present. Where the encoders' dimensions differ a mean is not defined;
-    the two then stand side by side (their direct sum), each with the weight it has in the mean."""
+    """Return z_x: the mean of the modalities present. Where the encoders' dimensions differ a mean is not
+    defined; the two then stand side by side (their direct sum), each with the weight it has in the mean."""
     share = 1.0 / np.maximum(1, has_image.astype(np.int64) + has_text).astype(np.float32)
     if image.shape[1] == 0:
         return text
@@ -211,39 +217,39 @@ def joined(image: Float32, text: Float32, has_image: Mask, has_text: Mask) -> Fl
 
 
 def joined_dim(image: int, text: int) -> int:
-    """Dimension of z_x (see `joined`); 0: no such modality."""
+    """Return the dimension of z_x (see `joined`); 0: no such modality."""
     return text if image in (0, text) else image + text
 
 
-def _single(keys: Sequence[str | None], store: Vectors) -> tuple[Float32, Mask]:
+def _lookup(keys: Sequence[str | None], store: Vectors) -> tuple[Float32, Mask]:
     has = np.array([k is not None for k in keys], dtype=bool)
-    found = store.rows([k for k in keys if k is not None])
-    out = np.zeros((len(keys), found.shape[1]), np.float32)
-    out[has] = found
+    vectors = store.rows([k for k in keys if k is not None])
+    out = np.zeros((len(keys), vectors.shape[1]), np.float32)
+    out[has] = vectors
     return out, has
 
 
-def _means(keys: Sequence[tuple[str, ...]], store: Vectors | None) -> tuple[Float32, Mask]:
-    """Several images: the mean of their unit embeddings, normalised again."""
+def _mean_vectors(keys: Sequence[tuple[str, ...]], store: Vectors | None) -> tuple[Float32, Mask]:
+    """Return, for several images, the mean of their unit embeddings, normalised again."""
     if store is None:
         return np.zeros((len(keys), 0), np.float32), np.zeros(len(keys), dtype=bool)
     counts = np.array([len(k) for k in keys], dtype=np.int64)
-    found = store.rows([key for group in keys for key in group])
-    if found.shape[1] == 0:
+    vectors = store.rows([key for group in keys for key in group])
+    if vectors.shape[1] == 0:
         return np.zeros((len(keys), 0), np.float32), np.zeros(len(keys), dtype=bool)
-    out = np.zeros((len(keys), found.shape[1]), np.float32)
+    out = np.zeros((len(keys), vectors.shape[1]), np.float32)
     owner = np.repeat(np.arange(len(keys)), counts)
     single = counts[owner] == 1
-    out[owner[single]] = found[single]
+    out[owner[single]] = vectors[single]
     for row in np.flatnonzero(counts > 1):
-        mean = found[owner == row].mean(axis=0, dtype=np.float64)
+        mean = vectors[owner == row].mean(axis=0, dtype=np.float64)
         norm = float(np.linalg.norm(mean))
         out[row] = mean / norm if norm > 0 else 0.0
     return out, counts > 0
 
 
 def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]]) -> dict[str, int]:
-    """Plain facts of the rows, as sums to be divided by their counts: they say in words what moved."""
+    """Sum plain facts of the rows, to be divided by their counts: they say in words what moved."""
     sums = {
         "n": 0,
         "query_chars": 0,
@@ -264,11 +270,11 @@ def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]])
 
 
 def means(facts: Mapping[str, int]) -> dict[str, float | None]:
-    """Sums of plain facts (see `descriptors`) as means."""
+    """Return the sums of plain facts (see `descriptors`) as means."""
     n, answered = facts.get("n", 0), facts.get("answered", 0)
 
-    def mean(name: str, of: int) -> float | None:
-        return facts[name] / of if of and name in facts else None
+    def mean(name: str, count: int) -> float | None:
+        return facts[name] / count if count and name in facts else None
 
     return {
         "query_chars": mean("query_chars", n),

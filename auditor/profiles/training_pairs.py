@@ -1,4 +1,5 @@
-"""The pool that the MI critic is trained on: pairs of (query, answer) of every scenario and model."""
+"""This module makes the pool that the MI critic is trained on: pairs of (query, answer) of every scenario and
+model."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ CHUNK = 4096
 
 
 class Pair(NamedTuple):
-    """A row, and which of its answers is paired with its query."""
+    """A pair is a row, and which of its answers is paired with its query."""
 
     row: RowKeys
     answer: str
@@ -33,8 +34,8 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Training pairs; `groups` (n,) holds together what shares a base id, near-copies of one another, and
-    `blocks` (n,) are the hash blocks of the base ids."""
+    """These are training pairs; `groups` (n,) holds together what shares a base id, near-copies of one
+    another, and `blocks` (n,) are the hash blocks of the base ids."""
 
     x: Float32
     y: Float32
@@ -45,7 +46,7 @@ class Pairs:
         return len(self.x)
 
     def write(self, path: Path) -> None:
-        """Write whole (npz)."""
+        """Write the pairs whole (npz)."""
         write_arrays(path, {name: getattr(self, name) for name in ("x", "y", "groups", "blocks")})
 
     @classmethod
@@ -54,14 +55,14 @@ class Pairs:
             return cls(file["x"], file["y"], file["groups"], file["blocks"])
 
     def but(self, fold: int, folds: int) -> Pairs:
-        """The pairs of all other folds of hash blocks (see `block_folds`)."""
+        """Return the pairs of all other folds of hash blocks (see `block_folds`)."""
         kept = block_folds(self.blocks, folds) != fold
         return Pairs(self.x[kept], self.y[kept], self.groups[kept], self.blocks[kept])
 
 
 def choose_pairs(plans: Mapping[GroupKey, Sequence[RowKeys]], max_rows: int, seed: int) -> list[Pair]:
-    """The pool of (scenario, model) -> rows, as the authors do it: every subset in one pool, the critic
-    trained once. Every row gives both of its pairs, so answers and references weigh the same: EMI is a
+    """Choose the pool of (scenario, model) -> rows, as the authors do it: every subset in one pool, the
+    critic trained once. Every row gives both of its pairs, so answers and references weigh the same: EMI is a
     difference between the two, and a critic that has seen more of one would favour it. Beyond `max_rows` a
     seeded sample."""
     pairs = [
@@ -78,7 +79,7 @@ def choose_pairs(plans: Mapping[GroupKey, Sequence[RowKeys]], max_rows: int, see
 
 
 def pairs_digest(pairs: Sequence[Pair]) -> str:
-    """Digest of the pool's content, in its order."""
+    """Return the digest of the pool's content, in its order."""
     state = blake2b(digest_size=16)
     for row, answer in pairs:
         state.update("\0".join((*row.images, row.text or "", getattr(row, answer), row.base_id, "")).encode())
@@ -86,7 +87,7 @@ def pairs_digest(pairs: Sequence[Pair]) -> str:
 
 
 def embed_pairs(pairs: Sequence[Pair], images: EmbeddingStore | None, texts: EmbeddingStore) -> Pairs:
-    """Vectors of the pool, a chunk of rows at a time. Raises `AuditError` for an empty pool."""
+    """Return the vectors of the pool, a chunk of rows at a time. Raises `AuditError` for an empty pool."""
     if not pairs:
         raise AuditError("no row has both a query and an answer, so there is nothing to train the critic on")
     xs, ys = [], []

@@ -1,4 +1,5 @@
-"""The rows of scenarios that can be used: whose contents have vectors, and what was set aside."""
+"""This module finds the rows of scenarios that can be used, whose contents have vectors, and those that are
+quarantined."""
 
 from __future__ import annotations
 
@@ -19,25 +20,25 @@ def usable_rows(
     images: Vectors | None,
     texts: Vectors,
 ) -> tuple[dict[GroupKey, list[RowKeys]], Quarantine]:
-    """The usable rows of every scenario and model, in their order, and all that was set aside so far.
+    """Return the usable rows of every scenario and model, in their order, and all quarantined rows so far.
     `stores` hold the answers of each model, None where the records have them. O(rows) memory: these are the
     rows that critics are trained on."""
     quarantine = Quarantine(row for s in scenarios for row in s.quarantine())
-    found: dict[GroupKey, list[RowKeys]] = {}
+    rows_by_group: dict[GroupKey, list[RowKeys]] = {}
     for scenario in scenarios:
         for number, (model, store) in enumerate(stores.items()):
-            rows = found[GroupKey(scenario.name, model)] = []
+            rows = rows_by_group[GroupKey(scenario.name, model)] = []
             for batch in scenario.batches():
-                given = answers(batch, model, store)
-                kept, aside = usable(row_keys(batch, given), images, texts, scenario.name, model)
+                responses = answers(batch, model, store)
+                kept, quarantined = usable(row_keys(batch, responses), images, texts, scenario.name, model)
                 rows += kept
-                add_set_aside(quarantine, aside, model if number else None)
-    return found, quarantine
+                add_set_aside(quarantine, quarantined, model if number else None)
+    return rows_by_group, quarantine
 
 
 def add_set_aside(quarantine: Quarantine, rows: Iterable[Quarantined], only: str | None) -> None:
-    """Add rows that were set aside: all, or those of `only` one model where the others are there already (a
-    row whose inputs are not usable is counted once, whatever the number of models)."""
+    """Add quarantined rows: all, or those of `only` one model where the others are there already (a row whose
+    inputs are not usable is counted once, whatever the number of models)."""
     for row in rows:
         if only is None or row.model == only:
             quarantine.add(row)

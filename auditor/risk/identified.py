@@ -1,4 +1,5 @@
-"""An interval for the EMID of quantised variables that needs no label on Q (docs/design/theory.md).
+"""This module gives an interval for the EMID of quantised variables that needs no label on Q
+(docs/design/theory.md).
 
 What Q's missing I(X; Y) can be is *identified* up to the rows outside P's support
 (`tables.identified_limits`); inside, it is estimated by a doubly robust table of cells: for each cell and y
@@ -26,9 +27,9 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.bounds.discrete_entropy import entropy
 from auditor.neighbours.codebook import Cells, learn_codebook, nearest_cell
 from auditor.risk.inputs import Inputs, checked
+from auditor.risk.method import check_identified
 from auditor.risk.overlap import NEIGHBOURS, Overlap, measure_overlap
 from auditor.risk.tables import identified_limits, mutual_information
-from auditor.risk.voice import silence_of_identified
 from auditor.sketch import Float
 
 CELLS_X = 16
@@ -40,17 +41,18 @@ _CHUNK_ROWS = 1024
 
 @dataclass(frozen=True)
 class IdentifiedInterval:
-    """EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not CLUB's EMID."""
+    """The interval holds EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not
+    CLUB's EMID."""
 
     estimate: float
     """As if y given the cell were outside as it is inside; always within the identified range"""
     low: float
     high: float
     """At `level`: the identified range of EMID, each end moved out by its own sampling error"""
-    speaks: bool
+    reported: bool
     """Whether the numbers may be reported: False with the reason, e.g. off the support"""
     reason: str | None
-    """Why it may not speak, in one sentence; None where it may"""
+    """Why the numbers are not reported, in one sentence; None where they are"""
     outside: float
     """Share u of Q's rows outside P's support"""
     moved: float
@@ -96,7 +98,8 @@ def identified_interval(
     *,
     overlap: Overlap | None = None,
 ) -> IdentifiedInterval:
-    """Interval for the EMID of quantised variables in nats; P is labelled, Q is not; Y|X is unchanged.
+    """Compute an interval for the EMID of quantised variables in nats; P is labelled, Q is not; Y|X is
+    unchanged.
 
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `codebooks`: centroids (K_x, d) and
     (K_y, d_y), nearest by squared Euclidean distance; without them k-means of P's rows, K_x = 16, K_y = 8.
@@ -104,13 +107,13 @@ def identified_interval(
     Equal to the bit for one seed on a fixed number of threads. ValueError names what does not fit.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
-    covered = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
-    if covered.outside_p.shape != (len(rows.x_p),) or covered.outside_q.shape != (len(rows.x_q),):
+    coverage = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
+    if coverage.outside_p.shape != (len(rows.x_p),) or coverage.outside_q.shape != (len(rows.x_q),):
         raise ValueError("overlap was measured on other rows")
     if codebooks is None:
         codebooks = learn_codebooks(rows.x_p, rows.y_p, rows.yhat_p, seed)
     book_x, book_y = (np.asarray(book) for book in codebooks)
-    tables = _Tables.of(rows, covered, book_x, book_y)
+    tables = _Tables.of(rows, coverage, book_x, book_y)
     totals_p, totals_q = tables.p.sum(axis=0), tables.q.sum(axis=0)
     full = np.array(tables.ends(totals_p[None], totals_q[None]))[:, 0]
     bias_p, variance_p = _jackknife(full, tables.p, lambda left: tables.ends(left, totals_q[None]))
@@ -121,18 +124,18 @@ def identified_interval(
     # Debiased apart, the ends of a narrow range may cross; the range is then a point.
     ends = np.sort(np.array([value.low, value.high]))
     reach = z * np.array([error.low, error.high])
-    reason = silence_of_identified(covered)
+    reason = check_identified(coverage)
     return IdentifiedInterval(
         estimate=float(np.clip(value.estimate, ends[0], ends[1])),
         low=float(ends[0] - reach[0]),
         high=float(ends[1] + reach[1]),
-        speaks=reason is None,
+        reported=reason is None,
         reason=reason,
-        outside=covered.outside,
-        moved=covered.moved,
-        overlap=covered.overlap,
-        effective=covered.effective,
-        auc=covered.auc,
+        outside=coverage.outside,
+        moved=coverage.moved,
+        overlap=coverage.overlap,
+        effective=coverage.effective,
+        auc=coverage.auc,
         i_in=max(float(value.i_in), 0.0),
         width=float(full[1] - full[0]),
         emi_p=float(value.emi_p),
@@ -147,15 +150,15 @@ def identified_interval(
 
 
 def learn_codebooks(x_p: ArrayLike, y_p: ArrayLike, yhat_p: ArrayLike, seed: int = 0) -> Codebooks:
-    """Those that `identified_interval` takes where it is given none: k-means of P's inputs (n, d), and of its
-    references and answers (n, d_y) together."""
+    """Learn the codebooks that `identified_interval` uses by default: k-means of P's inputs (n, d), and of
+    its references and answers (n, d_y) together."""
     answers = np.concatenate([np.asarray(y_p), np.asarray(yhat_p)])
     return learn_codebook(x_p, CELLS_X, seed), learn_codebook(answers, CELLS_Y, seed)
 
 
 @dataclass(frozen=True, eq=False)
 class _Tables:
-    """Each row's addend to every table, so that leaving a row out is a subtraction.
+    """The tables hold each row's addend to every table, so that leaving a row out is a subtraction.
 
     P: [(x, y) and (x, ŷ) counts on 2K_x x K_y each | what its label does to the inside table K_x x K_y, zero
     in sum]. Q: [(x, ŷ) counts on 2K_x x K_y | p̂ of inside rows K_x x K_y | outside 1 | rows 1]. x is the
@@ -170,7 +173,7 @@ class _Tables:
     k_y: int
 
     @classmethod
-    def of(cls, rows: Inputs, covered: Overlap, book_x: ArrayLike, book_y: ArrayLike) -> _Tables:
+    def of(cls, rows: Inputs, coverage: Overlap, book_x: ArrayLike, book_y: ArrayLike) -> _Tables:
         cells_p, cells_q = nearest_cell(rows.x_p, book_x, "x_p"), nearest_cell(rows.x_q, book_x, "x_q")
         y, yhat_p, yhat_q = (
             nearest_cell(a, book_y, name)
@@ -178,22 +181,22 @@ class _Tables:
         )
         k_x, k_y = len(np.asarray(book_x)), len(np.asarray(book_y))
         labels = np.eye(k_y)[y]
-        fit_p, fit_q = (_mean_of(labels, near) for near in (covered.neighbours_p, covered.neighbours_q))
-        inside_q = ~covered.outside_q
-        weight = _cell_weights(covered.weights * ~covered.outside_p, cells_p, k_x)
+        fit_p, fit_q = (_mean_labels(labels, near) for near in (coverage.neighbours_p, coverage.neighbours_q))
+        inside_q = ~coverage.outside_q
+        weight = _cell_weights(coverage.weights * ~coverage.outside_p, cells_p, k_x)
         influence = _label_weights(
-            weight, cells_p, covered.neighbours_p, cells_q[inside_q], covered.neighbours_q[inside_q], k_x
+            weight, cells_p, coverage.neighbours_p, cells_q[inside_q], coverage.neighbours_q[inside_q], k_x
         )
         noise = _outer(influence, labels - fit_p)
         # Less its mean under the same weights, so that leaving rows out shows curvature only.
         noise -= (influence[:, :, None] * noise.sum(axis=0).reshape(k_x, k_y)).reshape(len(noise), -1)
-        pair_p = cells_p + k_x * covered.outside_p
-        pair_q = cells_q + k_x * covered.outside_q
+        pair_p = cells_p + k_x * coverage.outside_p
+        pair_q = cells_q + k_x * coverage.outside_q
         p = (_counts(pair_p, y, 2 * k_x, k_y), _counts(pair_p, yhat_p, 2 * k_x, k_y), noise)
         q = (
             _counts(pair_q, yhat_q, 2 * k_x, k_y),
             _outer(np.eye(k_x)[cells_q] * inside_q[:, None], fit_q),
-            covered.outside_q[:, None].astype(np.float64),
+            coverage.outside_q[:, None].astype(np.float64),
             np.ones((len(cells_q), 1)),
         )
         correction = np.zeros((k_x, k_y))
@@ -292,7 +295,7 @@ def _spread(near: NDArray[np.int64], cells: Cells, weight: Float, n: int, k_x: i
     return np.asarray(total.reshape(n, k_x))
 
 
-def _mean_of(labels: Float, near: NDArray[np.int64]) -> Float:
+def _mean_labels(labels: Float, near: NDArray[np.int64]) -> Float:
     """(r, K_y) mean one-hot label of each row's neighbours (r, 15)."""
     fit = np.zeros((len(near), labels.shape[1]))
     for column in range(near.shape[1]):

@@ -1,4 +1,4 @@
-"""The five arrays that the label-free estimates take, checked once."""
+"""This module checks the five arrays that the label-free estimates take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from auditor.sketch import Floats, as_rows
 
 
 class Inputs(NamedTuple):
-    """P with references, Q without: x (n, d) and (m, d); y and ŷ (n, d_y), (m, d_y)."""
+    """The inputs are P with references and Q without: x (n, d) and (m, d); y and ŷ (n, d_y), (m, d_y)."""
 
     x_p: Floats
     y_p: Floats
@@ -22,7 +22,8 @@ class Inputs(NamedTuple):
 def checked(
     x_p: ArrayLike, y_p: ArrayLike, yhat_p: ArrayLike, x_q: ArrayLike, yhat_q: ArrayLike, level: float
 ) -> Inputs:
-    """The arrays as matrices; ValueError that names the argument whose shape or values do not fit."""
+    """Return the arrays as matrices. Raises ValueError, which names the argument whose shape or values do not
+    fit."""
     if not 0 < level < 1:
         raise ValueError(f"level {level} must lie in (0, 1)")
     got = Inputs(

@@ -1,4 +1,4 @@
-"""How far Q's inputs are covered by P's: what every label-free number is reported with.
+"""This module measures how far P's inputs cover Q's; every label-free number is reported with it.
 
 Three different failures, three measures. *Outside*: rows of Q far from any reference row. *Moved*: rows that
 are near some reference row, but farther than its own neighbours are (a blur that displaces every row a little
@@ -21,7 +21,7 @@ from auditor.significance import FAR_MORE
 from auditor.sketch import Float, Floats, as_rows
 
 NEIGHBOURS = 15
-"""Of the regressions of y on x; 30 gave the same errors."""
+"""The number of neighbours that the regressions of y on x use; 30 gave the same errors."""
 INSIDE = 0.995
 """Quantile of P's own leave-one-out distances beyond which a row counts as outside."""
 LEAST_ROWS_P = 2 * NEIGHBOURS
@@ -30,7 +30,8 @@ LEAST_ROWS_Q = 2 * FOLDS
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Coverage of Q's m inputs by P's n, with the neighbours and weights that the estimates are made of."""
+    """An overlap is the coverage of Q's m inputs by P's n, with the neighbours and weights that the estimates
+    are made of."""
 
     outside: float
     """u: share of Q's rows whose nearest reference row is farther than P's own 99.5% distance; 0.005 without
@@ -40,7 +41,7 @@ class Overlap:
     own nearest distance): 0.5 without a shift and, as kinds have each their unit, under a new mix; towards 1
     where every row moved. Repeated inputs in P (one image under many questions) raise it"""
     auc: float
-    """Of the held-out classifier of P against Q"""
+    """AUC of the held-out classifier of P against Q"""
     effective: float
     """Effective number of P's rows under w"""
     overlap: float
@@ -61,7 +62,8 @@ class Overlap:
 
 @dataclass(frozen=True, eq=False)
 class Support:
-    """What coverage takes of P's n inputs alone: fitted once, it serves every Q that P is compared with."""
+    """A support is what coverage needs of P's n inputs alone: fitted once, it serves every Q that P is
+    compared with."""
 
     rows: NDArray[np.float32]
     """(n, d)"""
@@ -74,37 +76,37 @@ class Support:
 
     @classmethod
     def fit(cls, x_p: ArrayLike) -> Support:
-        """Of P's inputs (n, d). Exact neighbours by FAISS: O(n² d).
+        """Fit the support on P's inputs (n, d). Exact neighbours by FAISS: O(n² d).
 
         ValueError where a row is not finite or there are fewer than 30 rows.
         """
         p = _rows(x_p, "x_p", LEAST_ROWS_P)
-        near = _without_self(Index(p).search(p, NEIGHBOURS + 1).ids)
+        near = _drop_self(Index(p).search(p, NEIGHBOURS + 1).ids)
         own = _distance(p, p[near[:, 0]])
         return cls(p, near, own, _relative(own, _next_distance(p, near)))
 
     @cached_property
     def index(self) -> Index:
-        """The rows, to be searched."""
+        """Return an index of the rows, to be searched."""
         return Index(self.rows)
 
     @cached_property
     def features(self) -> Features:
-        """For classifiers of P against Q."""
+        """Return the features that classifiers of P against Q use."""
         return Features.fit(self.rows.astype(np.float64), seed=0)
 
     @cached_property
     def radius(self) -> float:
-        """The distance beyond which a row is outside."""
+        """Return the distance beyond which a row is outside."""
         return float(np.quantile(self.own, INSIDE))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Plain arrays, for npz (never pickle), without the rows themselves: who has them keeps them once."""
+        """Return plain arrays, for npz (never pickle), without the rows themselves."""
         return {"neighbours": self.neighbours, "own": self.own, "local": self.local}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike], x_p: ArrayLike) -> Support:
-        """Inverse of `to_arrays`, given the rows (n, d) that it was fitted on. ValueError where it cannot
+        """Read what `to_arrays` gave, with the rows (n, d) that it was fitted on. ValueError where it cannot
         have been."""
         p = _rows(x_p, "x_p", LEAST_ROWS_P)
         near = np.asarray(arrays["neighbours"], dtype=np.int64)
@@ -118,8 +120,8 @@ class Support:
 
 
 def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> Overlap:
-    """Coverage of x_q (m, d) by x_p (n, d). Exact neighbours by FAISS: O((n + m) n d), of a fitted support
-    O(m n d); the result is the same to the bit.
+    """Measure the coverage of x_q (m, d) by x_p (n, d). Exact neighbours by FAISS: O((n + m) n d), of a
+    fitted support O(m n d); the result is the same to the bit.
 
     ValueError where dimensions differ, a row is not finite, or there are too few rows (30 and 10).
     """
@@ -128,10 +130,10 @@ def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> 
     if p.shape[1] != q.shape[1]:
         raise ValueError(f"x_p has dimension {p.shape[1]}, x_q has {q.shape[1]}")
     near_q = support.index.search(q, NEIGHBOURS).ids
-    own, other = support.own, _distance(q, p[near_q[:, 0]])
+    nearest_p, nearest_q = support.own, _distance(q, p[near_q[:, 0]])
     radius = support.radius
-    outside_p, outside_q = own > radius, other > radius
-    local_q = _relative(other, own[near_q[:, 0]])
+    outside_p, outside_q = nearest_p > radius, nearest_q > radius
+    local_q = _relative(nearest_q, nearest_p[near_q[:, 0]])
     ratio = density_ratio(p, q, seed, support.features if len(p) >= FAR_MORE * len(q) else None)
     outside = float(outside_q.mean())
     return Overlap(
@@ -156,15 +158,15 @@ def _rows(z: ArrayLike, name: str, least: int) -> NDArray[np.float32]:
     return rows
 
 
-def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
+def _drop_self(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, k) neighbours of rows searched among themselves, (n, k + 1); copies of a row may hide it."""
-    is_self = found == np.arange(len(found))[:, None]
+    is_self = ids == np.arange(len(ids))[:, None]
     is_self[~is_self.any(axis=1), -1] = True
-    return found[~is_self].reshape(len(found), -1)
+    return ids[~is_self].reshape(len(ids), -1)
 
 
 def _distance(a: Floats, b: Floats) -> Float:
-    """Row by row, in float64."""
+    """Return the distances row by row, in float64."""
     return np.asarray(np.linalg.norm(a.astype(np.float64) - b, axis=1))
 
 

@@ -1,4 +1,4 @@
-"""The density ratio w(x) = Q_X / P_X by a probabilistic classifier, cross-fitted.
+"""This module estimates the density ratio w(x) = Q_X / P_X by a probabilistic classifier, cross-fitted.
 
 A ridge logistic regression on the leading principal directions of x and on soft memberships of landmarks
 (k-means centroids of all rows, labels unused): a new mix of many kinds of input is not linear in x, but
@@ -34,18 +34,19 @@ _LOGIT = 8.0
 
 
 class DensityRatio(NamedTuple):
-    """w on P's rows, each from a classifier that has not seen the row."""
+    """The density ratio holds w on P's rows, each from a classifier that has not seen the row."""
 
     weights: Float
     """(n,) mean 1"""
     auc: float
-    """Of the held-out classifier, P against Q: 0.5 where it cannot tell them apart."""
+    """AUC of the held-out classifier of P against Q: 0.5 where it cannot tell them apart."""
     effective: float
     """(Σw)² / Σw²: how many of P's rows the weighted sums are worth"""
 
 
 def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0, features: Features | None = None) -> DensityRatio:
-    """Ratio on P's rows x_p (n, d) given Q's x_q (m, d). O((n+m)(d² + 64 d)) and 20 small Newton fits.
+    """Estimate the ratio on P's rows x_p (n, d) given Q's x_q (m, d). O((n+m)(d² + 64 d)) and 20 small Newton
+    fits.
 
     `features`: what the classifier sees, where that is fitted on P alone; else it is fitted on all rows.
     """
@@ -73,8 +74,8 @@ def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0, features: Features | 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the classifier sees of a row: a constant, principal coordinates, standardised memberships of
-    landmarks. Labels are not used."""
+    """The features are what the classifier sees of a row: a constant, principal coordinates, standardised
+    memberships of landmarks. Labels are not used."""
 
     mean: Float
     """(d,)"""
@@ -90,14 +91,14 @@ class Features:
 
     @classmethod
     def fit(cls, rows: Float, seed: int) -> Features:
-        """Of rows (n, d)."""
+        """Fit the features on rows (n, d)."""
         mean = rows.mean(axis=0)
         centred = rows - mean
-        values, vectors = _principal(centred.T @ centred / len(rows))
+        values, vectors = _principal_axes(centred.T @ centred / len(rows))
         k = max(1, min(LANDMARKS, len(rows) // ROWS_PER_LANDMARK))
         landmarks = learn_codebook(rows, k, seed).astype(np.float64)
         scale = np.sqrt(max(float(values[-1]), 1e-12))
-        squared = _squared(rows, landmarks)
+        squared = _squared_distances(rows, landmarks)
         width = max(float(np.median(squared.min(axis=1))), 1e-9)
         member = _memberships(squared, width)
         spread = member.std(axis=0)
@@ -111,15 +112,15 @@ class Features:
         )
 
     def of(self, rows: Float) -> Float:
-        """(n, 1 + p) of rows (n, d)."""
-        member = _memberships(_squared(rows, self.landmarks), self.width)
+        """Return the features (n, 1 + p) of rows (n, d)."""
+        member = _memberships(_squared_distances(rows, self.landmarks), self.width)
         coordinates = (rows - self.mean) @ self.directions
         return np.concatenate(
             [np.ones((len(rows), 1)), coordinates, (member - self.centre) / self.spread], axis=1
         )
 
 
-def _squared(rows: Float, centres: Float) -> Float:
+def _squared_distances(rows: Float, centres: Float) -> Float:
     """(n, k) squared distances."""
     return np.asarray(
         np.square(rows).sum(axis=1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(axis=1)
@@ -131,7 +132,7 @@ def _memberships(squared: Float, width: float) -> Float:
     return np.asarray(member / member.sum(axis=1, keepdims=True))
 
 
-def _principal(covariance: Float) -> tuple[Float, Float]:
+def _principal_axes(covariance: Float) -> tuple[Float, Float]:
     """The DIRECTIONS largest eigenvalues of a (d, d) covariance, ascending, and their eigenvectors (d, .)."""
     d = len(covariance)
     if d > LEAST_LANCZOS and np.trace(covariance) > 0:

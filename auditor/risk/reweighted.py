@@ -1,4 +1,5 @@
-"""CLUB's EMID on an unlabelled new mix of known inputs, from P's labelled rows reweighted.
+"""This module estimates CLUB's EMID on an unlabelled new mix of known inputs, from P's labelled rows
+reweighted.
 
 Of CLUB's sums on Q (`club_sums`), Σ w μ and Σ w are of x alone and measured on Q. Given these, I_Q(X; Y) is
 the mean over Q of one contribution a row,
@@ -23,19 +24,20 @@ from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.crossfit import CrossFitted
 from auditor.protocols import ConditionalGaussian
 from auditor.risk.inputs import checked
+from auditor.risk.method import check_reweighted
 from auditor.risk.overlap import Overlap, measure_overlap
-from auditor.risk.voice import silence_of_reweighted
 from auditor.sketch import Float, Floats
 
 
 @dataclass(frozen=True)
 class ReweightedEmid:
-    """EMID (nats) of one fixed critic; the interval speaks of the sample of rows, not of the training."""
+    """The estimate is EMID (nats) of one fixed critic; the interval is for the sample of rows, not for the
+    training."""
 
     value: float
     low: float
     high: float
-    speaks: bool
+    reported: bool
     """Whether the numbers may be reported: False off the support, where they are wrong, with the reason"""
     reason: str | None
     overlap: float
@@ -84,7 +86,7 @@ def reweighted_emid(
     overlap: Overlap | None = None,
     blocks: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> ReweightedEmid:
-    """EMID of `club` between labelled P and unlabelled Q, in nats, given that Y|X is unchanged.
+    """Estimate the EMID of `club` between labelled P and unlabelled Q, in nats, given that Y|X is unchanged.
 
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `overlap`: of the same x_p and x_q,
     where it was measured before. `blocks` (n,), (m,): hash blocks of the rows' base ids, for a cross-fitted
@@ -94,8 +96,8 @@ def reweighted_emid(
     O((n + m) n d) for the neighbours. ValueError names what does not fit, such as a critic without moments.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
-    covered = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
-    if len(covered.neighbours_p) != len(rows.x_p) or len(covered.neighbours_q) != len(rows.x_q):
+    coverage = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
+    if len(coverage.neighbours_p) != len(rows.x_p) or len(coverage.neighbours_q) != len(rows.x_q):
         raise ValueError("overlap was measured on other rows")
     n, m = len(rows.x_p), len(rows.x_q)
     if not isinstance(club, CrossFitted):
@@ -109,8 +111,8 @@ def reweighted_emid(
     model_p, reference_p = (_pairs(on_p, y) for y in (rows.yhat_p, rows.y_p))
     model_q = _pairs(on_q, rows.yhat_q)
 
-    w = covered.weights / covered.weights.sum()
-    robust = _robust_weights(w, covered.neighbours_p, covered.neighbours_q)
+    w = coverage.weights / coverage.weights.sum()
+    robust = _robust_weights(w, coverage.neighbours_p, coverage.neighbours_q)
     labelled = ClubSums.from_critic(mu_p, logvar_p, rows.y_p, weights=robust)
     b, c = on_q.wmu.mean(axis=0), on_q.w.mean(axis=0)
     m1, m2 = labelled.y[0], labelled.y2[0]
@@ -118,7 +120,7 @@ def reweighted_emid(
 
     y = rows.y_p.astype(np.float64)
     t = np.einsum("ij,ij->i", on_p.wmu - b, y) - 0.5 * np.einsum("ij,ij->i", on_p.w - c, np.square(y))
-    t_p, t_q = t[covered.neighbours_p].mean(axis=1), t[covered.neighbours_q].mean(axis=1)
+    t_p, t_q = t[coverage.neighbours_p].mean(axis=1), t[coverage.neighbours_q].mean(axis=1)
     residual = t - t_p
     share_p = w * (residual - w @ residual)
     share_q = t_q - t_q.mean() - (on_q.wmu - b) @ m1 + 0.5 * (on_q.w - c) @ m2
@@ -128,18 +130,18 @@ def reweighted_emid(
 
     emi_p, emi_q = model_p.value - reference_p.value, model_q.value - reference_q
     z = NormalDist().inv_cdf((1 + level) / 2)
-    reason = silence_of_reweighted(covered)
+    reason = check_reweighted(coverage)
     return ReweightedEmid(
         value=emi_p - emi_q,
         low=emi_p - emi_q - z * std,
         high=emi_p - emi_q + z * std,
-        speaks=reason is None,
+        reported=reason is None,
         reason=reason,
-        overlap=covered.overlap,
-        outside=covered.outside,
-        moved=covered.moved,
-        auc=covered.auc,
-        effective=covered.effective,
+        overlap=coverage.overlap,
+        outside=coverage.outside,
+        moved=coverage.moved,
+        auc=coverage.auc,
+        effective=coverage.effective,
         std=std,
         emi_p=emi_p,
         emi_q=emi_q,
@@ -171,6 +173,6 @@ def _pairs(critic: _Critic, answers: Floats) -> _Pairs:
     y2, n = np.square(y), len(y)
     a = np.einsum("ij,ij->i", critic.wmu, y) - 0.5 * np.einsum("ij,ij->i", critic.w, y2)
     m1, m2, b, c = y.mean(axis=0), y2.mean(axis=0), critic.wmu.mean(axis=0), critic.w.mean(axis=0)
-    each = a - y @ b - critic.wmu @ m1 + 0.5 * (y2 @ c + critic.w @ m2)
+    addends = a - y @ b - critic.wmu @ m1 + 0.5 * (y2 @ c + critic.w @ m2)
     value = float(a.mean() - m1 @ b + 0.5 * m2 @ c) * n / (n - 1)
-    return _Pairs(value, each - each.mean())
+    return _Pairs(value, addends - addends.mean())

@@ -1,4 +1,5 @@
-"""`sound_label_free` from arrays: an upper bound of the quantised EMID, no label on Q."""
+"""This module computes `sound_label_free` from arrays: an upper bound of the quantised EMID, no label on
+Q."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from auditor.sketch import as_rows
 
 @dataclass(frozen=True)
 class SoundLabelFree:
-    """The bound (nats) and every term that went into it; answers are on `symbols` = K cells."""
+    """The bound (nats) comes with every term that went into it; answers are on `symbols` = K cells."""
 
     value: float
     h_model_p: float
@@ -49,7 +50,8 @@ def sound_label_free(
     entropy_model: float | None = None,
     entropy_shift: float | None = None,
 ) -> SoundLabelFree:
-    """Upper bound of the EMID of answers on `codebook` (K, d_y), in nats, given that Y|X is unchanged.
+    """Compute the upper bound of the EMID of answers on `codebook` (K, d_y), in nats, given that Y|X is
+    unchanged.
 
     x_p (n, d), yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `d_x`: JS divergence of the inputs, else RJSD of
     the rows. `entropy_y`, `entropy_model`: largest conditional entropies of the quantised answers (at most,

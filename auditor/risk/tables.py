@@ -1,4 +1,5 @@
-"""Information in tables of probabilities, and what part of it is identified when some rows are unknown."""
+"""This module computes information in tables of probabilities, and what part of it is identified when some
+rows are unknown."""
 
 from __future__ import annotations
 
@@ -11,20 +12,23 @@ from auditor.sketch import Float
 
 
 class Limits(NamedTuple):
-    """Least and greatest I(X; Y) that the known part allows, each of the shape of the input (nats)."""
+    """The limits are the least and the greatest I(X; Y) that the known part allows, each of the shape of the
+    input (nats)."""
 
     low: Float
     high: Float
 
 
 def mutual_information(table: Float) -> Float:
-    """(...) I(X; Y) in nats of (..., K_x, K_y) weights >= 0, normalised here. Plug-in: biased upward."""
+    """Return I(X; Y) (...) in nats of (..., K_x, K_y) weights >= 0, normalised here. Plug-in: biased
+    upward."""
     flat = table.reshape(*table.shape[:-2], -1)
     return entropy(table.sum(axis=-1)) + entropy(table.sum(axis=-2)) - entropy(flat)
 
 
 def greatest_entropy(known: Float, free: Float) -> Float:
-    """max over laws r of H(known + free·r), nats: known (..., K) with sum 1 - free, free (...) in [0, 1].
+    """Return the maximum over laws r of H(known + free·r), nats: known (..., K) with sum 1 - free, free (...)
+    in [0, 1].
 
     Water is poured on the lowest cells until it is used up: exact, O(K log K).
     """
@@ -39,7 +43,8 @@ def greatest_entropy(known: Float, free: Float) -> Float:
 
 
 def identified_limits(inside: Float, outside: Float) -> Limits:
-    """I(X; Y) where Y is known inside the support only; x is the pair (cell, outside or not).
+    """Return the limits of I(X; Y) where Y is known inside the support only; x is the pair (cell, outside or
+    not).
 
     inside: (..., K_x, K_y) joint law of (cell, y) of the inside rows, normalised here; outside: (...) share u
     of rows of which nothing but x is known. With U = outside or not,
@@ -57,7 +62,8 @@ def identified_limits(inside: Float, outside: Float) -> Limits:
 
 
 def jackknifed_entropy(counts: Float) -> float:
-    """Entropy (nats) of (K,) counts with the delete-one jackknife's bias taken off, within [0, log K]."""
+    """Return the entropy (nats) of (K,) counts with the delete-one jackknife's bias taken off, within [0, log
+    K]."""
     n = counts.sum()
     if n < 2:
         raise ValueError(f"an entropy needs at least 2 rows, not {n:g}")

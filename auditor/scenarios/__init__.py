@@ -1,4 +1,4 @@
-"""Groups of records: scenarios with their sources, windows of traffic, and ranges of rows. May import the
+"""Scenarios are groups of records, with their sources, windows of traffic, and ranges of rows. May import the
 rooms up to `graders`.
 
 A new source is one file with `@reader("name")` above the function that lists its scenarios.

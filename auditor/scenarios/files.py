@@ -1,4 +1,5 @@
-"""The reader `records`: one file of records a scenario, or perturbed copies of the in-distribution ones."""
+"""This module is the reader `records`: one file of records a scenario, or perturbed copies of the
+in-distribution ones."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from schemas.config import AuditData, BaselineData, DriftData, JobConfig, Partit
 
 
 @reader("records", needs={"id": "the file of the in-distribution records"})
-def files(config: JobConfig, run: RunDir, given: Given | None = None) -> Iterator[Source]:
-    """`data.id`, and each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`. What is
-    `given` takes the place of a path."""
+def files(config: JobConfig, run: RunDir, record_sets: Given | None = None) -> Iterator[Source]:
+    """Yield `data.id`, then each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`.
+    `record_sets`: records by name, used instead of the files that the config names."""
 
     def records(name: str, path: str) -> Records:
-        return given[name] if given and name in given else read(path)
+        return record_sets[name] if record_sets and name in record_sets else read(path)
 
     if isinstance(config.data, DriftData):
         yield records_source(TRAFFIC, "window", records(TRAFFIC, config.data.traffic))
@@ -40,12 +41,13 @@ def files(config: JobConfig, run: RunDir, given: Given | None = None) -> Iterato
 
 
 def file_source(name: str, family: str, path: str, partition: Partitioning | None = None) -> Source:
-    """The records of a JSONL or Parquet file, or of a glob. Raises `BadInput` where there is none."""
+    """Return the source of the records of a JSONL or Parquet file, or of a glob. Raises `BadInput` where
+    there is none."""
     return records_source(name, family, read(path), partition)
 
 
 def records_source(name: str, family: str, records: Records, partition: Partitioning | None = None) -> Source:
-    """Records from wherever they come."""
+    """Return the source of records from wherever they come."""
     return Source(name, family, records.fingerprint, records.rows, partition)
 
 

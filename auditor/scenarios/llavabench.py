@@ -1,4 +1,4 @@
-"""The reader `llavabench`: the published LLaVA-Bench layout."""
+"""This module is the reader `llavabench`: it reads the published LLaVA-Bench layout."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _LANGUAGES = ("Arabic", "Chinese", "German", "Greek", "Hindi", "Korean")
     media_root="root",
 )
 def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
-    """Published scenarios by their names; by default those that have references: the shifted copies and the
-    six languages of the COCO set. Of drift the one that `data.traffic` names."""
+    """Yield published scenarios by their names; by default those that have references: the shifted copies and
+    the six languages of the COCO set. For drift yield the one that `data.traffic` names."""
     data = config.data
     bench = LlavaBench(str(data.root))
     known = bench.scenarios()
@@ -32,10 +32,10 @@ def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
             raise BadInput(
                 f"data.traffic: no scenario {data.traffic!r} under {data.root}; there is {known[0]}, ..."
             )
-        yield _published(bench, data.traffic, TRAFFIC, "window", str(data.root))
+        yield _published_source(bench, data.traffic, TRAFFIC, "window", str(data.root))
         return
     if not isinstance(data, AuditData):
-        yield _published(bench, known[0], known[0], "id", str(data.root))
+        yield _published_source(bench, known[0], known[0], "id", str(data.root))
         return
     if data.scenarios:
         for name, spec in data.scenarios.items():
@@ -49,13 +49,13 @@ def llavabench(config: JobConfig, run: RunDir) -> Iterator[Source]:
     else:
         chosen = [name for name in known if name.startswith(known[0]) and not name.endswith("_English")]
     for name in chosen:
-        given = data.scenarios.get(name)
-        family = (given.family if given else None) or _family(name, known[0])
-        yield _published(bench, name, name, family, str(data.root))
+        settings = data.scenarios.get(name)
+        family = (settings.family if settings else None) or _family(name, known[0])
+        yield _published_source(bench, name, name, family, str(data.root))
 
 
-def _published(bench: LlavaBench, published: str, name: str, family: str, root: str) -> Source:
-    """One published scenario, under a name of ours."""
+def _published_source(bench: LlavaBench, published: str, name: str, family: str, root: str) -> Source:
+    """Return one published scenario, under a name of ours."""
     files = fingerprint(f"{root}/responses/*.jsonl")
     return Source(name, family, f"llavabench {published} {files}", partial(bench.records, published))
 

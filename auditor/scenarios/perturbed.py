@@ -1,4 +1,4 @@
-"""Perturbed copies of the in-distribution records, for any reader."""
+"""This module makes perturbed copies of the in-distribution records, for any reader."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from schemas.config import JobConfig, ScenarioSpec
 from schemas.record import Record
 
 
-def perturbed_source(name: str, spec: ScenarioSpec, of: Source, config: JobConfig, run: RunDir) -> Source:
-    """The admitted records of `of` through the shifts of `spec`: their own fingerprint and seed make the
-    copy's. Raises `BadInput` for an unknown shift."""
+def perturbed_source(name: str, spec: ScenarioSpec, source: Source, config: JobConfig, run: RunDir) -> Source:
+    """Return the source of the admitted records of `source` after the shifts of `spec`: their own fingerprint
+    and seed make the copy's. Raises `BadInput` for an unknown shift."""
     steps: list[Step] = [
         (p.shift, p.severity, p.options) if p.options else (p.shift, p.severity) for p in spec.shifts
     ]
@@ -24,16 +24,16 @@ def perturbed_source(name: str, spec: ScenarioSpec, of: Source, config: JobConfi
     family = spec.family or (str(families.pop()) if len(families) == 1 else "joint")
 
     def rows() -> Rows:
-        scenario = gather(of, run, config.data)
+        scenario = gather(source, run, config.data)
         yield from apply_shift(_with_bytes(scenario, media_policy(config.data)), steps, config.seed)
 
     code = "".join(f" {mark}" for step in steps if (mark := source_mark(step[0])))
-    print_ = f"shift {steps}{code} seed {config.seed} of {of.fingerprint}"
+    print_ = f"shift {steps}{code} seed {config.seed} of {source.fingerprint}"
     return Source(name, family, print_, rows, spec.partition)
 
 
 def _with_bytes(scenario: Scenario, policy: MediaPolicy) -> Iterator[Record]:
-    """The records with their images' bytes; one whose image went away since is left out."""
+    """Yield the records with their images' bytes; one whose image went away since is left out."""
     for batch in scenario.batches():
         for record in batch:
             try:

@@ -1,5 +1,5 @@
-"""Readers by name: where scenarios come from. A new one is a file beside this (or in a package of its own)
-with `@reader(...)`."""
+"""This module registers readers by name: they say where scenarios come from. A new one is a file beside this
+(or in a package of its own) with `@reader(...)`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ F = TypeVar("F", bound=Callable[..., "Iterable[Source]"])
 
 @dataclass(frozen=True, slots=True)
 class NamedReader:
-    """What lists the scenarios of a config, and what it asks of the section `data`."""
+    """An entry has the function that lists the scenarios of a config, and what it asks of the section
+    `data`."""
 
     read: Callable[..., Iterable[Source]]
     settings: type[Settings] | None
@@ -57,28 +58,31 @@ def reader(
     return register
 
 
-def sources(config: JobConfig, run: RunDir, given: Given | None = None) -> list[Source]:
-    """The records of the config: of an audit its scenarios, the reference one first. `given`: records in the
-    place of those that it names (of the reader `records`). Raises `BadInput` for what cannot be."""
+def sources(config: JobConfig, run: RunDir, record_sets: Given | None = None) -> list[Source]:
+    """List the sources of a config: for an audit its scenarios, the reference one first.
+
+    `record_sets`: records by the name of their scenario, used instead of the files that the config names (by
+    the reader `records` only). Raises `BadInput` where they cannot be used, or the reader refuses the config.
+    """
     settings = dict(check_reader(config.data))
-    if given:
+    if record_sets:
         if config.data.reader != "records":
             raise BadInput(f"data.reader: {config.data.reader} reads no records that are handed in")
-        settings["given"] = given
-    found = list(READERS.find(config.data.reader).read(config, run, **settings))
-    for source in found[1:]:
-        if source.name == found[0].name:
+        settings["record_sets"] = record_sets
+    scenarios = list(READERS.find(config.data.reader).read(config, run, **settings))
+    for source in scenarios[1:]:
+        if source.name == scenarios[0].name:
             raise BadInput(
                 f"data.scenarios: {source.name!r} is the name of the in-distribution records; rename it"
             )
-    return found
+    return scenarios
 
 
 def check_reader(data: DataConfig) -> dict[str, Any]:
-    """What the reader is called with for its settings. Raises `BadInput` for an unknown reader, a key of
-    `data` that it needs, or options that it does not have."""
-    found = READERS.find(data.reader, "data.reader")
-    for key, what in found.needs.items():
+    """Return what the reader is called with for its settings. Raises `BadInput` for an unknown reader, a key
+    of `data` that it needs, or options that it does not have."""
+    entry = READERS.find(data.reader, "data.reader")
+    for key, what in entry.needs.items():
         if getattr(data, key, "") is None:
             raise BadInput(f"data.{key} is missing: {what}")
-    return settings_keyword(found.settings, data.options, "data.options")
+    return settings_keyword(entry.settings, data.options, "data.options")

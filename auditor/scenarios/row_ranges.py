@@ -1,4 +1,5 @@
-"""Windows as parts of a record file: which of its rows each window has, without holding any of them.
+"""This module keeps windows as parts of a record file: which of its rows each window has, without holding any
+of them.
 
 One pass over the columns that make a row what it is. Positions go to files, and of content a digest is kept
 for each unit of work, so memory grows with windows and units, not with rows.
@@ -31,7 +32,7 @@ _COLUMNS = (*_CONTENT, "images.list.element.digest", "timestamp", "tags", "score
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rows of one window, in the order of the file."""
+    """A part is the rows of one window, in the order of the file."""
 
     window: Window
     records: Path
@@ -42,23 +43,23 @@ class Part:
     positions: Path
     """File of where its rows stand in the record file."""
     digests: tuple[str, ...]
-    """Of the content of each unit's rows."""
+    """The digest of the content of each unit's rows."""
     tags: str
     """Digest of all tags of its rows."""
     times: tuple[datetime, datetime] | None
     """The earliest and the latest timestamp."""
 
     def units(self) -> Iterator[tuple[int, int]]:
-        """First and last + 1 row of each unit, counted within the window."""
+        """Return the first and last + 1 row of each unit, counted within the window."""
         return ((start, min(start + self.unit, self.n)) for start in range(0, self.n, self.unit))
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the records has found."""
+    """A survey is what one pass over the records has found."""
 
     parts: tuple[Part, ...]
-    """In the order in which their first rows come."""
+    """The windows' parts, in the order in which their first rows come."""
     models: tuple[str, ...]
     """Whose responses there are, sorted."""
     images: bool
@@ -68,7 +69,7 @@ class Survey:
 
 
 @dataclass
-class _Growing:
+class _PartWriter:
     positions: Path
     n: int = 0
     pending: list[int] = field(default_factory=list)
@@ -103,24 +104,25 @@ class _Growing:
 def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
     """Look at every row of a run's record file once, and put it into its window's part, of units of `unit`
     rows. `folder` (empty) gets a file of positions a window. O(n), some 20 microseconds a row."""
-    growing: dict[Window, _Growing] = {}
+    growing: dict[Window, _PartWriter] = {}
     models: set[str] = set()
     images = texts = False
     position = 0
     for batch in read_run_columns(records, _COLUMNS, BATCH):
         moments = [m and m.astimezone(UTC) for m in batch["timestamp"].to_pylist()]
-        tags = [each or [] for each in batch["tags"].to_pylist()]
+        tags = [row_tags or [] for row_tags in batch["tags"].to_pylist()]
         for row, content in enumerate(contents(batch)):
             record_id, base_id, query, history, responses, reference, digests, _ = content
             window = split(Record(record_id, base_id, timestamp=moments[row]))
             part = growing.get(window)
             if part is None:
-                part = growing[window] = _Growing(folder / f"{len(growing)}.i64")
+                part = growing[window] = _PartWriter(folder / f"{len(growing)}.i64")
             part.add(position, _bytes(content), tags[row], moments[row], unit)
             models.update(name for name, _ in responses or ())
             images = images or bool(digests)
             texts = texts or any(
-                t and t.strip() for t in (query, reference, *(a for _, of in responses or () for a in of))
+                t and t.strip()
+                for t in (query, reference, *(answer for _, answers in responses or () for answer in answers))
             )
             texts = texts or bool(history)
             position += 1
@@ -134,14 +136,14 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
             Part(
                 window,
                 records,
-                of.n,
+                part.n,
                 unit,
-                of.positions,
-                tuple(of.digests),
-                of.tags.hexdigest(),
-                None if of.first is None or of.last is None else (of.first, of.last),
+                part.positions,
+                tuple(part.digests),
+                part.tags.hexdigest(),
+                None if part.first is None or part.last is None else (part.first, part.last),
             )
-            for window, of in growing.items()
+            for window, part in growing.items()
         ),
         tuple(sorted(models)),
         images,
@@ -150,8 +152,8 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
 
 
 def contents(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[Any, ...]]:
-    """What makes each row what it is: _CONTENT as plain values, the digests of its images, and what grades
-    may depend on (its scores, and the tags that tell the right answer)."""
+    """Yield what makes each row what it is: _CONTENT as plain values, the digests of its images, and what
+    grades may depend on (its scores, and the tags that tell the right answer)."""
     table = pa.table(rows) if isinstance(rows, pa.RecordBatch) else rows
     column = table["images"].combine_chunks()
     counts = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
@@ -169,13 +171,14 @@ def _bytes(content: tuple[Any, ...]) -> bytes:
 
 
 def positions(path: Path, start: int, stop: int) -> NDArray[np.int64]:
-    """(stop - start,) where the rows `start` to `stop` of a part stand in the record file."""
+    """Return (stop - start,) positions: where the rows `start` to `stop` of a part stand in the record
+    file."""
     return np.fromfile(path, dtype="<i8", count=stop - start, offset=8 * start).astype(np.int64)
 
 
 def read_unit(records: Path, path: Path, start: int, stop: int, digest: str) -> Iterator[pa.Table]:
-    """The rows of a unit as tables of the schema `RECORDS`. Raises `AuditError`, once they have come, where
-    they are not those that `digest` was taken of: another run is writing into the folder."""
+    """Read the rows of a unit as tables of the schema `RECORDS`. Raises `AuditError`, once they have come,
+    where they are not those that `digest` was taken of: another run is writing into the folder."""
     state = blake2b(digest_size=16)
     for table in read_run_rows(records, positions(path, start, stop)):
         for content in contents(table):
@@ -186,16 +189,16 @@ def read_unit(records: Path, path: Path, start: int, stop: int, digest: str) -> 
 
 
 def first_rows(part: Part) -> Iterator[pa.Table]:
-    """The rows of a part from its first one on, as tables of the schema `RECORDS`."""
+    """Yield the rows of a part from its first one on, as tables of the schema `RECORDS`."""
     for start in range(0, part.n, BATCH):
         yield from read_run_rows(part.records, positions(part.positions, start, min(start + BATCH, part.n)))
 
 
 def part_tags(part: Part, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Tags of the part's records with these ids, those without any left out."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Return the tags of the part's records with these ids, those without any left out."""
+    tags_by_id: dict[str, tuple[str, ...]] = {}
     for rows in first_rows(part):
         for record_id, tags in zip(rows["record_id"].to_pylist(), rows["tags"].to_pylist(), strict=True):
             if tags and record_id in ids:
-                found[record_id] = tuple(tags)
-    return found
+                tags_by_id[record_id] = tuple(tags)
+    return tags_by_id

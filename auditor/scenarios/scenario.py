@@ -1,4 +1,4 @@
-"""From the config to scenarios: named sets of admitted records, kept in the run directory.
+"""This module turns the config into scenarios: named sets of admitted records, kept in the run directory.
 
 A scenario is gathered once: a fingerprint of all that its rows depend on (files with their size and time,
 perturbation, seed, limits) stands beside its records, and a second run with the same fingerprint reads them.
@@ -51,7 +51,7 @@ MOST_ADMITTING = 16
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a scenario's rows come from; nothing is read yet."""
+    """A source says where a scenario's rows come from; nothing is read yet."""
 
     name: str
     family: str
@@ -63,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Admitted records under `path`, and how many rows were set aside on the way."""
+    """A scenario is the admitted records under `path`, and how many rows were quarantined on the way."""
 
     name: str
     family: str
@@ -77,41 +77,42 @@ class Scenario:
     """Scores of the records that could not be used."""
 
     def batches(self) -> Iterator[list[Record]]:
-        """The records, in lists of bounded length."""
+        """Yield the records, in lists of bounded length."""
         return read_run_records(self.path)
 
     def tags(self, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Tags of the records with these ids, those without any left out; one pass over ids and tags."""
+        """Return the tags of the records with these ids, those without any left out; one pass over ids and
+        tags."""
         return {i: tuple(tags) for i, tags in read_run_tags(self.path) if tags and i in ids}
 
     def quarantine(self) -> Quarantine:
-        return Quarantine.read(_beside(self.path, "quarantine"))
+        return Quarantine.read(_sibling_path(self.path, "quarantine"))
 
 
 def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
-    """The admitted records of all of them, one by one."""
+    """Yield the admitted records of all scenarios, one by one."""
     for scenario in scenarios:
         for batch in scenario.batches():
             yield from batch
 
 
 def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None:
-    """Raises `BadInput` where the records have no response of one of these models, which has no generator."""
-    found: set[str] = set()
+    """Raise `BadInput` where the records have no response of one of these models, which has no generator."""
+    recorded_models: set[str] = set()
     for scenario in scenarios if models else ():
         for batch in scenario.batches():
-            found.update(name for record in batch for name in record.responses)
-        if found.issuperset(models):
+            recorded_models.update(name for record in batch for name in record.responses)
+        if recorded_models.issuperset(models):
             return
-    if lost := [name for name in models if name not in found]:
+    if missing := [name for name in models if name not in recorded_models]:
         raise BadInput(
-            f"models: no recorded responses of {', '.join(lost)}; the records have "
-            f"{', '.join(sorted(found)) or 'none'} (or give the model a generator)"
+            f"models: no recorded responses of {', '.join(missing)}; the records have "
+            f"{', '.join(sorted(recorded_models)) or 'none'} (or give the model a generator)"
         )
 
 
 def media_policy(data: DataConfig) -> MediaPolicy:
-    """What may be opened for images."""
+    """Return what may be opened for images."""
     root = data.media_root
     if root is None and (key := READERS.find(data.reader, "data.reader").media_root) is not None:
         root = getattr(data, key)
@@ -131,7 +132,7 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
             default=str,
         )
     )
-    stamp = _beside(path, "meta")
+    stamp = _sibling_path(path, "meta")
     if stamp.exists() and path.exists():
         meta = json.loads(stamp.read_text(encoding="utf-8"))
         if meta["fingerprint"] == print_:
@@ -141,7 +142,7 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     with ThreadPoolExecutor(_threads()) as threads, RecordWriter(path) as writer:
         for record in quarantine.sift(admit(rows, media_policy(data), limits(data), source.name, threads)):
             writer.write(record)
-    quarantine.write(_beside(path, "quarantine"))
+    quarantine.write(_sibling_path(path, "quarantine"))
     progress = getattr(rows, "progress", None)
     meta = {
         "fingerprint": print_,
@@ -166,34 +167,36 @@ def _scenario(source: Source, path: Path, meta: dict[str, Any]) -> Scenario:
 
 
 def _threads() -> int:
-    """Images are decoded outside the interpreter's lock, so that every core of the driver's machine helps."""
+    """Return the number of threads. Images are decoded outside the interpreter's lock, so that every core of
+    the driver's machine helps."""
     return min(MOST_ADMITTING, len(os.sched_getaffinity(0)))
 
 
 def sampled(scenario: Scenario, run: RunDir, rows: int, seed: int) -> Scenario:
-    """At most `rows` of the records, by a hash of seed and id: the same ones in whatever order they stand."""
+    """Keep at most `rows` of the records, by a hash of seed and id: the same ones in whatever order they
+    stand."""
     hashes = (
         (hash64(f"{seed}:{record_id}", b"pool"), position)
-        for batch, start in _numbered(read_run_columns(scenario.path, ["record_id"]))
+        for batch, start in _number_batches(read_run_columns(scenario.path, ["record_id"]))
         for position, record_id in enumerate(batch["record_id"].to_pylist(), start)
     )
-    chosen = np.array(sorted(at for _, at in heapq.nsmallest(rows, hashes)), dtype=np.int64)
+    chosen = np.array(sorted(position for _, position in heapq.nsmallest(rows, hashes)), dtype=np.int64)
     path = run.records(f"{scenario.name} (sample)")
     with RecordWriter(path) as writer:
         for table in read_run_rows(scenario.path, chosen):
             for record in records_from_table(table):
                 writer.write(record)
-    Quarantine().write(_beside(path, "quarantine"))
+    Quarantine().write(_sibling_path(path, "quarantine"))
     return replace(scenario, path=path, n=writer.count)
 
 
-def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Each batch, and how many rows came before it."""
+def _number_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield each batch, and how many rows came before it."""
     start = 0
     for batch in batches:
         yield batch, start
         start += batch.num_rows
 
 
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.stem}.{what}.{'json' if what == 'meta' else 'parquet'}")
+def _sibling_path(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.stem}.{suffix}.{'json' if suffix == 'meta' else 'parquet'}")

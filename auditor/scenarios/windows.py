@@ -1,4 +1,5 @@
-"""Traffic in windows: one, by time (floored in UTC), or by rows in the order of the files."""
+"""This module cuts traffic into windows: one, by time (floored in UTC), or by rows in the order of the
+files."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window's name and, where it is one of time, its bounds."""
+    """A window has a name and, where it is one of time, bounds."""
 
     name: str
     start: datetime | None = None
@@ -34,7 +35,7 @@ Splitter = Callable[[Record], Window]
 
 
 def window_length(text: str) -> timedelta:
-    """`30m`, `6h`, `1d` or `2w` as a length of time. Raises `BadInput` for anything else."""
+    """Return `30m`, `6h`, `1d` or `2w` as a length of time. Raises `BadInput` for anything else."""
     match = WINDOW_LENGTH.fullmatch(text.strip())
     if match is None:
         raise BadInput(f"window: {text!r} is no length of time; write a number and m, h, d or w, e.g. 1d")
@@ -42,13 +43,14 @@ def window_length(text: str) -> timedelta:
 
 
 def one_window(name: str = ALL) -> Splitter:
-    """All records in one window."""
+    """Put any record into one window."""
     window = Window(name)
     return lambda record: window
 
 
 def by_time(length: timedelta) -> Splitter:
-    """Windows of `length`, counted from 1970-01-01 UTC: days begin at midnight UTC, weeks on Thursdays.
+    """Return the rule that cuts records into windows of `length`, counted from 1970-01-01 UTC: days begin at
+    midnight UTC, weeks on Thursdays.
 
     Every record must have a timestamp (see `timed`).
     """
@@ -63,7 +65,8 @@ def by_time(length: timedelta) -> Splitter:
 
 
 def by_rows(size: int, total: int) -> Splitter:
-    """Windows of `size` records in the order they come, of `total` in all; the last one may be shorter."""
+    """Return the rule that cuts records into windows of `size` records in the order they come, of `total` in
+    all; the last one may be shorter."""
     position = -1
 
     def place(record: Record) -> Window:
@@ -76,7 +79,7 @@ def by_rows(size: int, total: int) -> Splitter:
 
 
 def timed(rows: Rows) -> Rows:
-    """The rows, those without a timestamp set aside: windows of time have no place for them."""
+    """Yield the rows, those without a timestamp quarantined: windows of time have no place for them."""
 
     def sifted() -> Iterator[Record | Quarantined]:
         error = RowError(Reason.BAD_TIMESTAMP, "no timestamp, and the windows are by time")
@@ -91,7 +94,8 @@ def timed(rows: Rows) -> Rows:
 
 
 def gaps(windows: Sequence[Window]) -> int:
-    """How many windows of time between the first and the last of `windows` hold no row: a feed that broke."""
+    """Count how many windows of time between the first and the last of `windows` hold no row: a feed that
+    broke."""
     starts = sorted(w.start for w in windows if w.start is not None)
     lengths = [w.end - w.start for w in windows if w.start is not None and w.end is not None]
     if not starts or not lengths:

@@ -1,4 +1,4 @@
-"""Shifted copies of records."""
+"""This module makes shifted copies of records."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def apply_shift(
     seed: int,
     policy: MediaPolicy | None = None,
 ) -> Iterator[Record]:
-    """Each record through all `shifts`, pairs of (name, severity) or with a mapping of options as a third, in
-    their order; several make a joint shift.
+    """Put each record through all `shifts`, pairs of (name, severity) or with a mapping of options as a
+    third, in their order; several make a joint shift.
 
     What is drawn for a record depends on the seed, the shift's name and the record's `base_id` only, so
     neither on the order of records nor on who does the work, and is the same at every severity. The copy
@@ -39,10 +39,10 @@ def apply_shift(
     """
     steps = [(find_shift(*step), step[1]) for step in shifts]
     allowed = policy or MediaPolicy()
-    return (_shifted(record, steps, seed, allowed) for record in records)
+    return (_shift_record(record, steps, seed, allowed) for record in records)
 
 
-def _shifted(
+def _shift_record(
     record: Record, steps: Sequence[tuple[NamedShift, int]], seed: int, policy: MediaPolicy
 ) -> Record:
     query = record.query

@@ -1,4 +1,5 @@
-"""Defocus blur of ImageNet-C (Hendrycks & Dietterich 2019): the image seen through an open lens."""
+"""This module is the defocus blur of ImageNet-C (Hendrycks & Dietterich 2019): the image seen through an open
+lens."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ ImageNet-C gets from a small Gaussian blur of its kernel)."""
 
 @shift("blur", "visual")
 def blur(image: NDArray[np.float64], severity: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(h, w, 3) in [0, 1], averaged over a disk; nothing is drawn. O(h w log(h w))."""
+    """Average an image (h, w, 3) in [0, 1] over a disk; nothing is drawn. O(h w log(h w))."""
     radius = RADII[severity - 1] * min(image.shape[:2]) / SIDE
     kernel = disk(radius)
     reach = kernel.shape[0] // 2
@@ -27,7 +28,8 @@ def blur(image: NDArray[np.float64], severity: int, rng: np.random.Generator) ->
 
 
 def disk(radius: float) -> NDArray[np.float64]:
-    """(2k + 1, 2k + 1): the share of each pixel that lies within `radius` of the middle, summing to 1."""
+    """Return (2k + 1, 2k + 1) weights: the share of each pixel that lies within `radius` of the middle,
+    summing to 1."""
     reach = max(1, int(np.ceil(radius)))
     fine = (np.arange((2 * reach + 1) * _FINE) + 0.5) / _FINE - reach - 0.5
     inside = (fine[:, None] ** 2 + fine[None, :] ** 2 <= radius**2).astype(np.float64)

@@ -1,5 +1,5 @@
-"""Frost after ImageNet-C (Hendrycks & Dietterich 2019), on a texture that is drawn here: no pictures
-shipped."""
+"""This module covers images with frost after ImageNet-C (Hendrycks & Dietterich 2019). The texture is drawn
+here: no pictures are shipped."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _CRYSTALS = 60
 
 @shift("frost", "visual")
 def frost(image: NDArray[np.float64], severity: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(h, w, 3) in [0, 1], under frost. The same `rng` draws the same frost at every severity."""
+    """Cover an image (h, w, 3) in [0, 1] with frost. The same `rng` draws the same frost at every
+    severity."""
     keep, cover = WEIGHTS[severity - 1]
     ice = texture(image.shape[0], image.shape[1], rng)[:, :, None] * np.array(TINT)
     return np.clip(keep * image + cover * ice, 0.0, 1.0)
 
 
 def texture(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(height, width) in [0, 1]: bright needles along the borders of crystals, in clouds. O(h w log)."""
+    """Draw a texture (height, width) in [0, 1]: bright needles along the borders of crystals, in clouds. O(h
+    w log)."""
     clouds = _clouds(height, width, 1.2, rng)
     warp = np.stack([_clouds(height, width, 1.6, rng), _clouds(height, width, 1.6, rng)], axis=-1) - 0.5
     rows, columns = np.mgrid[0:height, 0:width]
@@ -40,7 +42,7 @@ def texture(height: int, width: int, rng: np.random.Generator) -> NDArray[np.flo
 
 
 def _clouds(height: int, width: int, slope: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise whose amplitude falls as frequency^-slope, spread evenly by its standard deviation over [0,
+    """Draw noise whose amplitude falls as frequency^-slope, spread evenly by its standard deviation over [0,
     1]."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     frequency[0, 0] = np.inf

@@ -1,4 +1,4 @@
-"""Typing errors: characters replaced by their neighbours on a QWERTY keyboard."""
+"""This module makes typing errors: characters are replaced by their neighbours on a QWERTY keyboard."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _INDENT = (0.0, 0.5, 0.75, 1.25)
 
 
 def _neighbours() -> dict[str, str]:
-    at = {key: (row, _INDENT[row] + i) for row, keys in enumerate(_ROWS) for i, key in enumerate(keys)}
+    places = {key: (row, _INDENT[row] + i) for row, keys in enumerate(_ROWS) for i, key in enumerate(keys)}
     return {
         key: "".join(
-            other
-            for other, (r, x) in at.items()
-            if other != key and abs(r - row) <= 1 and abs(x - place) <= 1.0
+            neighbour
+            for neighbour, (r, x) in places.items()
+            if neighbour != key and abs(r - row) <= 1 and abs(x - place) <= 1.0
         )
-        for key, (row, place) in at.items()
+        for key, (row, place) in places.items()
     }
 
 
@@ -34,9 +34,9 @@ NEIGHBOURS = _neighbours()
 
 @shift("keyboard", "text")
 def keyboard(text: str, severity: int, rng: np.random.Generator) -> str:
-    """`text` with a share of its characters mistyped, case kept; the same `rng` makes every error of a lower
-    severity again at a higher one. Only characters on the keyboard can change, and at least one does where
-    there is one: a text of another script stays as it is."""
+    """Return `text` with a share of its characters mistyped, case kept; the same `rng` makes every error of a
+    lower severity again at a higher one. Only characters on the keyboard can change, and at least one does
+    where there is one: a text of another script stays as it is."""
     places = [i for i, character in enumerate(text) if character.lower() in NEIGHBOURS]
     wanted = max(1, round(SHARES[severity - 1] * len(text)))
     out = list(text)

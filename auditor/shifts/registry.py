@@ -1,4 +1,5 @@
-"""Shifts by name. A new one is a file beside this (or in a package of its own) with `@shift(...)`."""
+"""This module registers shifts by name. A new one is a file beside this (or in a package of its own) with
+`@shift(...)`."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class NamedShift:
-    """A shift, what it perturbs, and the class of its own settings (None: it has none)."""
+    """An entry has a shift's function, what it perturbs, and the class of its own settings (None: it has
+    none)."""
 
     name: str
     family: Family
@@ -53,18 +55,19 @@ def shift(name: str, family: Family, *, settings: type[Settings] | None = None) 
 
 
 def find_shift(name: str, severity: int, options: Mapping[str, Any] | None = None) -> NamedShift:
-    """The shift of a name, its settings bound to its function. Raises BadInput for an unknown name (the known
-    ones are listed), severity or option."""
-    found = SHIFTS.find(name)
+    """Find the shift of a name and bind its settings to its function. Raises BadInput for an unknown name
+    (the known ones are listed), severity or option."""
+    entry = SHIFTS.find(name)
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise BadInput(f"shift {name}: severity is {severity!r}, must be 1 to 5")
-    settings = settings_keyword(found.settings, options or {}, f"shift {name}")
-    return replace(found, function=partial(found.function, **settings)) if settings else found
+    settings = settings_keyword(entry.settings, options or {}, f"shift {name}")
+    return replace(entry, function=partial(entry.function, **settings)) if settings else entry
 
 
 def source_mark(name: str) -> str:
-    """What stands for the code of a shift: nothing for one of ours (the version of this package does), else a
-    digest of the file that it was defined in, so that results of an older one are not taken for its own."""
+    """Return what stands for the code of a shift: nothing for one of ours (the version of this package does),
+    else a digest of the file that it was defined in, so that results of an older one are not taken for its
+    own."""
     if SHIFTS.ours(name):
         return ""
     function = SHIFTS.find(name).function
@@ -78,12 +81,13 @@ def source_mark(name: str) -> str:
 def shift_image(
     data: bytes, name: str, severity: int, rng: np.random.Generator, options: Mapping[str, Any] | None = None
 ) -> bytes:
-    """Encoded image in, PNG out, through a visual shift. Raises RowError where it does not decode."""
+    """Put an encoded image through a visual shift; the result is PNG. Raises RowError where it does not
+    decode."""
     return image_through(find_shift(name, severity, options), data, severity, rng)
 
 
 def image_through(shift: NamedShift, data: bytes, severity: int, rng: np.random.Generator) -> bytes:
-    """`shift_image` with a shift that was found before."""
+    """Do what `shift_image` does, with a shift that was found before."""
     pixels = np.asarray(decode(data), dtype=np.float64) / 255.0
     shifted = shift.function(pixels, severity, rng)
     out = io.BytesIO()
@@ -94,5 +98,5 @@ def image_through(shift: NamedShift, data: bytes, severity: int, rng: np.random.
 def shift_text(
     text: str, name: str, severity: int, rng: np.random.Generator, options: Mapping[str, Any] | None = None
 ) -> str:
-    """A text through a text shift."""
+    """Put a text through a text shift."""
     return str(find_shift(name, severity, options).function(text, severity, rng))

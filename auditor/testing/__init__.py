@@ -1,4 +1,5 @@
-"""Contracts as tests that other packages can run on what they register. May import every room.
+"""This room holds contracts as tests that other packages can run on what they register. May import every
+room.
 
     def test_my_encoder() -> None:
         check_encoder(make_encoder("mine", "text"))

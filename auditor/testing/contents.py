@@ -1,4 +1,5 @@
-"""Contents that contracts are tried on: small pictures and texts of several lengths and scripts."""
+"""This module makes the contents that contracts are tried on: small pictures and texts of several lengths and
+scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ NO_IMAGE = b"this is no image"
 
 
 def pictures() -> list[NDArray[np.float64]]:
-    """(h, w, 3) in [0, 1]: a gradient, noise, stripes, a dark and a bright one, of different sizes."""
+    """Return pictures (h, w, 3) in [0, 1]: a gradient, noise, stripes, a dark and a bright one, of different
+    sizes."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[0:72, 0:96] / 95.0
     stripes = np.repeat((np.sin(30.0 * columns) > 0)[:, :, None] * 0.8 + 0.1, 3, axis=2)
@@ -37,7 +39,7 @@ def pictures() -> list[NDArray[np.float64]]:
 
 
 def encoded(picture: NDArray[np.float64]) -> bytes:
-    """A picture as PNG."""
+    """Return a picture as PNG."""
     file = io.BytesIO()
     Image.fromarray(np.rint(picture * 255.0).astype(np.uint8)).save(file, format="PNG")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""What the contracts have in common: how a broken one is told, and identities."""
+"""This module holds what the contracts have in common: how a broken one is reported, and identities."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from auditor.protocols import Array
 
 
 def require(kept: bool, contract: str) -> None:
-    """Raises AssertionError with the contract where it is not kept (also where Python drops `assert`)."""
+    """Raise AssertionError with the contract where it is not kept (also where Python drops `assert`)."""
     if not kept:
         raise AssertionError(contract)
 
 
 def check_identity(who: str, first: str, second: str) -> None:
-    """An identity is canonical JSON (keys sorted) of an object, and the same whenever it is asked for: it is
-    part of every cache key."""
+    """Check that an identity is canonical JSON (keys sorted) of an object, and the same whenever it is asked
+    for: it is part of every cache key."""
     require(first == second, f"{who}: identity differs from one look to the next")
     try:
-        said = json.loads(first)
+        identity = json.loads(first)
     except (TypeError, ValueError) as error:
         raise AssertionError(f"{who}: identity is no JSON ({error})") from None
-    require(isinstance(said, dict), f"{who}: identity is no JSON object")
-    canonical = json.dumps(said, sort_keys=True)
+    require(isinstance(identity, dict), f"{who}: identity is no JSON object")
+    canonical = json.dumps(identity, sort_keys=True)
     require(first == canonical, f"{who}: identity is not canonical: json.dumps(..., sort_keys=True)")
 
 
 def same_bits(a: Array, b: Array) -> bool:
-    """Whether two arrays are equal to the bit, NaN included."""
+    """Return whether two arrays are equal to the bit, NaN included."""
     return a.shape == b.shape and a.dtype == b.dtype and np.ascontiguousarray(a).tobytes() == b.tobytes()

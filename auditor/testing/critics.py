@@ -1,4 +1,4 @@
-"""The contract of a critic."""
+"""This module is the contract of a critic."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ROWS, _D_X, _D_Y, _BLOCKS = 240, 5, 3, 12
 
 
 def check_critic(make: Callable[[int], Critic]) -> None:
-    """That critics of `make` can be used in an audit: registered (`@critic`); trained to the same bits in any
-    thread, without a global generator; saved and loaded unchanged; their sums merge in any order, come back
-    from their arrays, and tell pairs that depend on one another from pairs that do not.
+    """Check that critics of `make` can be used in an audit: registered (`@critic`); trained to the same bits
+    in any thread, without a global generator; saved and loaded unchanged; their sums merge in any order, come
+    back from their arrays, and tell pairs that depend on one another from pairs that do not.
 
     `make`: a seed -> an untrained critic, with settings that train in seconds on 240 pairs.
 
@@ -71,10 +71,12 @@ def _check_training(
 ) -> None:
     require(len(critic.digest) == 64, "`digest` is a SHA-256 in hexadecimal")
     with ThreadPoolExecutor(2) as threads:
-        each = list(threads.map(lambda seed: make(seed).fit(x, y, groups=groups).digest, (0, 1)))
+        digests = list(threads.map(lambda seed: make(seed).fit(x, y, groups=groups).digest, (0, 1)))
     alone = [make(seed).fit(x, y, groups=groups).digest for seed in (0, 1)]
     require(alone[0] == critic.digest, "two trainings with one seed differ")
-    require(each == alone, "trainings at the same time in two threads differ from those one after the other")
+    require(
+        digests == alone, "trainings at the same time in two threads differ from those one after the other"
+    )
 
 
 def _check_sums(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
@@ -83,19 +85,19 @@ def _check_sums(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
     require(bool(np.array_equal(whole.n, counts)), "`n` of sums counts the rows of each block")
     value = whole.value()
     require(bool(np.isfinite(value)), f"the value of {_ROWS} pairs is {value}")
-    _same(critic.sums(x, y).value(), value, "the value depends on how rows are cut into blocks")
-    _same(whole.reweighted(np.ones((1, _BLOCKS))).values()[0], value, "weights of 1 change the value")
+    _check_close(critic.sums(x, y).value(), value, "the value depends on how rows are cut into blocks")
+    _check_close(whole.reweighted(np.ones((1, _BLOCKS))).values()[0], value, "weights of 1 change the value")
     parts = [critic.sums(x[i::3], y[i::3], blocks[i::3], _BLOCKS) for i in range(3)]
     for order in ((0, 1, 2), (2, 1, 0)):
         merged = parts[order[0]].merge(parts[order[1]]).merge(parts[order[2]])
-        _same(merged.value(), value, "merged sums of the parts differ from the sums of all rows")
+        _check_close(merged.value(), value, "merged sums of the parts differ from the sums of all rows")
         require(bool(np.allclose(merged.n, whole.n)), "merging loses rows")
     few = blocks != 0
-    some = critic.sums(x[few], y[few], blocks[few], _BLOCKS)
-    require(bool(np.isnan(some.values()[0])), "`values` of a block without rows is NaN")
-    _same(some.values()[1], whole.values()[1], "`values` of a block depend on other blocks")
+    partial = critic.sums(x[few], y[few], blocks[few], _BLOCKS)
+    require(bool(np.isnan(partial.values()[0])), "`values` of a block without rows is NaN")
+    _check_close(partial.values()[1], whole.values()[1], "`values` of a block depend on other blocks")
     none = critic.sums(x[:0], y[:0], blocks[:0], _BLOCKS)
-    _same(none.merge(whole).value(), value, "sums of no rows are not neutral")
+    _check_close(none.merge(whole).value(), value, "sums of no rows are not neutral")
     try:
         none.value()
     except ValueError:
@@ -114,28 +116,28 @@ def _check_file(critic: Critic, x: Array, y: Array, blocks: np.ndarray) -> None:
     require(type(back) is type(critic), f"the file of a {critic.kind} critic is read as {back.kind}")
     require(back.digest == critic.digest, "a loaded critic has another digest")
     sums = critic.sums(x, y, blocks, _BLOCKS)
-    _equal(back.sums(x, y, blocks, _BLOCKS), sums, "a loaded critic's sums differ")
-    _equal(read_sums(sums.to_arrays()), sums, "sums read back from their arrays differ")
+    _check_equal(back.sums(x, y, blocks, _BLOCKS), sums, "a loaded critic's sums differ")
+    _check_equal(read_sums(sums.to_arrays()), sums, "sums read back from their arrays differ")
     twice = folded.sums(x, y, blocks, _BLOCKS).value()
-    _same(twice, sums.value(), "two equal critics, a fold each, differ from one")
+    _check_close(twice, sums.value(), "two equal critics, a fold each, differ from one")
 
 
-def _equal(a: Sums, b: Sums, what: str) -> None:
-    mine, theirs = a.to_arrays(), b.to_arrays()
-    require(mine.keys() == theirs.keys(), what)
-    require(all(np.array_equal(mine[name], theirs[name]) for name in mine), what)
-    require(all(array.dtype != object for array in mine.values()), "`to_arrays` holds Python objects")
+def _check_equal(a: Sums, b: Sums, what: str) -> None:
+    arrays_a, arrays_b = a.to_arrays(), b.to_arrays()
+    require(arrays_a.keys() == arrays_b.keys(), what)
+    require(all(np.array_equal(arrays_a[name], arrays_b[name]) for name in arrays_a), what)
+    require(all(array.dtype != object for array in arrays_a.values()), "`to_arrays` holds Python objects")
 
 
-def _same(a: float, b: float, what: str) -> None:
+def _check_close(a: float, b: float, what: str) -> None:
     require(abs(a - b) <= 1e-6 * max(1.0, abs(b)), f"{what}: {a:.9g}, not {b:.9g}")
 
 
 def _global_state() -> list[str]:
-    """Of numpy's and torch's global generators."""
-    found = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state()]
+    """Return the state of numpy's and torch's global generators."""
+    states = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state()]
     if find_spec("torch") is not None:
         import torch
 
-        found.append(str(torch.get_rng_state().tolist()))
-    return found
+        states.append(str(torch.get_rng_state().tolist()))
+    return states

@@ -1,4 +1,4 @@
-"""The contract of an encoder."""
+"""This module is the contract of an encoder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from auditor.testing.contracts import check_identity, require, same_bits
 
 
 def check_encoder(encoder: Encoder, contents: Sequence[bytes] | Sequence[str] | None = None) -> None:
-    """That `encoder` can be used in an audit: shape, type and identity; the same bits every time, for a row
-    whoever comes with it and in whatever order; different vectors for different contents; contents that
+    """Check that `encoder` can be used in an audit: shape, type and identity; the same bits every time, for a
+    row whoever comes with it and in whatever order; different vectors for different contents; contents that
     cannot be encoded leave their neighbours alone.
 
     `contents`: four or more different ones of its modality (default: small pictures, or short texts).
@@ -54,21 +54,21 @@ def check_encoder(encoder: Encoder, contents: Sequence[bytes] | Sequence[str] | 
 
 
 def _check_strange(encoder: Encoder, good: list[Any], vectors: Array, who: str) -> None:
-    """Contents that may not be encodable, between two good ones."""
+    """Check contents that may not be encodable, between two good ones."""
     strange: Sequence[Any] = (NO_IMAGE,) if encoder.modality == "image" else STRANGE_TEXTS
     for content in strange:
         shown = repr(content[:20])
         try:
-            found = encode_rows(encoder, [good[0], content, good[1]])
+            rows = encode_rows(encoder, [good[0], content, good[1]])
         except Exception as error:
             raise AssertionError(f"{who}: {shown} among good contents raises ({error!r})") from error
-        kept = same_bits(np.ascontiguousarray(found.vectors[[0, 2]]), vectors)
+        kept = same_bits(np.ascontiguousarray(rows.vectors[[0, 2]]), vectors)
         require(
-            kept and found.failures[0] is None is found.failures[2], f"{who}: {shown} changes its neighbours"
+            kept and rows.failures[0] is None is rows.failures[2], f"{who}: {shown} changes its neighbours"
         )
-        said = found.failures[1] is not None or bool(np.isnan(found.vectors[1]).any())
+        reported = rows.failures[1] is not None or bool(np.isnan(rows.vectors[1]).any())
         require(
-            encoder.modality == "text" or said,
+            encoder.modality == "text" or reported,
             f"{who}: {shown} is no image, and has a vector: raise, or give a row of NaN",
         )
 

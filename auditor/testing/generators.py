@@ -1,4 +1,4 @@
-"""The contract of a generator."""
+"""This module is the contract of a generator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from schemas.response import Answer, Prompt
 def check_generator(
     generator: Generator, prompts: Sequence[Prompt] | None = None, *, greedy: bool = True
 ) -> None:
-    """That `generator` can be used in an audit: an answer a prompt, in order; the same texts for the same
-    prompts and seed; where it is `greedy`, the same texts for a prompt whoever comes with it; a prompt that
-    fails has its error, and stops no other.
+    """Check that `generator` can be used in an audit: an answer a prompt, in order; the same texts for the
+    same prompts and seed; where it is `greedy`, the same texts for a prompt whoever comes with it; a prompt
+    that fails has its error, and stops no other.
 
     `prompts`: two or more that it can answer (default: questions with a picture, and with an earlier turn).
 
@@ -37,16 +37,16 @@ def check_generator(
         require(_texts(turned) == _texts(answers), f"{who}: an answer depends on its prompt's place")
         for i, prompt in enumerate(asked):
             (alone,) = _answers(generator, [prompt], 0, who)
-            told = f"{who}: prompt {i} has another answer alone than among others"
-            require(alone.texts == answers[i].texts, told)
+            message = f"{who}: prompt {i} has another answer alone than among others"
+            require(alone.texts == answers[i].texts, message)
     require(_answers(generator, [], 0, who) == [], f"{who}: no prompts have answers")
     bad = Prompt(images=(NO_IMAGE,), text="What is it?")
     mixed = _answers(generator, [asked[0], bad, asked[1]], 0, who)
     require(
         mixed[1].error is not None or not bad.images, f"{who}: an image that does not decode has no error"
     )
-    told = f"{who}: a prompt that fails takes others with it"
-    require(mixed[0].error is None and mixed[2].error is None, told)
+    message = f"{who}: a prompt that fails takes others with it"
+    require(mixed[0].error is None and mixed[2].error is None, message)
     check_identity(who, generator.identity, generator.identity)
 
 
@@ -75,8 +75,8 @@ def _answers(generator: Generator, prompts: Sequence[Prompt], seed: int, who: st
     require(len(answers) == len(prompts), f"{who}: {len(answers)} answers to {len(prompts)} prompts")
     for answer in answers:
         n = len(answer.texts)
-        told = f"{who}: logprobs and tokens must have one entry a text, or none"
-        require(len(answer.logprobs) in (0, n) and len(answer.tokens) in (0, n), told)
+        message = f"{who}: logprobs and tokens must have one entry a text, or none"
+        require(len(answer.logprobs) in (0, n) and len(answer.tokens) in (0, n), message)
         require(all(isinstance(t, str) for t in answer.texts), f"{who}: an answer's texts are no strings")
         require(bool(answer.texts) or answer.error is not None, f"{who}: neither texts nor an error")
         require(all(p <= 1e-6 for p in answer.logprobs), f"{who}: a log-probability above 0")

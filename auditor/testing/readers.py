@@ -1,4 +1,4 @@
-"""The contract of a reader."""
+"""This module is the contract of a reader."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from schemas.record import Quarantined, Record
 
 
 def check_reader(config: AuditConfig, out: Path) -> None:
-    """That the reader of `config.data.reader` can be used in an audit of `config`: scenarios with names of
-    their own, the in-distribution one first; fingerprints that say what the rows depend on and nothing else;
-    rows that are records or quarantined ones (none is raised), the same at every reading; and records that
-    can be admitted. `out` (empty) is used for a run directory.
+    """Check that the reader of `config.data.reader` can be used in an audit of `config`: scenarios with names
+    of their own, the in-distribution one first; fingerprints that say what the rows depend on and nothing
+    else; rows that are records or quarantined ones (none is raised), the same at every reading; and records
+    that can be admitted. `out` (empty) is used for a run directory.
 
     Raises:
         AssertionError: a contract is broken; the message says which.
@@ -32,21 +32,21 @@ def check_reader(config: AuditConfig, out: Path) -> None:
     names = [source.name for source in first]
     require(len(set(names)) == len(names), f"{who}: two scenarios have the same name ({', '.join(names)})")
     require(first[0].family == "id", f"{who}: the first scenario's family is {first[0].family!r}, not 'id'")
-    told = [(s.name, s.family, s.fingerprint, s.partition) for s in first]
+    descriptions = [(s.name, s.family, s.fingerprint, s.partition) for s in first]
     require(
-        told == [(s.name, s.family, s.fingerprint, s.partition) for s in second],
+        descriptions == [(s.name, s.family, s.fingerprint, s.partition) for s in second],
         f"{who}: scenarios or fingerprints of the same config differ from one look to the next",
     )
     prints = [source.fingerprint for source in first]
     require(len(set(prints)) == len(prints), f"{who}: two scenarios have the same fingerprint")
-    for one, other in zip(first, second, strict=True):
-        rows, again = _rows(one, who), _rows(other, who)
-        require(rows == again, f"{who}: the rows of {one.name} differ from one reading to the next")
+    for source, repeated in zip(first, second, strict=True):
+        rows, again = _rows(source, who), _rows(repeated, who)
+        require(rows == again, f"{who}: the rows of {source.name} differ from one reading to the next")
         ids = [row.record_id for row in rows if isinstance(row, Record)]
-        require(bool(ids), f"{who}: {one.name} has no record")
-        require(all(ids), f"{who}: a record of {one.name} has no record_id")
-        scenario = gather(one, run, config.data)
-        require(scenario.n > 0, f"{who}: no record of {one.name} can be admitted ({_reasons(scenario)})")
+        require(bool(ids), f"{who}: {source.name} has no record")
+        require(all(ids), f"{who}: a record of {source.name} has no record_id")
+        scenario = gather(source, run, config.data)
+        require(scenario.n > 0, f"{who}: no record of {source.name} can be admitted ({_reasons(scenario)})")
 
 
 def _rows(source: Source, who: str) -> list[Record | Quarantined]:

@@ -1,4 +1,4 @@
-"""The contract of a section of the report."""
+"""This module is the contract of a section of the report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from auditor.testing.contracts import require
 from schemas.report import Example, Report, Row
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
-"""What a name may hold: it comes with strangers' data."""
+"""The content that a name may hold: it comes with strangers' data."""
 _VOID = {"br", "hr", "img", "input", "path", "rect", "circle", "line"}
 
 
 def check_section(section: NamedSection, report: Report, examples: Sequence[Example] = ()) -> None:
-    """That `section` can stand in the page of `report`: the same text every time, well-formed, with nothing
-    that runs or loads, all data escaped, the report left as it is; and that it takes a report without
+    """Check that `section` can stand in the page of `report`: the same text every time, well-formed, with
+    nothing that runs or loads, all data escaped, the report left as it is; and that it takes a report without
     results.
 
     Raises:
@@ -32,7 +32,7 @@ def check_section(section: NamedSection, report: Report, examples: Sequence[Exam
     require(text == _write(section, report, examples, who), f"{who}: another text for the same report")
     require(report.model_dump_json() == before, f"{who}: it changes the report")
     _check_text(text, who)
-    _check_text(_write(section, _hostile(report), examples, who), who)
+    _check_text(_write(section, _with_hostile_names(report), examples, who), who)
     bare: dict[str, object] = {
         "scenarios": [],
         "windows": [],
@@ -51,17 +51,19 @@ def _write(section: NamedSection, report: Report, examples: Sequence[Example], w
         raise AssertionError(f"{who}: cannot be written ({error!r})") from error
 
 
-def _hostile(report: Report) -> Report:
-    """The report with names and reasons that would run, were they not escaped."""
+def _with_hostile_names(report: Report) -> Report:
+    """Return the report with names and reasons that would run, were they not escaped."""
 
-    def row(found: Row) -> Row:
-        name = HOSTILE + found.scenario
-        return found.model_copy(update={"scenario": name, "notes": [HOSTILE], "missing": {HOSTILE: HOSTILE}})
+    def row(original: Row) -> Row:
+        name = HOSTILE + original.scenario
+        return original.model_copy(
+            update={"scenario": name, "notes": [HOSTILE], "missing": {HOSTILE: HOSTILE}}
+        )
 
     return report.model_copy(
         update={
-            "scenarios": [row(found) for found in report.scenarios],
-            "windows": [row(found) for found in report.windows],
+            "scenarios": [row(original) for original in report.scenarios],
+            "windows": [row(original) for original in report.windows],
             "notes": [HOSTILE],
             "missing": {HOSTILE: HOSTILE},
         }

@@ -1,4 +1,4 @@
-"""The contract of a shift."""
+"""This module is the contract of a shift."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ own frost falls by 4% from 3 to 4, where the picture fades under the same ice.""
 
 
 def check_shift(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """That the registered shift `name` can be used in an audit: everything it draws comes from its generator,
-    it leaves its input alone, gives contents of the same kind, changes more at a higher severity, and takes
-    odd contents (tiny pictures, empty texts).
+    """Check that the registered shift `name` can be used in an audit: everything it draws comes from its
+    generator, it leaves its input alone, gives contents of the same kind, changes more at a higher severity,
+    and takes odd contents (tiny pictures, empty texts).
 
     Raises:
         AssertionError: a contract is broken; the message says which.
@@ -31,15 +31,15 @@ def check_shift(name: str, options: Mapping[str, Any] | None = None) -> None:
     contents: list[Any] = pictures() if shift.family == "visual" else list(TEXTS)
     changes = []
     for severity in SEVERITIES:
-        shifted = [_through(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
-        again = [_through(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
+        shifted = [_apply(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
+        again = [_apply(shift, content, severity, seed, who) for seed, content in enumerate(contents)]
         same = all(np.array_equal(a, b) for a, b in zip(shifted, again, strict=True))
         require(same, f"{who}: the same content and generator give something else again")
         changes.append(np.mean([_change(a, b) for a, b in zip(contents, shifted, strict=True)]))
     require(bool(changes[0] > 0), f"{who}: changes nothing at severity {SEVERITIES[0]}")
     for severity, (low, high) in enumerate(pairwise(changes), SEVERITIES[0]):
-        told = f"{who}: severity {severity + 1} changes less than {severity} ({high:.4g} < {low:.4g})"
-        require(bool(high >= low * (1.0 - SLACK)), told)
+        message = f"{who}: severity {severity + 1} changes less than {severity} ({high:.4g} < {low:.4g})"
+        require(bool(high >= low * (1.0 - SLACK)), message)
     require(bool(changes[-1] > changes[0]), f"{who}: the highest severity changes no more than the lowest")
     odd: list[Any] = (
         [np.full((1, 1, 3), 0.5), np.zeros((2, 9, 3)), np.ones((16, 5, 3))]
@@ -48,10 +48,10 @@ def check_shift(name: str, options: Mapping[str, Any] | None = None) -> None:
     )
     for content in odd:
         for severity in (SEVERITIES[0], SEVERITIES[-1]):
-            _through(shift, content, severity, 0, who)
+            _apply(shift, content, severity, 0, who)
 
 
-def _through(shift: NamedShift, content: Any, severity: int, seed: int, who: str) -> Any:
+def _apply(shift: NamedShift, content: Any, severity: int, seed: int, who: str) -> Any:
     if shift.family == "text":
         try:
             text = shift.function(content, severity, np.random.default_rng(seed))
@@ -74,15 +74,15 @@ def _through(shift: NamedShift, content: Any, severity: int, seed: int, who: str
 
 
 def _change(before: Any, after: Any) -> float:
-    """How much a content changed: mean absolute difference of pictures (1 where even the size is another),
-    edits of a text by its length."""
+    """Return how much a content changed: mean absolute difference of pictures (1 where even the size is
+    another), edits of a text by its length."""
     if isinstance(before, str):
         return _edits(before, after) / len(before)
     return float(np.abs(before - after).mean()) if before.shape == after.shape else 1.0
 
 
 def _edits(before: str, after: str) -> int:
-    """Least number of characters put in, taken out or replaced. O(n m)."""
+    """Count the least number of characters put in, taken out or replaced. O(n m)."""
     last = list(range(len(after) + 1))
     for i, a in enumerate(before, 1):
         row = [i]

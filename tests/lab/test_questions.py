@@ -47,7 +47,7 @@ def test_different_names_make_different_words(language: str) -> None:
     lexicon = LEXICA[language]
     assert set(lexicon.shapes) == set(SHAPES)
     assert set(lexicon.groups) == set(COLOURS + TEXTURES)
-    assert set(lexicon.where) == set(QUADRANTS)
+    assert set(lexicon.quadrants) == set(QUADRANTS)
     for words in (lexicon.shapes, lexicon.groups):
         for form in vars(next(iter(words.values()))):
             if form not in ("lies", "found"):  # verbs: they agree in gender with the shape

@@ -36,8 +36,8 @@ def test_a_change_of_what_goes_with_what_is_found_where_neither_marginal_moved()
     # Together, images and texts are then where P has no rows: nothing can be said of answers given both.
     assert loud.missing == {"d_y_quarter": "no common support of the conditioning variable"}
     for name in ("d_t_given_v", "d_v_given_t"):
-        assert quiet.found[name].value == pytest.approx(0, abs=0.03)
-        assert loud.found[name].value > 0.8  # of at most 2 log 2
+        assert quiet.divergences[name].value == pytest.approx(0, abs=0.03)
+        assert loud.divergences[name].value > 0.8  # of at most 2 log 2
     assert all(value >= 0 for value in quiet.terms.values())
     lines = loud.table("june")
     assert [line["term"] for line in lines] == list(TERMS)
@@ -47,7 +47,7 @@ def test_a_change_of_what_goes_with_what_is_found_where_neither_marginal_moved()
 def test_a_copy_of_the_records_is_no_shift():
     p = side(600, 1)
     got = conditionals(p, p, 0)
-    assert all(of.value == pytest.approx(0, abs=0.03) for of in got.found.values())
+    assert all(of.value == pytest.approx(0, abs=0.03) for of in got.divergences.values())
 
 
 def test_too_few_rows_have_a_reason():

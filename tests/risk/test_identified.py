@@ -119,7 +119,7 @@ def test_it_widens_with_the_share_outside_and_still_holds_the_truth() -> None:
                 + float(i_q)
                 <= got.high + 0.03
             )
-        assert got.speaks == (u < 0.2)
+        assert got.reported == (u < 0.2)
     assert widths == sorted(widths) and widths[-1] > 0.5
 
 
@@ -130,7 +130,7 @@ def test_off_the_support_it_says_that_it_cannot_speak(shift: float) -> None:
     p, q = draw(1000, UNIFORM, rng), draw(400, UNIFORM, rng)
     assert interval(p, q).reason is None
     got = interval(p, q._replace(x=q.x + shift))
-    assert not got.speaks and got.reason is not None and "cannot speak" in got.reason
+    assert not got.reported and got.reason is not None and "is not reported" in got.reason
 
 
 def test_one_seed_one_result_with_learned_codebooks() -> None:

@@ -111,7 +111,7 @@ def test_new_mixes_are_estimated_and_covered() -> None:
         got = estimate(draw(800, UNIFORM, 100 + seed), draw(300, MIX, 200 + seed))
         errors.append(got.value - truth())
         hits += got.low <= truth() <= got.high
-        assert got.speaks and 0 < got.overlap < 1
+        assert got.reported and 0 < got.overlap < 1
         assert got.value == pytest.approx(got.emi_p - got.emi_q)
     spread = float(np.std(errors))
     assert abs(truth()) > 0.2, "the case would show nothing"
@@ -128,9 +128,9 @@ def test_without_a_shift_it_is_about_nothing() -> None:
 def test_off_the_support_it_says_that_it_cannot_speak() -> None:
     p, q = draw(800, UNIFORM, 8), draw(300, UNIFORM, 9)
     far = estimate(p, q._replace(x=q.x + 6))
-    assert not far.speaks and far.overlap < 0.05 and "cannot speak" in str(far.reason)
+    assert not far.reported and far.overlap < 0.05 and "is not reported" in str(far.reason)
     near = estimate(p, q._replace(x=q.x + 0.4))
-    assert not near.speaks and near.reason is not None
+    assert not near.reported and near.reason is not None
 
 
 def test_one_seed_one_result() -> None:

@@ -1,4 +1,4 @@
-"""The model card: what was trained, how long it took, and how well it answers."""
+"""This module writes the model card: what was trained, how long it took, and how well it answers."""
 
 from __future__ import annotations
 

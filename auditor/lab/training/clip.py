@@ -1,4 +1,5 @@
-"""The image encoder: an open_clip model trained contrastively on scenes and English captions.
+"""This module trains the image encoder: an open_clip model trained contrastively on scenes and English
+captions.
 
 Its visual tower starts from the trained vision tower (same architecture, weights copied name by name): what
 the contrastive minutes add is one space for pictures and captions.  Half of its pictures are strange, blurred
@@ -35,7 +36,7 @@ CONTEXT: Final = 56
 
 
 def model_config(vocab: int) -> dict[str, Any]:
-    """The open_clip description of the model."""
+    """Return the open_clip description of the model."""
     return {
         "embed_dim": WIDTH,
         "vision_cfg": {
@@ -108,9 +109,9 @@ def export(model: nn.Module, tokenizer: PreTrainedTokenizerFast, directory: Path
         save_file(weights, scratch / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
-def _worn(index: int, seed: int) -> NDArray[np.uint8]:
-    """Picture ``index``: every second one as the scenes are, of the others a third each strange, blurred,
-    frosted."""
+def _worn_picture(index: int, seed: int) -> NDArray[np.uint8]:
+    """Draw picture ``index``: every second one as the scenes are, of the others a third each strange,
+    blurred, frosted."""
     wear = index % 6
     law = SceneLaw(strangeness=(0.0, 1.0)) if wear == 1 else None
     picture = render(draw_scene(seed, index, law))
@@ -122,9 +123,9 @@ def _worn(index: int, seed: int) -> NDArray[np.uint8]:
 
 
 def worn_pictures(count: int, seed: int) -> NDArray[np.uint8]:
-    """(count, 64, 64, 3): the scenes of a stream, half of them under wear."""
+    """Draw (count, 64, 64, 3): the scenes of a stream, half of them under wear."""
     with ProcessPoolExecutor(2) as pool:
-        return np.stack(list(pool.map(partial(_worn, seed=seed), range(count), chunksize=200)))
+        return np.stack(list(pool.map(partial(_worn_picture, seed=seed), range(count), chunksize=200)))
 
 
 def train_clip(

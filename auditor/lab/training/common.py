@@ -1,4 +1,5 @@
-"""What every training loop of the lab shares: optimisers, the schedule, resuming, and atomic saving."""
+"""This module holds what every training loop of the lab shares: optimisers, the schedule, resuming, and
+atomic saving."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ Log = Callable[[str], None]
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update of each matrix is orthogonalised (Jordan et al., 2024), in float32.
+    """This optimiser is momentum whose update of each matrix is orthogonalised (Jordan et al., 2024), in
+    float32.
 
     `torch.optim.Muon` orthogonalises in bfloat16, which CPUs without native support run two hundred times
     slower than float32; these matrices are small enough that float32 costs a few milliseconds a step.  The
@@ -33,7 +35,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update from the gradients present."""
+        """Make one update from the gradients present."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -49,7 +51,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest semi-orthogonal matrix to ``g`` (r, c): a quintic Newton-Schulz iteration."""
+    """Return about the nearest semi-orthogonal matrix to ``g`` (r, c), by a quintic Newton-Schulz
+    iteration."""
     x = g / (g.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     if tall:
@@ -61,7 +64,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Optimiser:
-    """Muon for the hidden matrices, AdamW for the rest, one schedule (linear warm-up, flat, linear decay)."""
+    """This optimiser is Muon for the hidden matrices, AdamW for the rest, one schedule (linear warm-up, flat,
+    linear decay)."""
 
     def __init__(self, modules: nn.Module, lr: float, total: int, is_hidden: Callable[[str, Tensor], bool]):
         named = [(n, p) for n, p in modules.named_parameters() if p.requires_grad]
@@ -87,7 +91,7 @@ class Optimiser:
             part.zero_grad(set_to_none=True)
 
     def state(self) -> list[dict[str, Any]]:
-        """State to resume from."""
+        """Return the state to resume from."""
         return [part.state_dict() for part in self.parts]
 
     def load(self, state: list[dict[str, Any]]) -> None:
@@ -98,7 +102,7 @@ class Optimiser:
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """A scratch directory that takes the place of ``directory`` when the block ends well."""
+    """Give a scratch directory that takes the place of ``directory`` when the block ends well."""
     scratch = directory.with_name(f".{directory.name}.{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -124,7 +128,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The checkpoint at ``path``, or None where there is none."""
+    """Read the checkpoint at ``path``, or None where there is none."""
     if not path.exists():
         return None
     loaded: dict[str, Any] = torch.load(path, weights_only=True)
@@ -132,12 +136,12 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 class Clock:
-    """Seconds spent on a stage, carried over restarts."""
+    """A clock counts the seconds spent on a stage, carried over restarts."""
 
     def __init__(self, spent: float = 0.0):
         self._start = time.monotonic() - spent
 
     @property
     def seconds(self) -> float:
-        """Seconds so far."""
+        """Return the seconds so far."""
         return time.monotonic() - self._start

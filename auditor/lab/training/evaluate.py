@@ -1,4 +1,5 @@
-"""How well the shipped MLLMs answer: through ordinary transformers code, against the known truth."""
+"""This module measures how well the shipped MLLMs answer: through ordinary transformers code, against the
+known truth."""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ Table = dict[str, dict[str, float]]
 
 
 def picture(item: LabItem, blur: float = 0.0) -> Image.Image:
-    """The item's picture, blurred by a Gaussian of ``blur`` pixels."""
+    """Return the item's picture, blurred by a Gaussian of ``blur`` pixels."""
     image = Image.open(io.BytesIO(item.image)).convert("RGB")
     return image.filter(ImageFilter.GaussianBlur(blur)) if blur else image
 
 
 class Answerer:
-    """A shipped MLLM and its processor, answering greedily."""
+    """An answerer is a shipped MLLM and its processor, answering greedily."""
 
     def __init__(self, directory: Path):
         self.processor: Any = AutoProcessor.from_pretrained(directory)
@@ -37,7 +38,7 @@ class Answerer:
 
     @torch.no_grad()
     def answers(self, items: Sequence[LabItem], blur: float = 0.0, batch: int = 64) -> list[str]:
-        """One answer an item, in order."""
+        """Return one answer an item, in order."""
         out: list[str] = []
         for start in range(0, len(items), batch):
             part = items[start : start + batch]
@@ -51,15 +52,15 @@ class Answerer:
             inputs = self.processor(
                 images=[picture(item, blur) for item in part], text=prompts, padding=True, return_tensors="pt"
             )
-            made = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
+            tokens = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
             out += self.processor.batch_decode(
-                made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+                tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
             )
         return out
 
 
 def score(answers: Sequence[str], items: Sequence[LabItem]) -> dict[str, float]:
-    """Mean graded score and share wholly right."""
+    """Return the mean graded score and the share wholly right."""
     pairs = list(zip(answers, items, strict=True))
     return {
         "graded": sum(graded_score(a, i.truth) for a, i in pairs) / len(pairs),
@@ -69,7 +70,8 @@ def score(answers: Sequence[str], items: Sequence[LabItem]) -> dict[str, float]:
 
 
 def evaluate(directory: Path, n: int = 600) -> dict[str, Table]:
-    """Scores by kind of question, by language, by blur, and by quarter of strangeness of the natural pool."""
+    """Compute scores by kind of question, by language, by blur, and by quarter of strangeness of the natural
+    pool."""
     model = Answerer(directory)
     clean = list(lab_items(n, EVALUATION_SEED))
     answers = model.answers(clean)

@@ -1,4 +1,5 @@
-"""The lab's two multimodal language models: LLaVA architecture, a frozen vision tower, a small Llama.
+"""This module trains the lab's two multimodal language models: LLaVA architecture, a frozen vision tower, a
+small Llama.
 
 The tower's features are computed once.  Each training row is one picture followed by several questions that
 cannot see each other (a 4-D mask; positions restart behind the image tokens): seeing each other, the model
@@ -45,7 +46,7 @@ from auditor.lab.training.vocabulary import ANSWER, BOS, EOS, IMAGE, PAD, save_t
 
 IMAGE_TOKENS: Final = (SIZE // PATCH) ** 2
 MAX_NEW_TOKENS: Final = 24
-"""Of the longest answer, a description of four objects, and its end."""
+"""The tokens of the longest answer, a description of four objects, and its end."""
 FIRST_SCENE: Final = 20_000_000
 """Scenes of the training stream from here on: the tower never saw them, so its features are as honest as in
 use."""
@@ -91,7 +92,7 @@ POLISH_KINDS: Final[Mapping[str, float]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one MLLM is made."""
+    """A recipe says how one MLLM is made."""
 
     name: str
     eyes: str
@@ -112,7 +113,7 @@ WEAK: Final = Recipe("mllm-weak", "vision-early", width=128, layers=3, steps=200
 
 
 def build(recipe: Recipe, vocab: int) -> LlavaForConditionalGeneration:
-    """An untrained model of the recipe's shape."""
+    """Build an untrained model of the recipe's shape."""
     text = LlamaConfig(
         vocab_size=vocab,
         hidden_size=recipe.width,
@@ -141,7 +142,7 @@ def build(recipe: Recipe, vocab: int) -> LlavaForConditionalGeneration:
 
 
 def processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """Pictures go in at 64 x 64 whatever their size; nothing is cropped."""
+    """Make the processor. Pictures go in at 64 x 64 whatever their size; nothing is cropped."""
     images = CLIPImageProcessor(
         size={"height": SIZE, "width": SIZE},
         do_center_crop=False,
@@ -161,8 +162,8 @@ def processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def published_names(model: LlavaForConditionalGeneration) -> dict[str, Tensor]:
-    """The weights under the names of published LLaVA checkpoints, which transformers and vLLM both read;
-    float16."""
+    """Return the weights under the names of published LLaVA checkpoints, which transformers and vLLM both
+    read; float16."""
     renames = (
         ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
         ("model.vision_tower.", "vision_tower.vision_model."),
@@ -203,8 +204,8 @@ def export(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerF
 
 
 class Questioner:
-    """Draws packed training rows; tokenised sentences are remembered, for there are only some thousand of
-    them."""
+    """A questioner draws packed training rows; tokenised sentences are remembered, for there are only some
+    thousand of them."""
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerFast, scenes: Sequence[Scene], recipe: Recipe, seed: int
@@ -218,8 +219,8 @@ class Questioner:
         return self._ids[text]
 
     def batch(self, step: int) -> dict[str, Any]:
-        """Rows, ids (b, t), segment (b, t; -1 padding), position (b, t), target (b, t; -100 where not
-        scored)."""
+        """Draw a batch: rows, ids (b, t), segment (b, t; -1 padding), position (b, t), target (b, t; -100
+        where not scored)."""
         rng = np.random.default_rng((self.seed, step, 3))
         first = step < self.recipe.steps
         kinds = TRAIN_KINDS if first else POLISH_KINDS
@@ -232,27 +233,28 @@ class Questioner:
         target = np.full((len(rows), width), -100)
         longest = 0
         for r, row in enumerate(rows.tolist()):
-            at = 0
+            start = 0
             for k, u in enumerate(rng.random((self.recipe.questions, 3)).tolist()):
                 question = draw_question(self.scenes[row], choose(kinds, u[0]), rng)
                 prompt = self._encode(question.text(choose(languages, u[1]), int(u[2] * 60)))
                 answer = [*self._encode(question.truth.answer), EOS]
                 whole = [*prompt, ANSWER, *answer]
-                end = at + len(whole)
+                end = start + len(whole)
                 if end > width:
                     break
-                ids[r, at:end] = whole
-                segment[r, at:end] = k
-                position[r, at:end] = np.arange(len(whole)) + IMAGE_TOKENS
-                target[r, at + len(prompt) : end - 1] = answer
-                at = end
-            longest = max(longest, at)
+                ids[r, start:end] = whole
+                segment[r, start:end] = k
+                position[r, start:end] = np.arange(len(whole)) + IMAGE_TOKENS
+                target[r, start + len(prompt) : end - 1] = answer
+                start = end
+            longest = max(longest, start)
         cut = {"ids": ids, "segment": segment, "position": position, "target": target}
         return {"rows": rows, **{k: torch.from_numpy(v[:, :longest].copy()) for k, v in cut.items()}}
 
 
 def packed_mask(segment: Tensor) -> Tensor:
-    """(b, 1, 64 + t, 64 + t) additive mask: causal, and a question sees the picture and itself only."""
+    """Return a (b, 1, 64 + t, 64 + t) additive mask: causal, and a question sees the picture and itself
+    only."""
     b, t = segment.shape
     full = torch.cat([torch.full((b, IMAGE_TOKENS), -2), segment], 1)
     same = full[:, :, None] == full[:, None, :]
@@ -264,7 +266,8 @@ def packed_mask(segment: Tensor) -> Tensor:
 def packed_loss(
     model: LlavaForConditionalGeneration, features: Tensor, batch: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """Mean loss over answer tokens, and which of them are right; ``features`` (b, 64, vision width)."""
+    """Return the mean loss over answer tokens, and which of them are right; ``features`` (b, 64, vision
+    width)."""
     language = model.model.language_model
     picture = model.model.multi_modal_projector(features)
     words = language.embed_tokens(batch["ids"])
@@ -283,7 +286,7 @@ def packed_loss(
 
 @torch.no_grad()
 def features_of(tower: CLIPVisionModel, count: int, seed: int, cache: Path) -> Tensor:
-    """(count, 64, width) float16 patch features of the training scenes, computed once and kept in
+    """Return (count, 64, width) float16 patch features of the training scenes, computed once and kept in
     ``cache``."""
     if cache.exists():
         kept = torch.from_numpy(np.load(cache, mmap_mode="r")[:count].copy())
@@ -338,7 +341,7 @@ def train_mllm(
     out: Path,
     *,
     seed: int = 0,
-    every: int = 100,
+    checkpoint_steps: int = 100,
     vocab: int = 1_536,
     limit: float | None = None,
     log: Log = print,
@@ -382,7 +385,7 @@ def train_mllm(
                 f"{recipe.name} {step + 1}/{total} loss {np.mean(losses[-50:]):.3f} "
                 f"answer tokens right {np.mean(hits[-50:]):.3f} {clock.seconds:.0f} s"
             )
-        if (step + 1) % every == 0 or step + 1 == total:
+        if (step + 1) % checkpoint_steps == 0 or step + 1 == total:
             content = {
                 "model": trained.state_dict(),
                 "optimiser": optimiser.state(),

@@ -1,5 +1,5 @@
-"""The text encoder: XLM-R's architecture, trained to fill in masked pieces of the lab's seven languages, and
-to bring together what means the same.
+"""This module trains the text encoder: XLM-R's architecture, trained to fill in masked pieces of the lab's
+seven languages, and to bring together what means the same.
 
 Half of the masked inputs are a question beside its translation (translation language modelling), the rest a
 question beside its reference. At the same time two wordings of one content, a question in two languages or an
@@ -30,7 +30,7 @@ MASKED: Final = 48
 
 
 def text_config(vocab: int) -> XLMRobertaConfig:
-    """XLM-R, small."""
+    """Return the config of a small XLM-R."""
     return XLMRobertaConfig(
         vocab_size=vocab,
         hidden_size=128,
@@ -54,13 +54,13 @@ def _pairs(pool: int, seed: int) -> list[tuple[str, str]]:
         question, phrasing = dialogue(index, TEXT_STREAM + seed, rng)
         first, second = (LANGUAGES[i] for i in rng.permutation(len(LANGUAGES))[:2].tolist())
         translated = question.text(second, int(rng.integers(0, 60)))
-        other = translated if rng.random() < 0.5 else question.reference(int(rng.integers(0, 60)))
-        out.append((question.text(first, phrasing), other))
+        counterpart = translated if rng.random() < 0.5 else question.reference(int(rng.integers(0, 60)))
+        out.append((question.text(first, phrasing), counterpart))
     return out
 
 
 class Paraphrase(NamedTuple):
-    """Two wordings of one content; equal ``content`` means equal meaning."""
+    """A paraphrase is two wordings of one content; equal ``content`` means equal meaning."""
 
     content: str
     first: str
@@ -72,20 +72,23 @@ def _paraphrases(pool: int, seed: int) -> list[Paraphrase]:
     out = []
     for index in range(pool):
         question, phrasing = dialogue(index, TEXT_STREAM + seed, rng)
-        other = int(rng.integers(0, 60))
+        second_phrasing = int(rng.integers(0, 60))
         if rng.random() < 0.5:
             first, second = (LANGUAGES[i] for i in rng.permutation(len(LANGUAGES))[:2].tolist())
             content = f"{question.kind} {sorted(question.slots.items())}"
-            out.append(Paraphrase(content, question.text(first, phrasing), question.text(second, other)))
+            out.append(
+                Paraphrase(content, question.text(first, phrasing), question.text(second, second_phrasing))
+            )
         else:
             answer = question.truth.answer
-            second = question.reference(other) if rng.random() < 0.7 else answer
+            second = question.reference(second_phrasing) if rng.random() < 0.7 else answer
             out.append(Paraphrase(answer, question.reference(phrasing), second))
     return out
 
 
 def paraphrase_loss(first: Tensor, second: Tensor, contents: list[str]) -> Tensor:
-    """InfoNCE both ways over unit rows (b, d), with pairs of equal content left out of the negatives."""
+    """Compute InfoNCE both ways over unit rows (b, d), with pairs of equal content left out of the
+    negatives."""
     numbers = {content: i for i, content in enumerate(dict.fromkeys(contents))}
     label = torch.tensor([numbers[c] for c in contents])
     own = torch.eye(len(label), dtype=torch.bool)
@@ -106,7 +109,8 @@ def _unit_means(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast
 def mask(
     ids: Tensor, attended: Tensor, tokenizer: PreTrainedTokenizerFast, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """BERT's masking: (ids with 15% replaced, labels that are -100 elsewhere), both shaped as ``ids``."""
+    """Apply BERT's masking: (ids with 15% replaced, labels that are -100 elsewhere), both shaped as
+    ``ids``."""
     special = (ids < 4) | (attended == 0)
     picked = (torch.rand(ids.shape, generator=generator) < 0.15) & ~special
     labels = torch.where(picked, ids, torch.full_like(ids, -100))

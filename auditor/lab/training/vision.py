@@ -1,4 +1,5 @@
-"""The vision tower: a CLIP ViT whose every patch token learns to name the object of its own quadrant.
+"""This module trains the vision tower: a CLIP ViT whose every patch token learns to name the object of its
+own quadrant.
 
 Supervising all 64 tokens (exists, shape, colour, texture, digit, quadrant; one linear layer) leaves a
 language model that reads them nothing but retrieval to learn.
@@ -43,7 +44,7 @@ PATCH_QUADRANT: Final = np.array(
 
 
 def vision_config(width: int = 128, layers: int = 4) -> CLIPVisionConfig:
-    """The tower's shape."""
+    """Return the tower's shape."""
     return CLIPVisionConfig(
         hidden_size=width,
         intermediate_size=4 * width,
@@ -57,7 +58,8 @@ def vision_config(width: int = 128, layers: int = 4) -> CLIPVisionConfig:
 
 
 def labels(scene: Scene) -> NDArray[np.int64]:
-    """(4, 5) per quadrant: exists, shape, colour, texture, digit; -100 (ignored) where nothing stands."""
+    """Return (4, 5) labels per quadrant: exists, shape, colour, texture, digit; -100 (ignored) where nothing
+    stands."""
     out = np.full((4, 5), -100, dtype=np.int64)
     out[:, 0] = 0
     for item in scene.items:
@@ -77,8 +79,8 @@ def _chunk(start: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArra
 
 
 def rendered(count: int, seed: int, start: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (count, 64, 64, 3) and `labels` (count, 4, 5) of a stream of scenes, in two processes if
-    many."""
+    """Render pictures (count, 64, 64, 3) and `labels` (count, 4, 5) of a stream of scenes, in two processes
+    if many."""
     if count <= 500:
         return _chunk(start, count, seed)
     starts = list(range(start, start + count, 500))
@@ -89,21 +91,21 @@ def rendered(count: int, seed: int, start: int = 0) -> tuple[NDArray[np.uint8], 
 
 
 def pixel_values(images: NDArray[np.uint8]) -> Tensor:
-    """(n, 3, 64, 64) float32, as the processors shipped with the weights make them."""
+    """Return (n, 3, 64, 64) float32, as the processors shipped with the weights make them."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
     return (x - mean) / std
 
 
 def patch_features(tower: CLIPVisionModel, pixels: Tensor) -> Tensor:
-    """(n, 64, width): the last hidden state without the class token, before the post-layernorm, as LLaVA
-    reads it."""
+    """Return (n, 64, width): the last hidden state without the class token, before the post-layernorm, as
+    LLaVA reads it."""
     hidden: Tensor = tower(pixel_values=pixels).last_hidden_state
     return hidden[:, 1:]
 
 
 class AttributeTower(nn.Module):
-    """A tower with one linear layer on each patch token that names its quadrant's object."""
+    """This module is a tower with one linear layer on each patch token that names its quadrant's object."""
 
     def __init__(self, config: CLIPVisionConfig):
         super().__init__()
@@ -111,12 +113,13 @@ class AttributeTower(nn.Module):
         self.head = nn.Linear(config.hidden_size, sum(HEADS.values()))
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Logits per head, each (n, 64, classes)."""
+        """Return logits per head, each (n, 64, classes)."""
         return list(self.head(patch_features(self.tower, pixels)).split(list(HEADS.values()), dim=-1))
 
 
 def attribute_loss(logits: list[Tensor], target: Tensor) -> Tensor:
-    """Mean cross-entropy over heads; ``target`` (n, 4, 5) is spread over each quadrant's patches."""
+    """Return the mean cross-entropy over heads; ``target`` (n, 4, 5) is spread over each quadrant's
+    patches."""
     spread = target[:, torch.from_numpy(PATCH_QUADRANT)]
     quadrant = torch.from_numpy(PATCH_QUADRANT).expand(len(target), -1)
     columns = [*spread.unbind(-1), quadrant]
@@ -129,7 +132,7 @@ def attribute_loss(logits: list[Tensor], target: Tensor) -> Tensor:
 def attribute_accuracy(
     model: AttributeTower, images: NDArray[np.uint8], target: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Share right per head, each quadrant's prediction summed over its sixteen patches."""
+    """Return the share right per head, each quadrant's prediction summed over its sixteen patches."""
     model.eval()
     logits = [
         torch.cat(part)

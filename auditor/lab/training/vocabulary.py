@@ -1,4 +1,4 @@
-"""Tokenisers of the lab's models, trained on its own sentences.
+"""This module trains the tokenisers of the lab's models on its own sentences.
 
 A byte-level BPE for the MLLMs and the caption tower of CLIP (any text is representable; a language the corpus
 holds little of is cut into more pieces), and a Unigram model, XLM-R's kind, for the text encoder.
@@ -38,7 +38,8 @@ CHAT_TEMPLATE: Final = (
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """An English caption of a scene: some of its objects, in any order, more or less fully described."""
+    """Write an English caption of a scene: some of its objects, in any order, more or less fully
+    described."""
     parts = []
     for k in rng.permutation(len(scene.items)).tolist():
         item = scene.items[k]
@@ -48,15 +49,15 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def dialogue(index: int, seed: int, rng: np.random.Generator) -> tuple[Question, int]:
-    """A question of the corpus and the number of its phrasing."""
+    """Draw a question of the corpus and the number of its phrasing."""
     scene = draw_scene(seed, index)
     return draw_question(scene, KINDS[index % len(KINDS)], rng), int(rng.integers(0, 60))
 
 
-def sentences(seed: int, each: int = 1_200) -> Iterator[str]:
-    """Questions of every language, answers, references and captions: ``each`` of a kind."""
+def sentences(seed: int, count: int = 1_200) -> Iterator[str]:
+    """Yield questions of every language, answers, references and captions: ``count`` of a kind."""
     rng = np.random.default_rng((CORPUS_STREAM, seed))
-    for index in range(each):
+    for index in range(count):
         question, phrasing = dialogue(index, CORPUS_STREAM + seed, rng)
         for language in LANGUAGES:
             yield question.text(language, phrasing)
@@ -68,7 +69,7 @@ def sentences(seed: int, each: int = 1_200) -> Iterator[str]:
 
 
 def train_bpe(seed: int, vocab: int = 1_536) -> PreTrainedTokenizerFast:
-    """The tokeniser of the MLLMs: byte-level BPE, padded on the left for generation."""
+    """Train the tokeniser of the MLLMs: byte-level BPE, padded on the left for generation."""
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -99,7 +100,8 @@ def train_bpe(seed: int, vocab: int = 1_536) -> PreTrainedTokenizerFast:
 
 
 def train_caption_bpe(seed: int, vocab: int = 512) -> PreTrainedTokenizerFast:
-    """The tokeniser of CLIP's caption tower: the same pieces, closed by ``</s>`` and padded on the right."""
+    """Train the tokeniser of CLIP's caption tower: the same pieces, closed by ``</s>`` and padded on the
+    right."""
     tokenizer = train_bpe(seed, vocab)
     core = tokenizer.backend_tokenizer
     core.post_processor = processors.TemplateProcessing(
@@ -111,7 +113,7 @@ def train_caption_bpe(seed: int, vocab: int = 512) -> PreTrainedTokenizerFast:
 
 
 def train_unigram(seed: int, vocab: int = 2_000) -> PreTrainedTokenizerFast:
-    """The text encoder's tokeniser, laid out as XLM-R's: ``<s> ... </s>``, ids 0 to 3 as there,
+    """Train the text encoder's tokeniser, laid out as XLM-R's: ``<s> ... </s>``, ids 0 to 3 as there,
     ``<mask>``."""
     core = Tokenizer(models.Unigram())
     core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])

@@ -1,4 +1,5 @@
-"""The lab's trained weights, shipped as package data (see README.md beside this file for the model card)."""
+"""This package holds the lab's trained weights, shipped as package data (see README.md beside this file for
+the model card)."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,7 @@ MODELS: Final = ("mllm-strong", "mllm-weak", "clip", "xlmr")
 
 
 def weights_dir(name: str) -> Path:
-    """The directory of a shipped model: ``mllm-strong``, ``mllm-weak``, ``clip`` or ``xlmr``."""
+    """Return the directory of a shipped model: ``mllm-strong``, ``mllm-weak``, ``clip`` or ``xlmr``."""
     if name not in MODELS:
         raise ValueError(f"unknown lab model {name!r}; shipped: {', '.join(MODELS)}")
     path = WEIGHTS / name

@@ -1,4 +1,4 @@
-"""Who may speak, from the overlap alone; and the bound that needs none."""
+"""The method that is reported, from the overlap alone; and the bound that needs none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from auditor.bounds import emid_bound
 from auditor.divergences import rjsd
-from auditor.risk import Choice, Overlap, choose_voice, sound_label_free
-from auditor.risk.voice import silence_of_identified, silence_of_reweighted
+from auditor.risk import Choice, Overlap, choose_method, sound_label_free
+from auditor.risk.method import check_identified, check_reweighted
 
 GOOD = Overlap(
     outside=0.005,
@@ -33,7 +33,7 @@ YHAT_P, YHAT_Q = BOOK[RNG.integers(3, size=300)], BOOK[RNG.integers(2, size=200)
 
 
 @pytest.mark.parametrize(
-    ("changed", "reweighted", "identified", "said"),
+    ("changed", "reweighted", "identified", "message"),
     [
         ({}, True, True, "new mix of known inputs"),
         ({"outside": 0.1}, False, True, "10.0% of the rows lie outside"),
@@ -44,22 +44,22 @@ YHAT_P, YHAT_Q = BOOK[RNG.integers(3, size=300)], BOOK[RNG.integers(2, size=200)
         ({"auc": 1.0}, False, False, "AUC 1.000"),
     ],
 )
-def test_the_rule(changed: dict[str, float], reweighted: bool, identified: bool, said: str) -> None:
+def test_the_rule(changed: dict[str, float], reweighted: bool, identified: bool, message: str) -> None:
     overlap = replace(GOOD, **changed)  # type: ignore[arg-type]
-    assert (silence_of_reweighted(overlap) is None) == reweighted
-    assert (silence_of_identified(overlap) is None) == identified
-    got = choose_voice(overlap)
-    assert got.voice == ("reweighted" if reweighted else "identified" if identified else None)
-    assert said in got.reason and got.reason.endswith(".") and "\n" not in got.reason
+    assert (check_reweighted(overlap) is None) == reweighted
+    assert (check_identified(overlap) is None) == identified
+    got = choose_method(overlap)
+    assert got.method == ("reweighted" if reweighted else "identified" if identified else None)
+    assert message in got.reason and got.reason.endswith(".") and "\n" not in got.reason
 
 
-def test_the_bound_speaks_last_and_only_where_it_says_something() -> None:
+def test_the_bound_comes_last_and_only_below_the_range_of_emid() -> None:
     off = replace(GOOD, outside=0.9)
     tight = sound_label_free(X_P, YHAT_P, X_Q, YHAT_Q, BOOK, d_x=0.001)
-    assert choose_voice(off, tight).voice == "sound"
-    assert choose_voice(GOOD, tight).voice == "reweighted"
+    assert choose_method(off, tight).method == "sound"
+    assert choose_method(GOOD, tight).method == "reweighted"
     loose = replace(tight, value=2 * log(3))
-    assert choose_voice(off, loose) == Choice(None, choose_voice(off).reason)
+    assert choose_method(off, loose) == Choice(None, choose_method(off).reason)
 
 
 def test_sound_label_free_is_the_bound_of_its_terms() -> None:
@@ -117,9 +117,9 @@ def test_sound_label_free_errors() -> None:
         sound_label_free(X_P, YHAT_P, X_Q, YHAT_Q[:, :2], BOOK)
 
 
-def test_a_modality_that_moved_silences_what_the_joint_rows_would_allow() -> None:
-    assert choose_voice(GOOD, parts={"image": GOOD, "text": GOOD}).voice == "reweighted"
+def test_a_modality_that_moved_forbids_what_the_joint_rows_would_allow() -> None:
+    assert choose_method(GOOD, parts={"image": GOOD, "text": GOOD}).method == "reweighted"
     blurred = replace(GOOD, auc=0.999)
-    choice = choose_voice(GOOD, parts={"image": blurred, "text": GOOD})
-    assert choice.voice is None
-    assert choice.reason.startswith("Image rows alone: the identified interval cannot speak")
+    choice = choose_method(GOOD, parts={"image": blurred, "text": GOOD})
+    assert choice.method is None
+    assert choice.reason.startswith("Image rows alone: the identified interval is not reported")
