@@ -60,7 +60,6 @@ SLOW = (
 
 CLUSTER = (
     "tests/actors/",
-    "tests/examples/",
     "tests/jobs/doctor/",
     "tests/jobs/test_submit.py",
     "tests/pipeline/test_audit.py",
