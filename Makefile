@@ -26,7 +26,7 @@ audit: $(READY)  ## Audit two small multimodal models over the lab's shifts; rep
 test: $(READY)   ## Run every test
 	$(BIN)/python -m pytest $(TWO) $(PYTEST)
 
-test-fast: $(READY)  ## Run the tests that start no cluster and train nothing (some four minutes)
+test-fast: $(READY)  ## Run the tests that start no cluster and train nothing (some five minutes)
 	$(BIN)/python -m pytest $(TWO) -m "not slow" $(PYTEST)
 
 check: $(READY)  ## Lint, check types and who imports whom
