@@ -210,7 +210,7 @@ def compare(
     report: Report, new: str, current: str | None, *, margin: float, scenario: str | None, level: float
 ) -> Verdict:
     """Decide whether `new` is no worse than `current` (None: the report's) by more than `margin` (nats), with
-    one-sided confidence `level`, in one scenario (None: in their mean)? Raises `BadInput` where the report
+    one-sided confidence `level`, in one scenario (None: in their mean). Raises `BadInput` where the report
     lacks it, or margin or level makes no sense."""
     row = find(report, new, current, scenario)
     try:

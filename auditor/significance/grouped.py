@@ -13,9 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auditor.significance.permutation import PermutationTest, aggregated_p_value, in_metric, permuted_labels
+from auditor.significance.permutation import (
+    PermutationTest,
+    aggregated_p_value,
+    centred_and_metric,
+    gram_of_units,
+    permuted_labels,
+    quadratic_forms,
+)
 from auditor.sketch import Float
-from auditor.sketch.blocks import Index
+from auditor.sketch.blocks import Index, whole_groups
 
 MOST_UNITS = 500
 """Groups, or bundles of them, that are permuted."""
@@ -23,7 +30,6 @@ LEAST_UNITS = 20
 """Of the smaller side, where it has the groups."""
 MOST_ROWS = 6_000
 """Rows that take part: their Gram is quadratic in them."""
-_GRAM_ROWS = 1024
 
 
 class Units(NamedTuple):
@@ -66,7 +72,7 @@ def units_of(groups_p: Index, groups_q: Index, rng: np.random.Generator) -> Unit
     groups_p (n,), groups_q (m,): labels of the rows' groups. Where one side has far more rows than can take
     part, groups of it are left out at random.
     """
-    sides = [_by_group(groups_p, 0, rng), _by_group(groups_q, len(groups_p), rng)]
+    sides = [whole_groups(groups_p, rng), [len(groups_p) + part for part in whole_groups(groups_q, rng)]]
     small = min(map(len, sides))
     bundle = max(1, min(-(-sum(map(len, sides)) // MOST_UNITS), small // LEAST_UNITS))
     rows = [sum(map(len, groups)) for groups in sides]
@@ -83,14 +89,6 @@ def units_of(groups_p: Index, groups_q: Index, rng: np.random.Generator) -> Unit
     return Units(np.concatenate(together), np.concatenate([[0], ends[:-1]]), len(chosen[0]))
 
 
-def _by_group(groups: Index, first: int, rng: np.random.Generator) -> list[Index]:
-    """Positions of each group's rows, the groups in a random order."""
-    _, labels = np.unique(groups, return_inverse=True)
-    order = np.argsort(labels, kind="stable")
-    parts = np.split(first + order, np.flatnonzero(np.diff(labels[order])) + 1)
-    return [parts[k] for k in rng.permutation(len(parts))]
-
-
 def grouped_statistic(gram: Float, sizes: Float, labels: Float) -> Float:
     """(1 + permutations,) MMD² of the Gram (K, K) of unit sums under each labelling (., K) of 1 where a unit
     is P's; sizes (K,) rows of each unit. Products within a unit are left out.
@@ -100,7 +98,7 @@ def grouped_statistic(gram: Float, sizes: Float, labels: Float) -> Float:
     """
     n, squares = labels @ sizes, labels @ np.square(sizes)
     m, squares_q = sizes.sum() - n, np.square(sizes).sum() - squares
-    pp = np.einsum("ij,ij->i", labels @ gram, labels)
+    pp = quadratic_forms(labels, gram)
     pq = labels @ gram.sum(axis=1) - pp
     qq = gram.sum() - pp - 2 * pq
     within_p = labels @ np.diag(gram)
@@ -120,24 +118,13 @@ def _on_grid(values: Float, gram: Float, sizes: Float) -> Float:
 def grouped_grams(z: Float, starts: Index) -> tuple[Float, Float, Float]:
     """(K, K) Grams of the units' sums, linear, quadratic and whitened, of rows z (N, d) in the order of the
     units. The pooled covariance does not know which rows are P's: permutations leave it alone."""
-    centred = z - z.mean(axis=0)
-    if np.square(centred).sum() <= 1e-20 * np.square(z).sum():  # equal rows: what is left is rounding
-        centred = np.zeros_like(z)
-    metric = in_metric(centred, centred.T @ centred / len(z))
+    centred, metric = centred_and_metric(z)
     sums, own, other = (np.add.reduceat(rows, starts, axis=0) for rows in (z, centred, metric))
     return sums @ sums.T, _quadratic(z, starts), own @ other.T
 
 
 def _quadratic(z: Float, starts: Index) -> Float:
     """Of features zzᵀ: squared inner products, fp32 products and float64 sums. O(N² d)."""
-    z32, ends = z.astype(np.float32), np.append(starts[1:], len(z))
-    gram = np.empty((len(starts), len(starts)))
-    first = 0
-    while first < len(starts):
-        last = max(first + 1, int(np.searchsorted(ends, starts[first] + _GRAM_ROWS, side="right")))
-        part = slice(starts[first], ends[last - 1])
-        inner = np.square(z32[part] @ z32.T)
-        by_column = np.add.reduceat(inner, starts, axis=1, dtype=np.float64)
-        gram[first:last] = np.add.reduceat(by_column, starts[first:last] - starts[first], axis=0)
-        first = last
+    z32 = z.astype(np.float32)
+    gram = gram_of_units(starts, len(z), lambda part: np.square(z32[part] @ z32.T))
     return (gram + gram.T) / 2

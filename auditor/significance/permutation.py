@@ -9,10 +9,11 @@ permutations cost one matrix product of 2,000 x K x K a statistic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auditor.divergences.mean_discrepancy import mmd
 from auditor.sketch import Float, Sketch
@@ -84,7 +85,7 @@ def paired_test(
     quadratic = _paired_quadratic(u, v, starts)
     grams = (_paired_linear(v, v, starts), quadratic, _paired_linear(v, in_metric(v, v.T @ v / n), starts))
     mmd2 = float(quadratic.gram.sum() - quadratic.norms.sum()) / (n * (n - 1))
-    statistics = np.stack([_on_grid(_forms(signs, g.gram), g.gram) for g in grams])
+    statistics = np.stack([_on_grid(quadratic_forms(signs, g.gram), g.gram) for g in grams])
     return PermutationTest(mmd2, aggregated_p_value(statistics))
 
 
@@ -121,14 +122,21 @@ def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, Blo
 
     The pooled covariance does not know which rows are P's: permutations leave it alone, and the test exact.
     """
-    centred = z - z.mean(axis=0)
-    if np.square(centred).sum() <= 1e-20 * np.square(z).sum():  # equal rows: what is left is rounding
-        centred = np.zeros_like(z)
+    centred, metric = centred_and_metric(z)
     return (
         linear_gram(z, z, block_rows),
         quadratic_gram(z, block_rows),
-        linear_gram(centred, in_metric(centred, centred.T @ centred / len(z)), block_rows),
+        linear_gram(centred, metric, block_rows),
     )
+
+
+def centred_and_metric(z: Float) -> tuple[Float, Float]:
+    """Return rows z (N, d) less their mean, and these `in_metric` of their covariance. Equal rows are zeros:
+    what is left of them is rounding."""
+    centred = z - z.mean(axis=0)
+    if np.square(centred).sum() <= 1e-20 * np.square(z).sum():
+        centred = np.zeros_like(z)
+    return centred, in_metric(centred, centred.T @ centred / len(z))
 
 
 def in_metric(z: Float, covariance: Float) -> Float:
@@ -190,7 +198,7 @@ def unpaired_statistics(grams: Sequence[BlockGram], labels: Float, block_rows: i
 
 
 def _unpaired_statistic(blocks: BlockGram, labels: Float, n: int, m: int) -> Float:
-    pp = _forms(labels, blocks.gram)
+    pp = quadratic_forms(labels, blocks.gram)
     row = labels @ blocks.gram.sum(axis=1)
     pq, qq = row - pp, blocks.gram.sum() - 2 * row + pp
     diag_p = labels @ blocks.norms
@@ -199,8 +207,8 @@ def _unpaired_statistic(blocks: BlockGram, labels: Float, n: int, m: int) -> Flo
     return _on_grid(value, blocks.gram / (min(n, m) * (min(n, m) - 1)))
 
 
-def _forms(vectors: Float, gram: Float) -> Float:
-    """vᵀ G v of each row v."""
+def quadratic_forms(vectors: Float, gram: Float) -> Float:
+    """Return vᵀ G v of each row v."""
     return np.einsum("ij,ij->i", vectors @ gram, vectors)
 
 
@@ -209,6 +217,22 @@ def _on_grid(values: Float, terms: Float) -> Float:
     ties with it instead of falling on a side by rounding."""
     step = 1e-12 * float(np.abs(terms).sum())
     return np.round(values / step) if step > 0 else np.zeros_like(values)
+
+
+def gram_of_units(starts: Index, rows: int, inner: Callable[[slice], NDArray[np.floating[Any]]]) -> Float:
+    """Return the (K, K) sums of a (rows, rows) Gram over units of consecutive rows; starts (K,) are their
+    first rows, and `inner` gives the Gram of some of the rows with all, a thousand rows at a time."""
+    ends = np.append(starts[1:], rows)
+    gram = np.empty((len(starts), len(starts)))
+    first = 0
+    while first < len(starts):
+        last = max(first + 1, int(np.searchsorted(ends, starts[first] + _GRAM_ROWS, side="right")))
+        by_column = np.add.reduceat(
+            inner(slice(starts[first], ends[last - 1])), starts, axis=1, dtype=np.float64
+        )
+        gram[first:last] = np.add.reduceat(by_column, starts[first:last] - starts[first], axis=0)
+        first = last
+    return gram
 
 
 def _paired_linear(v: Float, metric: Float, starts: Index) -> BlockGram:
@@ -226,17 +250,11 @@ def _paired_quadratic(u: Float, v: Float, starts: Index) -> BlockGram:
     uu, vv, uv = (np.einsum("ij,ij->i", a, b) for a, b in ((u, u), (v, v), (u, v)))
     norms = 0.5 * (uu * vv + np.square(uv))
     if 4 * n * n <= k * k * d + n * d:
-        gram = np.empty((k, k))
-        ends = np.append(starts[1:], n)
-        first = 0
-        while first < k:
-            last = max(first + 1, int(np.searchsorted(ends, starts[first] + _GRAM_ROWS, side="right")))
-            part = slice(starts[first], ends[last - 1])
-            inner = 0.5 * ((u[part] @ u.T) * (v[part] @ v.T) + (u[part] @ v.T) * (v[part] @ u.T))
-            by_column = np.add.reduceat(inner, starts, axis=1)
-            gram[first:last] = np.add.reduceat(by_column, starts[first:last] - starts[first], axis=0)
-            first = last
-        return BlockGram(gram, norms)
+
+        def inner(part: slice) -> Float:
+            return np.asarray(0.5 * ((u[part] @ u.T) * (v[part] @ v.T) + (u[part] @ v.T) * (v[part] @ u.T)))
+
+        return BlockGram(gram_of_units(starts, n, inner), norms)
     sketches = np.empty((k, d * d), dtype=np.float32)
     for i, part in enumerate(np.split(np.arange(n), starts[1:])):
         half = u[part].T @ v[part]

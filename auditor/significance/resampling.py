@@ -22,7 +22,7 @@ from auditor.divergences.spectrum import (
 from auditor.divergences.updates import Updates, worth
 from auditor.significance.jackknife import Deletion, Left
 from auditor.sketch import Float, Sketch
-from auditor.sketch.blocks import Index
+from auditor.sketch.blocks import Index, whole_groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +76,19 @@ class ReferenceRows:
         Only n - m rows are left beside the m, and RJSD of fewer rows is larger. Comparing the same m rows
         with a part of the others shows by how much; it is then brought to n, linearly in 1/n.
         """
-        single = labels is None
+        n, single = len(self.rows), labels is None
         key = m, draws, seed, single
         if key not in self._nulls:
-            n, rng = len(self.rows), np.random.default_rng(seed)
-            part = pick(n - n // 8, np.arange(n) if labels is None else labels, np.random.default_rng(0))
-            if single not in self._part_decks:
-                self._part_decks[single] = Deck.from_rows(self.rows[part])
-            deck, kept, values = self._part_decks[single], len(part), np.empty((2, draws))
+            together = np.arange(n) if labels is None else labels
+            if single not in self._parts:
+                part = pick(n - n // 8, together, np.random.default_rng(0))
+                self._parts[single] = part, Deck.from_rows(self.rows[part])
+            part, deck = self._parts[single]
+            rng, values = np.random.default_rng(seed), np.empty((2, draws))
             for i in range(draws):
-                picks = pick(m, np.arange(kept) if labels is None else labels[part], rng)
+                picks = pick(m, np.arange(len(part)) if labels is None else labels[part], rng)
                 values[:, i] = self._deck.taken_out(part[picks]), deck.taken_out(picks)
-            slope = (values[1] - values[0]) / (1 / (kept - m) - 1 / (n - m))
+            slope = (values[1] - values[0]) / (1 / (len(part) - m) - 1 / (n - m))
             self._nulls[key] = values[0] - slope * (1 / (n - m) - 1 / n)
         return self._nulls[key]
 
@@ -96,8 +97,8 @@ class ReferenceRows:
         return {}
 
     @cached_property
-    def _part_decks(self) -> dict[bool, Deck]:
-        """Of seven eighths of the rows, by whether they are single rows."""
+    def _parts(self) -> dict[bool, tuple[Index, Deck]]:
+        """Seven eighths of the rows, by whether they are single rows."""
         return {}
 
     @cached_property
@@ -143,8 +144,7 @@ class Deck:
     def from_rows(cls, rows: Float) -> Deck:
         """Return a deck of rows (n, d). Where n < d they are first turned into n coordinates, an exact
         isometry."""
-        if len(rows) < rows.shape[1]:
-            rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T
+        rows = few_coordinates(rows)
         return cls(rows, rows.T @ rows)
 
     @cached_property
@@ -214,14 +214,15 @@ class Deck:
 def pick(k: int, labels: Index, rng: np.random.Generator) -> Index:
     """Return the positions of whole groups of rows in a random order, of k rows or as near to k as whole
     groups allow; labels (n,) tell which rows belong together. At least one group is taken and one left."""
-    _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    order = rng.permutation(len(sizes))
-    ends = np.cumsum(sizes[order])
-    taken = int(np.clip(np.argmin(np.abs(ends - k)) + 1, 1, max(1, len(order) - 1)))
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    chosen = np.flatnonzero(rank[groups] < taken)
-    return chosen[np.argsort(rank[groups[chosen]], kind="stable")]
+    groups = whole_groups(labels, rng)
+    ends = np.cumsum([len(group) for group in groups])
+    taken = int(np.clip(np.argmin(np.abs(ends - k)) + 1, 1, max(1, len(groups) - 1)))
+    return np.concatenate(groups[:taken])
+
+
+def few_coordinates(rows: Float) -> Float:
+    """Return rows (n, d) in n coordinates, an exact isometry, where n < d."""
+    return rows if len(rows) >= rows.shape[1] else np.asarray(np.linalg.qr(rows.T, mode="r")).T
 
 
 class RjsdResampler:
@@ -236,7 +237,7 @@ class RjsdResampler:
         fitted = p if isinstance(p, ReferenceRows) else None
         self._p, self._q, self._paired = (p.rows if isinstance(p, ReferenceRows) else p), q, paired
         if len(self._p) + len(q) < q.shape[1]:
-            z = np.asarray(np.linalg.qr(np.concatenate([self._p, q]).T, mode="r")).T
+            z = few_coordinates(np.concatenate([self._p, q]))
             self._p, self._q, fitted = z[: len(self._p)], z[len(self._p) :], None
         self._fitted = fitted
         self._S_p = self._p.T @ self._p if fitted is None else fitted.moment

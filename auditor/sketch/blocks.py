@@ -50,6 +50,15 @@ def equal_blocks(n: int, block_rows: int, rng: np.random.Generator) -> Index:
     return rng.permutation(n)[: k * block_rows].reshape(k, block_rows).astype(np.int64)
 
 
+def whole_groups(labels: Index, rng: np.random.Generator) -> list[Index]:
+    """Return the positions of the rows of each group, the groups in a random order; labels (n,) tell which
+    rows belong together."""
+    _, groups = np.unique(labels, return_inverse=True)
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return [parts[k] for k in rng.permutation(len(parts))]
+
+
 def record_groups(base_ids: Iterable[str]) -> Index:
     """Return (n,) jackknife group of each row by its base id: the same of a record in every statistic."""
     return hash_blocks(base_ids) % JACKKNIFE_GROUPS
