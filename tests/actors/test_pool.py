@@ -388,14 +388,25 @@ def test_a_pool_that_gets_nowhere_says_so_and_ends(cluster, tmp_path):
 
 def test_a_pool_goes_on_with_the_workers_that_start(cluster, plain, tmp_path):
     """Of two workers only the first ever starts, as where one node lacks the weights."""
-    mark = tmp_path / "mark"
+    mark, failed = tmp_path / "mark", tmp_path / "failed"
+    failed.mkdir()
+
+    class Patient(Projection):
+        """It has work left until the other worker has failed for good, however slow processes start."""
+
+        def encode(self, contents):
+            until = time.monotonic() + 120
+            while len(list(failed.iterdir())) < 2 and time.monotonic() < until:
+                time.sleep(0.05)
+            return super().encode(contents)
 
     def once():
         try:
             mark.touch(exist_ok=False)
         except FileExistsError:
+            (failed / str(os.getpid())).touch()
             raise RuntimeError("no weights here") from None
-        return Projection(0.3)
+        return Patient(0.3)
 
     out, watch = tmp_path / "out", Watch()
     out.mkdir()
