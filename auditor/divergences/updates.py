@@ -42,14 +42,20 @@ class Updates:
 
     def __init__(self, moment: Float) -> None:
         self._trace = positive_trace(moment)
-        values, self._vectors = np.linalg.eigh(moment / self._trace)
+        values, self.vectors = np.linalg.eigh(moment / self._trace)
+        """(d, d) the eigenvectors of the moment, by columns"""
         self._values = np.maximum(values, 0.0)
         positive = self._values[self._values > 0]
         self._own = float((positive * np.log(positive)).sum())
 
+    @property
+    def moments(self) -> Float:
+        """Return (d,) the eigenvalues of the moment, of its own trace."""
+        return self._values * self._trace
+
     def coordinates(self, rows: Float) -> Float:
         """Return (k, d) rows X as `entropies` takes them. O(k d²)."""
-        return np.asarray(rows @ self._vectors) / np.sqrt(self._trace)
+        return np.asarray(rows @ self.vectors) / np.sqrt(self._trace)
 
     def entropies(self, x: Float, factors: Sequence[float], quick: bool = False) -> list[float]:
         """Return S (nats) of T + c XᵀX, at trace 1, for each c, which is at least -1 (then X are rows of T);

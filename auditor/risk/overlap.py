@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.neighbours.index import Index
-from auditor.risk.ratio import FOLDS, Features, density_ratio
+from auditor.risk.ratio import FOLDS, Features, density_ratio, ratio_of_features
 from auditor.significance import FAR_MORE
 from auditor.sketch import Float, Floats, as_rows
 
@@ -92,8 +92,13 @@ class Support:
 
     @cached_property
     def features(self) -> Features:
-        """Return the features that classifiers of P against Q use."""
+        """Return the features that classifiers of P against a far smaller Q use."""
         return Features.fit(self.rows.astype(np.float64), seed=0)
+
+    @cached_property
+    def seen(self) -> Float:
+        """Return these features (n, 1 + p) of P's rows."""
+        return self.features.of(self.rows.astype(np.float64))
 
     @cached_property
     def radius(self) -> float:
@@ -134,7 +139,10 @@ def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> 
     radius = support.radius
     outside_p, outside_q = nearest_p > radius, nearest_q > radius
     local_q = _relative(nearest_q, nearest_p[near_q[:, 0]])
-    ratio = density_ratio(p, q, seed, support.features if len(p) >= FAR_MORE * len(q) else None)
+    if len(p) >= FAR_MORE * len(q):
+        ratio = ratio_of_features(support.seen, support.features.of(q.astype(np.float64)), seed)
+    else:
+        ratio = density_ratio(p, q, seed)
     outside = float(outside_q.mean())
     return Overlap(
         outside=outside,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import eigh
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from scipy.stats import rankdata
 
@@ -44,15 +44,18 @@ class DensityRatio(NamedTuple):
     """(Σw)² / Σw²: how many of P's rows the weighted sums are worth"""
 
 
-def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0, features: Features | None = None) -> DensityRatio:
-    """Estimate the ratio on P's rows x_p (n, d) given Q's x_q (m, d). O((n+m)(d² + 64 d)) and 20 small Newton
-    fits.
-
-    `features`: what the classifier sees, where that is fitted on P alone; else it is fitted on all rows.
-    """
-    n, m = len(x_p), len(x_q)
+def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0) -> DensityRatio:
+    """Estimate the ratio on P's rows x_p (n, d) given Q's x_q (m, d), with features that are fitted on all of
+    them. O((n+m)(d² + 64 d)) and 20 small Newton fits."""
     rows = np.concatenate([x_p, x_q]).astype(np.float64)
-    seen = (Features.fit(rows, seed) if features is None else features).of(rows)
+    seen = Features.fit(rows, seed).of(rows)
+    return ratio_of_features(seen[: len(x_p)], seen[len(x_p) :], seed)
+
+
+def ratio_of_features(seen_p: Float, seen_q: Float, seed: int = 0) -> DensityRatio:
+    """Estimate the ratio on P's rows given the features (n, 1 + p) and (m, 1 + p) of P's and Q's rows."""
+    n, m = len(seen_p), len(seen_q)
+    seen = np.concatenate([seen_p, seen_q])
     is_q = np.concatenate([np.zeros(n), np.ones(m)])
     # Both sides weigh alike, so the logit is log w itself.
     weight = np.concatenate([np.full(n, 1 / n), np.full(m, 1 / m)]) * min(n, m)
@@ -158,7 +161,7 @@ def _ridge_path(features: Float, is_q: Float, weight: Float) -> Float:
             prob = 1 / (1 + np.exp(-np.clip(features @ beta, -30, 30)))
             gradient = features.T @ (weight * (is_q - prob)) - penalty * beta
             curvature = (features * (weight * prob * (1 - prob) + 1e-9)[:, None]).T @ features
-            step = cho_solve(cho_factor(curvature + np.diag(penalty)), gradient)
+            step = np.linalg.solve(curvature + np.diag(penalty), gradient)
             beta = beta + step
             if np.abs(step).max() < 1e-4:
                 break

@@ -27,6 +27,8 @@ LEAST_BLOCKS = 20
 """Least blocks of the smaller side, where it has the rows: fewer would leave too little to permute."""
 _MANY_ROWS = 4000
 _GRAM_ROWS = 1024
+_FEW_BLOCKS = 8
+"""Share of the blocks (an eighth) up to which a side's products are gathered instead of multiplied out."""
 
 
 class PermutationTest(NamedTuple):
@@ -59,7 +61,8 @@ def unpaired_test(
     cut_q = equal_blocks(len(q), block_rows, rng)[:k_q]
     z = np.concatenate([p[cut_p.ravel()], q[cut_q.ravel()]])
     labels = permuted_labels(k_p, k_q, permutations, rng)
-    statistics = unpaired_statistics(unpaired_grams(z, block_rows), labels, block_rows)
+    grams = unpaired_grams(z, block_rows, np.concatenate([p, q]))
+    statistics = unpaired_statistics(grams, labels, block_rows)
     return PermutationTest(mmd(p if sketch_p is None else sketch_p, q), aggregated_p_value(statistics))
 
 
@@ -117,12 +120,16 @@ def block_plan(n: int, m: int) -> tuple[int, int, int]:
     return block_rows, k_p, k_q
 
 
-def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, BlockGram]:
+def unpaired_grams(
+    z: Float, block_rows: int, everything: Float | None = None
+) -> tuple[BlockGram, BlockGram, BlockGram]:
     """Return the linear, quadratic and whitened Grams of (K·block_rows, d) rows in order of blocks.
 
-    The pooled covariance does not know which rows are P's: permutations leave it alone, and the test exact.
+    The whitened one is in the metric of the pooled covariance of `everything` (N, d), rows that are in no
+    block too (default: z). It does not know which rows are P's: permutations leave it alone, and the test
+    exact.
     """
-    centred, metric = centred_and_metric(z)
+    centred, metric = centred_and_metric(z, everything)
     return (
         linear_gram(z, z, block_rows),
         quadratic_gram(z, block_rows),
@@ -130,13 +137,16 @@ def unpaired_grams(z: Float, block_rows: int) -> tuple[BlockGram, BlockGram, Blo
     )
 
 
-def centred_and_metric(z: Float) -> tuple[Float, Float]:
-    """Return rows z (N, d) less their mean, and these `in_metric` of their covariance. Equal rows are zeros:
-    what is left of them is rounding."""
-    centred = z - z.mean(axis=0)
-    if np.square(centred).sum() <= 1e-20 * np.square(z).sum():
-        centred = np.zeros_like(z)
-    return centred, in_metric(centred, centred.T @ centred / len(z))
+def centred_and_metric(z: Float, everything: Float | None = None) -> tuple[Float, Float]:
+    """Return rows z (k, d) less the mean of `everything` (N, d), and these `in_metric` of its covariance;
+    everything is z if absent. Equal rows are zeros: what is left of them is rounding."""
+    whole = z if everything is None else everything
+    mean = whole.mean(axis=0)
+    rest = whole - mean
+    if np.square(rest).sum() <= 1e-20 * np.square(whole).sum():
+        return np.zeros_like(z), np.zeros_like(z)
+    centred = z - mean
+    return centred, in_metric(centred, rest.T @ rest / len(whole))
 
 
 def in_metric(z: Float, covariance: Float) -> Float:
@@ -194,11 +204,20 @@ def unpaired_statistics(grams: Sequence[BlockGram], labels: Float, block_rows: i
     k = labels.shape[1]
     n = int(labels[0].sum()) * block_rows
     m = k * block_rows - n
-    return np.stack([_unpaired_statistic(gram, labels, n, m) for gram in grams])
+    if m < n:  # P and Q change places, which changes no statistic: the side of fewer blocks is added up
+        n, m, labels = m, n, 1.0 - labels
+    few = int(labels[0].sum())
+    if few * _FEW_BLOCKS > k:
+        forms = [quadratic_forms(labels, gram.gram) for gram in grams]
+    else:
+        members = np.nonzero(labels)[1].reshape(len(labels), few)
+        forms = [gram.gram[members[:, :, None], members[:, None, :]].sum(axis=(1, 2)) for gram in grams]
+    return np.stack(
+        [_unpaired_statistic(gram, pp, labels, n, m) for gram, pp in zip(grams, forms, strict=True)]
+    )
 
 
-def _unpaired_statistic(blocks: BlockGram, labels: Float, n: int, m: int) -> Float:
-    pp = quadratic_forms(labels, blocks.gram)
+def _unpaired_statistic(blocks: BlockGram, pp: Float, labels: Float, n: int, m: int) -> Float:
     row = labels @ blocks.gram.sum(axis=1)
     pq, qq = row - pp, blocks.gram.sum() - 2 * row + pp
     diag_p = labels @ blocks.norms

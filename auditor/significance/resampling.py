@@ -93,6 +93,11 @@ class ReferenceRows:
         return self._nulls[key]
 
     @cached_property
+    def blocks(self) -> dict[tuple[int, int], Any]:
+        """Return what the permutation test keeps of the rows (`ReferenceBlocks`), by its plan of blocks."""
+        return {}
+
+    @cached_property
     def _nulls(self) -> dict[tuple[int, int, int, bool], Float]:
         return {}
 

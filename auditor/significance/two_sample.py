@@ -23,6 +23,7 @@ from auditor.divergences.representation import rows64, same_dimension
 from auditor.significance.grouped import grouped_test
 from auditor.significance.jackknife import Left, jackknife
 from auditor.significance.permutation import paired_test, unpaired_test
+from auditor.significance.reference_test import reference_test
 from auditor.significance.resampling import ReferenceRows, RjsdResampler
 from auditor.sketch.blocks import JACKKNIFE_GROUPS, group_shares, jackknife_groups
 
@@ -141,15 +142,17 @@ def drift_test(
 
     test_rng, null_rng, group_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     labels = None if paired else _labels(groups_p, groups_q, n, m)
+    far_more = not paired and n >= FAR_MORE * m
+    if far_more and fitted is None:
+        fitted = ReferenceRows.fit(zp)
     if paired:
         test = paired_test(zp, zq, permutations, test_rng, blocks_p)
     elif labels is not None:
         test = grouped_test(zp, zq, labels[:n], labels[n:], permutations, test_rng)
+    elif far_more and fitted is not None and n >= zp.shape[1]:
+        test = reference_test(fitted, zq, permutations, test_rng)
     else:
         test = unpaired_test(zp, zq, permutations, test_rng, None if fitted is None else fitted.sketch)
-    far_more = not paired and n >= FAR_MORE * m
-    if far_more and fitted is None:
-        fitted = ReferenceRows.fit(zp)
     resampler = RjsdResampler(zp if fitted is None else fitted, zq, paired)
     if far_more and fitted is not None:
         null = fitted.null(m, null_draws, NULL_SEED, None if labels is None else labels[:n])
