@@ -9,6 +9,7 @@ permuting unequal blocks alarms too often.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -29,6 +30,7 @@ def hash64(text: str, purpose: bytes) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8, person=purpose).digest(), "big")
 
 
+@lru_cache(maxsize=2**16)
 def hash_block(base_id: str, n_blocks: int = HASH_BLOCKS) -> int:
     """Return the hash block of a record, in 0..n_blocks-1, from its base id alone."""
     return hash64(base_id, b"block") % n_blocks
