@@ -113,7 +113,7 @@ def excess_without_shift(quick: bool) -> None:
                 rng, start = np.random.default_rng(d + n), perf_counter()
                 raw, excess = np.empty(reps), np.empty(reps)
                 for i in range(reps):
-                    resampler = RjsdResampler(rows(rng, n, d, spectrum), rows(rng, m, d, spectrum), False)
+                    resampler = RjsdResampler(rows(rng, n, d, spectrum), rows(rng, m, d, spectrum))
                     raw[i] = resampler.value
                     excess[i] = resampler.value - resampler.null(16, rng).mean()
                 mean, error, _ = interval(excess)

@@ -17,7 +17,7 @@ from auditor.divergences.representation import rows64
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
 from auditor.profiles.profile import Profile, having
 from auditor.significance import rows_suffice
-from auditor.significance.resampling import RjsdResampler
+from auditor.significance.resampling import Pairs, RjsdResampler
 from auditor.sketch.blocks import JACKKNIFE_GROUPS, record_groups
 
 
@@ -36,7 +36,7 @@ def response_gap(rows: Profile) -> Grouped | None:
     if not labelled.any():
         return None
     response, reference = (rows64(rows.sample.rows[n][labelled], n) for n in ("response", "reference"))
-    resampler = RjsdResampler(response, reference, paired=True)
+    resampler = RjsdResampler(response, reference, Pairs.all(len(response)))
     if not rows_suffice(resampler, int(labelled.sum())):
         return Grouped(resampler.value, None)
     groups = record_groups(rows.sample.base_ids[labelled])

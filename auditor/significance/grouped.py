@@ -15,9 +15,9 @@ import numpy as np
 
 from auditor.significance.permutation import (
     PermutationTest,
-    aggregated_p_value,
     centred_and_metric,
     gram_of_units,
+    log_choices,
     permuted_labels,
     quadratic_forms,
 )
@@ -63,7 +63,8 @@ def grouped_test(
     statistics = np.stack([grouped_statistic(gram, units.sizes, labels) for gram in grams])
     pairs = zip(statistics, grams, strict=True)
     on_grid = np.stack([_on_grid(values, gram, units.sizes) for values, gram in pairs])
-    return PermutationTest(float(statistics[1, 0]), aggregated_p_value(on_grid))
+    choices = log_choices(units.n_p, len(units.starts) - units.n_p)
+    return PermutationTest(float(statistics[1, 0]), on_grid, choices)
 
 
 def units_of(groups_p: Index, groups_q: Index, rng: np.random.Generator) -> Units:

@@ -10,10 +10,14 @@ permutations cost one matrix product of 2,000 x K x K a statistic.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import exp, log
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from auditor.divergences.mean_discrepancy import mmd
 from auditor.sketch import Float, Sketch
@@ -31,12 +35,68 @@ _FEW_BLOCKS = 8
 """Share of the blocks (an eighth) up to which a side's products are gathered instead of multiplied out."""
 
 
-class PermutationTest(NamedTuple):
-    """A `PermutationTest` holds the unbiased quadratic MMD², and the p-value of the three statistics
-    together."""
+FITTED_SHARE = 1 / 20
+"""Share of the draws, the largest ones, whose fall-off is carried on where the observed statistic is beyond
+all of them."""
+LEAST_P = 5e-7
+"""No smaller p-value is said: a thousandth of the least one that 2,000 draws can tell."""
+_LEAST_DRAWS = 1000
+_MOST_VARIATION = 1.25
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationTest:
+    """A `PermutationTest` holds what a permutation test found, with statistics for which large is extreme."""
 
     mmd2: float
-    p_value: float
+    """Unbiased quadratic MMD²"""
+    statistics: Float
+    """(statistics, 1 + draws), column 0 the observed ones"""
+    labellings: float
+    """log of the number of different labellings that permutations choose from"""
+
+    @cached_property
+    def p_value(self) -> float:
+        """Return the p-value of all statistics together: a rank among the draws, and where one of them is
+        beyond all of its draws, what their fall-off says (`fitted_tail`, times the statistics), if that is
+        less.
+
+        Ranks alone end at 1 in 2,001, which a correction for 40 scenarios makes 0.02: no shift, however
+        large, would be found among so many.
+        """
+        ranked = aggregated_p_value(self.statistics)
+        tails = [p for values in self.statistics if (p := fitted_tail(values)) is not None]
+        if not tails:
+            return ranked
+        least = max(LEAST_P, exp(-self.labellings))
+        return min(ranked, max(least, len(self.statistics) * min(tails)))
+
+    def beside(self, other: PermutationTest) -> PermutationTest:
+        """Return the test of both on rows that are independent of each other, as many draws of each: the
+        smallest p-value counts, and the choice is paid for."""
+        both = np.concatenate([self.statistics, other.statistics])
+        return PermutationTest(self.mmd2, both, self.labellings + other.labellings)
+
+
+def fitted_tail(values: Float) -> float | None:
+    """Return the p-value of the first of values (1 + draws,) from an exponential fall-off of the largest
+    twentieth of the others; None where it is not beyond all of them, draws are few, or these fall off in
+    another way (spread of their excess over 1.25 of its mean: steps, as a few far rows make them).
+
+    Quadratic statistics fall off like weighted χ², not slower than exponentially. The rate is taken three
+    standard errors on the safe side: at 1 in 10,000 and 100,000 the p-value was 5 and 15 times too large in
+    the median on Gaussian rows, and too small by at most a factor of 5 in the tenth of the worst fits on rows
+    of few directions.
+    """
+    observed, draws = values[0], np.sort(values[1:])
+    if len(draws) < _LEAST_DRAWS or observed <= draws[-1]:
+        return None
+    k = int(len(draws) * FITTED_SHARE)
+    excess = draws[-k:] - draws[-k - 1]
+    mean = float(excess.mean())
+    if mean <= 0 or excess.std(ddof=1) > _MOST_VARIATION * mean:
+        return None
+    return float(FITTED_SHARE * np.exp(-(observed - draws[-k - 1]) / (mean * (1 + 3 / np.sqrt(k)))))
 
 
 class BlockGram(NamedTuple):
@@ -63,7 +123,8 @@ def unpaired_test(
     labels = permuted_labels(k_p, k_q, permutations, rng)
     grams = unpaired_grams(z, block_rows, np.concatenate([p, q]))
     statistics = unpaired_statistics(grams, labels, block_rows)
-    return PermutationTest(mmd(p if sketch_p is None else sketch_p, q), aggregated_p_value(statistics))
+    mmd2 = mmd(p if sketch_p is None else sketch_p, q)
+    return PermutationTest(mmd2, statistics, log_choices(k_p, k_q))
 
 
 def paired_test(
@@ -89,7 +150,7 @@ def paired_test(
     grams = (_paired_linear(v, v, starts), quadratic, _paired_linear(v, in_metric(v, v.T @ v / n), starts))
     mmd2 = float(quadratic.gram.sum() - quadratic.norms.sum()) / (n * (n - 1))
     statistics = np.stack([_on_grid(quadratic_forms(signs, g.gram), g.gram) for g in grams])
-    return PermutationTest(mmd2, aggregated_p_value(statistics))
+    return PermutationTest(mmd2, statistics, (len(starts) - 1) * log(2))
 
 
 def aggregated_p_value(statistics: Float) -> float:
@@ -106,6 +167,13 @@ def aggregated_p_value(statistics: Float) -> float:
     )
     smallest = at_least.min(axis=0)
     return float((smallest <= smallest[0]).sum() / draws)
+
+
+def log_choices(k_p: int, k_q: int) -> float:
+    """Return the log of the number of ways to choose k_p units among k_p + k_q, half of it where both sides
+    have as many: exchanging the sides changes no statistic."""
+    choices = gammaln(k_p + k_q + 1) - gammaln(k_p + 1) - gammaln(k_q + 1)
+    return float(choices - (log(2) if k_p == k_q else 0.0))
 
 
 def block_plan(n: int, m: int) -> tuple[int, int, int]:

@@ -18,10 +18,10 @@ from auditor.divergences.mean_discrepancy import mmd
 from auditor.significance.permutation import (
     BlockGram,
     PermutationTest,
-    aggregated_p_value,
     block_plan,
     centred_and_metric,
     linear_gram,
+    log_choices,
     permuted_labels,
     quadratic_gram,
     unpaired_statistics,
@@ -47,10 +47,8 @@ def reference_test(
     cut_q = equal_blocks(len(q), block_rows, rng)[:k_q]
     labels = permuted_labels(k_p, k_q, permutations, rng)
     blocks = ReferenceBlocks.of(p, block_rows, k_p)
-    grams = blocks.grams(q, q[cut_q.ravel()])
-    return PermutationTest(
-        mmd(p.sketch, q), aggregated_p_value(unpaired_statistics(grams, labels, block_rows))
-    )
+    statistics = unpaired_statistics(blocks.grams(q, q[cut_q.ravel()]), labels, block_rows)
+    return PermutationTest(mmd(p.sketch, q), statistics, log_choices(k_p, k_q))
 
 
 @dataclass(frozen=True, eq=False)

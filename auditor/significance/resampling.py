@@ -200,6 +200,10 @@ class Deck:
         mixture, rest = self._updates.entropies(self._coordinates[picks], factors, quick)
         return max(0.0, mixture - 0.5 * (rest + entropy_of_rows(rows)))
 
+    def of_sides(self, at_p: Index, at_q: Index) -> float:
+        """Return RJSD of two sides, given as positions that are all the rows together."""
+        return self.apart(self._rows[at_p], self._rows[at_q])
+
     def apart(self, p: Float, q: Float) -> float:
         """Return RJSD of two sides (n, d), (m, d) that are all the rows together: their moments' sum is
         known."""
@@ -230,6 +234,36 @@ def few_coordinates(rows: Float) -> Float:
     return rows if len(rows) >= rows.shape[1] else np.asarray(np.linalg.qr(rows.T, mode="r")).T
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """`Pairs` are rows of p (n, d) and q (m, d) that are copies of each other, and the rows that have no
+    copy."""
+
+    p: Index
+    q: Index
+    """(s,) positions: row p[i] of p is a copy of row q[i] of q."""
+    rest_p: Index
+    rest_q: Index
+
+    @classmethod
+    def all(cls, n: int) -> Pairs:
+        """Return the pairs of n rows and n others, each the copy of the one in its place."""
+        every, none = np.arange(n), np.zeros(0, np.int64)
+        return cls(every, every, none, none)
+
+    @classmethod
+    def of(cls, n: int, m: int, shared: tuple[Index, Index] | None) -> Pairs | None:
+        """Return the pairs of n and m rows, None where there are none. ValueError where positions are no
+        rows, or come twice."""
+        if shared is None or not len(shared[0]):
+            return None
+        at_p, at_q = (np.asarray(at, dtype=np.int64) for at in shared)
+        for at, rows in ((at_p, n), (at_q, m)):
+            if len(at_p) != len(at_q) or len(np.unique(at)) < len(at) or at.min() < 0 or at.max() >= rows:
+                raise ValueError("shared rows must be as many positions in p as in q, each once")
+        return cls(at_p, at_q, np.setdiff1d(np.arange(n), at_p), np.setdiff1d(np.arange(m), at_q))
+
+
 class RjsdResampler:
     """An `RjsdResampler` gives RJSD of p (n, d) and q (m, d), and of the sides after rows are deleted or
     exchanged.
@@ -238,9 +272,9 @@ class RjsdResampler:
     is larger than the number of rows. A fit on P is then of no use.
     """
 
-    def __init__(self, p: Float | ReferenceRows, q: Float, paired: bool) -> None:
+    def __init__(self, p: Float | ReferenceRows, q: Float, pairs: Pairs | None = None) -> None:
         fitted = p if isinstance(p, ReferenceRows) else None
-        self._p, self._q, self._paired = (p.rows if isinstance(p, ReferenceRows) else p), q, paired
+        self._p, self._q, self._pairs = (p.rows if isinstance(p, ReferenceRows) else p), q, pairs
         if len(self._p) + len(q) < q.shape[1]:
             z = few_coordinates(np.concatenate([self._p, q]))
             self._p, self._q, fitted = z[: len(self._p)], z[len(self._p) :], None
@@ -270,24 +304,35 @@ class RjsdResampler:
         """Return the eigenvalues of (C_P + C_Q)/2."""
         return spectrum(self._S_p / positive_trace(self._S_p) + self._S_q / positive_trace(self._S_q))
 
-    def null(self, draws: int, rng: np.random.Generator, blocks: Index | None = None) -> Float:
+    def null(
+        self, draws: int, rng: np.random.Generator, labels: Index | None = None, blocks: Index | None = None
+    ) -> Float:
         """Return (draws,) RJSD after rows were exchanged at random: pooled and dealt anew, or swapped within
-        pairs; whole blocks at a time if given, of pairs (n,) or of pooled rows (n + m,)."""
+        pairs and the rows without a partner dealt. `labels` (n + m,) of pooled rows that are dealt together;
+        `blocks` (n,) of p's rows whose pairs are swapped together."""
         n, m = len(self._p), len(self._q)
-        if not self._paired:
-            pooled = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
-            return pooled.deal(min(n, m), draws, rng, blocks, first=n <= m)
-        pairs = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
-        labels = np.arange(n) if blocks is None else np.unique(blocks, return_inverse=True)[1]
+        pooled = Deck(np.concatenate([self._p, self._q]), self._S_p + self._S_q)
+        if self._pairs is None:
+            return pooled.deal(min(n, m), draws, rng, labels, first=n <= m)
+        pairs = self._pairs
+        together = np.arange(n) if blocks is None else blocks
+        units = np.unique(together[pairs.p], return_inverse=True)[1]
+        rest = np.concatenate([pairs.rest_p, n + pairs.rest_q])
+        of_rest = (np.arange(n + m) if labels is None else labels)[rest]
         out = np.empty(draws)
         for i in range(draws):
-            swap = rng.integers(2, size=int(labels.max()) + 1).astype(bool)[labels][:, None]
-            out[i] = pairs.apart(np.where(swap, self._q, self._p), np.where(swap, self._p, self._q))
+            swap = rng.integers(2, size=int(units.max()) + 1).astype(bool)[units]
+            to_p = np.arange(len(pairs.rest_p))
+            if len(pairs.rest_p) and len(pairs.rest_q):
+                to_p = pick(len(pairs.rest_p), of_rest, rng)
+            side_p = np.concatenate([np.where(swap, n + pairs.q, pairs.p), rest[to_p]])
+            side_q = np.concatenate([np.where(swap, pairs.p, n + pairs.q), np.delete(rest, to_p)])
+            out[i] = pooled.of_sides(side_p, side_q)
         return out
 
     def left(self, groups_p: Index, groups_q: Index) -> Left:
-        """Return RJSD with each group of rows left out, P's groups (n,) and Q's (m,) in turn; both members of
-        a pair together where paired (P's groups are then Q's)."""
+        """Return RJSD with each group of rows left out: P's groups (n,) and Q's (m,) in turn, or, where there
+        are pairs, a group's rows of both sides together."""
         fitted = self._fitted
         if fitted is not None and np.array_equal(fitted.groups, groups_p):
             left_p = fitted.without
@@ -295,13 +340,12 @@ class RjsdResampler:
             left_p = _entropies_without(self._p, self._S_p, groups_p)
         left_q = _entropies_without(self._q, self._S_q, groups_q)
         without: dict[Deletion, float] = {}
-        if self._paired:
-            for g, entropy in left_p.items():
-                S_p, S_q = (
-                    _delete(self._p, self._S_p, groups_p == g),
-                    _delete(self._q, self._S_q, groups_p == g),
-                )
-                without["both", g] = _mixture_entropy(S_p, S_q) - 0.5 * (entropy + left_q[g])
+        if self._pairs is not None:
+            for g in sorted(left_p.keys() | left_q.keys()):
+                S_p = _delete(self._p, self._S_p, groups_p == g)
+                S_q = _delete(self._q, self._S_q, groups_q == g)
+                entropies = left_p.get(g, self._entropy_p) + left_q.get(g, self._entropy_q)
+                without["both", g] = _mixture_entropy(S_p, S_q) - 0.5 * entropies
             return Left(self.value, without)
         for g, entropy in left_p.items():
             mixture = _mixture_entropy(_delete(self._p, self._S_p, groups_p == g), self._S_q)

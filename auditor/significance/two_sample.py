@@ -6,7 +6,9 @@ calibrated by the same permutations. *How large is it?* RJSD, less its mean unde
 which compares across sample sizes. *How large in truth?* The delete-a-block jackknife of RJSD (`corrected`),
 where rows suffice; of its variance the null's, which a jackknife counts twice, is taken off once.
 
-Where Q is a perturbed copy of P (rows aligned, shared base ids), everything is done within pairs.
+Where Q is a perturbed copy of P (rows aligned, shared base ids), everything is done within pairs. Where some
+rows have their copy on the other side (a day that replays old requests among new ones), these are swapped
+within pairs and the others permuted, each with statistics of their own: neither part hides the other.
 A permutation test is right on average over baselines: windows against one baseline are not independent tests.
 """
 
@@ -19,13 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auditor.divergences.mean_discrepancy import mmd
 from auditor.divergences.representation import rows64, same_dimension
 from auditor.significance.grouped import grouped_test
 from auditor.significance.jackknife import Left, jackknife
-from auditor.significance.permutation import paired_test, unpaired_test
+from auditor.significance.permutation import PermutationTest, paired_test, unpaired_test
 from auditor.significance.reference_test import reference_test
-from auditor.significance.resampling import ReferenceRows, RjsdResampler
-from auditor.sketch.blocks import JACKKNIFE_GROUPS, group_shares, jackknife_groups
+from auditor.significance.resampling import Pairs, ReferenceRows, RjsdResampler
+from auditor.sketch import Float
+from auditor.sketch.blocks import JACKKNIFE_GROUPS, Index, group_shares, jackknife_groups
 
 ROWS_PER_RANK = 5
 """Rows a side, in multiples of the effective and of the entropy rank, from which the jackknife holds (it
@@ -76,6 +80,7 @@ class DriftTest:
     """Why a field is None."""
     level: float
     paired: bool
+    """Whether rows, all or some, were compared with their copies."""
     seed: int
     left: Left | None = field(default=None, repr=False)
     """RJSD with each group of rows left out, where `corrected` is known: for bounds that are made of it."""
@@ -101,6 +106,7 @@ def drift_test(
     blocks_q: NDArray[np.int64] | None = None,
     groups_p: NDArray[np.int64] | None = None,
     groups_q: NDArray[np.int64] | None = None,
+    shared: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> DriftTest:
     """Compare rows q (m, d) with rows p (n, d). Equal to the bit for one seed on a fixed number of threads.
 
@@ -108,7 +114,8 @@ def drift_test(
     of the rows' base ids, where rows share base ids: whole blocks are then deleted by the jackknife and,
     where paired (blocks_q is then blocks_p), swapped together. groups_p, groups_q (n,), (m,): labels of rows
     that belong together (turns of a chat, questions about one image): where rows are not paired, whole groups
-    are permuted and dealt, and `corrected` wants as many groups as rows else. Cost: at worst (many rows) some
+    are permuted and dealt, and `corrected` wants as many groups as rows else. shared (s,), (s,): positions of
+    rows in p and in q that are copies of each other, where only some are. Cost: at worst (many rows) some
     2·null_draws + 80 spectra of a d x d matrix, none of them larger than (n+m) x (n+m). What was fitted on p
     before (`ReferenceRows`) saves a part of them, and the numbers are the same to 1e-9.
     ValueError where dimensions differ, a row is not finite, or paired rows are not aligned.
@@ -120,6 +127,7 @@ def drift_test(
     n, m = len(zp), len(zq)
     if paired and n != m:
         raise ValueError(f"paired rows must be aligned: {n} rows of p, {m} of q")
+    pairs = Pairs.all(n) if paired else Pairs.of(n, m, shared)
     if null_draws < 2 or permutations < 1:
         raise ValueError("at least two null draws and one permutation are needed")
     if min(n, m) < 2:
@@ -142,22 +150,18 @@ def drift_test(
 
     test_rng, null_rng, group_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     labels = None if paired else _labels(groups_p, groups_q, n, m)
-    far_more = not paired and n >= FAR_MORE * m
+    far_more = pairs is None and n >= FAR_MORE * m
     if far_more and fitted is None:
         fitted = ReferenceRows.fit(zp)
-    if paired:
-        test = paired_test(zp, zq, permutations, test_rng, blocks_p)
-    elif labels is not None:
-        test = grouped_test(zp, zq, labels[:n], labels[n:], permutations, test_rng)
-    elif far_more and fitted is not None and n >= zp.shape[1]:
+    if far_more and fitted is not None and labels is None and n >= zp.shape[1]:
         test = reference_test(fitted, zq, permutations, test_rng)
     else:
-        test = unpaired_test(zp, zq, permutations, test_rng, None if fitted is None else fitted.sketch)
-    resampler = RjsdResampler(zp if fitted is None else fitted, zq, paired)
+        test = _tested(zp, zq, pairs, labels, blocks_p, permutations, test_rng)
+    resampler = RjsdResampler(zp if fitted is None else fitted, zq, pairs)
     if far_more and fitted is not None:
         null = fitted.null(m, null_draws, NULL_SEED, None if labels is None else labels[:n])
     else:
-        null = resampler.null(null_draws, null_rng, blocks_p if paired else labels)
+        null = resampler.null(null_draws, null_rng, labels, blocks_p)
     null_mean, null_std = float(null.mean()), float(null.std(ddof=1))
 
     corrected: float | None = None
@@ -171,8 +175,10 @@ def drift_test(
     else:
         groups_p = jackknife_groups(n, group_rng, blocks_p)
         groups_q = groups_p if paired else jackknife_groups(m, group_rng, blocks_q)
+        if pairs is not None and blocks_q is None:
+            groups_q[pairs.q] = groups_p[pairs.p]
         left = replace(resampler.left(groups_p, groups_q), quadratic=null_std**2)
-        shares = group_shares(groups_p, groups_q, paired)
+        shares = group_shares(groups_p, groups_q, pairs is not None)
         corrected, _, low, high = jackknife(left, shares, level)
         interval = (low if low <= excess else excess - (high - low) / 2, high)
     return DriftTest(
@@ -189,10 +195,35 @@ def drift_test(
         effective_rank=resampler.effective_rank,
         reason=reason,
         level=level,
-        paired=paired,
+        paired=pairs is not None,
         seed=seed,
         left=left,
     )
+
+
+def _tested(
+    p: Float,
+    q: Float,
+    pairs: Pairs | None,
+    labels: Index | None,
+    blocks_p: Index | None,
+    permutations: int,
+    rng: np.random.Generator,
+) -> PermutationTest:
+    """Swap within pairs, where there are any, and permute the rows that have no partner, where both sides
+    have some."""
+    n = len(p)
+    if pairs is None:
+        if labels is not None:
+            return grouped_test(p, q, labels[:n], labels[n:], permutations, rng)
+        return unpaired_test(p, q, permutations, rng)
+    blocks = None if blocks_p is None else blocks_p[pairs.p]
+    swapped = paired_test(p[pairs.p], q[pairs.q], permutations, rng, blocks)
+    if min(len(pairs.rest_p), len(pairs.rest_q)) < 2:
+        return swapped
+    rest = None if labels is None else np.concatenate([labels[:n][pairs.rest_p], labels[n:][pairs.rest_q]])
+    alone = _tested(p[pairs.rest_p], q[pairs.rest_q], None, rest, None, permutations, rng)
+    return replace(swapped.beside(alone), mmd2=mmd(p, q))
 
 
 def _labels(

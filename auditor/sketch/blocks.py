@@ -68,8 +68,8 @@ def record_groups(base_ids: Iterable[str]) -> Index:
 
 def group_shares(groups_p: Index, groups_q: Index, paired: bool) -> dict[tuple[str, int], float]:
     """Return the share of its side's rows that each group holds, by what is left out
-    (`significance.jackknife`)."""
-    sides = {"both": groups_p} if paired else {"p": groups_p, "q": groups_q}
+    (`significance.jackknife`); of both sides' rows where these are left out together."""
+    sides = {"both": np.concatenate([groups_p, groups_q])} if paired else {"p": groups_p, "q": groups_q}
     return {
         (side, int(g)): float(count / len(groups))
         for side, groups in sides.items()

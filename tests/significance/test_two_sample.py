@@ -12,17 +12,22 @@ from auditor.divergences import mmd, rjsd
 from auditor.significance import benjamini_hochberg, drift_test, holm
 from auditor.significance.jackknife import jackknife
 from auditor.significance.permutation import (
+    LEAST_P,
     aggregated_p_value,
     block_plan,
+    fitted_tail,
     linear_gram,
+    log_choices,
     paired_test,
+    permuted_labels,
     quadratic_gram,
     unpaired_grams,
+    unpaired_statistics,
     unpaired_test,
 )
-from auditor.significance.resampling import ReferenceRows, RjsdResampler
+from auditor.significance.resampling import Pairs, ReferenceRows, RjsdResampler
 from auditor.sketch import Float
-from auditor.sketch.blocks import group_shares, jackknife_groups
+from auditor.sketch.blocks import Index, group_shares, jackknife_groups
 
 
 def unit(z: Float) -> Float:
@@ -103,7 +108,7 @@ def test_p_value_is_never_0_and_ties_count() -> None:
     e = np.eye(4)
     assert unpaired_test(e[[0, 0]], e[[1, 1]], 2000, np.random.default_rng(0)).p_value > 0.3
     far = drift_test(np.repeat(e[:1], 50, axis=0), np.repeat(e[1:2], 50, axis=0))
-    assert far.p_value == pytest.approx(1 / 2001)
+    assert far.p_value == pytest.approx(LEAST_P)  # beyond all draws
     assert far.value == pytest.approx(np.log(2))
 
 
@@ -169,6 +174,104 @@ def test_block_plan() -> None:
         assert min(k_p, k_q) >= min(20, n, m)
 
 
+def test_a_tail_is_carried_on() -> None:
+    """Of 300,000 permutations one in 10,000 is beyond the observed one: 2,000 of them say so, a few times too
+    cautiously; where steps stand in the place of a tail, or draws are few, nothing is said."""
+    rng = np.random.default_rng(10)
+    z = rng.normal(size=(160, 8))
+    labels = permuted_labels(120, 40, 300_000, rng)[1:]
+    for draws in unpaired_statistics(unpaired_grams(z, 1), labels, 1):
+        observed = np.sort(draws)[-30]
+        found = [fitted_tail(np.append(observed, rng.choice(draws, 2000))) for _ in range(30)]
+        said = [p for p in found if p is not None]
+        assert len(said) > 20
+        assert 1e-4 < np.median(said) < 3e-3 and min(said) > 3e-5
+    steps = np.floor(rng.exponential(size=2000) ** 3)
+    assert fitted_tail(np.append(steps.max() + 1, steps)) is None
+    assert fitted_tail(np.append(50.0, rng.exponential(size=500))) is None
+    assert fitted_tail(np.append(1.0, rng.exponential(size=2000))) is None
+    assert fitted_tail(np.append(1.0, np.zeros(2000))) is None
+
+
+def test_so_few_units_tell_no_more_than_their_labellings() -> None:
+    """Twelve pairs all moved the same way: 2 of 4,096 flips are as far, whatever a tail says."""
+    p = rows(12, 4, np.random.default_rng(11))
+    test = drift_test(p, p + 0.5, paired=True)
+    assert test.p_value is not None and test.p_value >= 2 / 4096
+    assert log_choices(3, 3) == pytest.approx(np.log(10)) and log_choices(2, 3) == pytest.approx(np.log(10))
+
+
+# Some rows with their copies on the other side
+
+
+def partly(n: int, m: int, s: int, rng: np.random.Generator) -> tuple[Float, Float, tuple[Index, Index]]:
+    """Rows of one law, s of them resembling each other in pairs, in any order on either side."""
+    p, q = rows(n, 8, rng), rows(m, 8, rng)
+    at_p, at_q = rng.permutation(n)[:s], rng.permutation(m)[:s]
+    base = rows(s, 8, rng)
+    p[at_p], q[at_q] = unit(base + 0.3 * p[at_p]), unit(base + 0.3 * q[at_q])
+    return p, q, (at_p, at_q)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_partly_paired_rows_are_calibrated(share: float) -> None:
+    """200 nulls: false alarms at 5% inside the exact binomial 99.9% interval, and no excess."""
+    rng = np.random.default_rng(int(100 * share))
+    p_values, excess = [], []
+    for seed in range(200):
+        p, q, shared = partly(80, 60, int(60 * share), rng)
+        test = drift_test(p, q, seed, shared=shared, permutations=199, null_draws=2)
+        p_values.append(test.p_value)
+        excess.append(test.excess)
+    low, high = binom.interval(0.999, 200, 0.05)
+    assert low <= np.sum(np.array(p_values) <= 0.05) <= high
+    assert abs(np.mean(excess)) < 4 * np.std(excess) / np.sqrt(200)
+
+
+@pytest.mark.parametrize("new", [1, 99])
+def test_replays_do_not_hide_new_rows(new: int) -> None:
+    """101 replayed rows, and 99 others far away: found; one new row alone is too few to tell."""
+    rng = np.random.default_rng(12)
+    p = rows(200, 16, rng)
+    q = np.concatenate([p[:101], unit(np.eye(16)[9] * 8 + rng.normal(size=(new, 16)))])
+    shared = np.arange(101), np.arange(101)
+    test = drift_test(p, q, shared=shared)
+    assert test.p_value is not None and test.excess is not None and test.paired
+    assert (test.p_value <= 1e-3 and test.excess > 0.1) if new == 99 else test.p_value == 1
+
+
+def test_new_rows_do_not_hide_moved_copies() -> None:
+    rng = np.random.default_rng(13)
+    p = rows(200, 64, rng)
+    q = np.concatenate([unit(p[:100] + 0.02 * np.eye(64)[5]), rows(100, 64, rng)])
+    shared = np.arange(100), np.arange(100)
+    apart, together = drift_test(p, q), drift_test(p, q, shared=shared)
+    assert together.p_value is not None and together.p_value <= 1e-3
+    assert apart.p_value is not None and apart.p_value > 0.2
+
+
+def test_all_rows_shared_in_another_order_are_pairs() -> None:
+    rng = np.random.default_rng(14)
+    p = rows(120, 4, rng)
+    q = unit(p + 0.1 * rng.normal(size=p.shape))
+    order = rng.permutation(120)
+    straight, shuffled = (
+        drift_test(p, q, paired=True),
+        drift_test(p, q[order], shared=(order, np.arange(120))),
+    )
+    for name in ("value", "mmd2"):
+        assert getattr(shuffled, name) == pytest.approx(getattr(straight, name), rel=1e-6, abs=1e-9)
+    assert straight.interval is not None and shuffled.interval is not None
+    np.testing.assert_allclose(shuffled.interval, straight.interval, atol=0.3 * np.ptp(straight.interval))
+    for bad in (
+        (order[:3], order[:2]),
+        (np.array([0, 0]), np.array([1, 2])),
+        (np.array([0]), np.array([120])),
+    ):
+        with pytest.raises(ValueError, match="each once"):
+            drift_test(p, q, shared=bad)
+
+
 # RJSD: excess and corrected
 
 
@@ -193,7 +296,7 @@ def test_null_is_rjsd_of_exchanged_rows(n: int, m: int, d: int, paired: bool) ->
         m = n
     rng = np.random.default_rng(9)
     p, q = rows(n, d, rng), rows(m, d, rng, 0.4)
-    got = RjsdResampler(p, q, paired).null(3, np.random.default_rng(1))
+    got = RjsdResampler(p, q, Pairs.all(len(p)) if paired else None).null(3, np.random.default_rng(1))
     again = np.random.default_rng(1)
     for value in got:
         if paired:
@@ -227,7 +330,7 @@ def test_jackknife_is_the_textbook_one() -> None:
     left_q = np.array([rjsd(p, q[groups_q != g]) for g in range(20)])
     expected = value - 19 * (left_p.mean() - value) - 19 * (left_q.mean() - value)
     variance = sum(19 / 20 * np.square(left - left.mean()).sum() for left in (left_p, left_q))
-    left = RjsdResampler(p, q, False).left(groups_p, groups_q)
+    left = RjsdResampler(p, q).left(groups_p, groups_q)
     shares = group_shares(groups_p, groups_q, paired=False)
     corrected, _, low, high = jackknife(left, shares, 0.9)
     assert corrected == pytest.approx(expected, abs=1e-10)

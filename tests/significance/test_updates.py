@@ -7,7 +7,7 @@ import pytest
 
 from auditor.divergences.spectrum import von_neumann_entropy
 from auditor.divergences.updates import Updates
-from auditor.significance.resampling import Deck, RjsdResampler
+from auditor.significance.resampling import Deck, Pairs, RjsdResampler
 from auditor.sketch import Float
 
 
@@ -36,9 +36,9 @@ def test_the_null_is_that_of_spectra(n: int, m: int, d: int, monkeypatch: pytest
     p[3:6] = p[0]  # copies
     q[0] = 0
     q[0, -1] = 1  # a row that may stand alone
-    quick = RjsdResampler(p, q, False).null(8, np.random.default_rng(3))
+    quick = RjsdResampler(p, q).null(8, np.random.default_rng(3))
     monkeypatch.setattr("auditor.divergences.updates.WORTH", 1000)
-    exact = RjsdResampler(p, q, False).null(8, np.random.default_rng(3))
+    exact = RjsdResampler(p, q).null(8, np.random.default_rng(3))
     np.testing.assert_allclose(quick, exact, rtol=0, atol=5e-6)
 
 
@@ -49,9 +49,9 @@ def test_what_is_left_without_a_group_is_that_of_spectra(
     rng = np.random.default_rng(5)
     p, q, groups_p = rows(n, 130, 6), rows(m, 130, 7), rng.integers(20, size=n)
     groups_q = groups_p if paired else rng.integers(20, size=m)
-    quick = RjsdResampler(p, q, paired).left(groups_p, groups_q)
+    quick = RjsdResampler(p, q, Pairs.all(len(p)) if paired else None).left(groups_p, groups_q)
     monkeypatch.setattr("auditor.divergences.updates.WORTH", 1000)
-    exact = RjsdResampler(p, q, paired).left(groups_p, groups_q)
+    exact = RjsdResampler(p, q, Pairs.all(len(p)) if paired else None).left(groups_p, groups_q)
     assert list(quick.without) == list(exact.without)
     np.testing.assert_allclose(list(quick.without.values()), list(exact.without.values()), rtol=0, atol=1e-10)
 
@@ -61,7 +61,7 @@ def test_updates_are_used_where_a_side_has_few_rows(monkeypatch: pytest.MonkeyPa
         raise AssertionError("a spectrum was taken")
 
     monkeypatch.setattr(Deck, "apart", never)
-    RjsdResampler(rows(200, 130, 1), rows(10, 130, 2), False).null(2, np.random.default_rng(0))
+    RjsdResampler(rows(200, 130, 1), rows(10, 130, 2)).null(2, np.random.default_rng(0))
 
 
 def test_rows_that_cannot_be_taken_off_are_told() -> None:
