@@ -1,4 +1,4 @@
--- Tables of audit.duckdb, the results of every run (format 3).
+-- Tables of audit.duckdb, the results of every run (format 4).
 --
 -- Every table has its run_id; config hash, code version and seed of a run are in `runs`.
 -- A result is one scenario (kind = 'scenario') or window (kind = 'window') under one model:
@@ -29,6 +29,7 @@ CREATE TABLE runs (
     critic VARCHAR,
     grader JSON,
     id_scenario VARCHAR,
+    "groups" VARCHAR,
     thresholds JSON NOT NULL,
     complete BOOLEAN NOT NULL,
     executor VARCHAR,
@@ -45,6 +46,8 @@ CREATE TABLE results (
     pos INTEGER NOT NULL,
     family VARCHAR,
     n BIGINT NOT NULL,
+    "groups" BIGINT,
+    effective_n DOUBLE,
     n_labelled BIGINT NOT NULL,
     n_emi BIGINT,
     mi_model DOUBLE,

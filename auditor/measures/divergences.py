@@ -21,7 +21,7 @@ from auditor.significance import drift_test, holm
 from auditor.significance.jackknife import Left
 from auditor.significance.resampling import ReferenceRows
 from auditor.sketch import Float
-from auditor.sketch.blocks import record_groups
+from auditor.sketch.blocks import deleted_together
 from auditor.storage.run_dir import write_bytes
 from schemas.report import Divergence
 
@@ -63,7 +63,7 @@ class ReferenceFit:
                 joint = joint_entropy(*pairs)
             if (sketched := _pairs(p)) is not None:
                 rows["joint"], masks["joint"] = sketched, mask
-        groups = {name: record_groups(p.sample.base_ids[masks[name]]) for name in rows}
+        groups = {name: deleted_together(p.sample.groups[masks[name]]) for name in rows}
         return cls(
             {name: ReferenceRows.fit(of_name, groups[name]) for name, of_name in rows.items()},
             {name: von_neumann_entropy(p.sketches[name]) for name in masks if name != "joint"},
@@ -245,7 +245,7 @@ def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:
 
 # As files.
 
-FORMAT = 2
+FORMAT = 3
 """The format of the file and of its intervals: a file of another format is measured anew."""
 
 

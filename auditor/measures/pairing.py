@@ -24,10 +24,10 @@ class SideRows(NamedTuple):
     """One array a content."""
     blocks_p: NDArray[np.int64]
     blocks_q: NDArray[np.int64]
-    """Hash blocks of their base ids."""
+    """Hash blocks of their groups."""
     groups_p: NDArray[np.int64]
     groups_q: NDArray[np.int64]
-    """Labels of rows that belong together: those of one base id."""
+    """Labels of rows that belong together. Of pairs both have those of P's row."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,15 @@ class Sides:
         if self.paired:
             has_p = has_q = has_p & has_q
         at_p, at_q = self.at_p[has_p], self.at_q[has_q]
-        bases_p, bases_q = self.p.base_ids[at_p], self.q.base_ids[at_q]
+        groups_p = self.p.groups[at_p]
+        groups_q = groups_p if self.paired else self.q.groups[at_q]
         return SideRows(
             [self.p.rows[name][at_p] for name in names],
             [self.q.rows[name][at_q] for name in names],
-            hash_blocks(bases_p),
-            hash_blocks(bases_q),
-            np.unique(bases_p, return_inverse=True)[1].astype(np.int64),
-            np.unique(bases_q, return_inverse=True)[1].astype(np.int64),
+            hash_blocks(groups_p),
+            hash_blocks(groups_q),
+            np.unique(groups_p, return_inverse=True)[1].astype(np.int64),
+            np.unique(groups_q, return_inverse=True)[1].astype(np.int64),
         )
 
 
@@ -70,9 +71,11 @@ def aligned(p: RowSample, q: RowSample) -> Sides:
 
 
 def apart(p: RowSample, q: RowSample) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return (n,), (m,): rows of P and of Q that are of different records: all of them, but where Q is a
-    perturbed copy of P half of the records stand for P and the other half for Q, since a row beside its own
+    """Return (n,), (m,): rows of P and of Q that are of different groups: all of them, but where Q is a
+    perturbed copy of P half of the groups stand for P and the other half for Q, since a row beside its own
     copy says nothing of what else is near."""
     if not aligned(p, q).paired:
         return np.ones(len(p), dtype=bool), np.ones(len(q), dtype=bool)
-    return hash_blocks(p.base_ids) % 2 == 0, hash_blocks(q.base_ids) % 2 == 1
+    of_base = dict(zip(p.base_ids.tolist(), p.groups.tolist(), strict=True))
+    groups_q = [of_base.get(b, g) for b, g in zip(q.base_ids.tolist(), q.groups.tolist(), strict=True)]
+    return hash_blocks(p.groups) % 2 == 0, hash_blocks(groups_q) % 2 == 1

@@ -22,7 +22,7 @@ def test_rows_pair_by_base_id_and_only_then() -> None:
 
 def sample(bases: list[str]) -> RowSample:
     ids = [f"{base} {i}" for i, base in enumerate(bases)]
-    return RowSample.from_rows(ids, bases, {"has": np.ones((len(ids), 4))}, 1000)
+    return RowSample.from_rows(ids, bases, bases, {"has": np.ones((len(ids), 4))}, 1000)
 
 
 def test_few_shared_or_repeated_records_are_no_pairing() -> None:
@@ -44,13 +44,13 @@ def test_rows_of_a_pairing_have_the_content_on_both_sides() -> None:
     assert len(set(found.groups_p)) == 90  # every base id once
 
 
-def test_rows_of_one_base_id_are_one_group() -> None:
+def test_rows_keep_their_groups() -> None:
     p, q = profiled(rows(60, 1)).sample, profiled(rows(60, 2, base="other")).sample
-    q = replace(q, base_ids=np.array([f"chat {i // 3}" for i in range(len(q))]))
+    q = replace(q, groups=np.array([f"chat {i // 3}" for i in range(len(q))]))
     sides = aligned(p, q)
     found = sides.rows("text")
     assert not sides.paired and len(set(found.groups_p)) == 60
-    assert np.array_equal(found.groups_q[:, None] == found.groups_q, q.base_ids[:, None] == q.base_ids)
+    assert np.array_equal(found.groups_q[:, None] == found.groups_q, q.groups[:, None] == q.groups)
 
 
 def test_rows_apart_are_of_different_records() -> None:
