@@ -90,7 +90,7 @@ def sketched(contents: dict[str, Float], ids: list[str]) -> Profile:
     """As an audit has them, without critics."""
     z = {name: rows.astype(np.float32) for name, rows in contents.items()}
     has = dict.fromkeys(SIDES, np.ones(len(ids), dtype=bool))
-    rows = Rows(tuple(ids), tuple(ids), x=(z["image"] + z["text"]) / 2, has=has, **z)
+    rows = Rows(tuple(ids), tuple(ids), tuple(ids), x=(z["image"] + z["text"]) / 2, has=has, **z)
     return sketch_rows(rows, np.ones((len(ids), 4)), (), len(ids))
 
 

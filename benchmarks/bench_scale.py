@@ -78,7 +78,7 @@ def block(seed: int, b: int, n: int, shift: float) -> Rows:
     ids = tuple(f"record-{seed}-{b}-{i}" for i in range(n))
     has = {name: np.ones(n, dtype=bool) for name in ("image", "text", "response", "reference")}
     x = joined(image, text, has["image"], has["text"])
-    return Rows(ids, ids, image, text, x, response, reference, has)
+    return Rows(ids, ids, ids, image, text, x, response, reference, has)
 
 
 def blocks(seed: int, rows: int) -> Iterator[tuple[bool, Rows]]:
@@ -356,7 +356,9 @@ def run_costs(quick: bool) -> dict[str, float]:
     before = tracemalloc.get_traced_memory()[0]
     count = 20_000
     plan = [
-        RowKeys(f"r-{i}", f"r-{i}", (f"{i:064x}",), f"{i + 1:064x}", f"{i + 2:064x}", f"{i + 3:064x}")
+        RowKeys(
+            f"r-{i}", f"r-{i}", f"r-{i}", (f"{i:064x}",), f"{i + 1:064x}", f"{i + 2:064x}", f"{i + 3:064x}"
+        )
         for i in range(count)
     ]
     out["plan_bytes"] = (tracemalloc.get_traced_memory()[0] - before) / len(plan)

@@ -174,7 +174,7 @@ def run(config: SweepConfig, out: Path, bars: Bars, console: Console | None = No
 
 def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
     """Return (query, answer) and (query, reference) of the rows sampled by the run's newest sketches, of a
-    seeded sample of base ids beyond `max_rows` pairs. Raises `BadInput` where there are none."""
+    seeded sample of groups beyond `max_rows` pairs. Raises `BadInput` where there are none."""
     folder = _newest_profiles(run_dir)
     xs, ys, ids, model = [], [], [], []
     for path in sorted(folder.glob("*.npz")):
@@ -186,7 +186,7 @@ def audited_pairs(run_dir: RunDir, max_rows: int, seed: int) -> Pool:
                 mask = having(sample, "x", answer)
                 xs.append(sample.rows["x"][mask])
                 ys.append(sample.rows[answer][mask])
-                ids.append(sample.base_ids[mask])
+                ids.append(sample.groups[mask])
                 model.append(np.full(int(mask.sum()), answer == "response"))
     if not sum(map(len, xs)):
         raise BadInput(f"{folder}: no row has both a query and an answer")

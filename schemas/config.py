@@ -82,6 +82,10 @@ class ScenarioSpec(_Model):
         return {True: "mean", False: None}[value] if isinstance(value, bool) else value
 
 
+GroupSource = Literal["group", "conversation_id", "image", "base_id"]
+"""What ties rows together: a field of the record, or the content of its images."""
+
+
 class DataConfig(_Named):
     """How the records of every job are read, and what may be opened for them."""
 
@@ -100,6 +104,19 @@ class DataConfig(_Named):
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_text_chars: int = Field(100_000, ge=1)
     n: int = Field(400, ge=2, description="lab: records per scenario.")
+    group_by: Literal["auto"] | tuple[GroupSource, ...] = Field(
+        "auto",
+        description="What ties rows together, so that they are kept together wherever something is inferred: "
+        "group, conversation_id, image (the same picture), or several of these; base_id always does, and can "
+        "stand alone. auto: group where any record has one, else conversation_id, else repeated base ids, "
+        "else repeated images.",
+    )
+
+    @field_validator("group_by", mode="before")
+    @classmethod
+    def _one_source(cls, value: object) -> object:
+        """`image` is short for `[image]`."""
+        return (value,) if isinstance(value, str) and value != "auto" else value
 
     @model_validator(mode="after")
     def _root(self) -> DataConfig:

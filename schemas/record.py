@@ -44,6 +44,11 @@ class Record:
     it are paired in tests and fall into the same hash block. `responses` maps a model's name to its answers
     (several where several were sampled), `scores` to the grade of its (first) answer, from 0 to 1, where the
     records came with one. `timestamp` is aware and in UTC.
+
+    `group` holds the keys that tie the record to others, such as a user and a day; `conversation_id` is the
+    chat that it is a turn of. Rows that share one of these are not independent of each other. A run decides
+    which keys count, and writes the group that the record is in to `group_id` (empty: the rows of its base_id
+    alone).
     """
 
     record_id: str
@@ -56,6 +61,9 @@ class Record:
     timestamp: datetime | None = None
     tags: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
+    group: tuple[str, ...] = ()
+    conversation_id: str | None = None
+    group_id: str = ""
 
     def input_text(self) -> str | None:
         """The text that is embedded and given to a model: earlier turns, then the query."""
@@ -115,6 +123,9 @@ RECORDS = pa.schema(
         ("timestamp", pa.timestamp("us", tz="UTC")),
         ("tags", pa.list_(pa.string())),
         ("scores", pa.map_(pa.string(), pa.float64())),
+        ("group", pa.list_(pa.string())),
+        ("conversation_id", pa.string()),
+        ("group_id", pa.string()),
     ]
 )
 """Records as they are kept in a run directory: admitted, so every image has its digest."""

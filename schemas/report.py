@@ -63,14 +63,20 @@ class Divergence(_Model):
     interval: Interval | None = Field(None, description="Interval of `corrected`, at the run's level.")
     mmd2: float | None = Field(None, description="Unbiased quadratic MMD²: comparable across sizes.")
     p_value: float | None = Field(
-        None, description="Permutation p-value of the aggregated linear, quadratic and whitened MMD."
+        None,
+        description="Permutation p-value of the aggregated linear, quadratic and whitened MMD. Below one in "
+        "the number of permutations it follows from the fall-off of the largest; never below 5e-7.",
     )
     p_adjusted: float | None = Field(
         None, description="Holm-adjusted: over the modalities of a window, or scenarios."
     )
     n_id: int | None = None
     n: int | None = None
-    paired: bool = False
+    paired: bool = Field(False, description="Whether every row was compared with its copy.")
+    n_copies: int = Field(
+        0,
+        description="Rows that were compared with their copy; others were permuted.",
+    )
 
 
 class Intervals(_Model):
@@ -103,10 +109,24 @@ class Verdict(_Model):
     because: str = Field(description="In one sentence: measure, value, interval, threshold and its source.")
 
 
+class RowCounts(_Model):
+    """How many rows the numbers are of, and how much they tell."""
+
+    used: int = Field(description="Usable rows.")
+    groups: int = Field(
+        description="Groups that these rows are in: rows of one are not independent of each other. Estimated "
+        "from the row sample where there are more rows than it holds."
+    )
+    effective_n: float = Field(
+        description="Independent rows that would tell as much of the mean input: used / Kish's design effect."
+    )
+
+
 class Measures(_Model):
     """What is measured of some rows under one model, held against the reference data."""
 
     n: int = Field(description="Usable rows.")
+    rows: RowCounts | None = Field(None, description="Null where no row is usable.")
     n_labelled: int = Field(0, description="Rows with a reference.")
     n_emi: int | None = Field(None, description="Rows that have a query, an answer and a reference.")
     mi_model: float | None = Field(None, description="I(X; model's response), nats.")
@@ -163,6 +183,9 @@ class Run(_Model):
     critic: str | None = Field(None, description="Identity of the MI critic and how it was trained.")
     grader: Graded | None = Field(None, description="What accuracy is the mean score of; null: nothing.")
     id_scenario: str | None = None
+    groups: str | None = Field(
+        None, description="What ties rows together, so that they are not independent, and where it is from."
+    )
     thresholds: dict[str, float] = Field(default_factory=dict)
     complete: bool = Field(True, description="False where not every scenario was done.")
     executor: str | None = Field(None, description="Where the work was done: serial or ray, and why.")

@@ -1,4 +1,4 @@
--- Tables of audit.duckdb, the results of every run (format 3).
+-- Tables of audit.duckdb, the results of every run (format 4).
 --
 -- Every table has its run_id; config hash, code version and seed of a run are in `runs`.
 -- A result is one scenario (kind = 'scenario') or window (kind = 'window') under one model:
@@ -29,6 +29,7 @@ CREATE TABLE runs (
     critic VARCHAR,
     grader JSON,
     id_scenario VARCHAR,
+    "groups" VARCHAR,
     thresholds JSON NOT NULL,
     complete BOOLEAN NOT NULL,
     executor VARCHAR,
@@ -45,6 +46,8 @@ CREATE TABLE results (
     pos INTEGER NOT NULL,
     family VARCHAR,
     n BIGINT NOT NULL,
+    "groups" BIGINT,
+    effective_n DOUBLE,
     n_labelled BIGINT NOT NULL,
     n_emi BIGINT,
     mi_model DOUBLE,
@@ -80,7 +83,7 @@ CREATE TABLE divergences (
     run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR NOT NULL, model VARCHAR,
     pos INTEGER NOT NULL, modality VARCHAR NOT NULL, value DOUBLE, excess DOUBLE, null_mean DOUBLE, null_std DOUBLE,
     corrected DOUBLE, low DOUBLE, high DOUBLE, mmd2 DOUBLE, p_value DOUBLE, p_adjusted DOUBLE,
-    n_id BIGINT, n BIGINT, paired BOOLEAN NOT NULL
+    n_id BIGINT, n BIGINT, paired BOOLEAN NOT NULL, n_copies BIGINT NOT NULL
 );
 
 CREATE TABLE label_free (

@@ -18,7 +18,7 @@ from auditor.neighbours.codebook import learn_codebook, nearest_cell
 from auditor.profiles.profile import Profile, having
 from auditor.significance import rows_suffice
 from auditor.significance.resampling import Pairs, RjsdResampler
-from auditor.sketch.blocks import JACKKNIFE_GROUPS, record_groups
+from auditor.sketch.blocks import JACKKNIFE_GROUPS, deleted_together
 
 
 class Grouped(NamedTuple):
@@ -39,7 +39,7 @@ def response_gap(rows: Profile) -> Grouped | None:
     resampler = RjsdResampler(response, reference, Pairs.all(len(response)))
     if not rows_suffice(resampler, int(labelled.sum())):
         return Grouped(resampler.value, None)
-    groups = record_groups(rows.sample.base_ids[labelled])
+    groups = deleted_together(rows.sample.groups[labelled])
     left = resampler.left(groups, groups)
     return Grouped(left.value, {g: value for (_, g), value in left.without.items()})
 
@@ -106,10 +106,10 @@ def _answers(rows: Profile, codebook: NDArray[np.float32]) -> tuple[Entropy | No
     if "response" not in rows.sample.rows or not has.any():
         return None, None
     cells = nearest_cell(rows.sample.rows["response"][has], codebook)
-    base_ids = rows.sample.base_ids[has]
-    estimate = answer_entropy([[c] for c in cells.tolist()], len(codebook), base_ids.tolist())
+    groups = rows.sample.groups[has]
+    estimate = answer_entropy([[c] for c in cells.tolist()], len(codebook), groups.tolist())
     counts = np.zeros((JACKKNIFE_GROUPS, len(codebook)))
-    np.add.at(counts, (record_groups(base_ids), cells), 1)
+    np.add.at(counts, (deleted_together(groups), cells), 1)
     return estimate, _without_each(counts, lambda law: float(entropy(law)))
 
 
@@ -119,7 +119,7 @@ def cell_gap(rows: Profile, codebook: NDArray[np.float32]) -> Grouped | None:
     labelled = having(rows.sample, "response", "reference")
     if not labelled.any():
         return None
-    groups = record_groups(rows.sample.base_ids[labelled])
+    groups = deleted_together(rows.sample.groups[labelled])
     counts = np.zeros((JACKKNIFE_GROUPS, 2, len(codebook)))
     for side, name in enumerate(("response", "reference")):
         np.add.at(counts[:, side], (groups, nearest_cell(rows.sample.rows[name][labelled], codebook)), 1)

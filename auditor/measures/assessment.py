@@ -35,6 +35,7 @@ from auditor.measures.divergences import Divergences, input_divergence
 from auditor.measures.label_free import label_free
 from auditor.measures.reference import Fitted
 from auditor.measures.relevance import Relevance, model_information, relevance
+from auditor.measures.row_counts import row_counts
 from auditor.measures.sampled_entropies import query_entropies
 from auditor.measures.shares import Share, shares
 from auditor.profiles.profile import Profile
@@ -232,6 +233,7 @@ def _measures(q: Profile, settings: Settings, relevant: Relevance | None, itself
     shift = None if itself else relevant
     return Measures(
         n=q.n,
+        rows=row_counts(q),
         n_labelled=q.sketches["reference"].n,
         n_emi=relevant.n if relevant else None,
         mi_model=information,
@@ -283,7 +285,7 @@ def _entropies(reference: Reference, current: Current, settings: Settings, seed:
         p_logs, q_logs = of_p.log_probabilities(), of_q.log_probabilities()
         logs = [
             from_log_probabilities(
-                [values for _, values in records], [base for base, _ in records], current.temperature
+                [values for _, values in records], [group for group, _ in records], current.temperature
             )
             for records in (p_logs, q_logs, p_logs + q_logs)
         ]

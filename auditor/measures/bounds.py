@@ -16,7 +16,7 @@ from auditor.measures.pairing import aligned
 from auditor.profiles.profile import Profile
 from auditor.risk import Ceiling
 from auditor.significance.jackknife import Left, Shares, moments, profile_interval
-from auditor.sketch.blocks import group_shares, record_groups
+from auditor.sketch.blocks import deleted_together, group_shares
 from schemas.report import Bound, Divergence, Interval
 
 FORMS = (
@@ -142,12 +142,12 @@ class Groups:
 def grouped(p: Profile, q: Profile, divergences: Divergences, level: float) -> Groups:
     """Return the groups of sampled rows, and of `divergences` those of the inputs (image, text, joint)."""
     sides = aligned(p.sample, q.sample)
-    groups_p = record_groups(p.sample.base_ids[sides.at_p])
-    groups_q = record_groups(q.sample.base_ids[sides.at_q])
+    groups_p = deleted_together(p.sample.groups[sides.at_p])
+    groups_q = deleted_together(sides.groups_q)
     v, t = (divergences.left.get(name) for name in ("image", "text"))
     has_joint = "image" in divergences.found and "text" in divergences.found
     return Groups(
-        group_shares(groups_p, groups_q, sides.paired),
+        group_shares(groups_p, groups_q, sides.related),
         {"d_v": v, "d_t": t, "d_x": divergences.left.get("joint") if has_joint else v or t},
         level,
     )

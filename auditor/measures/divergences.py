@@ -21,7 +21,7 @@ from auditor.significance import drift_test, holm
 from auditor.significance.jackknife import Left
 from auditor.significance.resampling import ReferenceRows
 from auditor.sketch import Float
-from auditor.sketch.blocks import record_groups
+from auditor.sketch.blocks import deleted_together
 from auditor.storage.run_dir import write_bytes
 from schemas.report import Divergence
 
@@ -63,7 +63,7 @@ class ReferenceFit:
                 joint = joint_entropy(*pairs)
             if (sketched := _pairs(p)) is not None:
                 rows["joint"], masks["joint"] = sketched, mask
-        groups = {name: record_groups(p.sample.base_ids[masks[name]]) for name in rows}
+        groups = {name: deleted_together(p.sample.groups[masks[name]]) for name in rows}
         return cls(
             {name: ReferenceRows.fit(of_name, groups[name]) for name, of_name in rows.items()},
             {name: von_neumann_entropy(p.sketches[name]) for name in masks if name != "joint"},
@@ -138,7 +138,7 @@ def divergence(
     one_p: NDArray[np.floating[Any]] = rows_p[0]
     one_q: NDArray[np.floating[Any]] = rows_q[0]
     # Where Q is a perturbed copy of P, only the rows that have a partner are compared.
-    fitted = None if reference is None or sides.paired else reference.rows.get(modality)
+    fitted = None if reference is None or sides.related else reference.rows.get(modality)
     if modality == "joint" and fitted is None:
         one_p, one_q = joint_rows(*rows_p, *rows_q, seed=JOINT_SEED)
     elif modality == "joint":
@@ -153,6 +153,7 @@ def divergence(
         blocks_q=of_sides.blocks_q,
         groups_p=of_sides.groups_p,
         groups_q=of_sides.groups_q,
+        shared=of_sides.shared,
     )
     value = test.value
     if modality != "joint" and (len(one_p), len(one_q)) != (p.sketches[modality].n, q.sketches[modality].n):
@@ -171,6 +172,7 @@ def divergence(
             n_id=len(one_p),
             n=len(one_q),
             paired=sides.paired,
+            n_copies=len(one_q) if sides.paired else test.copies,
         ),
         test.reason,
         test.left,
@@ -245,7 +247,7 @@ def adjust(divergences: Sequence[Divergence | None]) -> list[Divergence | None]:
 
 # As files.
 
-FORMAT = 2
+FORMAT = 3
 """The format of the file and of its intervals: a file of another format is measured anew."""
 
 

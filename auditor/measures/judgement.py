@@ -34,7 +34,8 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
 
     def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
         partial = measures.bounds["partial"].value if "partial" in measures.bounds else None
-        return scenario_verdict(measures.n, measures.emid, measures.intervals.emid, partial, thresholds)
+        emid, interval = measures.emid, measures.intervals.emid
+        return scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows)
 
     return Judgement(lambda scenario, what: seed, over_scenarios, rule)
 
@@ -48,7 +49,7 @@ def of_windows(thresholds: ThresholdsConfig, seed: int) -> Judgement:
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
     def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
-        verdict = window_verdict(measures.n, divergences, thresholds)
+        verdict = window_verdict(measures.n, divergences, thresholds, measures.rows)
         return with_shares(verdict, shares, thresholds)
 
     return Judgement(seed_of, over_modalities, rule)

@@ -49,7 +49,7 @@ def relevance(p: Profile, q: Profile, *, seed: int, level: float) -> Relevance |
     )
     if not quadruples or min(s.n.sum() for s in quadruples[0]) == 0:
         return None
-    shared = aligned(p.sample, q.sample).paired
+    shared = aligned(p.sample, q.sample).related
     boots = [paired_bootstrap(*four, level=level, seed=seed, paired=shared) for four in quadruples]
     emis = np.array([emi(four[2], four[3]) for four in quadruples])
     emids = np.array([emi(four[0], four[1]) - emi(four[2], four[3]) for four in quadruples])

@@ -17,10 +17,10 @@ def query_entropies(samples: Sequence[AnswerSample], codebook: NDArray[np.float3
     """Estimate H of the quantised answer (nats) of each query of all `samples`; codebook (K, d). Answers that
     could not be embedded are in none of them."""
     cells: list[list[int]] = []
-    bases: list[str] = []
+    groups: list[str] = []
     for sample in samples:
         of_answer = nearest_cell(sample.vectors, codebook) if len(sample.vectors) else np.zeros(0, np.int64)
-        for base_id, rows in sample.answer_rows():
-            bases.append(base_id)
+        for group, rows in sample.answer_rows():
+            groups.append(group)
             cells.append(of_answer[rows].tolist())
-    return from_sampled_cells(cells, len(codebook), bases)
+    return from_sampled_cells(cells, len(codebook), groups)

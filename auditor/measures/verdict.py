@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from auditor.measures.divergences import article
 from auditor.measures.shares import Share
 from schemas.config import AuditThresholds, ThresholdsConfig
-from schemas.report import Divergence, Interval, Status, Verdict
+from schemas.report import Divergence, Interval, RowCounts, Status, Verdict
 
 _SEVERITY: tuple[Status, ...] = ("pass", "warn", "undecided", "fail")
 
@@ -18,20 +18,18 @@ def scenario_verdict(
     interval: Interval | None,
     partial_bound: float | None,
     thresholds: AuditThresholds,
+    rows: RowCounts | None = None,
 ) -> Verdict:
     """Reach the verdict of one scenario under one model.
 
     Fail where the whole interval of EMID lies above `thresholds.emid`, warn where only the estimate does;
-    the partial bound, which needs no references, is held against `thresholds.partial_bound`. Undecided below
-    `thresholds.min_rows`, or where a threshold is set and its measure is missing.
+    the partial bound, which needs no references, is held against `thresholds.partial_bound`. Undecided where
+    there are too few rows (`too_few_rows`), or where a threshold is set and its measure is missing.
     """
     if thresholds.emid is None and thresholds.partial_bound is None:
         return Verdict(status="pass", because=f"no threshold is set; n={n}")
-    if n < thresholds.min_rows:
-        return Verdict(
-            status="undecided",
-            because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs",
-        )
+    if (few := too_few_rows(n, rows, thresholds.min_rows)) is not None:
+        return Verdict(status="undecided", because=few)
     verdicts: list[Verdict] = []
     if thresholds.emid is not None:
         verdicts.append(_emid(n, emid, interval, thresholds.emid))
@@ -69,17 +67,34 @@ def _partial(n: int, value: float | None, threshold: float) -> Verdict:
     )
 
 
-def window_verdict(n: int, divergences: Mapping[str, Divergence], thresholds: ThresholdsConfig) -> Verdict:
-    """Reach the verdict of one window of traffic: fail where a modality's Holm-adjusted p-value is at or
-    below `thresholds.p_value`; undecided below `thresholds.min_rows`."""
-    if n < thresholds.min_rows:
-        return Verdict(
-            status="undecided",
-            because=f"n={n} rows, fewer than the {thresholds.min_rows} that a verdict needs",
+def too_few_rows(n: int, rows: RowCounts | None, least: int) -> str | None:
+    """Return the sentence that says why n rows are too few for a verdict, None where they are enough. Rows
+    that belong together count as the independent rows that tell as much (`RowCounts.effective_n`)."""
+    if n < least:
+        return f"n={n} rows, fewer than the {least} that a verdict needs"
+    if rows is not None and rows.effective_n < least:
+        return (
+            f"n={n} rows in {rows.groups} groups tell as much as {rows.effective_n:.0f} independent rows, "
+            f"fewer than the {least} that a verdict needs"
         )
+    return None
+
+
+def window_verdict(
+    n: int,
+    divergences: Mapping[str, Divergence],
+    thresholds: ThresholdsConfig,
+    rows: RowCounts | None = None,
+) -> Verdict:
+    """Reach the verdict of one window of traffic: fail where a modality's Holm-adjusted p-value is at or
+    below `thresholds.p_value`; undecided where there are too few rows (`too_few_rows`), or nothing could be
+    tested."""
+    if (few := too_few_rows(n, rows, thresholds.min_rows)) is not None:
+        return Verdict(status="undecided", because=few)
     tested = {name: d for name, d in divergences.items() if d.p_adjusted is not None}
     if not tested:
-        return Verdict(status="undecided", because=f"n={n}: no modality could be tested")
+        groups = f" in {rows.groups} groups" if rows is not None and rows.groups < n else ""
+        return Verdict(status="undecided", because=f"n={n}{groups}: no modality could be tested")
     moved = sorted(
         (d.p_adjusted, name)
         for name, d in tested.items()

@@ -31,6 +31,7 @@ from auditor.scenarios import (
     Scenario,
     check_recorded,
     gather,
+    group_records,
     media_policy,
     records_of,
     sources,
@@ -54,7 +55,9 @@ def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | N
     with run.lock():
         check_encoders(config.encoders)
         scenarios = _gather_scenarios(config, run, watch, records)
-        for line in unanswered_scenarios(config):
+        grouping = group_records(scenarios, config.data)
+        log.info("rows that belong together: %s", grouping.source)
+        for line in (*grouping.notes, *unanswered_scenarios(config)):
             log.warning(line)
         recorded = [m.name for m in config.models if m.generator is None]
         check_recorded(recorded, scenarios)
@@ -117,6 +120,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | N
                 measuring.judgement,
                 learned.quarantine,
                 slices,
+                grouping,
             )
             report = audit_report(
                 audited, _provenance(config, learned, answered, grader, executor.description, watch)

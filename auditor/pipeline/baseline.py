@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from auditor.scenarios import Given, media_policy, records_of
 from auditor.storage.run_dir import RunDir
 from schemas.config import BaselineConfig, config_hash
 
+log = logging.getLogger(__name__)
+
 LEAST_PAIRS = 20
 """Fewer pairs of query and answer train no critic: there is nothing to hold out."""
 
@@ -41,6 +44,8 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
         check_encoders(config.encoders)
         reference = gather_reference(config, run, records)
         scenario, model = reference.scenario, reference.model
+        for line in reference.grouping.notes:
+            log.warning(line)
         grader = choose(config.grader, [scenario.path], {model} if model is not None else ())
         with open_executor(config.workers, config.shards.threads, watch, rows=scenario.n) as executor:
             workplace = open_workplace(run, executor, config.shards, watch, media_policy(config.data))
@@ -75,6 +80,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
             accuracy=float(profile.scores.mean()) if len(profile.scores) else None,
             quarantine=learned.quarantine.counts(),
             chars_per_token=known.chars_per_token(queries(records_of([scenario]))),
+            groups=reference.grouping.source,
             pairs=learned.trained.pairs,
             no_critic=None if learned.trained.paths else no_critic(learned.trained.pairs),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,8 @@ from schemas.config import DriftConfig, GraderConfig
 from schemas.record import Record
 from schemas.report import Example, Report
 
+log = logging.getLogger(__name__)
+
 
 def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | None = None) -> Report:
     """Compare the traffic with the baseline, window by window, into `out` (report.html, report.json,
@@ -54,6 +57,9 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
         check_encoders(baseline.manifest.config.encoders)
         traffic = gather_traffic(config, run, shards.stream, records)
         scenario, parts, model = traffic.scenario, traffic.parts, traffic.model
+        log.info("rows that belong together: %s", traffic.grouping.source)
+        for line in traffic.grouping.notes:
+            log.warning(line)
         grader = _grader(config, baseline, traffic)
         with open_executor(config.workers, shards.threads, watch, rows=scenario.n) as executor:
             workplace = open_workplace(run, executor, shards, watch, media_policy(config.data))
@@ -104,6 +110,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
                 else {},
                 used.identities,
                 grader.graded(),
+                traffic.grouping,
             )
             report = drift_report(drifted, content(parts), executor.description, watch.seconds)
             examples = list(_examples(config, parts, model, workplace.media))

@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 
 from auditor.pipeline.checks import check_records, responding_model
 from auditor.records import Progress, Rows
-from auditor.scenarios import TRAFFIC, Given, Scenario, Source, gather, records_of, sources
+from auditor.scenarios import (
+    TRAFFIC,
+    Given,
+    Grouping,
+    Scenario,
+    Source,
+    gather,
+    group_records,
+    records_of,
+    sources,
+)
 from auditor.scenarios.row_ranges import Part, Survey, survey
 from auditor.scenarios.windows import by_rows, by_time, one_window, timed, window_length
 from auditor.storage.run_dir import RunDir
@@ -23,6 +33,7 @@ class Reference:
     origin: str
     """What messages call them: their file, or their reader."""
     scenario: Scenario
+    grouping: Grouping
     model: str | None
     """Whose recorded responses are used; None where there are none."""
 
@@ -33,6 +44,7 @@ class Traffic:
 
     origin: str
     scenario: Scenario
+    grouping: Grouping
     survey: Survey
     parts: tuple[Part, ...]
     """The windows in their order: by time, or as the rows come."""
@@ -46,8 +58,9 @@ def gather_reference(config: BaselineConfig, run: RunDir, records: Given | None 
     source = replace(sources(config, run, records)[0], name=REFERENCE)
     scenario = gather(source, run, config.data)
     check_records(origin, scenario)
+    grouping = group_records([scenario], config.data)
     models = sorted({name for record in records_of([scenario]) for name in record.responses})
-    return Reference(origin, scenario, responding_model(origin, models, config.model))
+    return Reference(origin, scenario, grouping, responding_model(origin, models, config.model))
 
 
 def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given | None = None) -> Traffic:
@@ -57,6 +70,7 @@ def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given |
     (source,) = sources(config, run, records)
     scenario = gather(_timed(source) if length is not None else source, run, config.data)
     check_records(origin, scenario, "nothing to compare")
+    grouping = group_records([scenario], config.data)
     if length is not None:
         split = by_time(length)
     elif config.window_rows:
@@ -65,9 +79,8 @@ def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given |
         split = one_window()
     overview = survey(scenario.path, split, run.windows(TRAFFIC), unit)
     parts = sorted(overview.parts, key=lambda part: part.window.name) if length else overview.parts
-    return Traffic(
-        origin, scenario, overview, tuple(parts), responding_model(origin, overview.models, config.model)
-    )
+    model = responding_model(origin, overview.models, config.model)
+    return Traffic(origin, scenario, grouping, overview, tuple(parts), model)
 
 
 def _timed(source: Source) -> Source:

@@ -103,9 +103,8 @@ class Place:
 
     def _content_keys(self, row: RowKeys) -> RowKeys:
         image = self.content == "image"
-        return RowKeys(
-            row.record_id, row.base_id, row.images if image else (), None if image else row.text, None, None
-        )
+        images, text = (row.images, None) if image else ((), row.text)
+        return RowKeys(row.record_id, row.base_id, row.group, images, text, None, None)
 
 
 @dataclass(frozen=True)

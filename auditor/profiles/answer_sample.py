@@ -1,10 +1,11 @@
 """This module keeps the sampled answers that travel with a window's sums: entropies are computed from them.
 
-As in the row sample, records are kept whose ids have the smallest hashes: any cut into shards and any order
-of merging keeps the same ones. Cells are not known while rows stream by (the codebook is learned of what is
-kept of all of them), so the answers' vectors are kept, each distinct answer once. A window and model need at
-most k s (4 d + 144) + 700 k bytes for k records of s answers in d dimensions (ids of 80 characters): 27 MB
-for 2,000 of 4 in 768.
+Records are kept whose ids have the smallest hashes: any cut into shards and any order of merging keeps the
+same ones. Unlike the row sample, this one does not take whole groups: a part of a group is enough for a
+bootstrap that draws groups, and the hashes of single records tell beforehand which of them can be kept. Cells
+are not known while rows stream by (the codebook is learned of what is kept of all of them), so the answers'
+vectors are kept, each distinct answer once. A window and model need at most k s (4 d + 144) + 700 k bytes for
+k records of s answers in d dimensions (ids of 80 characters): 27 MB for 2,000 of 4 in 768.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class RecordAnswers:
     row: int
     """Where the record stands in its window."""
     record_id: str
-    base_id: str
+    group: str
     log_probabilities: tuple[float, ...]
     """(nats) of the answers; none where they were not drawn, or nothing tells."""
     texts: tuple[str, ...]
@@ -48,7 +49,7 @@ class RecordAnswers:
 
     @property
     def order(self) -> tuple[int, str]:
-        """Return the sort key, the same as that of a row sample."""
+        """Return the sort key."""
         return hash64(self.record_id, b"sample"), self.record_id
 
 
@@ -67,7 +68,9 @@ def record_answers(
     for row, record, logprobs, texts in zip(rows, records, logs, answers, strict=True):
         several = tuple(t for t in texts if t.strip()) if len(texts) >= LEAST_CELL_SAMPLES else ()
         if logprobs or several:
-            kept.append(RecordAnswers(row, record.record_id, record.base_id, logprobs, several))
+            kept.append(
+                RecordAnswers(row, record.record_id, record.group_id or record.base_id, logprobs, several)
+            )
     return kept
 
 
@@ -82,7 +85,8 @@ class AnswerSample:
     hashes: NDArray[np.uint64]
     """(m,) ascending, m = min(k, seen)"""
     ids: NDArray[np.str_]
-    base_ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    """(m,) the group that each record is in"""
     rows: Int
     """(m,) where each record stands in its window"""
     logs: NDArray[np.float64]
@@ -114,7 +118,7 @@ class AnswerSample:
             seen,
             np.array([r.order[0] for r in records], dtype=np.uint64),
             np.array([r.record_id for r in records], dtype=np.str_),
-            np.array([r.base_id for r in records], dtype=np.str_),
+            np.array([r.group for r in records], dtype=np.str_),
             np.array([r.row for r in records], dtype=np.int64),
             np.array([v for r in records for v in r.log_probabilities], dtype=np.float64),
             np.array([len(r.log_probabilities) for r in records], dtype=np.int64),
@@ -143,7 +147,7 @@ class AnswerSample:
             self.seen + other.seen,
             hashes[keep],
             ids[keep],
-            concatenate("base_ids")[keep],
+            concatenate("groups")[keep],
             concatenate("rows")[keep],
             concatenate("logs")[_positions(log_counts, keep)],
             log_counts[keep],
@@ -157,14 +161,14 @@ class AnswerSample:
         return len(self.ids)
 
     def log_probabilities(self) -> list[tuple[str, tuple[float, ...]]]:
-        """Return the base id and log-probabilities of each record that has any, in the order of the
+        """Return the group and log-probabilities of each record that has any, in the order of the
         window."""
         return [
-            (base, tuple(values.tolist())) for base, values in self._by_record(self.logs, self.log_counts)
+            (group, tuple(values.tolist())) for group, values in self._by_record(self.logs, self.log_counts)
         ]
 
     def answer_rows(self) -> Iterable[tuple[str, Int]]:
-        """Yield the base id and rows of `vectors` of each record that has several answers, in the order of
+        """Yield the group and rows of `vectors` of each record that has several answers, in the order of
         the window."""
         return self._by_record(self.answers, self.answer_counts)
 
@@ -172,7 +176,7 @@ class AnswerSample:
         ends = np.cumsum(counts)
         for i in np.argsort(self.rows):
             if counts[i]:
-                yield str(self.base_ids[i]), values[ends[i] - counts[i] : ends[i]]
+                yield str(self.groups[i]), values[ends[i] - counts[i] : ends[i]]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return plain arrays, for npz (never pickle)."""
@@ -186,7 +190,7 @@ class AnswerSample:
             name: np.asarray(arrays[name], dtype=np.int64)
             for name in ("rows", "log_counts", "answers", "answer_counts")
         }
-        base_ids = np.asarray(arrays["base_ids"], dtype=np.str_)
+        groups = np.asarray(arrays["groups"], dtype=np.str_)
         hashes = np.asarray(arrays["hashes"], dtype=np.uint64)
         logs = np.asarray(arrays["logs"], dtype=np.float64)
         vectors = np.asarray(arrays["vectors"], dtype=np.float32)
@@ -194,8 +198,7 @@ class AnswerSample:
             as_rows(vectors, "vectors")
         k, seen = int(np.asarray(arrays["k"])), int(np.asarray(arrays["seen"]))
         lengths = {
-            len(a)
-            for a in (base_ids, hashes, columns["rows"], columns["log_counts"], columns["answer_counts"])
+            len(a) for a in (groups, hashes, columns["rows"], columns["log_counts"], columns["answer_counts"])
         }
         fits = (
             lengths == {len(ids)}
@@ -216,7 +219,7 @@ class AnswerSample:
             raise ValueError("not a sample of answers: its arrays do not fit together")
         if np.isnan(logs).any():
             raise ValueError("logs: some are no numbers")
-        return cls(k, seen, hashes, ids, base_ids, logs=logs, keys=keys, vectors=vectors, **columns)
+        return cls(k, seen, hashes, ids, groups, logs=logs, keys=keys, vectors=vectors, **columns)
 
 
 def hash_limit(k: int, n: int) -> int:

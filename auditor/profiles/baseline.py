@@ -28,7 +28,7 @@ from auditor.storage.run_dir import digest, write_bytes
 from schemas.config import BaselineConfig
 from schemas.report import Graded
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _NAME = "baseline.json"
 _OURS = ("sketches-*.npz", "profile-*.npz", "fitted-*.npz", "critic-*.safetensors")
 
@@ -58,6 +58,7 @@ class Manifest(BaseModel):
     chars_per_token: float | None = Field(
         description="Of the queries, by the text encoder; null where it cannot tell (a multilingual encoder)."
     )
+    groups: str = Field(description="What ties rows together, and where that was taken from.")
     pairs: int = Field(description="Pairs that the critics were trained on.")
     no_critic: str | None = Field(None, description="Why there is no critic.")
     profile: str = ""

@@ -31,7 +31,7 @@ from auditor.sketch.merge_tree import tree_merge
 from auditor.storage.npz import opened, write_arrays
 from schemas.record import Quarantined, Reason
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format of profiles."""
 INPUTS = "inputs"
 """Folder, beside profiles, of what several of them share (see `write_profile`)."""
@@ -344,7 +344,7 @@ def _share_equal(arrays: Arrays) -> tuple[Arrays, dict[str, str]]:
 
 def _check_sample(sample: RowSample, rows: int) -> None:
     """Raise ValueError where a row sample is not one of so many rows."""
-    if sample.seen != rows or len(sample) != min(sample.k, rows):
+    if sample.seen != rows or not sample.whole:
         raise ValueError(f"sample: {len(sample)} of {sample.seen} rows do not fit {rows} usable rows")
     for name in ("has", "norm"):
         if name not in sample.rows or sample.rows[name].shape != (len(sample), len(CONTENTS)):

@@ -25,7 +25,7 @@ def sketch_rows(
     vectors = {name: getattr(rows, name) for name in SKETCHED}
     present = {**rows.has, "x": rows.has["image"] | rows.has["text"]}
     labelled = present["x"] & rows.has["response"] & rows.has["reference"]
-    blocks = hash_blocks(rows.base_ids)
+    blocks = hash_blocks(rows.groups)
 
     def sums(answer: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[Sums, ...]:
         return tuple(critic.sums(rows.x[mask], answer[mask], blocks[mask], HASH_BLOCKS) for critic in critics)
@@ -42,6 +42,7 @@ def sketch_rows(
     kept = RowSample.from_rows(
         rows.ids,
         rows.base_ids,
+        rows.groups,
         {
             **{name: z for name, z in vectors.items() if z.shape[1]},
             "has": has.astype(np.float32),

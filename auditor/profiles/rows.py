@@ -35,6 +35,8 @@ class RowKeys:
 
     record_id: str
     base_id: str
+    group: str
+    """The group that the record is in: rows of one are not independent of each other."""
     images: tuple[str, ...]
     text: str | None
     response: str | None
@@ -48,6 +50,7 @@ class Rows:
 
     ids: tuple[str, ...]
     base_ids: tuple[str, ...]
+    groups: tuple[str, ...]
     image: Float32
     """(n, d_image)"""
     text: Float32
@@ -112,6 +115,7 @@ def row_keys(records: Sequence[Record], responses: Sequence[tuple[str, ...]]) ->
             RowKeys(
                 record.record_id,
                 record.base_id,
+                record.group_id or record.base_id,
                 tuple(image_key(i) for i in record.images),
                 text_key(query) if query is not None and query.strip() else None,
                 text_key(texts[0]) if texts and texts[0].strip() else None,
@@ -196,6 +200,7 @@ def embedded(rows: Sequence[RowKeys], images: Vectors | None, texts: Vectors) ->
     return Rows(
         tuple(r.record_id for r in rows),
         tuple(r.base_id for r in rows),
+        tuple(r.group for r in rows),
         image,
         text,
         joined(image, text, has_image, has_text),

@@ -34,8 +34,8 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairs:
-    """These are training pairs; `groups` (n,) holds together what shares a base id, near-copies of one
-    another, and `blocks` (n,) are the hash blocks of the base ids."""
+    """These are training pairs; `groups` (n,) holds together the rows of one group (the copies of one
+    record among them), and `blocks` (n,) are the hash blocks of the groups."""
 
     x: Float32
     y: Float32
@@ -82,7 +82,7 @@ def pairs_digest(pairs: Sequence[Pair]) -> str:
     """Return the digest of the pool's content, in its order."""
     state = blake2b(digest_size=16)
     for row, answer in pairs:
-        state.update("\0".join((*row.images, row.text or "", getattr(row, answer), row.base_id, "")).encode())
+        state.update("\0".join((*row.images, row.text or "", getattr(row, answer), row.group, "")).encode())
     return state.hexdigest()
 
 
@@ -97,5 +97,5 @@ def embed_pairs(pairs: Sequence[Pair], images: EmbeddingStore | None, texts: Emb
         use_reference = np.array([p.answer == "reference" for p in part])
         xs.append(rows.x)
         ys.append(np.where(use_reference[:, None], rows.reference, rows.response))
-    bases = [p.row.base_id for p in pairs]
-    return Pairs(np.concatenate(xs), np.concatenate(ys), hash_blocks(bases, 2**31 - 1), hash_blocks(bases))
+    groups = [p.row.group for p in pairs]
+    return Pairs(np.concatenate(xs), np.concatenate(ys), hash_blocks(groups, 2**31 - 1), hash_blocks(groups))

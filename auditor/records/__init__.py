@@ -25,6 +25,7 @@ from auditor.records.writer import (
     records_from_table,
     records_table,
     write_records,
+    write_run_groups,
 )
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "records_table",
     "thumbnail",
     "write_records",
+    "write_run_groups",
 ]

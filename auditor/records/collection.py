@@ -85,9 +85,9 @@ def read(
 
     A row has the fields of the record format: `record_id`, `image` (a path) or `image_bytes` or `images`,
     `query`, `history`, `responses` (model -> text or list of texts), `reference`, `timestamp`, `base_id`,
-    `tags`; others are ignored. An image may be a path under `media_root`, an address under one of
-    `url_allow`, bytes, a PIL image, or a dict of `bytes` and `path`. A row that cannot be used is quarantined
-    with its reason, and stops nothing.
+    `tags`, `group` (a key or a list of keys that tie rows together), `conversation_id`; others are ignored.
+    An image may be a path under `media_root`, an address under one of `url_allow`, bytes, a PIL image, or a
+    dict of `bytes` and `path`. A row that cannot be used is quarantined with its reason, and stops nothing.
 
     Nothing is copied: a table is read where it is, every time. (An iterator can be gone through only once, so
     it is kept as a list.) Settings that are not given are those of the job.
@@ -132,7 +132,19 @@ def _content(row: Record | Quarantined) -> bytes:
         when = None if row.timestamp is None else row.timestamp.isoformat()
         images = [_image(image) for image in row.images]
         models = [list(row.responses.items()), list(row.scores.items())]
-        values = (row.record_id, row.base_id, images, row.query, turns, models, row.reference, when, row.tags)
+        ties = [list(row.group), row.conversation_id]
+        values = (
+            row.record_id,
+            row.base_id,
+            images,
+            row.query,
+            turns,
+            models,
+            row.reference,
+            when,
+            row.tags,
+            ties,
+        )
     return repr(values).encode("utf-8", "surrogatepass") + b"\0"
 
 

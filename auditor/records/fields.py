@@ -28,6 +28,8 @@ FIELDS = (
     "tags",
     "score",
     "scores",
+    "group",
+    "conversation_id",
 )
 """The fields of the public format; all others are ignored."""
 
@@ -98,6 +100,8 @@ def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
         timestamp=timestamp,
         tags=_tags(fields.get("tags")),
         scores=scores,
+        group=_group(fields.get("group")),
+        conversation_id=_text(fields, "conversation_id"),
     )
     return Parsed(record, naive, lost_scores)
 
@@ -267,6 +271,16 @@ def _score_pairs(value: object, responses: Mapping[str, tuple[str, ...]]) -> lis
             return value
         case _:
             return None
+
+
+def _group(value: object) -> tuple[str, ...]:
+    """Return the keys of a row's groups, each once: one text, or a list of them. Blank ones are left out."""
+    if value is None:
+        return ()
+    keys = [value] if isinstance(value, str) else value
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise _wrong("group", value, "a text or a list of texts")
+    return tuple(dict.fromkeys(clean(key) for key in keys if key.strip()))
 
 
 def _tags(value: object) -> tuple[str, ...]:

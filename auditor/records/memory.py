@@ -202,6 +202,8 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "responses": {model: list(answers) for model, answers in record.responses.items()},
         "tags": list(record.tags),
         "scores": dict(record.scores),
+        "group": list(record.group),
+        "conversation_id": record.conversation_id,
     }
 
 

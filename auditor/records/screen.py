@@ -62,6 +62,9 @@ def _check(record: Record, limits: Limits) -> None:
         raise RowError(Reason.IMAGE_TOO_LARGE, f"{len(record.images)} images, at most {limits.images}")
     _check_length("record_id", record.record_id, limits.id_chars)
     _check_length("base_id", record.base_id, limits.id_chars)
+    for key in record.group:
+        _check_length("group", key, limits.id_chars)
+    _check_length("conversation_id", record.conversation_id or "", limits.id_chars)
     _check_length("query", record.query or "", limits.text_chars)
     _check_length("reference", record.reference or "", limits.text_chars)
     for turn in record.history:

@@ -42,6 +42,8 @@ _PUBLIC = pa.schema(
         ("timestamp", pa.timestamp("us", tz="UTC")),
         ("tags", pa.list_(pa.string())),
         ("scores", pa.map_(pa.string(), pa.float64())),
+        ("group", pa.list_(pa.string())),
+        ("conversation_id", pa.string()),
     ]
 )
 
@@ -123,6 +125,8 @@ def _public(record: Record) -> dict[str, Any]:
         "timestamp": record.timestamp.isoformat() if record.timestamp else None,
         "tags": list(record.tags) or None,
         "scores": dict(record.scores) or None,
+        "group": list(record.group) or None,
+        "conversation_id": record.conversation_id,
     }
 
 
@@ -216,6 +220,25 @@ def read_run_rows(path: str | Path, positions: NDArray[np.int64]) -> Iterator[pa
             yield file.read_row_group(group, use_threads=False).take(pa.array(inside))
 
 
+def write_run_groups(path: str | Path, group_ids: Sequence[str]) -> None:
+    """Write the group of each record (n,) into what a `RecordWriter` wrote, where it does not stand there
+    already. The file is replaced whole, row group by row group. Raises `BadInput` as `read_run_records`."""
+    known = [i for rows in read_run_columns(path, ["group_id"]) for i in rows["group_id"].to_pylist()]
+    if known == list(group_ids):
+        return
+    column, start = RECORDS.get_field_index("group_id"), 0
+    with (
+        _run_file(path) as file,
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, RECORDS, compression="zstd") as writer,
+    ):
+        for number in range(file.num_row_groups):
+            rows = file.read_row_group(number, use_threads=False)
+            names = pa.array(group_ids[start : start + rows.num_rows], pa.string())
+            writer.write_table(rows.set_column(column, RECORDS.field(column), names))
+            start += rows.num_rows
+
+
 def read_run_columns(
     path: str | Path, columns: Sequence[str], batch: int = _BATCH
 ) -> Iterator[pa.RecordBatch]:
@@ -255,6 +278,9 @@ def _row(record: Record) -> dict[str, Any]:
         "timestamp": record.timestamp,
         "tags": list(record.tags),
         "scores": list(record.scores.items()),
+        "group": list(record.group),
+        "conversation_id": record.conversation_id,
+        "group_id": record.group_id,
     }
 
 
@@ -270,4 +296,7 @@ def _record(row: dict[str, Any]) -> Record:
         timestamp=row["timestamp"] and row["timestamp"].astimezone(UTC),
         tags=tuple(row["tags"]),
         scores=dict(row["scores"]),
+        group=tuple(row["group"]),
+        conversation_id=row["conversation_id"],
+        group_id=row["group_id"],
     )

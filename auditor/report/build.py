@@ -22,7 +22,7 @@ from auditor.profiles.baseline import Baseline
 from auditor.profiles.profile import GroupKey, Profile
 from auditor.records import Quarantine
 from auditor.report.provenance import Provenance, how_trained, run
-from auditor.scenarios import Scenario
+from auditor.scenarios import Grouping, Scenario
 from auditor.scenarios.row_ranges import Part
 from auditor.scenarios.windows import gaps
 from schemas.config import AuditConfig, CriticConfig, DriftConfig, config_hash
@@ -44,6 +44,7 @@ class Audited:
     quarantine: Quarantine
     slices: list[dict[str, Any]]
     """Rows of the table `WHERE`."""
+    grouping: Grouping
 
     @property
     def models(self) -> list[str]:
@@ -81,7 +82,7 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
         (k.scenario, k.model): p.scores for k, p in audited.profiles.items() if len(p.scores)
     }
     return Report(
-        run=run(config, first, provenance),
+        run=run(config, first, provenance, audited.grouping.source),
         scenarios=rows,
         tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
         | ({WHERE: audited.slices} if audited.slices else {})
@@ -98,6 +99,7 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
             *dict.fromkeys(note for lines in notes.values() for note in lines),
             *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
             *_lost_scores(scenarios),
+            *audited.grouping.notes,
         ],
     )
 
@@ -186,6 +188,8 @@ class Drifted:
     """Modality -> identity."""
     graded: Graded | None
     """What answers were graded by."""
+    grouping: Grouping
+    """Of the traffic."""
 
 
 def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
@@ -215,7 +219,7 @@ def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping
     if manifest.grader is not None:
         graded = {"accuracy": manifest.accuracy, "grader": manifest.grader.name}
     return Report(
-        run=run(config, "baseline", provenance),
+        run=run(config, "baseline", provenance, drifted.grouping.source),
         windows=rows,
         tables={
             **({WHERE: drifted.slices} if drifted.slices else {}),
@@ -257,6 +261,11 @@ def _window_notes(drifted: Drifted, name: str, n: int, divergences: Divergences)
     notes = _short_baseline(manifest.n, n)
     if any(d.paired for d in divergences.found.values()):
         notes.append("rows share base ids with the baseline: they are compared within pairs")
+    elif copies := max((d.n_copies for d in divergences.found.values()), default=0):
+        notes.append(
+            f"{copies:,} rows share base ids with the baseline: they are compared within pairs, the others "
+            "apart"
+        )
     chars_per_token = drifted.chars_per_token.get(name)
     if chars_per_token is not None and manifest.chars_per_token:
         ratio = chars_per_token / manifest.chars_per_token
@@ -301,7 +310,12 @@ def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
         )
     if naive := drifted.traffic.naive_timestamps:
         notes.append(f"{naive} timestamps had no zone and were taken as UTC")
-    return [*notes, *_lost_scores([drifted.traffic])]
+    if drifted.grouping.source != manifest.groups:
+        notes.append(
+            f"rows that belong together are taken from {drifted.grouping.source}; in the baseline from "
+            f"{manifest.groups}"
+        )
+    return [*notes, *_lost_scores([drifted.traffic]), *drifted.grouping.notes]
 
 
 # Notes.

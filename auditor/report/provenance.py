@@ -52,8 +52,11 @@ class Provenance:
     """Further keys of the report's config, beside the job's own."""
 
 
-def run(config: AuditConfig | DriftConfig, id_scenario: str, provenance: Provenance) -> Run:
-    """Return the report's account of itself. The same config on the same data has the same `run_id`."""
+def run(
+    config: AuditConfig | DriftConfig, id_scenario: str, provenance: Provenance, groups: str | None = None
+) -> Run:
+    """Return the report's account of itself; `groups`: what ties rows together, in words. The same config on
+    the same data has the same `run_id`."""
     stamp = f"{provenance.config_hash}{provenance.content}"
     return Run(
         run_id=blake2b(stamp.encode(), digest_size=6).hexdigest(),
@@ -69,6 +72,7 @@ def run(config: AuditConfig | DriftConfig, id_scenario: str, provenance: Provena
         critic=provenance.critic,
         grader=provenance.grader,
         id_scenario=id_scenario,
+        groups=groups,
         thresholds={k: v for k, v in config.thresholds.model_dump().items() if v is not None},
         executor=provenance.executor,
         seconds={stage: round(seconds, 3) for stage, seconds in provenance.seconds.items()},

@@ -36,6 +36,7 @@ from schemas.report import (
     LabelFree,
     Report,
     Row,
+    RowCounts,
     Run,
     Status,
     Verdict,
@@ -43,7 +44,7 @@ from schemas.report import (
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Version of the tables in `schemas/store.sql`."""
 
 WAIT_SECONDS = 15.0
@@ -72,7 +73,7 @@ _OF_RESULT = (
 )
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
 _RUN_JSON = ("config", "versions", "encoders", "models", "grader", "thresholds", "seconds")
-_ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict"})
+_ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict", "rows"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,8 @@ def _batch() -> _Batch:
 def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
     key: _Values = {"run_id": run_id, "kind": kind, "scenario": row.scenario, "model": row.model}
     scalars = {name: getattr(row, name) for name in _ROW_SCALARS}
-    batch["results"].append(key | scalars | row.verdict.model_dump())
+    counts = {name: getattr(row.rows, name, None) for name in ("groups", "effective_n")}
+    batch["results"].append(key | scalars | counts | row.verdict.model_dump())
     for measure, interval in row.intervals:
         if interval is not None:
             batch["intervals"].append(key | {"measure": measure} | _limits(interval))
@@ -425,8 +427,10 @@ def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
 
     values = {name: result[name] for name in _ROW_SCALARS}
     label_free = [LabelFree(**_fields(LabelFree, v)) for v in rows("label_free")]
+    counts = {name: result[name] for name in ("groups", "effective_n")}
     return Row(
         **values,
+        rows=None if counts["groups"] is None else RowCounts(used=result["n"], **counts),
         intervals=Intervals(**{v["measure"]: _interval(v) for v in rows("intervals")}),
         bounds={v["form"]: Bound(**_fields(Bound, v)) for v in rows("bounds")},
         divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in rows("divergences")},

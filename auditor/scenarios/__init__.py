@@ -5,6 +5,7 @@ A new source is one file with `@reader("name")` above the function that lists it
 """
 
 from auditor.scenarios.files import file_source, records_source
+from auditor.scenarios.groups import Grouping, group_records
 from auditor.scenarios.perturbed import perturbed_source
 from auditor.scenarios.registry import reader, sources
 from auditor.scenarios.scenario import (
@@ -27,12 +28,14 @@ __all__ = [
     "MOST_ADMITTING",
     "TRAFFIC",
     "Given",
+    "Grouping",
     "Rows",
     "Scenario",
     "Source",
     "check_recorded",
     "file_source",
     "gather",
+    "group_records",
     "media_policy",
     "perturbed_source",
     "reader",

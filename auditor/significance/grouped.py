@@ -24,6 +24,9 @@ from auditor.significance.permutation import (
 from auditor.sketch import Float
 from auditor.sketch.blocks import Index, whole_groups
 
+LEAST_GROUPS = 10
+"""Groups of a side below which there is no p-value: so few can be dealt in too few ways for one to tell
+anything."""
 MOST_UNITS = 500
 """Groups, or bundles of them, that are permuted."""
 LEAST_UNITS = 20

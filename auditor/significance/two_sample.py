@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from auditor.divergences.mean_discrepancy import mmd
 from auditor.divergences.representation import rows64, same_dimension
-from auditor.significance.grouped import grouped_test
+from auditor.significance.grouped import LEAST_GROUPS, grouped_test
 from auditor.significance.jackknife import Left, jackknife
 from auditor.significance.permutation import PermutationTest, paired_test, unpaired_test
 from auditor.significance.reference_test import reference_test
@@ -80,8 +80,10 @@ class DriftTest:
     """Why a field is None."""
     level: float
     paired: bool
-    """Whether rows, all or some, were compared with their copies."""
+    """Whether all rows were compared with their copies."""
     seed: int
+    copies: int = 0
+    """Rows of q that were compared with their copies in p."""
     left: Left | None = field(default=None, repr=False)
     """RJSD with each group of rows left out, where `corrected` is known: for bounds that are made of it."""
 
@@ -114,8 +116,9 @@ def drift_test(
     of the rows' base ids, where rows share base ids: whole blocks are then deleted by the jackknife and,
     where paired (blocks_q is then blocks_p), swapped together. groups_p, groups_q (n,), (m,): labels of rows
     that belong together (turns of a chat, questions about one image): where rows are not paired, whole groups
-    are permuted and dealt, and `corrected` wants as many groups as rows else. shared (s,), (s,): positions of
-    rows in p and in q that are copies of each other, where only some are. Cost: at worst (many rows) some
+    are permuted and dealt. `corrected` wants as many groups as rows else, and with fewer than LEAST_GROUPS
+    groups on a side there is no p-value. shared (s,), (s,): positions of rows in p and in q that are copies
+    of each other, where only some are. Cost: at worst (many rows) some
     2·null_draws + 80 spectra of a d x d matrix, none of them larger than (n+m) x (n+m). What was fitted on p
     before (`ReferenceRows`) saves a part of them, and the numbers are the same to 1e-9.
     ValueError where dimensions differ, a row is not finite, or paired rows are not aligned.
@@ -149,7 +152,12 @@ def drift_test(
         )
 
     test_rng, null_rng, group_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
-    labels = None if paired else _labels(groups_p, groups_q, n, m)
+    labels = _labels(groups_p, groups_q, n, m)
+    groups = min(n, m) if labels is None else min(len(np.unique(part)) for part in (labels[:n], labels[n:]))
+    few = labels is not None and groups < LEAST_GROUPS
+    if labels is not None:
+        blocks_p = labels[:n] if blocks_p is None else blocks_p
+        blocks_q = labels[n:] if blocks_q is None else blocks_q
     far_more = pairs is None and n >= FAR_MORE * m
     if far_more and fitted is None:
         fitted = ReferenceRows.fit(zp)
@@ -169,9 +177,8 @@ def drift_test(
     reason: str | None = None
     left: Left | None = None
     excess = resampler.value - null_mean
-    apart = min(n, m) if labels is None else min(len(np.unique(part)) for part in (labels[:n], labels[n:]))
-    if not rows_suffice(resampler, apart):
-        reason = "too few rows"
+    if not rows_suffice(resampler, groups):
+        reason = "too few rows" if labels is None else f"too few groups of rows ({groups})"
     else:
         groups_p = jackknife_groups(n, group_rng, blocks_p)
         groups_q = groups_p if paired else jackknife_groups(m, group_rng, blocks_q)
@@ -189,14 +196,15 @@ def drift_test(
         corrected=corrected,
         interval=interval,
         mmd2=test.mmd2,
-        p_value=test.p_value,
+        p_value=None if few else test.p_value,
         n_p=n,
         n_q=m,
         effective_rank=resampler.effective_rank,
         reason=reason,
         level=level,
-        paired=pairs is not None,
+        paired=paired,
         seed=seed,
+        copies=0 if pairs is None else len(pairs.q),
         left=left,
     )
 
@@ -221,7 +229,12 @@ def _tested(
     swapped = paired_test(p[pairs.p], q[pairs.q], permutations, rng, blocks)
     if min(len(pairs.rest_p), len(pairs.rest_q)) < 2:
         return swapped
-    rest = None if labels is None else np.concatenate([labels[:n][pairs.rest_p], labels[n:][pairs.rest_q]])
+    rest: Index | None = None
+    if labels is not None:
+        sides = labels[:n][pairs.rest_p], labels[n:][pairs.rest_q]
+        if min(len(np.unique(side)) for side in sides) < LEAST_GROUPS:
+            return swapped
+        rest = np.concatenate(sides)
     alone = _tested(p[pairs.rest_p], q[pairs.rest_q], None, rest, None, permutations, rng)
     return replace(swapped.beside(alone), mmd2=mmd(p, q))
 

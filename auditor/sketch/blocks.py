@@ -1,6 +1,7 @@
 """Rows go into hash blocks for pairing, equal blocks for permutation, and groups for the jackknife.
 
-The two kinds are never mixed. *Hash blocks* follow the base id, so that the same question under another
+The two kinds are never mixed. *Hash blocks* follow the group of a record (its base id, where it belongs to no
+other record), so that rows that depend on each other are in one block, and the same question under another
 shift, or answered by another model, falls into the same block (what the paired bootstrap needs); their sizes
 differ. *Equal blocks* are cut from shuffled rows; only they may be permuted between two samples, since
 permuting unequal blocks alarms too often.
@@ -31,14 +32,14 @@ def hash64(text: str, purpose: bytes) -> int:
 
 
 @lru_cache(maxsize=2**16)
-def hash_block(base_id: str, n_blocks: int = HASH_BLOCKS) -> int:
-    """Return the hash block of a record, in 0..n_blocks-1, from its base id alone."""
-    return hash64(base_id, b"block") % n_blocks
+def hash_block(group: str, n_blocks: int = HASH_BLOCKS) -> int:
+    """Return the hash block of a record, in 0..n_blocks-1, from the name of its group alone."""
+    return hash64(group, b"block") % n_blocks
 
 
-def hash_blocks(base_ids: Iterable[str], n_blocks: int = HASH_BLOCKS) -> Index:
-    """Return (n,) hash block of each base id. O(n)."""
-    return np.array([hash_block(base_id, n_blocks) for base_id in base_ids], dtype=np.int64)
+def hash_blocks(groups: Iterable[str], n_blocks: int = HASH_BLOCKS) -> Index:
+    """Return (n,) hash block of each row by the name of its group. O(n)."""
+    return np.array([hash_block(group, n_blocks) for group in groups], dtype=np.int64)
 
 
 def equal_blocks(n: int, block_rows: int, rng: np.random.Generator) -> Index:
@@ -61,9 +62,10 @@ def whole_groups(labels: Index, rng: np.random.Generator) -> list[Index]:
     return [parts[k] for k in rng.permutation(len(parts))]
 
 
-def record_groups(base_ids: Iterable[str]) -> Index:
-    """Return (n,) jackknife group of each row by its base id: the same of a record in every statistic."""
-    return hash_blocks(base_ids) % JACKKNIFE_GROUPS
+def deleted_together(groups: Iterable[str]) -> Index:
+    """Return (n,) which rows the jackknife leaves out together, in 0..JACKKNIFE_GROUPS-1, by the name of each
+    row's group: the same of a record in every statistic."""
+    return hash_blocks(groups) % JACKKNIFE_GROUPS
 
 
 def group_shares(groups_p: Index, groups_q: Index, paired: bool) -> dict[tuple[str, int], float]:

@@ -106,7 +106,7 @@ def test_sides_are_the_first_sampled_rows_that_have_the_modality() -> None:
     has[::5, 0] = has[:, 1] = 1
     ids = [f"r{i}" for i in range(n)]
     sample = RowSample.from_rows(
-        ids, ids, {"image": np.ones((n, 3)), "text": np.eye(n, 2) + 1, "has": has}, n
+        ids, ids, ids, {"image": np.ones((n, 3)), "text": np.eye(n, 2) + 1, "has": has}, n
     )
     assert len(side(sample, "text", None).ids) == MOST_ROWS
     images = side(sample, "image", {"r5": ("a",)})

@@ -195,7 +195,7 @@ def audited(out: Path, n: int = 60, response: bool = True) -> None:
         has = {"image": ~there, "text": there, "response": there & response, "reference": rng.random(n) < 0.8}
         rows = Rows(
             tuple(f"{shard}-{i}" for i in range(n)),
-            tuple(f"b{i}" for i in range(n)),
+            *[tuple(f"b{i}" for i in range(n))] * 2,
             np.zeros((n, 0), np.float32),
             x,
             x,

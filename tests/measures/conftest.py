@@ -27,7 +27,7 @@ def rows(n: int, seed: int, *, move: float = 0.0, base: str = "r", images: bool 
     everywhere = np.ones(n, dtype=bool)
     return Rows(
         tuple(f"{base}-{seed}-{i}" for i in range(n)),
-        tuple(f"{base}-{i}" for i in range(n)),
+        *[tuple(f"{base}-{i}" for i in range(n))] * 2,
         image,
         text,
         joined(image, text, has_image, everywhere),

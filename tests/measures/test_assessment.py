@@ -58,6 +58,7 @@ def rows(seed: int, *, noise: float, move: float = 0.0, n: int = N) -> Rows:
     return Rows(
         ids,
         ids,
+        ids,
         image,
         text,
         joined(image, text, ~everywhere, everywhere),

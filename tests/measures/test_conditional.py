@@ -24,7 +24,7 @@ def side(n, seed, moved=False):
     x, every = (image + text) / 2, np.ones(n, bool)
     ids = tuple(f"{seed}-{i}" for i in range(n))
     has = dict.fromkeys(("image", "text", "response", "reference"), every)
-    rows = Rows(ids, ids, image, text, x, text, text, has)
+    rows = Rows(ids, ids, ids, image, text, x, text, text, has)
     critic = CLUB(hidden=4, steps=2, batch=16).fit(x[:40], text[:40])
     return sketch_rows(rows, np.ones((n, 4), np.float32), [critic], 500)
 

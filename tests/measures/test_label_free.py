@@ -44,6 +44,7 @@ def world(
     rows = Rows(
         ids,
         ids,
+        ids,
         image,
         text,
         x,

@@ -31,8 +31,7 @@ def rows(seed: int, noise: float, *, n: int = 120, labelled: bool = True) -> Row
     response = normalise(text + noise * rng.normal(size=(n, D))).rows
     image = np.zeros((n, 0), np.float32)
     return Rows(
-        tuple(f"r{i}" for i in range(n)),
-        tuple(f"r{i}" for i in range(n)),
+        *[tuple(f"r{i}" for i in range(n))] * 3,
         image,
         text,
         joined(image, text, ~everywhere, everywhere),

@@ -76,7 +76,7 @@ def test_any_cut_and_any_order_keep_the_same(k, cuts, random):
 
 def test_they_are_the_records_of_the_row_sample():
     ids = [r.record_id for r in RECORDS]
-    rows = RowSample.from_rows(ids, ids, {"x": np.zeros((N, 1))}, 20)
+    rows = RowSample.from_rows(ids, ids, ids, {"x": np.zeros((N, 1))}, 20)
     assert sample(RECORDS, 20).ids.tolist() == rows.ids.tolist()
 
 
@@ -84,13 +84,13 @@ def test_what_is_kept_of_all_is_all_that_there_is():
     """In the order of the window, to the bit; an answer without a vector is left out."""
     kept = sample(RECORDS[:30], N).merge(sample(RECORDS[30:], N))
     assert kept.log_probabilities() == [
-        (r.base_id, r.log_probabilities) for r in RECORDS if r.log_probabilities
+        (r.group, r.log_probabilities) for r in RECORDS if r.log_probabilities
     ]
     there = [word for word in WORDS if word != FAILED]
     cell = dict(zip(there, nearest_cell(TEXTS.rows(list(map(text_key, there))), BOOK).tolist(), strict=True))
     several = [r for r in RECORDS if r.texts]
     cells = [[cell[word] for word in r.texts if word in cell] for r in several]
-    truth = from_sampled_cells(cells, len(BOOK), [r.base_id for r in several])
+    truth = from_sampled_cells(cells, len(BOOK), [r.group for r in several])
     got = query_entropies([kept], BOOK)
     assert np.array_equal(got.values, truth.values) and len(truth) > 30 and len(set(truth.values)) > 3
     assert np.array_equal(got.base_ids, truth.base_ids) and got.noise == truth.noise

@@ -23,7 +23,7 @@ def rows_of(n, seed=0):
     has["reference"] = np.arange(n) % 2 == 0
     z[4][~has["reference"]] = 0
     ids = tuple(f"r{i}" for i in range(n))
-    return Rows(ids, ids, z[0], z[1], joined(z[0], z[1], has["image"], has["text"]), z[3], z[4], has)
+    return Rows(ids, ids, ids, z[0], z[1], joined(z[0], z[1], has["image"], has["text"]), z[3], z[4], has)
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def parts(tmp_path):
         descriptors={"query_chars": 3.5, "answered": None},
         quarantine={"missing_id": 1},
         chars_per_token=4.5,
+        groups="no record names one",
         pairs=90,
     )
     fitted = Fitted.fit(profile, 0).to_arrays()
@@ -120,7 +121,7 @@ def test_another_version_is_named(tmp_path, parts, version):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": version}))
     with pytest.raises(
         BadInput,
-        match=f"has format {version}, this program reads format 2; use the version .* build it again",
+        match=f"has format {version}, this program reads format 3; use the version .* build it again",
     ):
         load(tmp_path / "b")
 
@@ -137,7 +138,7 @@ def test_files_of_the_old_version_go_with_it(tmp_path, parts):
     [
         (lambda tree: "no json", "not readable"),
         (lambda tree: "[]", "not readable"),
-        (lambda tree: json.dumps({k: v for k, v in tree.items() if k != "n"}), "not a baseline of format 2"),
+        (lambda tree: json.dumps({k: v for k, v in tree.items() if k != "n"}), "not a baseline of format 3"),
         (lambda tree: json.dumps(tree | {"digests": {}}), "list of files is not whole"),
         (
             lambda tree: json.dumps(

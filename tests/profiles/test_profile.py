@@ -1,8 +1,8 @@
 """The mergeable value: addition with a neutral element, and one file format, old files of which are read and
 bad ones refused by name.
 
-`golden/profile-1.npz`, whose sample is all of its rows, and `golden/profile-1-large.npz`, whose sample is
-not, were written by the first version of format 1 and are never written again: a program of that format reads
+`golden/profile-2.npz`, whose sample is all of its rows, and `golden/profile-2-large.npz`, whose sample is
+not, were written by the first version of format 2 and are never written again: a program of that format reads
 them to the values of `golden(WHOLE)` and `golden(LARGE)`.
 """
 
@@ -52,7 +52,7 @@ WHOLE, LARGE = 7, 3
 """Most rows of the samples of the golden profiles, which are of five rows."""
 GOLDEN = {
     k: Path(__file__).with_name("golden") / name
-    for k, name in ((WHOLE, "profile-1.npz"), (LARGE, "profile-1-large.npz"))
+    for k, name in ((WHOLE, "profile-2.npz"), (LARGE, "profile-2-large.npz"))
 }
 D = 3
 
@@ -92,7 +92,7 @@ def rows_of(seed: int, n: int) -> Rows:
     every = np.ones(n, bool)
     ids = tuple(f"{seed}-{i}" for i in range(n))
     has = {"image": has_image, "text": every, "response": has_response, "reference": has_reference}
-    return Rows(ids, ids, image, text, joined(image, text, has_image, every), response, reference, has)
+    return Rows(ids, ids, ids, image, text, joined(image, text, has_image, every), response, reference, has)
 
 
 def group(seed: int, n: int, count: int = 2) -> Profile:
@@ -331,9 +331,10 @@ def golden(k: int) -> Profile:
     sample = RowSample(
         k,
         5,
-        np.array([11, 22, 33, 44, 2**63 + 5], np.uint64)[:k],
+        np.array([[11, 12, 13], [22, 9, 13], [33, 1, 2], [44, 5, 6], [2**63 + 5, 0, 0]], np.uint64)[:k],
         np.array(["r2", "r0", "r3", "r1", "r4é"])[:k],
         np.array(["b2", "b0", "b3", "b1", "b4"])[:k],
+        np.array(["chat", "b0", "b3", "b1", "b4"])[:k],
         {
             "image": image[:k],
             "text": text[:k],
@@ -562,10 +563,10 @@ def test_pickled_objects_are_not_loaded(path: Path, name: str) -> None:
 
 
 def test_files_of_another_format(path: Path) -> None:
-    for version in (0, 2, 10**30, "1", None, ...):
+    for version in (0, 1, 3, 10**30, "1", None, ...):
         np.savez(path, **arrays(profile=head(format=version)))
         shown = None if version is ... else version
-        refused(path, re.escape(f"it has format {shown} of profiles, this program reads format 1"))
+        refused(path, re.escape(f"it has format {shown} of profiles, this program reads format 2"))
 
 
 @pytest.mark.parametrize(("k", "least"), [(WHOLE, 50), (LARGE, 70)])
@@ -611,7 +612,8 @@ NAN, WIDE = float("nan"), np.zeros((2, 2, 2))
         ({f"critic__model__0__{n}": np.zeros((2, 1)) for n in ("y", "y2", "wmu", "w")}, r"not CLUB sums"),
         ({"norms__n": [1, 2, 3]}, r"norms: n: not 4 finite numbers"),
         ({"norms__n": WIDE}, r"norms: n: "),
-        ({"sample__ids": ["r0", "r1"]}, "sample: not a row sample: its arrays differ in length"),
+        ({"sample__ids": ["r0", "r1"]}, r"sample: not a row sample: hashes \(3, 3\) of 2 rows"),
+        ({"sample__groups": ["r0", "r1"]}, "sample: not a row sample: its arrays differ in length"),
         ({"sample__hashes": [1, 2, 3, 4]}, "sample: not a row sample"),
         ({"sample__rows__has": np.zeros((3, 5))}, r"sample\.rows\.has: missing, or of another shape"),
         ({"sample__rows__norm": np.zeros((3, 1))}, r"sample\.rows\.norm"),

@@ -32,6 +32,7 @@ def world(tmp_path_factory):
         RowKeys(
             f"r{i}",
             f"b{i % 40}",
+            f"b{i % 40}",
             () if i % 5 == 0 else (images[i],) if i % 3 else (images[i], images[i + N]),
             texts[i],
             texts[N + i] if i % 7 else None,
@@ -126,7 +127,7 @@ def test_merging_shards_is_sketching_the_whole(world):
 
 def test_a_shard_without_images_or_answers(world):
     rows, stores, critics = world
-    bare = [RowKeys(r.record_id, r.base_id, (), r.text, None, None) for r in rows[:3]]
+    bare = [RowKeys(r.record_id, r.base_id, r.group, (), r.text, None, None) for r in rows[:3]]
     got = sketch_shard(bare, None, stores["texts"][2], critics, sample=5)
     assert got.sketches["image"].n == 0 and got.sketches["x"].n == 3
     assert got.critic_sums["model"][0].n.sum() == 0

@@ -35,7 +35,7 @@ from auditor.profiles.row_sums import sketch_rows
 from auditor.records import Quarantine, RecordWriter
 from auditor.report.build import Audited, Drifted, audit_report, drift_report
 from auditor.report.provenance import Provenance
-from auditor.scenarios import Scenario
+from auditor.scenarios import Grouping, Scenario
 from auditor.scenarios.row_ranges import Part, survey
 from auditor.scenarios.windows import by_time
 from auditor.storage.embedding_store import Embeddings, normalise
@@ -108,6 +108,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Audited:
         of_scenarios(config().thresholds, 0),
         aside,
         [],
+        Grouping("base ids", ("a note on groups",)),
     )
 
 
@@ -143,8 +144,13 @@ def test_notes_are_said_once(audited: Audited) -> None:
     got = audit_report(audited, MADE)
     assert got.scenarios[1].notes == ["note on far", "the same note"]
     assert got.notes[0].startswith("as in the paper, the critic is trained on the pool")
-    assert [n for n in got.notes if "note" in n] == ["note on far", "the same note", "note on none"]
-    assert got.notes[-1] == "6 timestamps had no zone and were taken as UTC"
+    assert [n for n in got.notes if "note" in n] == [
+        "note on far",
+        "the same note",
+        "note on none",
+        "a note on groups",
+    ]
+    assert got.run.groups == "base ids" and got.notes[-2] == "6 timestamps had no zone and were taken as UTC"
     folded = audit_report(replace(audited, config=config(critic={"cross_fit": 3})), MADE)
     assert folded.notes[0].startswith("the critic is cross-fitted")
 
@@ -241,6 +247,7 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
         descriptors={"query_chars": 3.5},
         quarantine={},
         chars_per_token=4.0,
+        groups="base ids",
         pairs=90,
         critics=("c",),
     )
@@ -265,6 +272,7 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
             {parts[0].window.name: 4.1, parts[1].window.name: 1.0},
             {"text": "t"},
             None,
+            Grouping("base ids", ("a note on groups",)),
         )
 
     return make
@@ -293,7 +301,8 @@ def test_notes_on_traffic(drifted: Callable[..., Drifted]) -> None:
     assert "3 windows are tested at 0.01 each: about 0.03 would fail by chance" in notes
     assert "2 windows between the first and the last have no row" in notes
     assert "the critic was trained on the baseline's own rows" in notes
-    assert got.notes[-1] == "4 timestamps had no zone and were taken as UTC"
+    assert got.run.groups == "base ids" and got.notes[-1] == "a note on groups"
+    assert got.notes[-2] == "4 timestamps had no zone and were taken as UTC"
     assert "compares two models" not in notes
     first, second, _ = got.windows
     assert any("they are compared within pairs" in note for note in first.notes)
@@ -302,6 +311,11 @@ def test_notes_on_traffic(drifted: Callable[..., Drifted]) -> None:
     assert "text encoder minilm" in unknown and "0.25 of the baseline's characters per token" in unknown
     other = drift_report(drifted(model="k"), "content", "", {})
     assert any("the responses are of k, the baseline's of m" in note for note in other.notes)
+    others = replace(drifted(), grouping=Grouping("pictures", ()))
+    assert any(
+        "are taken from pictures; in the baseline from base ids" in note
+        for note in drift_report(others, "content", "", {}).notes
+    )
 
 
 def test_all_that_was_set_aside_is_of_the_one_window_there_is(drifted: Callable[..., Drifted]) -> None:

@@ -37,10 +37,13 @@ def test_records_are_read_alike_in_every_job(job: type[JobConfig], tree: dict[st
         "max_image_pixels": 6,
         "max_text_chars": 7,
         "options": {"columns": 3},
+        "group_by": ["image", "group"],
     }
     assert set(DataConfig.model_fields) == {*shared, "reader", "root", "n"}
     data = job.model_validate(tree | {"data": tree["data"] | shared}).data
-    assert {key: getattr(data, key) for key in shared} == shared | {"url_allow": tuple(shared["url_allow"])}
+    assert {key: getattr(data, key) for key in shared} == shared | {
+        key: tuple(shared[key]) for key in ("url_allow", "group_by")
+    }
 
 
 def test_a_partly_given_critic_keeps_the_other_defaults() -> None:

@@ -7,7 +7,13 @@ import pytest
 from scipy.stats import binom
 
 from auditor.significance import drift_test
-from auditor.significance.grouped import grouped_grams, grouped_statistic, grouped_test, units_of
+from auditor.significance.grouped import (
+    LEAST_GROUPS,
+    grouped_grams,
+    grouped_statistic,
+    grouped_test,
+    units_of,
+)
 from auditor.significance.permutation import permuted_labels
 from auditor.sketch import Float
 from auditor.sketch.blocks import Index
@@ -96,11 +102,11 @@ def test_copies_of_one_row_are_one_group() -> None:
 
 def test_a_drift_test_of_groups_is_calibrated_and_its_excess_is_zero() -> None:
     """Eight times as many rows of P have the null of P alone, fewer that of pooled rows."""
-    for groups in (30, 8):
+    for of_p, groups in ((90, 30), (130, 12)):
         p_values, excess = [], []
         for seed in range(60):
             rng = np.random.default_rng([12, groups, seed])
-            (p, groups_p), (q, groups_q) = world(rng, 90, 4, 0.8), world(rng, groups, 4, 0.8)
+            (p, groups_p), (q, groups_q) = world(rng, of_p, 4, 0.8), world(rng, groups, 4, 0.8)
             got = drift_test(p, q, seed, permutations=99, groups_p=groups_p, groups_q=groups_q)
             rows = drift_test(p, q, seed, permutations=1)
             assert got.excess is not None and rows.excess is not None and got.p_value is not None
@@ -116,8 +122,21 @@ def test_the_jackknife_wants_enough_groups() -> None:
     rng = np.random.default_rng(13)
     (p, groups_p), (q, groups_q) = world(rng, 30, 20, 0.5, d=3), world(rng, 30, 20, 0.5, d=3)
     assert drift_test(p, q, permutations=1).reason is None
-    assert drift_test(p, q, permutations=1, groups_p=groups_p, groups_q=groups_q).reason == "too few rows"
+    grouped = drift_test(p, q, permutations=1, groups_p=groups_p, groups_q=groups_q)
+    assert grouped.reason == "too few groups of rows (30)" and grouped.corrected is None
     with pytest.raises(ValueError, match="3 and 2 group labels for"):
         drift_test(p, q, groups_p=np.arange(3), groups_q=np.arange(2))
     alone = drift_test(p[:50], q[:50], groups_p=np.arange(50), groups_q=np.arange(50), permutations=9)
     assert alone == drift_test(p[:50], q[:50], permutations=9)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_few_groups_have_no_p_value(paired: bool) -> None:
+    """They can be dealt in so few ways that a p-value would say nothing."""
+    z, groups = world(np.random.default_rng(14), LEAST_GROUPS, 30, 0.5)
+    labels = {"groups_p": groups, "groups_q": groups}
+    enough = drift_test(z, z + 0.1, permutations=99, paired=paired, **labels)
+    labels = {name: np.maximum(of, 1) for name, of in labels.items()}  # the first two groups are one
+    few = drift_test(z, z + 0.1, permutations=99, paired=paired, **labels)
+    assert enough.p_value is not None and few.p_value is None
+    assert few.reason == f"too few groups of rows ({LEAST_GROUPS - 1})" and few.excess is not None

@@ -59,7 +59,9 @@ def test_one_order_gives_the_same_bits() -> None:
 
 def test_stored_without_pickle() -> None:
     k = Sketch.from_rows(rows(9))
-    sample = RowSample.from_rows(list("abc"), list("xyz"), {"text": rows(3), "image": rows(3, 2)}, 2)
+    sample = RowSample.from_rows(
+        list("abc"), list("xyz"), list("ppq"), {"text": rows(3), "image": rows(3, 2)}, 2
+    )
     file = io.BytesIO()
     np.savez(file, **{f"k/{n}": a for n, a in k.to_arrays().items()}, **sample.to_arrays())
     file.seek(0)
@@ -78,7 +80,7 @@ def test_a_row_that_is_not_finite_is_named(bad: float) -> None:
     with pytest.raises(ValueError, match="row 17 is not finite"):
         Sketch.from_rows(z)
     with pytest.raises(ValueError, match="text: row 17"):
-        RowSample.from_rows([str(i) for i in range(30)], [""] * 30, {"text": z}, 5)
+        RowSample.from_rows([str(i) for i in range(30)], [""] * 30, [""] * 30, {"text": z}, 5)
 
 
 def test_wrong_arguments() -> None:
@@ -94,7 +96,7 @@ def test_wrong_arguments() -> None:
 
 def sample_of(ids: list[str], k: int) -> RowSample:
     z = np.array([float(i) for i in ids]).reshape(-1, 1)
-    return RowSample.from_rows(ids, [f"base-{i}" for i in ids], {"text": z}, k)
+    return RowSample.from_rows(ids, [f"base-{i}" for i in ids], ids, {"text": z}, k)
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,4 +118,4 @@ def test_row_samples_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="different k"):
         sample_of(["1"], 3).merge(sample_of(["2"], 4))
     with pytest.raises(ValueError, match="2 text for 1 ids"):
-        RowSample.from_rows(["a"], ["a"], {"text": rows(2)}, 3)
+        RowSample.from_rows(["a"], ["a"], ["a"], {"text": rows(2)}, 3)

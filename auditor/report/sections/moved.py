@@ -118,9 +118,10 @@ def _heat_cell(divergence: Divergence, top: float, threshold: float, head: str) 
         f"p {p_value(divergence.p_value)}, adjusted {p_value(divergence.p_adjusted)}",
     ]
     if divergence.n is not None and divergence.n_id is not None:
-        lines.append(
-            f"{divergence.n:,} rows against {divergence.n_id:,}" + (", paired" if divergence.paired else "")
-        )
+        copies = ", paired" if divergence.paired else ""
+        if divergence.n_copies and not divergence.paired:
+            copies = f", {divergence.n_copies:,} of them copies of each other"
+        lines.append(f"{divergence.n:,} rows against {divergence.n_id:,}{copies}")
     return HeatCell(
         number(value) + ("" if divergence.excess is not None or value is None else " raw"),
         round(8 * share),

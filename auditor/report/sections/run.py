@@ -53,6 +53,7 @@ def _facts(report: Report) -> list[Fact]:
             "Rows a result",
             [count(sizes[0]) if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"] if sizes else [],
         ),
+        Fact("Rows that belong together", [run.groups] if run.groups else []),
         Fact("Work was done", [run.executor] if run.executor else []),
         Fact("Time by stage", [f"{stage}: {duration(seconds)}" for stage, seconds in run.seconds.items()]),
         Fact("Interval level", [percent(run.interval_level)]),

@@ -57,9 +57,8 @@ def sums(seed, shift=0.0, n=N, images=True, critics=()):
         has["image"] = np.zeros(n, bool)
     ids = tuple(f"{seed}-{i}" for i in range(n))
     x = joined(vectors["image"], vectors["text"], has["image"], has["text"])
-    rows = Rows(
-        ids, ids, vectors["image"], vectors["text"], x, vectors["response"], vectors["reference"], has
-    )
+    of = (vectors[name] for name in ("response", "reference"))
+    rows = Rows(ids, ids, ids, vectors["image"], vectors["text"], x, *of, has)
     return sketch_rows(rows, np.ones((n, 4), np.float32), critics, 1000)
 
 
@@ -213,7 +212,7 @@ def odd(name, seed, count, n=60):
     text = (text / np.linalg.norm(text, axis=1)[:, None]).astype(np.float32)
     everywhere, ids = np.ones(n, bool), tuple(f"{name}{i}" for i in range(n))
     has = {"image": ~everywhere, "text": everywhere, "response": everywhere, "reference": ~everywhere}
-    rows = Rows(ids, ids, np.zeros((n, 0), np.float32), text, text, text, text, has)
+    rows = Rows(ids, ids, ids, np.zeros((n, 0), np.float32), text, text, text, text, has)
     return sketch_rows(rows, np.ones((n, 4), np.float32), [], 500)
 
 
