@@ -86,8 +86,8 @@ def read(
     A row has the fields of the record format: `record_id`, `image` (a path) or `image_bytes` or `images`,
     `query`, `history`, `responses` (model -> text or list of texts), `reference`, `timestamp`, `base_id`,
     `tags`, `group` (a key or a list of keys that tie rows together), `conversation_id`; others are ignored.
-    An image may be a path under `media_root`, an address under one of `url_allow`, bytes, a PIL image, or a dict of `bytes` and `path`. A row that cannot be used is quarantined
-    with its reason, and stops nothing.
+    An image may be a path under `media_root`, an address under one of `url_allow`, bytes, a PIL image, or a
+    dict of `bytes` and `path`. A row that cannot be used is quarantined with its reason, and stops nothing.
 
     Nothing is copied: a table is read where it is, every time. (An iterator can be gone through only once, so
     it is kept as a list.) Settings that are not given are those of the job.

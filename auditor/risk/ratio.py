@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 
 from auditor.neighbours.codebook import learn_codebook
 from auditor.sketch import Float, Floats
+from auditor.sketch.blocks import Index
 
 FOLDS = 5
 DIRECTIONS = 32
@@ -44,11 +45,20 @@ class DensityRatio(NamedTuple):
     """(Σw)² / Σw²: how many of P's rows the weighted sums are worth"""
 
 
-def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0, features: Features | None = None) -> DensityRatio:
+def density_ratio(
+    x_p: Floats,
+    x_q: Floats,
+    seed: int = 0,
+    features: Features | None = None,
+    labels_p: Index | None = None,
+    labels_q: Index | None = None,
+) -> DensityRatio:
     """Estimate the ratio on P's rows x_p (n, d) given Q's x_q (m, d). O((n+m)(d² + 64 d)) and 20 small Newton
     fits.
 
     `features`: what the classifier sees, where that is fitted on P alone; else it is fitted on all rows.
+    `labels_p` (n,), `labels_q` (m,): groups 0, 1, ... of rows that belong together, which are held out
+    together.
     """
     n, m = len(x_p), len(x_q)
     rows = np.concatenate([x_p, x_q]).astype(np.float64)
@@ -57,7 +67,8 @@ def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0, features: Features | 
     # Both sides weigh alike, so the logit is log w itself.
     weight = np.concatenate([np.full(n, 1 / n), np.full(m, 1 / m)]) * min(n, m)
     rng = np.random.default_rng(seed)
-    fold = np.concatenate([rng.permutation(n) % FOLDS, rng.permutation(m) % FOLDS])
+    labels = [np.arange(k) if of is None else of for k, of in ((n, labels_p), (m, labels_q))]
+    fold = np.concatenate([rng.permutation(int(of.max()) + 1)[of] % FOLDS for of in labels])
     logits = np.zeros((len(RIDGES), n + m))
     for f in range(FOLDS):
         train, held = fold != f, fold == f
