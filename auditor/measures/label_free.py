@@ -61,7 +61,8 @@ class LabelledReference:
     @classmethod
     def fit(cls, p: Profile, seed: int) -> LabelledReference | None:
         """Fit P's sampled rows that have a query, a response and a reference, O(n² d); None where they are
-        too few, or in too few groups. `seed` is that of the codebooks, so that cells mean the same for every Q."""
+        too few, or in too few groups. `seed` is that of the codebooks, so that cells mean the same for every
+        Q."""
         names = ("x", "response", "reference")
         if any(name not in p.sample.rows for name in names):
             return None
