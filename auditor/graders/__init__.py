@@ -8,7 +8,7 @@ A package of your own adds one through an entry point of the group `shift_audito
 """
 
 from auditor.graders.choice import Choice, check_named, choose
-from auditor.graders.grading import scores
+from auditor.graders.grading import Score, scores
 from auditor.graders.identity import grader_identity
 from auditor.graders.registry import GRADERS, grader, make_grader
 from auditor.registry import Settings
@@ -16,6 +16,7 @@ from auditor.registry import Settings
 __all__ = [
     "GRADERS",
     "Choice",
+    "Score",
     "Settings",
     "check_named",
     "choose",

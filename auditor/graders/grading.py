@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from auditor.errors import AuditError, one_line
 from auditor.protocols import Grader
 from schemas.record import Record
 
 
+class Score(NamedTuple):
+    """A score is a graded answer."""
+
+    value: float
+    """From 0 to 1."""
+    group: str
+    """The group that the record is in."""
+
+
 def scores(
     records: Sequence[Record], answers: Sequence[tuple[str, ...]], grader: Grader, model: str
-) -> list[float]:
+) -> list[Score]:
     """Grade the (first) answers of `model` to each record, from 0 to 1; there is nothing for an answer that
     the grader cannot grade, and for a record without one.
 
@@ -33,7 +43,7 @@ def scores(
             continue
         if not isinstance(score, int | float) or not 0.0 <= score <= 1.0:
             raise _grading_error(grader, record, f"{score!r:.80} is no number from 0 to 1")
-        grades.append(float(score))
+        grades.append(Score(float(score), record.group_id or record.base_id))
     return grades
 
 

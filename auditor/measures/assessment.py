@@ -40,6 +40,7 @@ from auditor.measures.sampled_entropies import query_entropies
 from auditor.measures.shares import Share, shares
 from auditor.profiles.profile import Profile
 from auditor.profiles.rows import means
+from auditor.significance.design_effect import effective_scores
 from auditor.storage.run_dir import write_bytes
 from schemas.config import BoundsConfig
 from schemas.record import Quarantined
@@ -214,21 +215,25 @@ def assess(
     )
 
 
-def accuracy(scores: NDArray[np.float64], level: float) -> Accuracy:
+def accuracy(scores: NDArray[np.float64], level: float, groups: NDArray[np.uint64] | None = None) -> Accuracy:
     """Return the mean of graded scores (n,) with its t interval; neither without any, no interval of one
-    alone."""
+    alone. groups (n,): which scores are not independent; they count as so many independent ones as tell as
+    much (`effective_scores`), with one degree of freedom less than there are groups."""
     if not len(scores):
         return Accuracy()
     mean = float(scores.mean())
-    if len(scores) < 2:
+    labels = np.arange(len(scores)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    independent = int(labels.max()) + 1
+    if independent < 2:
         return Accuracy(mean)
-    half = float(stats.t.ppf((1 + level) / 2, len(scores) - 1) * scores.std(ddof=1) / np.sqrt(len(scores)))
+    error = scores.std(ddof=1) / np.sqrt(effective_scores(scores, labels))
+    half = float(stats.t.ppf((1 + level) / 2, independent - 1) * error)
     return Accuracy(mean, (max(0.0, mean - half), min(1.0, mean + half)))
 
 
 def _measures(q: Profile, settings: Settings, relevant: Relevance | None, itself: bool = False) -> Measures:
     """Measure what needs no comparison but that of EMI; `itself`: Q is P, so there is no EMID."""
-    graded = accuracy(q.scores, settings.level)
+    graded = accuracy(q.scores, settings.level, q.score_groups)
     information = model_information(q)
     shift = None if itself else relevant
     return Measures(

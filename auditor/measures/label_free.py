@@ -40,7 +40,9 @@ class Unlabelled(NamedTuple):
 
     inputs: Inputs
     blocks: tuple[NDArray[np.int64], NDArray[np.int64]]
-    """Hash blocks of P's and Q's base ids."""
+    """Hash blocks of P's and Q's groups."""
+    groups: tuple[NDArray[np.str_], NDArray[np.str_]]
+    """Which of P's rows, and of Q's, belong together."""
     parts: Mapping[str, tuple[Rows, Rows]]
     """Image and text rows of P and Q, of each modality that all of these rows have."""
     whole: bool
@@ -59,7 +61,8 @@ class LabelledReference:
     @classmethod
     def fit(cls, p: Profile, seed: int) -> LabelledReference | None:
         """Fit P's sampled rows that have a query, a response and a reference, O(n² d); None where they are
-        too few. `seed` is that of the codebooks, so that cells mean the same for every Q."""
+        too few, or in too few groups. `seed` is that of the codebooks, so that cells mean the same for every
+        Q."""
         names = ("x", "response", "reference")
         if any(name not in p.sample.rows for name in names):
             return None
@@ -67,11 +70,14 @@ class LabelledReference:
         x, response, reference = (p.sample.rows[name][mask] for name in names)
         if len(x) < LEAST_ROWS_P:
             return None
-        supports = {
-            name: Support.fit(p.sample.rows[name][mask])
-            for name in ("x", "image", "text")
-            if name == "x" or _all_have(p.sample, mask, name)
-        }
+        try:
+            supports = {
+                name: Support.fit(p.sample.rows[name][mask], p.sample.groups[mask])
+                for name in ("x", "image", "text")
+                if name == "x" or _all_have(p.sample, mask, name)
+            }
+        except ValueError:
+            return None
         return cls(supports, learn_codebooks(x, reference, response, seed))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -126,7 +132,8 @@ def unlabelled(p: Profile, q: Profile) -> Unlabelled | str:
             q.sample.rows["x"][of_q],
             q.sample.rows["response"][of_q],
         ),
-        (hash_blocks(p.sample.base_ids[of_p]), hash_blocks(q.sample.base_ids[of_q])),
+        (hash_blocks(p.sample.groups[of_p]), hash_blocks(q.sample.groups[of_q])),
+        (p.sample.groups[of_p], q.sample.groups[of_q]),
         {
             name: (p.sample.rows[name][of_p], q.sample.rows[name][of_q])
             for name in ("image", "text")
@@ -158,9 +165,9 @@ def label_free(
     fitted = reference.supports if reference is not None and rows.whole else {}
     codebooks = None if reference is None else reference.codebooks
     try:
-        coverage = measure_overlap(fitted.get("x", rows.inputs.x_p), rows.inputs.x_q, seed)
+        coverage = measure_overlap(fitted.get("x", rows.inputs.x_p), rows.inputs.x_q, seed, *rows.groups)
         parts = {
-            name: measure_overlap(fitted.get(name, p_rows), q_rows, seed)
+            name: measure_overlap(fitted.get(name, p_rows), q_rows, seed, *rows.groups)
             for name, (p_rows, q_rows) in rows.parts.items()
         }
     except ValueError as error:
@@ -173,16 +180,16 @@ def label_free(
     high: float | None = None
     if choice.method == "reweighted" and gaussian:
         emids = [
-            reweighted_emid(critic, *rows.inputs, seed, level=level, overlap=coverage, blocks=rows.blocks)
+            reweighted_emid(
+                critic, *rows.inputs, seed, *rows.groups, level=level, overlap=coverage, blocks=rows.blocks
+            )
             for critic in gaussian
         ]
         estimate, low, high = (
             float(np.mean([getattr(emid, name) for emid in emids])) for name in ("value", "low", "high")
         )
     elif choice.method in ("reweighted", "identified"):
-        interval = identified_interval(
-            *rows.inputs, codebooks=codebooks, level=level, seed=seed, overlap=coverage
-        )
+        interval = identified_interval(*rows.inputs, codebooks, level, seed, *rows.groups, overlap=coverage)
         estimate, low, high = interval.estimate, interval.low, interval.high
     elif bound is not None and choice.method == "sound":
         high = bound.value

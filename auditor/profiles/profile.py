@@ -26,7 +26,7 @@ from auditor.profiles.answer_sample import AnswerSample
 from auditor.profiles.rows import joined
 from auditor.protocols import Sums
 from auditor.sketch import Float, RowSample, Sketch
-from auditor.sketch.blocks import HASH_BLOCKS
+from auditor.sketch.blocks import HASH_BLOCKS, hash64
 from auditor.sketch.merge_tree import tree_merge
 from auditor.storage.npz import opened, write_arrays
 from schemas.record import Quarantined, Reason
@@ -120,7 +120,9 @@ class Profile:
     facts: Mapping[str, int] = field(default_factory=dict)
     """Sums of plain facts (see `rows.descriptors`) over all rows, usable or not."""
     scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    """Scores of the graded answers (8 bytes each: a mean alone does not tell how well it is known)."""
+    """Scores of the graded answers (a mean alone does not tell how well it is known)."""
+    score_groups: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """`group_marks` of their records: answers of one group are not independent of each other."""
     set_aside: tuple[Quarantined, ...] = ()
     """The quarantined rows and single answers."""
     again: tuple[int, ...] = ()
@@ -196,6 +198,7 @@ class Profile:
             answers,
             {n: self.facts.get(n, 0) + other.facts.get(n, 0) for n in {**self.facts, **other.facts}},
             np.concatenate([self.scores, other.scores]),
+            np.concatenate([self.score_groups, other.score_groups]),
             (*self.set_aside, *other.set_aside),
             (*self.again, *other.again),
             self.units + other.units,
@@ -240,7 +243,7 @@ class Profile:
         arrays: Arrays = {prefix + name: np.asarray(a) for prefix, part in parts for name, a in part.items()}
         arrays, head["same"] = _share_equal(arrays)
         header = np.frombuffer(json.dumps(head).encode(), np.uint8)
-        return {"profile": header, "scores": self.scores, **arrays}
+        return {"profile": header, "scores": self.scores, "score_groups": self.score_groups, **arrays}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Profile:
@@ -261,11 +264,15 @@ class Profile:
         scores = np.asarray(arrays["scores"], dtype=np.float64)
         if scores.ndim != 1 or not np.isfinite(scores).all():
             raise ValueError("scores: not a list of finite numbers")
+        groups = np.asarray(arrays["score_groups"], dtype=np.uint64)
+        if groups.shape != scores.shape:
+            raise ValueError(f"score_groups: {groups.shape} of {len(scores)} scores")
         answered = any(name.startswith("answers.") for name in arrays)
         profile = cls(
             answers=part("answers.", AnswerSample.from_arrays) if answered else None,
             facts={str(name): _count(value, f"facts.{name}") for name, value in dict(head["facts"]).items()},
             scores=scores,
+            score_groups=groups,
             set_aside=tuple(map(_quarantined, head["set_aside"])),
             again=tuple(_count(row, "again") for row in head["again"]),
             units=_count(head["units"], "units"),
@@ -293,6 +300,11 @@ class Profile:
         )
         _check(whole, head["rows"])
         return whole
+
+
+def group_marks(groups: Iterable[str]) -> NDArray[np.uint64]:
+    """Return (n,) 64-bit hashes that stand for the names of groups, since names take more memory."""
+    return np.array([hash64(group, b"score") for group in groups], dtype=np.uint64)
 
 
 def _head(array: NDArray[Any]) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def environment() -> Environment:
         "number": numbers.number,
         "interval": numbers.interval,
         "p": numbers.p_value,
+        "rows_told": numbers.rows_told,
         "percent": numbers.percent,
         "count": numbers.count,
         "family": words.family,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.report import Interval
+from schemas.report import Interval, Measures
 
 NONE = "–"
 
@@ -44,6 +44,13 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
+
+
+def rows_told(row: Measures) -> str:
+    """Return what the groups of the rows do to their number, empty where each row stands by itself."""
+    if row.rows is None or row.rows.groups >= row.rows.used:
+        return ""
+    return f"{row.rows.groups:,} groups, worth {row.rows.effective_n:,.0f}"
 
 
 def plural(n: int, singular: str, many: str | None = None) -> str:

@@ -13,7 +13,7 @@ from auditor.errors import BadInput
 from auditor.report import words, write_reports
 from auditor.report.columns import flat
 from auditor.report.html import html
-from auditor.report.numbers import count, interval, number, p_value, plural
+from auditor.report.numbers import count, interval, number, p_value, plural, rows_told
 from auditor.report.store import Store
 from schemas import report as schema
 from schemas.report import Example, Row, Verdict
@@ -124,6 +124,7 @@ def _table(rows: Sequence[Row]) -> Markup:
         first: [_cut(row.scenario, NAME_CHARS) for row in rows],
         "Model": [_cut(row.model or "", NAME_CHARS) for row in rows],
         "Rows": [count(row.n) for row in rows],
+        "In groups": [rows_told(row) for row in rows],
         "EMI": [number(row.emi) for row in rows],
         "EMID": [f"{number(row.emid)} {interval(row.intervals.emid)}".strip() for row in rows],
         "Partial bound": [number(value) for value in partial],

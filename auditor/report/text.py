@@ -10,7 +10,7 @@ from rich.text import Text
 
 from auditor.measures.models import pairs
 from auditor.report import words
-from auditor.report.numbers import count, duration, interval, number, plural
+from auditor.report.numbers import count, duration, interval, number, plural, rows_told
 from schemas.report import Report, Row, Status
 
 STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "undecided": "cyan"}
@@ -56,6 +56,7 @@ def _table(rows: Sequence[Row]) -> Table:
         ("Window" if windows else "Scenario", [row.scenario for row in printed]),
         ("Model", [row.model or "" for row in printed]),
         ("Rows", [count(row.n) if windows else "" for row in printed]),  # 80 columns are soon full
+        ("In groups", [rows_told(row) for row in printed]),
         ("EMI", [number(row.emi) for row in printed]),
         ("EMID", [f"{number(row.emid)} {interval(row.intervals.emid, 2)}".strip() for row in printed]),
         ("Partial", [_bound(row, "partial") for row in printed]),

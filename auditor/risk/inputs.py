@@ -1,12 +1,16 @@
-"""This module checks the five arrays that the label-free estimates take."""
+"""This module checks the arrays that the label-free estimates take."""
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import t as student
 
-from auditor.sketch import Floats, as_rows
+from auditor.sketch import Float, Floats, as_rows
+from auditor.sketch.blocks import Index
 
 
 class Inputs(NamedTuple):
@@ -45,3 +49,33 @@ def checked(
     if got.x_p.shape[1] != got.x_q.shape[1]:
         raise ValueError(f"x_p has dimension {got.x_p.shape[1]}, x_q has {got.x_q.shape[1]}")
     return got
+
+
+def group_labels(groups: ArrayLike | None, n: int, name: str) -> Index:
+    """Return (n,) labels 0, 1, ... of the groups that rows are in, in the order of their first rows, given
+    their names (n,); each row by itself where there are none. ValueError, which names the argument, where
+    their number does not fit."""
+    if groups is None:
+        return np.arange(n)
+    _, first, labels = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    if labels.shape != (n,):
+        raise ValueError(f"{name} has {labels.size} labels for {n} rows")
+    return np.argsort(np.argsort(first))[labels].astype(np.int64)
+
+
+def sums_by_group(addends: Float, labels: Index) -> Float:
+    """Return (G, ...) sums of the addends (n, ...) of each group's rows; labels (n,) 0, 1, ..."""
+    if len(labels) and labels.max() + 1 == len(labels):
+        return addends
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    return np.asarray(np.add.reduceat(addends[order], starts, axis=0))
+
+
+def quantile(level: float, labels_p: Index, labels_q: Index) -> float:
+    """Return the two-sided quantile of an interval: the normal one, and of rows in groups Student's t with
+    one degree of freedom less than the side with fewer groups has."""
+    counts = [int(labels.max()) + 1 for labels in (labels_p, labels_q)]
+    if counts == [len(labels_p), len(labels_q)]:
+        return NormalDist().inv_cdf((1 + level) / 2)
+    return float(student.ppf((1 + level) / 2, max(1, min(counts) - 1)))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.neighbours.index import Index
+from auditor.risk.inputs import group_labels
 from auditor.risk.ratio import FOLDS, Features, density_ratio, ratio_of_features
 from auditor.significance import FAR_MORE
 from auditor.sketch import Float, Floats, as_rows
@@ -25,7 +26,7 @@ NEIGHBOURS = 15
 INSIDE = 0.995
 """Quantile of P's own leave-one-out distances beyond which a row counts as outside."""
 LEAST_ROWS_P = 2 * NEIGHBOURS
-LEAST_ROWS_Q = 2 * FOLDS
+LEAST_ROWS_Q = LEAST_GROUPS = 2 * FOLDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,23 +68,32 @@ class Support:
 
     rows: NDArray[np.float32]
     """(n, d)"""
+    groups: NDArray[np.int64]
+    """(n,) labels of rows that belong together; other rows below are those of other groups"""
     neighbours: NDArray[np.int64]
     """(n, 15) nearest other rows"""
     own: Float
     """(n,) distance to the nearest other row"""
     local: Float
-    """(n,) that distance in units of the nearest row's own nearest distance, the row itself left out"""
+    """(n,) that distance in units of the nearest row's own nearest distance, the row's group left out"""
 
     @classmethod
-    def fit(cls, x_p: ArrayLike) -> Support:
-        """Fit the support on P's inputs (n, d). Exact neighbours by FAISS: O(n² d).
+    def fit(cls, x_p: ArrayLike, groups: ArrayLike | None = None) -> Support:
+        """Fit the support on P's inputs (n, d), whose groups (n,) are labelled where rows belong together: a
+        row beside others of its own group says nothing of how near a new group comes. Exact neighbours by
+        FAISS: O(n² d), and memory for the size of the largest group a row.
 
-        ValueError where a row is not finite or there are fewer than 30 rows.
+        ValueError where a row is not finite, or rows, groups, or rows outside a group are too few (30, 10 and
+        15).
         """
         p = _rows(x_p, "x_p", LEAST_ROWS_P)
-        near = _drop_self(Index(p).search(p, NEIGHBOURS + 1).ids)
+        labels = _labels(groups, len(p), "groups_p")
+        sizes = np.bincount(labels)
+        if len(p) - sizes.max() < NEIGHBOURS:
+            raise ValueError(f"all but {len(p) - sizes.max()} of {len(p)} rows of x_p are of one group")
+        near = _others(Index(p).search(p, min(len(p), NEIGHBOURS + int(sizes.max()))).ids, labels)
         own = _distance(p, p[near[:, 0]])
-        return cls(p, near, own, _relative(own, _next_distance(p, near)))
+        return cls(p, labels, near, own, _relative(own, _next_distance(p, near, labels)))
 
     @cached_property
     def index(self) -> Index:
@@ -107,31 +117,40 @@ class Support:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return plain arrays, for npz (never pickle), without the rows themselves."""
-        return {"neighbours": self.neighbours, "own": self.own, "local": self.local}
+        arrays = {"groups": self.groups, "neighbours": self.neighbours}
+        return {**arrays, "own": self.own, "local": self.local}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike], x_p: ArrayLike) -> Support:
         """Read what `to_arrays` gave, with the rows (n, d) that it was fitted on. ValueError where it cannot
         have been."""
         p = _rows(x_p, "x_p", LEAST_ROWS_P)
-        near = np.asarray(arrays["neighbours"], dtype=np.int64)
+        near, labels = (np.asarray(arrays[name], dtype=np.int64) for name in ("neighbours", "groups"))
         own, local = (np.asarray(arrays[name], dtype=np.float64) for name in ("own", "local"))
-        fits = near.shape == (len(p), NEIGHBOURS) and own.shape == local.shape == (len(p),)
+        fits = near.shape == (len(p), NEIGHBOURS) and labels.shape == own.shape == local.shape == (len(p),)
         if not (fits and near.min() >= 0 and near.max() < len(p)):
             raise ValueError(f"not the support of {len(p)} rows: {near.shape}, {own.shape}, {local.shape}")
         if not (np.isfinite(own).all() and np.isfinite(local).all()):
             raise ValueError("not the support of these rows: some distances are not finite")
-        return cls(p, near, own, local)
+        return cls(p, labels, near, own, local)
 
 
-def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> Overlap:
+def measure_overlap(
+    x_p: ArrayLike | Support,
+    x_q: ArrayLike,
+    seed: int = 0,
+    groups_p: ArrayLike | None = None,
+    groups_q: ArrayLike | None = None,
+) -> Overlap:
     """Measure the coverage of x_q (m, d) by x_p (n, d). Exact neighbours by FAISS: O((n + m) n d), of a
     fitted support O(m n d); the result is the same to the bit.
 
-    ValueError where dimensions differ, a row is not finite, or there are too few rows (30 and 10).
+    groups_p (n,), groups_q (m,): labels of rows that belong together; a fitted support knows P's. ValueError
+    where dimensions differ, a row is not finite, or rows or groups are too few (30 and 10 rows, 10 groups).
     """
-    support = x_p if isinstance(x_p, Support) else Support.fit(x_p)
+    support = x_p if isinstance(x_p, Support) else Support.fit(x_p, groups_p)
     p, q = support.rows, _rows(x_q, "x_q", LEAST_ROWS_Q)
+    labels_q = _labels(groups_q, len(q), "groups_q")
     if p.shape[1] != q.shape[1]:
         raise ValueError(f"x_p has dimension {p.shape[1]}, x_q has {q.shape[1]}")
     near_q = support.index.search(q, NEIGHBOURS).ids
@@ -139,10 +158,12 @@ def measure_overlap(x_p: ArrayLike | Support, x_q: ArrayLike, seed: int = 0) -> 
     radius = support.radius
     outside_p, outside_q = nearest_p > radius, nearest_q > radius
     local_q = _relative(nearest_q, nearest_p[near_q[:, 0]])
+    labels = support.groups, labels_q
     if len(p) >= FAR_MORE * len(q):
-        ratio = ratio_of_features(support.seen, support.features.of(q.astype(np.float64)), seed)
+        seen_q = support.features.of(q.astype(np.float64))
+        ratio = ratio_of_features(support.seen, seen_q, seed, *labels)
     else:
-        ratio = density_ratio(p, q, seed)
+        ratio = density_ratio(p, q, seed, *labels)
     outside = float(outside_q.mean())
     return Overlap(
         outside=outside,
@@ -166,11 +187,19 @@ def _rows(z: ArrayLike, name: str, least: int) -> NDArray[np.float32]:
     return rows
 
 
-def _drop_self(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n, k) neighbours of rows searched among themselves, (n, k + 1); copies of a row may hide it."""
-    is_self = ids == np.arange(len(ids))[:, None]
-    is_self[~is_self.any(axis=1), -1] = True
-    return ids[~is_self].reshape(len(ids), -1)
+def _labels(groups: ArrayLike | None, n: int, name: str) -> NDArray[np.int64]:
+    labels = group_labels(groups, n, name)
+    if (count := int(labels.max()) + 1) < LEAST_GROUPS:
+        raise ValueError(f"{name} has {count} groups: at least {LEAST_GROUPS} are needed")
+    return labels
+
+
+def _others(ids: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n, 15) nearest of the rows that were found (n, k), ascending, those of each row's own group left
+    out."""
+    is_own = labels[ids] == labels[:, None]
+    first = np.argsort(is_own, axis=1, kind="stable")[:, :NEIGHBOURS]
+    return np.take_along_axis(ids, first, axis=1)
 
 
 def _distance(a: Floats, b: Floats) -> Float:
@@ -178,11 +207,10 @@ def _distance(a: Floats, b: Floats) -> Float:
     return np.asarray(np.linalg.norm(a.astype(np.float64) - b, axis=1))
 
 
-def _next_distance(p: Floats, near: NDArray[np.int64]) -> Float:
-    """(n,) distance from each row's nearest i to i's own nearest, the row itself left out."""
+def _next_distance(p: Floats, near: NDArray[np.int64], labels: NDArray[np.int64]) -> Float:
+    """(n,) distance from each row's nearest i to i's own nearest, the row's group left out."""
     nearest = near[:, 0]
-    first, second = near[nearest, 0], near[nearest, 1]
-    onward = np.where(first == np.arange(len(p)), second, first)
+    onward = _others(near[nearest], labels)[:, 0]
     return _distance(p[nearest], p[onward])
 
 

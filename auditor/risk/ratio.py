@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 
 from auditor.neighbours.codebook import learn_codebook
 from auditor.sketch import Float, Floats
+from auditor.sketch.blocks import Index
 
 FOLDS = 5
 DIRECTIONS = 32
@@ -44,23 +45,33 @@ class DensityRatio(NamedTuple):
     """(Σw)² / Σw²: how many of P's rows the weighted sums are worth"""
 
 
-def density_ratio(x_p: Floats, x_q: Floats, seed: int = 0) -> DensityRatio:
+def density_ratio(
+    x_p: Floats, x_q: Floats, seed: int = 0, labels_p: Index | None = None, labels_q: Index | None = None
+) -> DensityRatio:
     """Estimate the ratio on P's rows x_p (n, d) given Q's x_q (m, d), with features that are fitted on all of
-    them. O((n+m)(d² + 64 d)) and 20 small Newton fits."""
+    them. O((n+m)(d² + 64 d)) and 20 small Newton fits.
+
+    `labels_p` (n,), `labels_q` (m,): groups 0, 1, ... of rows that belong together, which are held out
+    together.
+    """
     rows = np.concatenate([x_p, x_q]).astype(np.float64)
     seen = Features.fit(rows, seed).of(rows)
-    return ratio_of_features(seen[: len(x_p)], seen[len(x_p) :], seed)
+    return ratio_of_features(seen[: len(x_p)], seen[len(x_p) :], seed, labels_p, labels_q)
 
 
-def ratio_of_features(seen_p: Float, seen_q: Float, seed: int = 0) -> DensityRatio:
-    """Estimate the ratio on P's rows given the features (n, 1 + p) and (m, 1 + p) of P's and Q's rows."""
+def ratio_of_features(
+    seen_p: Float, seen_q: Float, seed: int = 0, labels_p: Index | None = None, labels_q: Index | None = None
+) -> DensityRatio:
+    """Estimate the ratio on P's rows given the features (n, 1 + p) and (m, 1 + p) of P's and Q's rows, and
+    the labels of `density_ratio`."""
     n, m = len(seen_p), len(seen_q)
     seen = np.concatenate([seen_p, seen_q])
     is_q = np.concatenate([np.zeros(n), np.ones(m)])
     # Both sides weigh alike, so the logit is log w itself.
     weight = np.concatenate([np.full(n, 1 / n), np.full(m, 1 / m)]) * min(n, m)
     rng = np.random.default_rng(seed)
-    fold = np.concatenate([rng.permutation(n) % FOLDS, rng.permutation(m) % FOLDS])
+    labels = [np.arange(k) if of is None else of for k, of in ((n, labels_p), (m, labels_q))]
+    fold = np.concatenate([rng.permutation(int(of.max()) + 1)[of] % FOLDS for of in labels])
     logits = np.zeros((len(RIDGES), n + m))
     for f in range(FOLDS):
         train, held = fold != f, fold == f

@@ -14,7 +14,6 @@ elsewhere.)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.crossfit import CrossFitted
 from auditor.protocols import ConditionalGaussian
-from auditor.risk.inputs import checked
+from auditor.risk.inputs import checked, group_labels, quantile, sums_by_group
 from auditor.risk.method import check_reweighted
 from auditor.risk.overlap import Overlap, measure_overlap
 from auditor.sketch import Float, Floats
@@ -81,6 +80,8 @@ def reweighted_emid(
     x_q: ArrayLike,
     yhat_q: ArrayLike,
     seed: int = 0,
+    groups_p: ArrayLike | None = None,
+    groups_q: ArrayLike | None = None,
     *,
     level: float = 0.9,
     overlap: Overlap | None = None,
@@ -88,15 +89,21 @@ def reweighted_emid(
 ) -> ReweightedEmid:
     """Estimate the EMID of `club` between labelled P and unlabelled Q, in nats, given that Y|X is unchanged.
 
-    x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `overlap`: of the same x_p and x_q,
-    where it was measured before. `blocks` (n,), (m,): hash blocks of the rows' base ids, for a cross-fitted
-    critic: each row is then seen by the one that was not trained on it. The interval is normal, from
-    influence functions with t̂ and w held: a row's share in every term is counted together. CLUB is taken
+    x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). groups_p (n,), groups_q (m,): labels of
+    rows that belong together. `overlap`: of the same x_p and x_q in the same groups, where it was measured
+    before. `blocks` (n,), (m,): hash blocks of the rows' groups, for a cross-fitted critic: each row is then
+    seen by the one that was not trained on it. The interval is normal (of groups Student's t), from influence
+    functions with t̂ and w held: a row's share in every term is counted together, and so are the rows of a
+    group. CLUB is taken
     without the pairs i = j (n/(n-1) times Eq. 11), as windows of different sizes are compared.
     O((n + m) n d) for the neighbours. ValueError names what does not fit, such as a critic without moments.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
-    coverage = measure_overlap(rows.x_p, rows.x_q, seed) if overlap is None else overlap
+    labels_p = group_labels(groups_p, len(rows.x_p), "groups_p")
+    labels_q = group_labels(groups_q, len(rows.x_q), "groups_q")
+    coverage = overlap
+    if coverage is None:
+        coverage = measure_overlap(rows.x_p, rows.x_q, seed, labels_p, labels_q)
     if len(coverage.neighbours_p) != len(rows.x_p) or len(coverage.neighbours_q) != len(rows.x_q):
         raise ValueError("overlap was measured on other rows")
     n, m = len(rows.x_p), len(rows.x_q)
@@ -124,12 +131,12 @@ def reweighted_emid(
     residual = t - t_p
     share_p = w * (residual - w @ residual)
     share_q = t_q - t_q.mean() - (on_q.wmu - b) @ m1 + 0.5 * (on_q.w - c) @ m2
-    influence_p = (model_p.influence - reference_p.influence) / n + share_p
-    influence_q = (share_q - model_q.influence) / m
+    influence_p = sums_by_group((model_p.influence - reference_p.influence) / n + share_p, labels_p)
+    influence_q = sums_by_group((share_q - model_q.influence) / m, labels_q)
     std = float(np.sqrt(np.square(influence_p).sum() + np.square(influence_q).sum()))
 
     emi_p, emi_q = model_p.value - reference_p.value, model_q.value - reference_q
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = quantile(level, labels_p, labels_q)
     reason = check_reweighted(coverage)
     return ReweightedEmid(
         value=emi_p - emi_q,

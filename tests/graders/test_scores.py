@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from auditor.errors import AuditError, BadInput
-from auditor.graders import Settings, choose, grader_identity, make_grader, scores
+from auditor.graders import Score, Settings, choose, grader_identity, make_grader, scores
 from auditor.lab.truth import to_tags, truth_of
 from auditor.lab.world import lab_items
 from auditor.records import RecordWriter
@@ -29,7 +29,7 @@ def test_recorded_scores_are_of_the_recorded_answers_alone() -> None:
     ]
     grader = make_grader(GraderConfig(name="recorded"))
     given = [("yes",), ("yes",), ("yes, generated",), ()]
-    assert scores(rows, given, grader, "m") == [0.25]
+    assert scores(rows, given, grader, "m") == [Score(0.25, "a")]
     assert scores(rows, given, grader, "k") == []
 
 
@@ -38,7 +38,7 @@ def test_the_lab_grades_by_content() -> None:
     rows = [record(i.record_id, tags=tuple(i.tags)) for i in items]
     answers = [(truth_of(i.tags).answer,) for i in items]
     lab = make_grader(GraderConfig(name="lab"))
-    assert scores(rows, answers, lab, "m") == [1.0] * 40
+    assert [score.value for score in scores(rows, answers, lab, "m")] == [1.0] * 40
     foreign = [record("x", tags=("truth:3",)), record("y", tags=("question:smell", "truth:3")), record("z")]
     assert scores(foreign, [("3",)] * 3, lab, "m") == []
 

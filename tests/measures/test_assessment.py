@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,10 @@ from schemas.report import Divergence
 D, N, LEVEL = 8, 150, 0.9
 FACTS = {"n": N, "answered": N, "query_chars": 3 * N, "response_chars": 2 * N, "with_image": 0}
 SETTINGS = Settings(LEVEL, BoundsConfig())
+SCORED: dict[str, Any] = {
+    "scores": np.array([1.0, 0.5, 1.0, 0.0]),
+    "score_groups": np.arange(4, dtype=np.uint64),
+}
 ASIDE = (Quarantined("f", 3, Reason.IMAGE_MISSING, "no", "r3", "far"),)
 SEEDS = {"seed": 0, "seed_of_inputs": 0}
 
@@ -76,7 +81,7 @@ def critic() -> CLUB:
 
 def profiled(of: Rows, *critics: CLUB) -> Profile:
     sums = sketch_rows(of, np.ones((len(of), 4), np.float32), critics, 500)
-    return replace(sums, facts=FACTS, scores=np.array([1.0, 0.5, 1.0, 0.0]), set_aside=ASIDE)
+    return replace(sums, facts=FACTS, set_aside=ASIDE, **SCORED)
 
 
 def reference(p: Profile, *critics: CLUB) -> Reference:
@@ -138,7 +143,10 @@ def test_what_is_missing_says_why(critic: CLUB) -> None:
     bare = rows(2, noise=0.2)
     for name in ("response", "reference"):
         bare.has[name] = np.zeros(N, bool)
-    p, q = profiled(rows(1, noise=0.2), critic), replace(profiled(bare, critic), scores=np.zeros(0))
+    p, q = (
+        profiled(rows(1, noise=0.2), critic),
+        replace(profiled(bare, critic), **{name: of[:0] for name, of in SCORED.items()}),
+    )
     measures = assess(reference(p, critic), current(p, q), SETTINGS, **SEEDS).measures
     assert (
         measures.missing["emi"] == measures.missing["emid"] == "no row has a query, an answer and a reference"
@@ -246,3 +254,15 @@ def test_accuracy_has_a_t_interval_within_its_range() -> None:
     assert interval == pytest.approx((expected[0], min(1.0, expected[1])))
     assert accuracy(np.zeros(0), 0.9) == Accuracy(None, None)
     assert accuracy(np.ones(1), 0.9) == (1.0, None)
+
+
+def test_the_accuracy_of_answers_that_belong_together() -> None:
+    """Five answers of each group are all right or all wrong: they tell as much as one."""
+    ones = np.random.default_rng(0).integers(0, 2, 60).astype(float)
+    value, interval = accuracy(ones, 0.9)
+    groups = np.repeat(np.arange(60), 5).astype(np.uint64)
+    same, wide = accuracy(np.repeat(ones, 5), 0.9, groups)
+    assert same == value and interval is not None and wide is not None
+    assert wide[1] - wide[0] == pytest.approx(interval[1] - interval[0], rel=0.01)
+    assert accuracy(ones, 0.9, np.arange(60, dtype=np.uint64)) == (value, interval)
+    assert accuracy(ones, 0.9, np.zeros(60, np.uint64)) == (value, None)

@@ -6,8 +6,8 @@ import pytest
 
 from auditor.measures.shares import Share
 from auditor.measures.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, with_shares, worst
-from schemas.config import AuditThresholds
-from schemas.report import Divergence, Verdict
+from schemas.config import AuditThresholds, ThresholdsConfig
+from schemas.report import Divergence, RowCounts, Verdict
 
 AT = AuditThresholds(emid=0.2)
 
@@ -75,3 +75,16 @@ def test_a_feed_that_lost_its_images_is_told_of_where_nothing_else_moved():
     assert with_shares(passing, lost[1:], AuditThresholds()) is passing
     failing = Verdict(status="fail", because="text moved")
     assert with_shares(failing, lost, AuditThresholds()) is failing
+
+
+def test_rows_that_belong_together_count_for_less() -> None:
+    """300 rows of 20 groups may tell less than 50 independent ones."""
+    few = RowCounts(used=300, groups=20, effective_n=34.4)
+    told = "n=300 rows in 20 groups tell as much as 34 independent rows, fewer than the 50"
+    window = window_verdict(300, {}, ThresholdsConfig(), few)
+    scenario = scenario_verdict(300, 0.5, (0.4, 0.6), None, AuditThresholds(emid=0.2), few)
+    for verdict in (window, scenario):
+        assert verdict.status == "undecided" and verdict.because.startswith(told)
+    enough = RowCounts(used=300, groups=100, effective_n=120.0)
+    assert scenario_verdict(300, 0.5, (0.4, 0.6), None, AuditThresholds(emid=0.2), enough).status == "fail"
+    assert "n=300 in 100 groups: no modality" in window_verdict(300, {}, ThresholdsConfig(), enough).because

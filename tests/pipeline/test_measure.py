@@ -51,7 +51,8 @@ def run(tmp_path):
     found = RunDir(tmp_path)
     found.open()
     for i, name in enumerate((P, "a", "b", "c")):
-        profile = replace(sums(i, 0.1 * i), facts=FACTS, scores=np.linspace(0, 1, 4))
+        marks = np.arange(4, dtype=np.uint64)
+        profile = replace(sums(i, 0.1 * i), facts=FACTS, scores=np.linspace(0, 1, 4), score_groups=marks)
         write_profile(found.profiles("test") / f"{name}.npz", profile)
     return found
 

@@ -11,9 +11,13 @@ from schemas.record import Quarantined, Reason
 ASIDE = Quarantined("w", 3, Reason.MODEL_FAILED, "no such luck", "r3", "w", "m")
 
 
+def scored(*scores):
+    return {"scores": np.array(scores), "score_groups": np.arange(len(scores), dtype=np.uint64)}
+
+
 def test_what_was_written_is_read(tmp_path):
-    some = Profile(facts={"n": 3, "answered": 2}, set_aside=(ASIDE,), scores=np.array([0.5, 1.0]))
-    more = some.merge(Profile(facts={"n": 4}, scores=np.array([0.0])))
+    some = Profile(facts={"n": 3, "answered": 2}, set_aside=(ASIDE,), **scored(0.5, 1.0))
+    more = some.merge(Profile(facts={"n": 4}, **scored(0.0)))
     write_profile(tmp_path / "x.npz", more)
     back = read_profile(tmp_path / "x.npz")
     assert back.facts == {"n": 7, "answered": 2} and back.set_aside == (ASIDE,) and back.n == 0

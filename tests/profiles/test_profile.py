@@ -105,6 +105,7 @@ def group(seed: int, n: int, count: int = 2) -> Profile:
         answers=answers(seed, n),
         facts={"n": n, "answered": int(rows.has["response"].sum()), f"only {seed % 2}": 1},
         scores=rng.random(n // 2),
+        score_groups=rng.integers(0, 2**63, n // 2).astype(np.uint64),
         set_aside=tuple(
             Quarantined("f", i, Reason.MISSING_INPUT, "no", f"{seed}-x{i}") for i in range(seed % 3)
         ),
@@ -175,7 +176,7 @@ def close(a: Profile, b: Profile) -> None:
     for name in one.keys() - {"profile"}:
         if one[name].dtype.kind == "f" and name.startswith(("critic.", "norms.")):
             np.testing.assert_allclose(one[name], two[name], rtol=1e-9, atol=1e-9, err_msg=name)
-        elif name != "scores" and not name.startswith("sketch."):
+        elif name not in ("scores", "score_groups") and not name.startswith("sketch."):
             assert np.array_equal(one[name], two[name]), name
     close_sketches(a.sketches, b.sketches, 1e-9 if a.sample.complete else 1e-6)
     assert dict(a.facts) == dict(b.facts) and a.units == b.units
@@ -379,6 +380,7 @@ def golden(k: int) -> Profile:
         ),
         {"n": 7, "answered": 6, "query_chars": 70},
         np.array([0.0, 0.5, 1.0]),
+        np.array([7, 2**64 - 1, 7], np.uint64),
         (
             Quarantined(
                 "records.jsonl", 5, Reason.IMAGE_MISSING, "nowhere.png: no such file", "r5", "june", ""
@@ -505,8 +507,9 @@ def test_files_that_are_no_profiles(path: Path) -> None:
 
 
 def test_a_small_file_does_not_unfold_to_a_large_one(path: Path) -> None:
-    np.savez_compressed(path, **arrays(scores=np.zeros(MOST_UNFOLDED // 16)))
-    assert len(read_profile(path).scores) == MOST_UNFOLDED // 16  # up to the limit it is read
+    zeros = np.zeros(MOST_UNFOLDED // 32)
+    np.savez_compressed(path, **arrays(scores=zeros, score_groups=zeros))
+    assert len(read_profile(path).scores) == MOST_UNFOLDED // 32  # up to the limit it is read
     one = {"scores": np.zeros(MOST_UNFOLDED // 8)}
     many = {"scores": np.zeros(MOST_UNFOLDED // 16), "more": np.zeros(MOST_UNFOLDED // 16)}
     for changed in (one, many):
@@ -588,6 +591,7 @@ NAN, WIDE = float("nan"), np.zeros((2, 2, 2))
         ({"scores": [0.5, NAN]}, "scores: not a list of finite numbers"),
         ({"scores": [[0.5]]}, "scores: not a list"),
         ({"scores": ["a"]}, "could not convert"),
+        ({"scores": [0.5]}, r"score_groups: \(3,\) of 1 scores"),
         ({"sketch__x__s": [NAN, 1, 1]}, r"sketch\.x: not a sketch: its sums are not finite"),
         ({"sketch__image__S": [[np.inf]]}, r"sketch\.image: .* not finite"),
         ({"sketch__image__upper": [np.inf]}, r"sketch\.image: .* not finite"),

@@ -42,6 +42,8 @@ def test_every_field_of_the_public_format(jsonl: Write) -> None:
             "reference": "r",
             "timestamp": "2025-06-01T14:00:00+02:00",
             "tags": ["t"],
+            "group": ["ann", " ", "monday", "ann"],
+            "conversation_id": "c",
             "unknown": {"ignored": [1]},
         }
     )
@@ -55,6 +57,8 @@ def test_every_field_of_the_public_format(jsonl: Write) -> None:
         reference="r",
         timestamp=datetime(2025, 6, 1, 12, tzinfo=UTC),
         tags=("t",),
+        group=("ann", "monday"),
+        conversation_id="c",
     )
 
 
@@ -87,6 +91,10 @@ def test_nulls_blanks_and_a_base64_text_among_images(jsonl: Write) -> None:
         ({"record_id": "a", "query": "q", "responses": "{"}, Reason.UNREADABLE_LINE),
         ({"record_id": "a", "query": "q", "responses": {" ": "x"}}, Reason.UNREADABLE_LINE),
         ({"record_id": "a", "query": "q", "tags": [1]}, Reason.UNREADABLE_LINE),
+        ({"record_id": "a", "query": "q", "group": 7}, Reason.UNREADABLE_LINE),
+        ({"record_id": "a", "query": "q", "group": ["a", 7]}, Reason.UNREADABLE_LINE),
+        ({"record_id": "a", "query": "q", "group": "g" * 10_000}, Reason.TEXT_TOO_LONG),
+        ({"record_id": "a", "query": "q", "conversation_id": 7}, Reason.UNREADABLE_LINE),
         ({"record_id": "a", "images": "x.png"}, Reason.UNREADABLE_LINE),
         ({"record_id": "a", "image_bytes": 7}, Reason.UNREADABLE_LINE),
         (["a"], Reason.NOT_AN_OBJECT),

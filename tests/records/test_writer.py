@@ -39,6 +39,8 @@ records = st.builds(
     timestamp=st.none() | st.datetimes(timezones=st.just(UTC)),
     tags=st.lists(free, max_size=2).map(tuple),
     scores=st.dictionaries(texts, st.floats(0, 1), max_size=2),
+    group=st.lists(texts, max_size=2, unique=True).map(tuple),
+    conversation_id=st.none() | texts,
 )
 some = st.lists(records, max_size=4)
 free_files = settings(

@@ -167,3 +167,34 @@ def test_the_result_is_a_value() -> None:
     rng = np.random.default_rng(11)
     got = interval(draw(100, UNIFORM, rng), draw(50, UNIFORM, rng))
     assert replace(got, seed=1) != got
+
+
+def in_groups(groups: int, size: int, mix: Float, rng: np.random.Generator) -> tuple[Rows, np.ndarray]:
+    """Rows of a group are of one kind and, mostly, of one answer: copies with little of their own."""
+    one = draw(groups, mix, rng, 0.0)
+    labels = np.repeat(np.arange(groups), size)
+    return Rows(
+        one.x[labels] + 0.02 * rng.normal(size=(len(labels), 6)), one.y[labels], one.yhat[labels]
+    ), labels
+
+
+def test_groups_are_what_varies() -> None:
+    """Six copies of each row: the interval is about that of the rows themselves, and covers as it does."""
+    hits, widths = np.zeros(2), []
+    for seed in range(16):
+        rng = np.random.default_rng([7, seed])
+        mix = rng.dirichlet(np.full(8, 2.0))
+        (p, groups_p), (q, groups_q) = in_groups(300, 6, UNIFORM, rng), in_groups(150, 6, mix, rng)
+        blind = interval(p, q)
+        got = interval(p, q, groups_p=groups_p, groups_q=groups_q)
+        hits += [e.low <= emid(mix) <= e.high for e in (got, blind)]
+        widths.append((got.high - got.low) / (blind.high - blind.low))
+    assert hits[0] >= 12 and hits[0] >= hits[1] and np.median(widths) > 1.8
+
+
+def test_groups_of_one_row_change_little() -> None:
+    rng = np.random.default_rng(8)
+    p, q = draw(200, UNIFORM, rng), draw(120, UNIFORM, rng)
+    assert interval(p, q, groups_p=np.arange(200), groups_q=[f"r{i}" for i in range(120)]) == interval(p, q)
+    with pytest.raises(ValueError, match="groups_p has 3 labels for 200 rows"):
+        interval(p, q, groups_p=[1, 2, 3])

@@ -115,3 +115,52 @@ def test_arrays_that_are_not_of_the_rows_are_refused() -> None:
             Support.from_arrays(broken, p)
     with pytest.raises(ValueError, match="not the support"):
         Support.from_arrays(arrays, p[1:])
+
+
+def test_the_support_is_measured_between_groups() -> None:
+    """Every picture three times in P: within a group the nearest row would be its own copy."""
+    rng = np.random.default_rng(11)
+    pictures, new = rng.normal(size=(200, D)), rng.normal(size=(100, D))
+    p, groups = np.repeat(pictures, 3, axis=0), np.repeat(np.arange(200), 3)
+    assert measure_overlap(p, new).outside > 0.9
+    o = measure_overlap(p, new, 0, groups)
+    alone = measure_overlap(pictures, new)
+    assert o.outside == alone.outside < 0.05 and o.radius == pytest.approx(alone.radius)
+    assert o.moved == pytest.approx(alone.moved, abs=0.02)
+    assert not (groups[o.neighbours_p] == groups[:, None]).any()
+    again = Support.from_arrays(Support.fit(p, groups).to_arrays(), p)
+    kept = measure_overlap(again, new)
+    assert np.array_equal(kept.neighbours_p, o.neighbours_p) and np.array_equal(kept.weights, o.weights)
+
+
+def test_a_classifier_has_seen_no_row_of_the_group() -> None:
+    """Each side has its own points, many times each: a classifier that has seen a copy knows the side."""
+    rng = np.random.default_rng(12)
+    p, q = (np.repeat(rng.normal(size=(60, 32)), 10, axis=0) for _ in range(2))
+    groups = np.repeat(np.arange(60), 10)
+    assert density_ratio(p, q).auc > 0.8
+    assert density_ratio(p, q, labels_p=groups, labels_q=groups).auc < 0.65
+
+
+def test_labels_that_are_their_own_rows_change_no_bit() -> None:
+    rng = np.random.default_rng(13)
+    p, q = kinds(200, [0.5, 0.5], rng)[0], kinds(90, [0.2, 0.8], rng)[0]
+    p[:20] = p[20:40]  # copies
+    names = [f"r{i}" for i in range(200)]
+    a, b = measure_overlap(p, q, 3), measure_overlap(p, q, 3, names, range(90))
+    for name in ("neighbours_p", "neighbours_q", "weights", "outside_p", "outside_q"):
+        assert (getattr(a, name) == getattr(b, name)).all()
+    assert (a.moved, a.auc) == (b.moved, b.auc)
+
+
+def test_too_few_groups() -> None:
+    rng = np.random.default_rng(14)
+    p, q = rng.normal(size=(60, D)), rng.normal(size=(40, D))
+    with pytest.raises(ValueError, match="groups_p has 6 groups: at least 10 are needed"):
+        measure_overlap(p, q, 0, np.arange(60) // 10)
+    with pytest.raises(ValueError, match="groups_q has 4 groups: at least 10 are needed"):
+        measure_overlap(p, q, 0, None, np.arange(40) // 10)
+    with pytest.raises(ValueError, match="all but 14 of 60 rows of x_p are of one group"):
+        measure_overlap(p, q, 0, np.maximum(np.arange(60) - 45, 0))
+    with pytest.raises(ValueError, match="groups_q has 3 labels for 40 rows"):
+        measure_overlap(p, q, 0, None, [1, 2, 3])

@@ -71,7 +71,7 @@ def test_components_are_those_of_the_graph(
     ]
     labels = components(bases, keys)
     assert [len(of) for of in labels] == [len(first), len(second)]
-    pairs = {(expected["row", s, i], int(label)) for s, of in enumerate(labels) for i, label in enumerate(of)}
+    pairs = {(expected[s, i], int(label)) for s, of in enumerate(labels) for i, label in enumerate(of)}
     assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
 
 

@@ -18,12 +18,12 @@ import numpy as np
 from auditor.encoders.isolation import Content, encode_rows, failure_of
 from auditor.errors import RowError
 from auditor.estimators.crossfit import CrossFitted
-from auditor.graders import make_grader, scores
+from auditor.graders import Score, make_grader, scores
 from auditor.pipeline.executor import ShardResult
 from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, record_answers, smallest
 from auditor.profiles.folding import LASTING
-from auditor.profiles.profile import Profile, failed_rows, write_profile
+from auditor.profiles.profile import Profile, failed_rows, group_marks, write_profile
 from auditor.profiles.row_sums import sketch_shard
 from auditor.profiles.rows import (
     RowKeys,
@@ -294,7 +294,8 @@ class ProfileWorker:
                 sums,
                 answers=sample,
                 facts=model_rows.facts,
-                scores=np.array(model_rows.scores),
+                scores=np.array([score.value for score in model_rows.scores]),
+                score_groups=group_marks(score.group for score in model_rows.scores),
                 set_aside=tuple(quarantined),
                 again=tuple(sorted(again)),
                 made_with=settings.made_with,
@@ -332,7 +333,7 @@ class _ModelRows:
     keys: list[RowKeys] = field(default_factory=list)
     facts: Counter[str] = field(default_factory=Counter)
     """Facts of all rows, condemned ones too."""
-    scores: list[float] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     """Rows that the model gave no answer to."""
     answers: list[RecordAnswers] = field(default_factory=list)

@@ -32,7 +32,7 @@ TEMPLATE = """\
 <td data-v="{{ ORDER[line.row.verdict.status] }}">{{ pill(line.row.verdict) }}</td>
 {% if page.has_times %}<td class="time">{{ (line.row.start or "–")[:16]|replace("T", " ") }}</td><td class="time">{{ (line.row.end or "–")[:16]|replace("T", " ") }}</td>{% endif %}
 {% if view.families|length > 1 %}<td title="{{ line.row.family|family }}">{{ line.row.family or "–" }}</td>{% endif %}
-<td class="num" data-v="{{ line.row.n }}">{{ line.row.n|count }}{% if line.row.quarantined %}<small title="rows set aside">−{{ line.row.quarantined|count }} set aside</small>{% endif %}</td>
+<td class="num" data-v="{{ line.row.n }}">{{ line.row.n|count }}{% if line.row|rows_told %}<small title="rows of one group are not independent: together they tell as much as so many independent ones">{{ line.row|rows_told }}</small>{% endif %}{% if line.row.quarantined %}<small title="rows set aside">−{{ line.row.quarantined|count }} set aside</small>{% endif %}</td>
 {% for cell in line.cells %}
 <td class="num" data-v="{{ cell.sort }}"{% if cell.warn %} title="{{ cell.warn }}"{% endif %}>{{ cell.text }}{% if cell.detail %}<small>{{ cell.detail }}</small>{% endif %}</td>
 {% endfor %}
