@@ -1,4 +1,4 @@
--- Tables of audit.duckdb, the results of every run (format 3).
+-- Tables of audit.duckdb, the results of every run (format 4).
 --
 -- Every table has its run_id; config hash, code version and seed of a run are in `runs`.
 -- A result is one scenario (kind = 'scenario') or window (kind = 'window') under one model:
@@ -56,6 +56,7 @@ CREATE TABLE results (
     delta DOUBLE,
     accuracy DOUBLE,
     win_rate DOUBLE,
+    variation JSON,
     quarantined BIGINT NOT NULL,
     status VARCHAR NOT NULL,
     because VARCHAR NOT NULL,

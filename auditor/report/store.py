@@ -38,12 +38,13 @@ from schemas.report import (
     Row,
     Run,
     Status,
+    Variation,
     Verdict,
 )
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Version of the tables in `schemas/store.sql`."""
 
 WAIT_SECONDS = 15.0
@@ -72,7 +73,7 @@ _OF_RESULT = (
 )
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
 _RUN_JSON = ("config", "versions", "encoders", "models", "grader", "thresholds", "seconds")
-_ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict"})
+_ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "variation", "verdict"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,8 @@ def _batch() -> _Batch:
 def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
     key: _Values = {"run_id": run_id, "kind": kind, "scenario": row.scenario, "model": row.model}
     scalars = {name: getattr(row, name) for name in _ROW_SCALARS}
-    batch["results"].append(key | scalars | row.verdict.model_dump())
+    variation = {"variation": None if row.variation is None else row.variation.model_dump_json()}
+    batch["results"].append(key | scalars | variation | row.verdict.model_dump())
     for measure, interval in row.intervals:
         if interval is not None:
             batch["intervals"].append(key | {"measure": measure} | _limits(interval))
@@ -425,8 +427,10 @@ def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
 
     values = {name: result[name] for name in _ROW_SCALARS}
     label_free = [LabelFree(**_fields(LabelFree, v)) for v in rows("label_free")]
+    variation = result["variation"]
     return Row(
         **values,
+        variation=None if variation is None else Variation.model_validate_json(variation),
         intervals=Intervals(**{v["measure"]: _interval(v) for v in rows("intervals")}),
         bounds={v["form"]: Bound(**_fields(Bound, v)) for v in rows("bounds")},
         divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in rows("divergences")},

@@ -1,0 +1,124 @@
+"""Whether a window lies farther off than a service's windows do, and since when.
+
+Windows are judged one after the other, in their order. Each is ranked among the baseline's windows and those
+that were judged before it: by how far it lies from all others, in the modality in which that is most
+(`auditor.significance.variation`). The ranks are evidence of a change (`auditor.significance.sequential`).
+Where the evidence reaches the budget an alarm begins. Windows under alarm, from the change point on, are none
+that later windows are ranked among. It ends where a window comes that lies no farther off than others do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from auditor.measures.window_means import WindowMeans, together
+from auditor.significance.sequential import EDetector
+from auditor.significance.variation import (
+    MeanEmbeddings,
+    chosen,
+    farthest,
+    log_distances,
+    rank_of_last,
+    smoothed_p_value,
+    standardised,
+)
+from auditor.sketch import Float
+from schemas.report import Distance, Variation
+
+ENOUGH_WINDOWS = 10
+"""Windows of a baseline from which they are the yardstick."""
+NEAR = 0.25
+"""An alarm ends at the first window of which more than this share of all lie at least as far off."""
+BAND = (0.05, 0.95)
+"""Quantiles of the baseline's own windows that are shown as their band."""
+
+
+def judged(
+    baseline: Sequence[WindowMeans],
+    current: Mapping[str, WindowMeans],
+    *,
+    budget: float,
+    seed_of: Callable[[str], int],
+    least_rows: int = 2,
+) -> dict[str, Variation]:
+    """Return how far each of the current windows (name -> its means, in their order) lies from the others,
+    and the evidence of a change. `budget`: expected windows between false alarms; `seed_of` a window: what
+    ties are broken by.
+
+    A window of fewer than `least_rows` rows, or without any embedding, is left out, of the baseline's too;
+    nothing is returned where fewer than ENOUGH_WINDOWS of these remain. What is said of a window depends on
+    the windows before it alone. O(N r) a window, of N before it.
+    """
+    names = [name for name, window in current.items() if window.n >= least_rows and window.means]
+    known = [window for window in baseline if window.n >= least_rows and window.means]
+    k = len(known)
+    if k < ENOUGH_WINDOWS or not names:
+        return {}
+    embeddings = together([*known, *(current[name] for name in names)])
+    bag, detector = list(range(k)), EDetector()
+    since: str | None = None
+    found: dict[str, Variation] = {}
+    for t, name in enumerate(names, start=k):
+        members = np.array([*bag, t])
+        by_modality = _by_modality(embeddings, members)
+        overall = farthest(np.column_stack(list(by_modality.values())))
+        rank = rank_of_last(overall)
+        if rank is None:  # it has only what too few other windows have
+            continue
+        evidence = detector.evidence
+        if since is not None and rank.p_value > NEAR:
+            since, detector = None, EDetector()
+            evidence = 0.0
+            bag.append(t)
+        elif since is None:
+            uniform = float(np.random.default_rng(seed_of(name)).random())
+            evidence = detector.update(smoothed_p_value(overall, uniform))
+            bag.append(t)
+            if evidence >= budget:
+                first = t + 1 - detector.windows_since_change()
+                first = max(first, k)
+                since = names[first - k]
+                bag = [window for window in bag if window < first]
+        found[name] = Variation(
+            distance=_distance(overall, k),
+            modalities={
+                m: _distance(values, k) for m, values in by_modality.items() if np.isfinite(values[-1])
+            },
+            baseline_windows=k,
+            evidence=evidence,
+            budget=budget,
+            alarm=since is not None,
+            since=since,
+        )
+    return found
+
+
+def _by_modality(embeddings: Mapping[str, MeanEmbeddings], members: np.ndarray) -> dict[str, Float]:
+    """Return modality -> (N,) distances of some windows from one another, in the kernel in which each lies
+    farthest off."""
+    kernels = {name: log_distances(chosen(part, members)) for name, part in embeddings.items()}
+    of_modality: dict[str, list[Float]] = {}
+    for (name, _), values in zip(
+        (name.split(".") for name in kernels),
+        standardised(np.column_stack(list(kernels.values()))).T,
+        strict=True,
+    ):
+        of_modality.setdefault(name, []).append(values)
+    return {name: farthest(np.column_stack(values)) for name, values in of_modality.items()}
+
+
+def _distance(values: Float, k: int) -> Distance:
+    """Return the last of distances (N,), beside the first k, the baseline's own windows."""
+    own = values[:k][np.isfinite(values[:k])]
+    low, high = (float(np.quantile(own, share)) for share in BAND) if len(own) else (np.nan, np.nan)
+    rank = rank_of_last(values)
+    assert rank is not None
+    return Distance(
+        value=float(values[-1]),
+        band=(low, high) if len(own) else None,
+        rank=rank.rank,
+        of=rank.of,
+        p_value=rank.p_value,
+    )
