@@ -16,15 +16,14 @@ import numpy as np
 from auditor.measures.window_means import WindowMeans, together
 from auditor.significance.sequential import EDetector
 from auditor.significance.variation import (
-    MeanEmbeddings,
-    chosen,
+    Distances,
     farthest,
-    log_distances,
     rank_of_last,
     smoothed_p_value,
     standardised,
 )
 from auditor.sketch import Float
+from auditor.sketch.blocks import Index
 from schemas.report import Distance, Variation
 
 ENOUGH_WINDOWS = 10
@@ -57,28 +56,29 @@ def judged(
     if k < ENOUGH_WINDOWS or not names:
         return {}
     embeddings = together([*known, *(current[name] for name in names)])
-    bag, detector = list(range(k)), EDetector()
+    distances = {name: Distances(of_kernel) for name, of_kernel in embeddings.items()}
+    bag, detector, watched = list(range(k)), EDetector(), list[int]()
     since: str | None = None
     found: dict[str, Variation] = {}
     for t, name in enumerate(names, start=k):
         members = np.array([*bag, t])
-        by_modality = _by_modality(embeddings, members)
+        by_modality = _by_modality(distances, members)
         overall = farthest(np.column_stack(list(by_modality.values())))
         rank = rank_of_last(overall)
         if rank is None:  # it has only what too few other windows have
             continue
         evidence = detector.evidence
         if since is not None and rank.p_value > NEAR:
-            since, detector = None, EDetector()
+            since, detector, watched = None, EDetector(), []
             evidence = 0.0
             bag.append(t)
         elif since is None:
             uniform = float(np.random.default_rng(seed_of(name)).random())
             evidence = detector.update(smoothed_p_value(overall, uniform))
             bag.append(t)
+            watched.append(t)
             if evidence >= budget:
-                first = t + 1 - detector.windows_since_change()
-                first = max(first, k)
+                first = watched[-detector.windows_since_change()]
                 since = names[first - k]
                 bag = [window for window in bag if window < first]
         found[name] = Variation(
@@ -95,18 +95,14 @@ def judged(
     return found
 
 
-def _by_modality(embeddings: Mapping[str, MeanEmbeddings], members: np.ndarray) -> dict[str, Float]:
-    """Return modality -> (N,) distances of some windows from one another, in the kernel in which each lies
+def _by_modality(distances: Mapping[str, Distances], members: Index) -> dict[str, Float]:
+    """Return modality -> (N,) distances of some windows from one another, each in the kernel in which it lies
     farthest off."""
-    kernels = {name: log_distances(chosen(part, members)) for name, part in embeddings.items()}
+    values = standardised(np.column_stack([of_kernel.logs(members) for of_kernel in distances.values()]))
     of_modality: dict[str, list[Float]] = {}
-    for (name, _), values in zip(
-        (name.split(".") for name in kernels),
-        standardised(np.column_stack(list(kernels.values()))).T,
-        strict=True,
-    ):
-        of_modality.setdefault(name, []).append(values)
-    return {name: farthest(np.column_stack(values)) for name, values in of_modality.items()}
+    for kernel, column in zip(distances, values.T, strict=True):
+        of_modality.setdefault(kernel.split(".")[0], []).append(column)
+    return {name: farthest(np.column_stack(columns)) for name, columns in of_modality.items()}
 
 
 def _distance(values: Float, k: int) -> Distance:

@@ -15,11 +15,9 @@ baseline happens to have, on average over them, with no assumption on how days o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from auditor.sketch import Float
 from auditor.sketch.blocks import Index
@@ -48,31 +46,42 @@ def mean_embedding(features: Float, groups: Index) -> tuple[Float, float]:
     mean = features.mean(axis=0) if n else np.zeros(features.shape[1])
     if len(names) < 2:
         return mean, float("nan")
-    sums = np.zeros((len(names), features.shape[1]))
-    np.add.at(sums, labels, features - mean)
-    k = len(names)
+    order, k = np.argsort(labels, kind="stable"), len(names)
+    starts = np.searchsorted(labels[order], np.arange(k))
+    sums = np.add.reduceat((features - mean)[order], starts, axis=0)
     return mean, float(np.square(sums).sum()) / n**2 * k / (k - 1)
 
 
-def log_distances(embeddings: MeanEmbeddings) -> Float:
-    """Return (N,) log of each window's distance from the others, in units of what is expected of its size;
-    nan where a window has no embedding, or too few windows have one. O(N r)."""
-    means, noise = embeddings
-    has = np.isfinite(noise)
-    found = np.full(len(noise), np.nan)
-    n = int(has.sum())
-    if n < LEAST_WINDOWS:
+class Distances:
+    """`Distances` of windows from one another under one kernel, for some of them at a time."""
+
+    def __init__(self, embeddings: MeanEmbeddings) -> None:
+        self._means, self._noise = embeddings
+        self._squares = np.einsum("ij,ij->i", self._means, self._means)
+
+    def logs(self, members: Index) -> Float:
+        """Return (N,) log of the distance of each of these windows from the others, in units of what is
+        expected of its size; nan where a window has no embedding, or too few of them have one.
+
+        Windows after the last of `members` change no bit. O(t r) for a last position t.
+        """
+        found = np.full(len(members), np.nan)
+        has = np.isfinite(self._noise[members])
+        own, n = members[has], int(has.sum())
+        if n < LEAST_WINDOWS:
+            return found
+        until = int(own.max()) + 1
+        weights = np.zeros(until)
+        weights[own] = 1.0 / n
+        centre = weights @ self._means[:until]
+        squares = self._squares[own] - 2.0 * (self._means[:until] @ centre)[own] + centre @ centre
+        squares = np.maximum(squares, 0.0) * (n / (n - 1)) ** 2  # the centre without the window itself
+        noise = self._noise[own]
+        by_rows = noise + (noise.sum() - noise) / (n - 1) ** 2
+        between = max(float(np.median(squares - by_rows)), 0.0)
+        tiny = np.finfo(np.float64).tiny
+        found[has] = np.log(np.maximum(squares, tiny)) - np.log(np.maximum(between + by_rows, tiny))
         return found
-    own, noise = (means, noise) if n == len(means) else (means[has], noise[has])
-    centre = own.mean(axis=0)
-    squares = np.einsum("ij,ij->i", own, own) - 2.0 * (own @ centre) + centre @ centre
-    squares = np.maximum(squares, 0.0) * (n / (n - 1)) ** 2  # the centre without the window itself
-    by_rows = noise + (noise.sum() - noise) / (n - 1) ** 2
-    between = max(float(np.median(squares - by_rows)), 0.0)
-    expected = between + by_rows
-    tiny = np.finfo(np.float64).tiny
-    found[has] = np.log(np.maximum(squares, tiny)) - np.log(np.maximum(expected, tiny))
-    return found
 
 
 def standardised(values: Float) -> Float:
@@ -119,16 +128,3 @@ def smoothed_p_value(values: Float, uniform: float) -> float:
     known = values[np.isfinite(values)]
     above, equal = (known > values[-1]).sum(), (known == values[-1]).sum()
     return float((above + uniform * equal) / len(known))
-
-
-def stacked(parts: Sequence[tuple[Float, float]]) -> MeanEmbeddings:
-    """Return the mean embeddings of windows, given the mean (r,) and noise of each."""
-    return MeanEmbeddings(
-        np.array([mean for mean, _ in parts], dtype=np.float64),
-        np.array([noise for _, noise in parts], dtype=np.float64),
-    )
-
-
-def chosen(embeddings: MeanEmbeddings, windows: NDArray[np.int64]) -> MeanEmbeddings:
-    """Return those of some windows, by their positions."""
-    return MeanEmbeddings(embeddings.means[windows], embeddings.noise[windows])
