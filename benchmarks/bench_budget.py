@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--part", choices=("quiet", "delay", "both"), default="both")
     args = parser.parse_args()
-    baselines, length, tested = (3, 60, 2) if args.quick else (24, 400, 10)
+    baselines, length, tested = (3, 60, 2) if args.quick else (20, 300, 3)
     print(machine())
     print(f"seed {args.seed}, d={D}, {ROWS} rows a window")
     plain = World("30 windows, days 0.3", 30, 0.3, 30, length)
