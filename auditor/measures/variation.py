@@ -3,8 +3,10 @@
 Windows are judged one after the other, in their order. Each is ranked among the baseline's windows and those
 that were judged before it: by how far it lies from all others, in the modality in which that is most
 (`auditor.significance.variation`). The ranks are evidence of a change (`auditor.significance.sequential`).
-Where the evidence reaches the budget an alarm begins. Windows under alarm, from the change point on, are none
-that later windows are ranked among. It ends where a window comes that lies no farther off than others do.
+Where the evidence reaches the budget an alarm begins; it ends where a window comes that lies no farther off
+than others do. Windows under alarm, from the change point on, are none that later windows are ranked among.
+Once it has ended they are, unless it lasted: were the farthest windows of a service that only varies left out
+for good, what is left would make ever more windows look far. A change that lasted stays out.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ ENOUGH_WINDOWS = 10
 """Windows of a baseline from which they are the yardstick."""
 NEAR = 0.25
 """An alarm ends at the first window of which more than this share of all lie at least as far off."""
+LASTING = 3
+"""Windows after the one an alarm began with from which it has lasted: of alarms by chance, NEAR to this
+power."""
 BAND = (0.05, 0.95)
 """Quantiles of the baseline's own windows that are shown as their band."""
 
@@ -57,29 +62,35 @@ def judged(
         return {}
     embeddings = together([*known, *(current[name] for name in names)])
     distances = {name: Distances(of_kernel) for name, of_kernel in embeddings.items()}
-    bag, detector, watched = list(range(k)), EDetector(), list[int]()
+    bag, detector = list(range(k)), EDetector()
+    watched: list[int] = []  # windows whose ranks the detector has
+    apart: list[int] = []  # windows from the change point of an alarm on
     since: str | None = None
+    under_alarm = 0
     found: dict[str, Variation] = {}
     for t, name in enumerate(names, start=k):
-        members = np.array([*bag, t])
-        by_modality = _by_modality(distances, members)
+        by_modality = _by_modality(distances, np.array([*bag, t]))
         overall = farthest(np.column_stack(list(by_modality.values())))
         rank = rank_of_last(overall)
         if rank is None:  # it has only what too few other windows have
             continue
-        evidence = detector.evidence
         if since is not None and rank.p_value > NEAR:
-            since, detector, watched = None, EDetector(), []
-            evidence = 0.0
+            if under_alarm <= LASTING:
+                bag = sorted([*bag, *apart])
             bag.append(t)
-        elif since is None:
+            detector, watched, apart, since, under_alarm = EDetector(), [], [], None, 0
+        elif since is not None:
+            apart.append(t)
+            under_alarm += 1
+        else:
             uniform = float(np.random.default_rng(seed_of(name)).random())
-            evidence = detector.update(smoothed_p_value(overall, uniform))
+            detector.update(smoothed_p_value(overall, uniform))
             bag.append(t)
             watched.append(t)
-            if evidence >= budget:
+            if detector.evidence >= budget:
                 first = watched[-detector.windows_since_change()]
-                since = names[first - k]
+                since, under_alarm = names[first - k], 1
+                apart = [window for window in bag if window >= first]
                 bag = [window for window in bag if window < first]
         found[name] = Variation(
             distance=_distance(overall, k),
@@ -87,7 +98,7 @@ def judged(
                 m: _distance(values, k) for m, values in by_modality.items() if np.isfinite(values[-1])
             },
             baseline_windows=k,
-            evidence=evidence,
+            evidence=detector.evidence,
             budget=budget,
             alarm=since is not None,
             since=since,
