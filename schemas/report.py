@@ -145,13 +145,15 @@ class Variation(_Model):
     """A window beside the variation of the service from window to window."""
 
     distance: Distance = Field(description="In the modality in which it lies farthest off.")
-    modalities: dict[str, Distance]
+    modalities: dict[str, Distance] = Field(description="The same in each modality.")
     baseline_windows: int = Field(description="Windows of the baseline among which it is ranked.")
     evidence: float = Field(
         description="Evidence of a change so far, in windows: without one it grows by 1 a window on average."
     )
     budget: float = Field(description="Evidence at which an alarm begins: windows between false alarms.")
-    alarm: bool
+    alarm: bool = Field(
+        description="Whether the evidence has reached the budget, and no near window came since."
+    )
     since: str | None = Field(description="Under alarm: the window that the change most likely began with.")
 
 

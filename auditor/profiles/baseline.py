@@ -202,7 +202,7 @@ def load(folder: Path) -> Baseline:
         raise BadInput(f"{path}: not readable ({_line(error)}); {way_out}") from error
     if version not in READABLE:
         raise BadInput(
-            f"{path}: has format {version}, this program reads format {' and '.join(map(str, READABLE))}; "
+            f"{path}: has format {version}, this program reads formats {' and '.join(map(str, READABLE))}; "
             f"use the version that wrote it, or {way_out}"
         )
     try:

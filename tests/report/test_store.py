@@ -205,7 +205,7 @@ def test_columns_are_the_fields_of_a_row(tmp_path: Path):
     Store(tmp_path).write_run(small_report())
     with duckdb.connect(str(tmp_path / "audit.duckdb"), read_only=True) as con:
         columns = {c[0] for c in con.execute("DESCRIBE results").fetchall()}
-    assert columns == {*_ROW_SCALARS, "run_id", "kind", "pos", "status", "because"}
+    assert columns == {*_ROW_SCALARS, "variation", "run_id", "kind", "pos", "status", "because"}
 
 
 def test_the_latest_run_is_the_default(tmp_path: Path):
