@@ -3,10 +3,10 @@
 Windows are judged one after the other, in their order. Each is ranked among the baseline's windows and those
 that were judged before it: by how far it lies from all others, in the modality in which that is most
 (`auditor.significance.variation`). The ranks are evidence of a change (`auditor.significance.sequential`).
-Where the evidence reaches the budget an alarm begins; it ends where a window comes that lies no farther off
-than others do. Windows under alarm, from the change point on, are none that later windows are ranked among.
-Once it has ended they are, unless it lasted: were the farthest windows of a service that only varies left out
-for good, what is left would make ever more windows look far. A change that lasted stays out.
+Where the evidence reaches the budget an alarm begins. It ends where a window comes that is not among the
+farthest quarter. While it lasts, its windows, from the change point on, are none that later ones are ranked
+among. Once it has ended they are, unless it lasted: were the farthest windows of a service that only varies
+left out for good, what is left would make ever more windows look far. A change that lasted stays out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from schemas.report import Distance, Variation
 ENOUGH_WINDOWS = 10
 """Windows of a baseline from which they are the yardstick."""
 NEAR = 0.25
-"""An alarm ends at the first window of which more than this share of all lie at least as far off."""
+"""An alarm ends at the first window that is not among this share of all windows, the farthest."""
 LASTING = 3
 """Windows after the one an alarm began with from which it has lasted: of alarms by chance, NEAR to this
 power."""

@@ -237,7 +237,9 @@ class BaselineWindows:
         parts: list[dict[str, NDArray[Any]]] = [{} for _ in names]
         for key, array in arrays.items():
             number, _, name = key.partition(".")
-            if number.isdigit():
+            if number.isdecimal():
+                if int(number) >= len(names):
+                    raise ValueError(f"{key}: there are {len(names)} windows")
                 parts[int(number)][name] = array
         return cls(EmbeddingMap.from_arrays(arrays), names, tuple(map(WindowMeans.from_arrays, parts)))
 

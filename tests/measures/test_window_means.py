@@ -117,6 +117,7 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     arrays = BaselineWindows(mapped([window(rng)]), ("a",), (WindowMeans(),)).to_arrays()
     cases = [
         {**arrays, "format": np.array(99)},
+        {**arrays, "7.n": np.array(3)},
         {**arrays, "map.text.factor": np.full((D, D), np.nan, np.float32)},
         {name: array for name, array in arrays.items() if name != "0.n"},
         {**arrays, "0.mean.text.mean": np.array([np.inf]), "0.noise.text.mean": np.array(1.0)},
