@@ -151,12 +151,14 @@ class EmbeddingMap:
         means: dict[str, Float] = {}
         noise: dict[str, float] = {}
 
-        def add(name: str, features: Float, ids: NDArray[np.str_]) -> None:
-            mean, error = mean_embedding(features, np.unique(ids, return_inverse=True)[1])
+        sample = window.sample
+        groups = np.unique(sample.base_ids[:MOST_ROWS], return_inverse=True)[1].astype(np.int64)
+
+        def add(name: str, features: Float, has: NDArray[np.bool_]) -> None:
+            mean, error = mean_embedding(features, groups[has])
             if np.isfinite(error):
                 means[name], noise[name] = mean, error
 
-        sample = window.sample
         rows: dict[str, Float] = {}
         for name, whitening in self.whitenings.items():
             if name not in sample.rows:
@@ -169,16 +171,15 @@ class EmbeddingMap:
                 )
             rows[name] = np.zeros(z.shape)
             rows[name][has] = whitening.rows(z[has])
-            ids = sample.base_ids[:MOST_ROWS][has]
-            add(f"{name}.mean", rows[name][has], ids)
+            add(f"{name}.mean", rows[name][has], has)
             if has.any():
                 products = tensor_sketch(rows[name][has], rows[name][has], CELLS, _SKETCH_SEED)
-                add(f"{name}.products", products, ids)
+                add(f"{name}.products", products, has)
         if "image" in rows and "text" in rows:
             has = having(sample, "image", "text")[:MOST_ROWS]
             if has.any():
                 pairs = tensor_sketch(rows["image"][has], rows["text"][has], CELLS, _SKETCH_SEED)
-                add("joint.products", pairs, sample.base_ids[:MOST_ROWS][has])
+                add("joint.products", pairs, has)
         return WindowMeans(means, noise, window.n)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
