@@ -10,7 +10,7 @@ from auditor.measures.verdict import EXIT_CODES
 from auditor.measures.window_means import read_windows
 from auditor.pipeline.bars import Bars
 from auditor.pipeline.baseline import build
-from auditor.pipeline.drift import drift
+from auditor.pipeline.drift import drift, windows_between_alarms
 from auditor.profiles.baseline import load
 from auditor.report.store import Store
 from auditor.report.text import summary
@@ -130,7 +130,8 @@ def test_the_band_is_that_of_the_baseline(report):
 
 
 def test_what_is_said_of_a_window_does_not_depend_on_later_ones(world, report, tmp_path):
-    first = judge(world, world[1][: QUIET + 1], tmp_path / "out")
+    one = {"executor": "serial", "cpu": 1}
+    first = judge(world, world[1][: QUIET + 1], tmp_path / "out", workers=one)
     longer = judge(world, world[1], tmp_path / "out")
     assert [row.variation for row in longer.windows] == [row.variation for row in report.windows]
     assert [row.variation for row in first.windows] == [row.variation for row in report.windows[: QUIET + 1]]
@@ -170,6 +171,24 @@ def test_without_enough_windows_rows_alone_are_judged(world, tmp_path, case, not
     assert row.verdict.because.startswith("text moved: ")
 
 
-def test_the_default_budget_is_a_year(world, tmp_path):
-    found = judge(world, world[1][:1], tmp_path / "out", thresholds={})
-    assert found.windows[0].variation.budget == 365
+@pytest.mark.parametrize(
+    "cut, windows",
+    [
+        ({"window": "1d"}, 365),
+        ({"window": "6h"}, 4 * 365),
+        ({"window": "1w"}, 365 / 7),
+        ({"window_rows": 500}, 365),
+        ({"window": "1d", "thresholds": {"windows_between_alarms": 30}}, 30),
+    ],
+)
+def test_the_default_budget_is_a_year(cut, windows):
+    config = DriftConfig.model_validate({"baseline": "b", "data": {"traffic": "t.jsonl"}, **cut})
+    assert windows_between_alarms(config) == pytest.approx(windows)
+
+
+def test_windows_of_rows_are_compared_with_windows_of_rows(world, tmp_path):
+    folder, days = world
+    make(folder, "id.jsonl", tmp_path / "baseline", window_rows=ROWS)
+    found = judge(world, days[-2:], tmp_path / "out", tmp_path / "baseline", window=None, window_rows=ROWS)
+    assert [row.variation.baseline_windows for row in found.windows] == [BASELINE_DAYS] * 2
+    assert found.windows[0].variation.distance.rank == 1 and found.windows[0].verdict.status == "warn"
