@@ -98,7 +98,8 @@ def build_baseline(
 
     encoders: `{"image": NAME or None, "text": NAME}`, or settings instead of a name.
     model: whose recorded responses are used (default: the only one's).
-    settings: further keys of the config of `auditor baseline build`, such as `critic={"seeds": 5}`.
+    settings: further keys of the config of `auditor baseline build`, such as `critic={"seeds": 5}`, or
+    `window="1d"`: with ten windows or more, `drift` knows how much they vary without a drift.
     """
     source = read(reference)
     tree = {

@@ -120,6 +120,11 @@ def baseline_build(
     text_encoder: Annotated[str | None, typer.Option(help="Text encoder by name.")] = None,
     media_root: MediaRoot = None,
     model: Annotated[str | None, typer.Option(help="Whose responses (default: the only one's).")] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(help="Length of a window: 1d, 6h. With ten or more, drift knows how windows vary."),
+    ] = None,
+    window_rows: Annotated[int | None, typer.Option(help="Rows of a window.")] = None,
     config: Config = None,
     set_: Set = None,
     dry_run: DryRun = False,
@@ -141,6 +146,8 @@ def baseline_build(
             "encoders.text": text_encoder,
             "encoders.image": image_encoder,
             "model": model,
+            "window": window,
+            "window_rows": window_rows,
         },
     )
     if dry_run:

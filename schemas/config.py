@@ -7,7 +7,7 @@ import re
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -471,6 +471,20 @@ class ThresholdsConfig(_Model):
     min_rows: int = Field(50, ge=2, description="Below this a verdict is undecided.")
 
 
+class DriftThresholds(ThresholdsConfig):
+    """When a window of traffic fails."""
+
+    not_here: ClassVar[str] = "a window is judged by its p-values (thresholds.p_value)"
+
+    windows_between_alarms: float | None = Field(
+        None,
+        ge=2,
+        allow_inf_nan=False,
+        description="Where the baseline keeps ten windows or more: least mean number of windows between "
+        "false alarms (null: the windows of 365 days; 365 where they are counted in rows).",
+    )
+
+
 class AuditThresholds(ThresholdsConfig):
     """When a scenario fails. `p_value` fails none: it says which scenarios are looked into for where the
     difference lies."""
@@ -712,8 +726,37 @@ class AuditConfig(LearningConfig, JudgingConfig):
         return self.comparison.current or self.models[0].name
 
 
-class BaselineConfig(LearningConfig):
-    """Config of `auditor baseline build`."""
+WINDOW_LENGTH = re.compile(r"([1-9]\d{0,4})([mhdw])")
+"""How the length of a window is written."""
+
+
+class WindowedConfig(JobConfig):
+    """What a job has that can cut its records into windows."""
+
+    window: str | None = Field(None, description="Length of a window, e.g. 1d, 6h, 30m.")
+    window_rows: int | None = Field(None, ge=2, description="Rows of a window.")
+
+    @field_validator("window")
+    @classmethod
+    def _length(cls, value: str | None) -> str | None:
+        if value is not None and not WINDOW_LENGTH.fullmatch(value.strip()):
+            raise ValueError(f"{value!r} is no length of time; write a number and m, h, d or w, e.g. 1d")
+        return value
+
+    @model_validator(mode="after")
+    def _one_window(self) -> Self:
+        if self.window and self.window_rows:
+            raise ValueError("give --window or --window-rows, not both")
+        if self.window and self.data.reader != "records":
+            raise ValueError(
+                f"window: the records of the reader {self.data.reader} have no timestamps; give window_rows"
+            )
+        return self
+
+
+class BaselineConfig(LearningConfig, WindowedConfig):
+    """Config of `auditor baseline build`. With windows the baseline keeps how each of them looks: the
+    yardstick of how much this service varies without a drift."""
 
     not_here: ClassVar[str] = (
         "a baseline is learned from recorded answers (model: NAME) and judges nothing; what drift judges by "
@@ -732,11 +775,7 @@ class BaselineConfig(LearningConfig):
         return _named(value)
 
 
-WINDOW_LENGTH = re.compile(r"([1-9]\d{0,4})([mhdw])")
-"""How the length of a window is written."""
-
-
-class DriftConfig(JudgingConfig):
+class DriftConfig(JudgingConfig, WindowedConfig):
     """Config of `auditor drift`."""
 
     not_here: ClassVar[str] = (
@@ -747,34 +786,16 @@ class DriftConfig(JudgingConfig):
     data: DriftData
     baseline: str = Field(description="Folder made by `auditor baseline build` (--baseline).")
     model: str | None = Field(None, description="Whose responses are used (default: the only one).")
-    window: str | None = Field(None, description="Length of a window, e.g. 1d, 6h, 30m.")
-    window_rows: int | None = Field(None, ge=2, description="Rows of a window.")
+    thresholds: DriftThresholds = DriftThresholds()
     embeddings: Literal["drop", "keep"] = Field(
         "drop",
         description="keep: embeddings stay in the run directory, not only the sums and the row sample.",
     )
 
-    @field_validator("window")
-    @classmethod
-    def _length(cls, value: str | None) -> str | None:
-        if value is not None and not WINDOW_LENGTH.fullmatch(value.strip()):
-            raise ValueError(f"{value!r} is no length of time; write a number and m, h, d or w, e.g. 1d")
-        return value
-
     @field_validator("grader", mode="before")
     @classmethod
     def _grader_by_name(cls, value: object) -> object:
         return _named(value)
-
-    @model_validator(mode="after")
-    def _one_window(self) -> DriftConfig:
-        if self.window and self.window_rows:
-            raise ValueError("give --window or --window-rows, not both")
-        if self.window and self.data.reader != "records":
-            raise ValueError(
-                f"window: the records of the reader {self.data.reader} have no timestamps; give window_rows"
-            )
-        return self
 
 
 JOBS: dict[str, type[JobConfig]] = {

@@ -147,6 +147,36 @@ class Measures(_Model):
     missing: dict[str, str] = Field(default_factory=dict, description="Path of each null term, and why.")
 
 
+class Distance(_Model):
+    """How far a window lies from all others, beside how far the baseline's own windows lie."""
+
+    value: float = Field(
+        description="0: as far as the middle window; then in (robust) standard deviations of the windows."
+    )
+    band: Interval | None = Field(description="Between which nine tenths of the baseline's own windows lie.")
+    rank: int = Field(description="1: the farthest of all, itself among them.")
+    of: int = Field(
+        description="Windows that it is ranked among: the baseline's, those before it, and itself."
+    )
+    p_value: float = Field(description="rank / of: how often a window of the same kind ranks so far off.")
+
+
+class Variation(_Model):
+    """A window beside the variation of the service from window to window."""
+
+    distance: Distance = Field(description="In the modality in which it lies farthest off.")
+    modalities: dict[str, Distance] = Field(description="The same in each modality.")
+    baseline_windows: int = Field(description="Windows of the baseline among which it is ranked.")
+    evidence: float = Field(
+        description="Evidence of a change so far, in windows: without one it grows by 1 a window on average."
+    )
+    budget: float = Field(description="Evidence at which an alarm begins: windows between false alarms.")
+    alarm: bool = Field(
+        description="Whether the evidence has reached the budget, and no near window came since."
+    )
+    since: str | None = Field(description="Under alarm: the window that the change most likely began with.")
+
+
 class Row(Measures):
     """A row of the report: a scenario, or a window, under one model."""
 
@@ -154,6 +184,9 @@ class Row(Measures):
     model: str | None
     family: str | None = Field(None, description="visual, text, joint, natural, mix, id or window.")
     divergences: dict[str, Divergence] = Field(default_factory=dict)
+    variation: Variation | None = Field(
+        None, description="Of a window, where the baseline keeps windows to compare it with."
+    )
     quarantined: int = 0
     verdict: Verdict
     notes: list[str] = Field(default_factory=list)

@@ -59,6 +59,7 @@ CREATE TABLE results (
     delta DOUBLE,
     accuracy DOUBLE,
     win_rate DOUBLE,
+    variation JSON,
     quarantined BIGINT NOT NULL,
     status VARCHAR NOT NULL,
     because VARCHAR NOT NULL,

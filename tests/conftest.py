@@ -41,6 +41,7 @@ SLOW = (
     "pipeline/test_audit_vllm.py",
     "pipeline/test_drift.py",
     "pipeline/test_drift_foreign.py",
+    "pipeline/test_drift_windows.py",
     "pipeline/test_endpoint_audit.py",
     "pipeline/test_executors.py",
     "pipeline/test_many_nodes.py",

@@ -7,6 +7,7 @@ is the exact Gram, and its factor gives exact coordinates in N dimensions; beyon
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,14 +111,22 @@ def tensor_sketch(v: Array, t: Array, r: int, seed: int) -> Float:
     The circular convolution of two count sketches is a count sketch of v⊗t.
     """
     _same_length(v, t)
-    rng = np.random.default_rng(seed)
     spectra = []
-    for name, z in (("v", v), ("t", t)):
-        d = z.shape[1]
-        cells = (rng.choice([-1.0, 1.0], d), (np.arange(d), rng.integers(r, size=d)))
-        counted = np.asarray((csr_matrix(cells, shape=(d, r)).T @ rows64(z, name).T).T)
+    for name, z, counts in zip("vt", (v, t), _count_sketches(v.shape[1], t.shape[1], r, seed), strict=True):
+        counted = np.asarray((counts @ rows64(z, name).T).T)
         spectra.append(np.fft.rfft(counted, axis=1))
     return np.asarray(np.fft.irfft(spectra[0] * spectra[1], n=r, axis=1))
+
+
+@lru_cache(maxsize=8)
+def _count_sketches(d_v: int, d_t: int, r: int, seed: int) -> tuple[csr_matrix, csr_matrix]:
+    """Return the count sketches (r, d_v) and (r, d_t) of a seed, kept for the next rows."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for d in (d_v, d_t):
+        cells = (rng.choice([-1.0, 1.0], d), (np.arange(d), rng.integers(r, size=d)))
+        found.append(csr_matrix(cells, shape=(d, r)).T)
+    return found[0], found[1]
 
 
 def _sketched(v_p: Array, t_p: Array, v_q: Array, t_q: Array, seed: int) -> tuple[Float, Float]:

@@ -7,15 +7,26 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Protocol
 
 from auditor.measures.families import Family, over_modalities, over_scenarios
 from auditor.measures.shares import Share
 from auditor.measures.verdict import scenario_verdict, window_verdict, with_shares
 from schemas.config import AuditThresholds, ThresholdsConfig
-from schemas.report import Divergence, Measures, Verdict
+from schemas.report import Divergence, Measures, Variation, Verdict
 
-Rule = Callable[[Measures, Mapping[str, Divergence], Sequence[Share]], Verdict]
-"""The verdict of rows from their measures, their adjusted divergences and their shares."""
+
+class Rule(Protocol):
+    """The verdict of rows from their measures, their adjusted divergences, their shares, and of a window how
+    far it lies from others."""
+
+    def __call__(
+        self,
+        measures: Measures,
+        divergences: Mapping[str, Divergence],
+        shares: Sequence[Share],
+        variation: Variation | None = None,
+    ) -> Verdict: ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,12 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
     """Return the judgement of an audit: one seed for all, Holm's adjustment over the scenarios, the rule of
     EMID."""
 
-    def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
+    def rule(
+        measures: Measures,
+        divergences: Mapping[str, Divergence],
+        shares: Sequence[Share],
+        variation: Variation | None = None,
+    ) -> Verdict:
         partial = measures.bounds["partial"].value if "partial" in measures.bounds else None
         emid, interval = measures.emid, measures.intervals.emid
         return scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows)
@@ -42,14 +58,19 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
 
 def of_windows(thresholds: ThresholdsConfig, seed: int) -> Judgement:
     """Return the judgement of traffic: a seed of its own for each window and measure, whatever other windows
-    there are; Holm's adjustment over the modalities, the rule of p-values."""
+    there are; Holm's adjustment over the modalities, the rule of p-values and of the service's variation."""
 
     def seed_of(window: str, what: str) -> int:
         text = json.dumps([seed, window, what])
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
-    def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
-        verdict = window_verdict(measures.n, divergences, thresholds, measures.rows)
+    def rule(
+        measures: Measures,
+        divergences: Mapping[str, Divergence],
+        shares: Sequence[Share],
+        variation: Variation | None = None,
+    ) -> Verdict:
+        verdict = window_verdict(measures.n, divergences, thresholds, measures.rows, variation)
         return with_shares(verdict, shares, thresholds)
 
     return Judgement(seed_of, over_modalities, rule)

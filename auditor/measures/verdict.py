@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from auditor.measures.divergences import article
 from auditor.measures.shares import Share
 from schemas.config import AuditThresholds, ThresholdsConfig
-from schemas.report import Divergence, Interval, RowCounts, Status, Verdict
+from schemas.report import Divergence, Interval, RowCounts, Status, Variation, Verdict
 
 _SEVERITY: tuple[Status, ...] = ("pass", "warn", "undecided", "fail")
 
@@ -85,10 +85,16 @@ def window_verdict(
     divergences: Mapping[str, Divergence],
     thresholds: ThresholdsConfig,
     rows: RowCounts | None = None,
+    variation: Variation | None = None,
 ) -> Verdict:
     """Reach the verdict of one window of traffic: fail where a modality's Holm-adjusted p-value is at or
     below `thresholds.p_value`; undecided where there are too few rows (`too_few_rows`), or nothing could be
-    tested."""
+    tested.
+
+    With `variation`, how far the window lies from the service's other windows, a fail needs an alarm of the
+    windows, too. Warn where there is an alarm and the window's rows alone do not show it, and where its rows
+    moved and it lies farther off than any other, which is no alarm yet.
+    """
     if (few := too_few_rows(n, rows, thresholds.min_rows)) is not None:
         return Verdict(status="undecided", because=few)
     tested = {name: d for name, d in divergences.items() if d.p_adjusted is not None}
@@ -105,10 +111,46 @@ def window_verdict(
         for name, d in tested.items()
     )
     rule = f"n={n}, Holm-adjusted over {len(tested)} modalities, threshold {thresholds.p_value:g} (config)"
+    names = ", ".join(name for _, name in moved)
+    if variation is not None:
+        return _beside_others(names, f"{facts}; {rule}", variation)
     if moved:
-        names = ", ".join(name for _, name in moved)
         return Verdict(status="fail", because=f"{names} moved: {facts}; {rule}")
     return Verdict(status="pass", because=f"no modality moved: {facts}; {rule}")
+
+
+def _beside_others(names: str, facts: str, variation: Variation) -> Verdict:
+    """Reach the verdict of a window whose modalities `names` moved by more than chance among rows (empty:
+    none), beside the other windows."""
+    place = variation.distance
+    windows = f"rank {place.rank} of {place.of} windows by distance from the others"
+    evidence = f"evidence of a change {variation.evidence:.3g}, an alarm begins at {variation.budget:g}"
+    if variation.alarm and names:
+        return Verdict(
+            status="fail",
+            because=f"{names} moved by more than chance among rows, and by more than this service varies "
+            f"from window to window, since {variation.since}: {windows}; {evidence}; {facts}",
+        )
+    if variation.alarm:
+        return Verdict(
+            status="warn",
+            because=f"the windows since {variation.since} together lie farther off than this service varies "
+            f"from window to window, but no modality moved by more than chance among this window's rows: "
+            f"{windows}; {evidence}; {facts}",
+        )
+    if names and place.rank == 1:
+        return Verdict(
+            status="warn",
+            because=f"{names} moved by more than chance among rows, and this window lies farther off than "
+            f"any other, which is not yet enough for an alarm: {windows}; {evidence}; {facts}",
+        )
+    if names:
+        return Verdict(
+            status="pass",
+            because=f"{names} moved by more than chance among rows, but not by more than this service varies "
+            f"from window to window: {windows}; {evidence}; {facts}",
+        )
+    return Verdict(status="pass", because=f"no modality moved: {facts}; {windows}; {evidence}")
 
 
 def with_shares(verdict: Verdict, shares: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:

@@ -11,10 +11,12 @@ from threadpoolctl import threadpool_limits
 from auditor.graders import check_named, choose
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.measures.reference import Fitted
+from auditor.measures.window_means import BaselineWindows
 from auditor.pipeline.checks import check_encoders
 from auditor.pipeline.choice import open_executor
 from auditor.pipeline.gather import REFERENCE, gather_reference
 from auditor.pipeline.learn import learn
+from auditor.pipeline.measure import keep_map, window_means
 from auditor.pipeline.progress import Progress, Stopwatch
 from auditor.pipeline.workers.profiles import ModelAnswers
 from auditor.pipeline.workplace import open_workplace
@@ -60,10 +62,17 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
                 row_sample=config.row_sample,
                 seed=config.seed,
                 least_pairs=LEAST_PAIRS,
+                split=reference.split,
             )
             profile = learned.profiles[GroupKey(REFERENCE, model or "")]
             with watch.timed("fit reference rows"), threadpool_limits(config.shards.threads):
                 fitted = Fitted.fit(profile, config.seed).to_arrays()
+            windows = None
+            if learned.windows:
+                by_name = {key.scenario: files for key, files in learned.windows.items()}
+                embedding_map, file = keep_map(workplace, by_name.values())
+                embedded = window_means(workplace, by_name, file)
+                windows = BaselineWindows(embedding_map, tuple(by_name), tuple(embedded)).to_arrays()
         known = QueryCoverage(config.encoders.text)
         manifest = Manifest(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -84,7 +93,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
             pairs=learned.trained.pairs,
             no_critic=None if learned.trained.paths else no_critic(learned.trained.pairs),
         )
-        baseline = save(out, manifest, profile, fitted, learned.trained.paths)
+        baseline = save(out, manifest, profile, fitted, learned.trained.paths, windows)
         run.finished(REFERENCE)
         return baseline
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
@@ -13,12 +16,14 @@ from auditor.graders import Choice, check_named, choose
 from auditor.measures.assessment import Settings
 from auditor.measures.judgement import of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
+from auditor.measures.variation import ENOUGH_WINDOWS, judged
+from auditor.measures.window_means import read_windows
 from auditor.pipeline import measure
 from auditor.pipeline.checks import check_encoders, check_same_encoders
 from auditor.pipeline.choice import open_executor
 from auditor.pipeline.embed import chosen
 from auditor.pipeline.gather import Traffic, gather_traffic
-from auditor.pipeline.measure import Comparison, Measuring
+from auditor.pipeline.measure import Comparison, Measuring, window_means
 from auditor.pipeline.profile import Encoders, content, profile
 from auditor.pipeline.progress import Progress, Stopwatch
 from auditor.pipeline.workers.measures import Files
@@ -34,10 +39,14 @@ from auditor.report.examples import example
 from auditor.report.store import Store
 from auditor.scenarios import Given, media_policy
 from auditor.scenarios.row_ranges import Part, Survey, first_rows
+from auditor.scenarios.windows import window_length
 from auditor.storage.run_dir import RunDir
 from schemas.config import DriftConfig, GraderConfig
 from schemas.record import Record
-from schemas.report import Example, Report
+from schemas.report import Example, Report, Variation
+
+YEAR = 365
+"""Windows between false alarms where nothing is set, times the windows of a day."""
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +93,11 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
                     for row in assessment.set_aside:
                         quarantine.add(row)
                 raise BadInput(f"{traffic.origin}: nothing to compare; {quarantine.why_empty()}")
-            judged = measured.judged(measuring.judgement.family)
+            adjusted = measured.judged(measuring.judgement.family)
+            variations, no_variation = _variations(workplace, config, baseline, files)
             slices = measure.slice_rows(
                 workplace,
-                list(what_moved(judged, config.thresholds.p_value)),
+                list(what_moved(adjusted, config.thresholds.p_value)),
                 comparisons,
                 None,  # a baseline keeps no tags
                 {part.window.name: part for part in parts},
@@ -101,9 +111,11 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
                 scenario,
                 model,
                 parts,
-                judged,
+                adjusted,
                 assessments,
                 measuring.judgement,
+                variations,
+                no_variation,
                 slices,
                 {part.window.name: coverage.chars_per_token(queries(_window_records(part))) for part in parts}
                 if baseline.manifest.chars_per_token
@@ -216,6 +228,45 @@ def _comparisons(
         rows = len(p.sample) + min(part.n, config.row_sample)
         comparisons.append(Comparison(key, (baseline.profile_file,), files[key], rows, dims))
     return comparisons
+
+
+def _variations(
+    workplace: Workplace, config: DriftConfig, baseline: Baseline, files: dict[GroupKey, Files]
+) -> tuple[dict[str, Variation], str | None]:
+    """Return how far each window lies from the others, or nothing and why: then rows alone are judged."""
+    path, kept = baseline.windows_file, baseline.manifest.config
+    cut = f"window: {kept.window}" if kept.window else f"window_rows: {kept.window_rows}"
+    rows_alone = "windows are judged by chance among rows alone, so that days which merely differ may fail"
+    if path is None:
+        return {}, f"the baseline keeps no windows of its own (`window`, when it is built): {rows_alone}"
+    if (config.window, config.window_rows) != (kept.window, kept.window_rows):
+        return {}, f"the baseline's windows are cut by {cut}, these are not: {rows_alone}"
+    windows = read_windows(path)
+    least = config.thresholds.min_rows
+    if (count := sum(window.n >= least for window in windows.windows)) < ENOUGH_WINDOWS:
+        return {}, (
+            f"the baseline keeps {count} windows of at least {least} rows, fewer than {ENOUGH_WINDOWS}: "
+            f"{rows_alone}"
+        )
+    by_name = {key.scenario: paths for key, paths in files.items()}
+    means = window_means(workplace, by_name, path)
+    judgement = of_windows(config.thresholds, config.seed)
+    with threadpool_limits(workplace.shards.threads):
+        return judged(
+            windows.windows,
+            dict(zip(by_name, means, strict=True)),
+            budget=windows_between_alarms(config),
+            seed_of=lambda name: judgement.seed(name, "rank"),
+            least_rows=least,
+        ), None
+
+
+def windows_between_alarms(config: DriftConfig) -> float:
+    """Return the budget of false alarms: as set, else the windows of a year, or 365 that are cut by rows."""
+    if config.thresholds.windows_between_alarms is not None:
+        return config.thresholds.windows_between_alarms
+    a_day = timedelta(days=1) / window_length(config.window) if config.window else 1.0
+    return max(2.0, YEAR * a_day)
 
 
 def _window_records(part: Part) -> Iterator[Record]:

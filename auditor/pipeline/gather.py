@@ -17,10 +17,10 @@ from auditor.scenarios import (
     records_of,
     sources,
 )
-from auditor.scenarios.row_ranges import Part, Survey, survey
-from auditor.scenarios.windows import by_rows, by_time, one_window, timed, window_length
+from auditor.scenarios.row_ranges import Part, Survey, in_order, survey
+from auditor.scenarios.windows import Splitter, by_rows, by_time, one_window, timed, window_length
 from auditor.storage.run_dir import RunDir
-from schemas.config import BaselineConfig, DriftConfig
+from schemas.config import BaselineConfig, DriftConfig, WindowedConfig
 
 REFERENCE = "baseline"
 """Name of the reference records in a run directory."""
@@ -36,6 +36,8 @@ class Reference:
     grouping: Grouping
     model: str | None
     """Whose recorded responses are used; None where there are none."""
+    split: Splitter | None
+    """What cuts them into windows; None where they are not cut."""
 
 
 @dataclass(frozen=True)
@@ -56,31 +58,34 @@ def gather_reference(config: BaselineConfig, run: RunDir, records: Given | None 
     is not clear."""
     origin = config.data.id or f"data.reader: {config.data.reader}"
     source = replace(sources(config, run, records)[0], name=REFERENCE)
-    scenario = gather(source, run, config.data)
+    scenario = gather(_timed(source) if config.window else source, run, config.data)
     check_records(origin, scenario)
     grouping = group_records([scenario], config.data)
     models = sorted({name for record in records_of([scenario]) for name in record.responses})
-    return Reference(origin, scenario, grouping, responding_model(origin, models, config.model))
+    model = responding_model(origin, models, config.model)
+    return Reference(origin, scenario, grouping, model, splitter(config, scenario.n))
 
 
 def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given | None = None) -> Traffic:
     """Read the traffic and cut it into windows; `unit` is the rows of a unit of work. Raises `BadInput` where
     no record is usable, or whose responses are meant is not clear."""
-    origin, length = config.data.traffic, window_length(config.window) if config.window else None
+    origin = config.data.traffic
     (source,) = sources(config, run, records)
-    scenario = gather(_timed(source) if length is not None else source, run, config.data)
+    scenario = gather(_timed(source) if config.window else source, run, config.data)
     check_records(origin, scenario, "nothing to compare")
     grouping = group_records([scenario], config.data)
-    if length is not None:
-        split = by_time(length)
-    elif config.window_rows:
-        split = by_rows(config.window_rows, scenario.n)
-    else:
-        split = one_window()
+    split = splitter(config, scenario.n) or one_window()
     overview = survey(scenario.path, split, run.windows(TRAFFIC), unit)
-    parts = sorted(overview.parts, key=lambda part: part.window.name) if length else overview.parts
+    parts = tuple(in_order(overview.parts))
     model = responding_model(origin, overview.models, config.model)
-    return Traffic(origin, scenario, grouping, overview, tuple(parts), model)
+    return Traffic(origin, scenario, grouping, overview, parts, model)
+
+
+def splitter(config: WindowedConfig, rows: int) -> Splitter | None:
+    """Return what cuts so many rows into the windows of a config; None where it names none."""
+    if config.window:
+        return by_time(window_length(config.window))
+    return by_rows(config.window_rows, rows) if config.window_rows else None
 
 
 def _timed(source: Source) -> Source:

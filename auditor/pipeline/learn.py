@@ -20,6 +20,9 @@ from auditor.profiles.training_pairs import choose_pairs
 from auditor.profiles.usable_rows import add_set_aside, usable_rows
 from auditor.records import Quarantine
 from auditor.scenarios import Scenario, records_of
+from auditor.scenarios.row_ranges import in_order
+from auditor.scenarios.windows import Splitter
+from auditor.sketch.merge_tree import tree_merge
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.work_units import ContentItem
 from schemas.config import CriticConfig, EncodersConfig, IndexConfig
@@ -33,7 +36,7 @@ class Learned:
     """The scenarios, with the parts of natural pools in their place."""
     files: Mapping[GroupKey, Files]
     profiles: Mapping[GroupKey, Profile]
-    """Merged from `files`."""
+    """Merged from `files`, and the first scenario's from `windows` where it is cut."""
     quarantine: Quarantine
     """Every row that was quarantined since the records were read."""
     content: str
@@ -43,6 +46,8 @@ class Learned:
     trained: Trained
     sampled: int | None
     """Records that the critic was trained on; None: all of them."""
+    windows: Mapping[GroupKey, Files]
+    """The files of each window of the first scenario, in their order, where it is cut into windows."""
 
 
 def learn(
@@ -58,12 +63,14 @@ def learn(
     seed: int,
     index: IndexConfig | None = None,
     least_pairs: int = 0,
+    split: Splitter | None = None,
 ) -> Learned:
     """Embed, train and profile. The first scenario is the reference; `stores` hold each model's answers, None
     where the records have them. Fewer than `least_pairs` pairs train no critic.
 
     Where the critic is trained on the pairs of all rows, embeddings are kept and read again; where it is
     trained on a sample of records, all of them stream by after that, and no embedding is kept.
+    `split` cuts the first scenario into windows, which are profiled apart; its profile is merged from theirs.
     """
     whole = critic.train_on == "pool"
     pool = list(scenarios) if whole else _sample(workplace, scenarios, critic, seed)
@@ -78,8 +85,8 @@ def learn(
     if len(pairs) >= least_pairs:
         trained = train(workplace, critic, pairs, images, texts, seed)
     del plans, pairs  # the only things here that grow with the rows
-    surveys = surveyed(workplace, scenarios)
-    parts = [part for survey in surveys for part in survey.parts]
+    surveys = surveyed(workplace, scenarios, split)
+    parts = [part for survey in surveys for part in in_order(survey.parts)]
     files = profile(
         workplace,
         parts,
@@ -91,7 +98,16 @@ def learn(
         answers=row_sample,
         with_texts=any(s.texts for s in surveys) or any(store is not None for store in stores.values()),
     )
+    windows: dict[GroupKey, Files] = {}
+    if split is not None:
+        names = {part.window.name for part in surveys[0].parts}
+        windows = {key: paths for key, paths in files.items() if key.scenario in names}
+        files = {key: paths for key, paths in files.items() if key not in windows}
     profiles = {key: folded(paths) for key, paths in files.items()}
+    for model in stores if windows else ():
+        of_model = (paths for key, paths in windows.items() if key.model == model)
+        merged = tree_merge((1, folded(paths)) for paths in of_model)
+        profiles[GroupKey(scenarios[0].name, model)] = Profile.empty() if merged is None else merged
     quarantine = _all_quarantined(scenarios, profiles)
     first = scenarios[0].name
     _check_reference(first, any(p.n for key, p in profiles.items() if key.scenario == first), quarantine)
@@ -104,6 +120,7 @@ def learn(
         {"text": texts.identity} | ({"image": images.identity} if images else {}),
         trained,
         None if whole else sum(s.n for s in pool),
+        windows,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from auditor.attribution.what_moved import Moved, TagSource
 from auditor.errors import AuditError
@@ -23,6 +24,8 @@ from auditor.measures.assessment import Assessment, Settings, read_assessment
 from auditor.measures.divergences import FORMAT, Divergences, read_measured
 from auditor.measures.families import INPUTS, MODALITIES, Family, adjusted, by_modality
 from auditor.measures.judgement import Judgement
+from auditor.measures.window_means import FORMAT as WINDOW_FORMAT
+from auditor.measures.window_means import EmbeddingMap, Scatter, WindowMeans, read_window
 from auditor.pipeline.executor import HOUR, Stage, Worker
 from auditor.pipeline.workers.measures import (
     AssessmentItem,
@@ -35,9 +38,12 @@ from auditor.pipeline.workers.measures import (
     SlicesItem,
     SlicesSettings,
     SlicesWorker,
+    WindowItem,
+    WindowSettings,
+    WindowWorker,
 )
 from auditor.pipeline.workplace import Workplace
-from auditor.profiles.profile import GroupKey, Profile, profile_mark
+from auditor.profiles.profile import GroupKey, Profile, folded, profile_mark
 from auditor.scenarios import Scenario
 from auditor.storage.npz import write_arrays
 from auditor.storage.run_dir import digest
@@ -48,7 +54,7 @@ FLOPS = 2e10
 moments, no more."""
 DECOMPOSITIONS = 60
 """Decompositions of the null and of the jackknife."""
-ASSESSMENT_SECONDS, SLICES_SECONDS = 1.0, 0.5
+ASSESSMENT_SECONDS, SLICES_SECONDS, WINDOW_SECONDS = 1.0, 0.5, 0.3
 
 T = TypeVar("T", bound=Item)
 
@@ -215,6 +221,49 @@ def assessments(
     return dict(zip(items, results, strict=True))
 
 
+def window_means(
+    workplace: Workplace, windows: Mapping[str, Files], embedding_map: Path
+) -> list[WindowMeans]:
+    """Return the mean embeddings of each window (name -> the files of its rows), in their order, by the map
+    in a file that is named by its content."""
+    identity = json.dumps(
+        {"windows": WINDOW_FORMAT, "map": embedding_map.stem, "threads": workplace.shards.threads},
+        sort_keys=True,
+    )
+    folder = workplace.run.folder("measures", identity)
+    marks = _file_marks(windows.values())
+    items = [WindowItem(digest(json.dumps([identity, marks[files]])), files) for files in windows.values()]
+    shards = {item.key: Shard(item.key, (item,)) for item in items}  # equal windows are done once
+    settings = WindowSettings(folder, embedding_map, workplace.shards.threads)
+    results = _measured_files(
+        workplace,
+        "windows",
+        folder,
+        WindowWorker,
+        settings,
+        [(shard, WINDOW_SECONDS) for shard in shards.values()],
+        read_window,
+        suffix=".npz",
+    )
+    found = dict(zip(shards, results, strict=True))
+    return [found[item.key] for item in items]
+
+
+def keep_map(workplace: Workplace, windows: Iterable[Files]) -> tuple[EmbeddingMap, Path]:
+    """Return the map that windows give, and its file. One window at a time is read."""
+    scatter = Scatter()
+    with threadpool_limits(workplace.shards.threads):
+        for files in windows:
+            scatter.add(folded(files))
+        found = scatter.embedding_map()
+    arrays = found.to_arrays()
+    mark = digest(json.dumps({name: digest(array.tobytes().hex()) for name, array in arrays.items()}))
+    path = workplace.run.folder("measures", "maps") / f"map-{mark}.npz"
+    if not path.exists():
+        write_arrays(path, arrays)
+    return EmbeddingMap.from_arrays(arrays), path
+
+
 def slice_rows(
     workplace: Workplace,
     moved: Sequence[Moved],
@@ -267,28 +316,31 @@ def _measured_files(
     settings: Any,
     shards: Sequence[tuple[Shard[T], float]],
     read: Callable[[Path], R],
+    suffix: str = ".json",
 ) -> list[R]:
     """Return what the file of every shard says, in their order; missing files are made first. With each shard
     goes about how many seconds it takes."""
     todo = {
         shard.name: (shard, seconds)
         for shard, seconds in shards
-        if not (folder / f"{shard.name}.json").exists()
+        if not (folder / f"{shard.name}{suffix}").exists()
     }
     if todo:
         seconds = sum(seconds for _, seconds in todo.values())
         with workplace.executor.staff(Stage(stage, least_seconds=HOUR, work_seconds=seconds)) as staff:
             staff.run(worker, settings, [shard for shard, _ in todo.values()])
-    return [read(folder / f"{shard.name}.json") for shard, _ in shards]
+    return [read(folder / f"{shard.name}{suffix}") for shard, _ in shards]
 
 
 def _marks(comparisons: Sequence[Comparison], references: Iterable[Files] = ()) -> dict[Files, list[str]]:
     """Return what stands for the rows in the files of each side: the names of the files, which depend on the
     rows that went in, and what they say of rows that failed, which a later run may do anew."""
-    sides = dict.fromkeys(
-        [side for comparison in comparisons for side in (comparison.p, comparison.q)] + list(references)
-    )
-    return {files: [f"{path.name} {profile_mark(path)}" for path in files] for files in sides}
+    sides = [side for comparison in comparisons for side in (comparison.p, comparison.q)]
+    return _file_marks([*sides, *references])
+
+
+def _file_marks(groups: Iterable[Files]) -> dict[Files, list[str]]:
+    return {files: [f"{path.name} {profile_mark(path)}" for path in files] for files in dict.fromkeys(groups)}
 
 
 def _mark(source: TagSource | None) -> Any:

@@ -38,7 +38,7 @@ from auditor.profiles.profile import FORMAT, GroupKey, sweep_inputs
 from auditor.records import records_from_table
 from auditor.scenarios import Scenario, sampled
 from auditor.scenarios.row_ranges import Part, Survey, first_rows, survey
-from auditor.scenarios.windows import one_window
+from auditor.scenarios.windows import Splitter, one_window
 from auditor.storage.run_dir import RunDir, digest, work_identity
 from auditor.storage.work_units import Shard
 from schemas.config import CriticConfig, EncodersConfig
@@ -83,10 +83,17 @@ class KeptVectors:
         return {"text": self.text.identity} | ({"image": self.image.identity} if self.image else {})
 
 
-def surveyed(workplace: Workplace, scenarios: Sequence[Scenario]) -> list[Survey]:
-    """Survey each scenario as one window of its name."""
+def surveyed(
+    workplace: Workplace, scenarios: Sequence[Scenario], first: Splitter | None = None
+) -> list[Survey]:
+    """Survey each scenario as one window of its name; the first one in the windows of `first`, if given."""
     return [
-        survey(s.path, one_window(s.name), workplace.run.windows(s.name), workplace.shards.stream)
+        survey(
+            s.path,
+            first if first is not None and s is scenarios[0] else one_window(s.name),
+            workplace.run.windows(s.name),
+            workplace.shards.stream,
+        )
         for s in scenarios
     ]
 

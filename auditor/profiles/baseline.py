@@ -3,6 +3,7 @@
     baseline.json                what made it, and which files belong to it
     profile-DIGEST.npz           the profile of its rows: sums, and the row sample with references and answers
     fitted-DIGEST.npz            what is made of these rows alone, for everything that is compared with them
+    windows-DIGEST.npz           how each of its windows looks, where it was cut into windows
     critic-I-DIGEST.safetensors  MI critics
 
 Files are named by their content and `baseline.json` is written last: a reader sees the old baseline whole or
@@ -30,7 +31,7 @@ from schemas.report import Graded
 
 FORMAT_VERSION = 3
 _NAME = "baseline.json"
-_OURS = ("sketches-*.npz", "profile-*.npz", "fitted-*.npz", "critic-*.safetensors")
+_OURS = ("sketches-*.npz", "profile-*.npz", "fitted-*.npz", "windows-*.npz", "critic-*.safetensors")
 
 
 class Manifest(BaseModel):
@@ -63,6 +64,7 @@ class Manifest(BaseModel):
     no_critic: str | None = Field(None, description="Why there is no critic.")
     profile: str = ""
     fitted: str = ""
+    windows: str = Field("", description="File of its windows; empty: it was not cut into windows.")
     critics: tuple[str, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict, description="File -> SHA-256 (hex).")
 
@@ -104,6 +106,11 @@ class Baseline:
         return self.folder / self.manifest.fitted
 
     @property
+    def windows_file(self) -> Path | None:
+        """Return the path of its windows (`auditor.measures.window_means.BaselineWindows`), if it has any."""
+        return self.folder / self.manifest.windows if self.manifest.windows else None
+
+    @property
     def critics(self) -> tuple[tuple[Path, ...], ...]:
         """Return the files of each critic: one, or one a fold."""
         paths = [self.folder / name for name in self.manifest.critics]
@@ -130,9 +137,10 @@ def save(
     profile: Profile,
     fitted: Mapping[str, NDArray[Any]],
     critics: Sequence[Sequence[Path]],
+    windows: Mapping[str, NDArray[Any]] | None = None,
 ) -> Baseline:
     """Write a baseline into `folder`, in place of the one that is there; `fitted` are the arrays of what was
-    fitted on its rows, `critics` are copied."""
+    fitted on its rows, `windows` those of its windows, `critics` are copied."""
     digests: dict[str, str] = {}
 
     def rename(draft: Path, name: str) -> str:
@@ -149,6 +157,10 @@ def save(
         of_profile = rename(folder / "profile-new.npz", "profile")
         write_arrays(folder / "fitted-new.npz", fitted)
         of_fitted = rename(folder / "fitted-new.npz", "fitted")
+        of_windows = ""
+        if windows is not None:
+            write_arrays(folder / "windows-new.npz", windows)
+            of_windows = rename(folder / "windows-new.npz", "windows")
         names = []
         for i, path in enumerate(path for of_seed in critics for path in of_seed):
             data = path.read_bytes()
@@ -157,7 +169,13 @@ def save(
             write_bytes(folder / names[-1], data)
             digests[names[-1]] = mark
         full = manifest.model_copy(
-            update={"profile": of_profile, "fitted": of_fitted, "critics": tuple(names), "digests": digests}
+            update={
+                "profile": of_profile,
+                "fitted": of_fitted,
+                "windows": of_windows,
+                "critics": tuple(names),
+                "digests": digests,
+            }
         )
         write_bytes(folder / _NAME, (full.model_dump_json(indent=1) + "\n").encode())
         for pattern in _OURS:
@@ -190,7 +208,8 @@ def load(folder: Path) -> Baseline:
         manifest = Manifest.model_validate(tree)
     except ValidationError as error:
         raise BadInput(f"{path}: not a baseline of format {version} ({_line(error)}); {way_out}") from error
-    if {manifest.profile, manifest.fitted, *manifest.critics} != set(manifest.digests):
+    files = {manifest.profile, manifest.fitted, *manifest.critics, *filter(None, [manifest.windows])}
+    if files != set(manifest.digests):
         raise BadInput(f"{path}: its list of files is not whole; {way_out}")
     for name, mark in manifest.digests.items():
         file = folder / name

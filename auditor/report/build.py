@@ -21,12 +21,13 @@ from auditor.measures.verdict import overall
 from auditor.profiles.baseline import Baseline
 from auditor.profiles.profile import GroupKey, Profile
 from auditor.records import Quarantine
+from auditor.report.numbers import plural
 from auditor.report.provenance import Provenance, how_trained, run
 from auditor.scenarios import Grouping, Scenario
 from auditor.scenarios.row_ranges import Part
 from auditor.scenarios.windows import gaps
 from schemas.config import AuditConfig, CriticConfig, DriftConfig, config_hash
-from schemas.report import WHERE, Graded, Report, Row, Verdict
+from schemas.report import WHERE, Graded, Report, Row, Variation, Verdict
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def row(
     notes: Sequence[str] = (),
     start: str | None = None,
     end: str | None = None,
+    variation: Variation | None = None,
 ) -> Row:
     """Return a row of the report, of a scenario or a window."""
     measures = dict(assessed.measures)
@@ -151,6 +153,7 @@ def row(
         model=model,
         family=family,
         divergences=divergences.found,
+        variation=variation,
         quarantined=quarantined,
         verdict=verdict,
         notes=list(notes),
@@ -180,6 +183,10 @@ class Drifted:
     """From the baseline, adjusted."""
     assessments: Mapping[GroupKey, Assessment]
     judgement: Judgement
+    variations: Mapping[str, Variation]
+    """Window -> how far it lies from the others, where the baseline keeps enough windows to say."""
+    no_variation: str | None
+    """Why windows are not held against the baseline's own; None where they are."""
     slices: list[dict[str, Any]]
     """Rows of the table `WHERE`."""
     chars_per_token: Mapping[str, float | None]
@@ -239,8 +246,9 @@ def _window(drifted: Drifted, part: Part) -> Row:
         start, end = part.times
     verdict = Verdict(status="undecided", because=NO_ROW)
     notes: list[str] = []
+    variation = drifted.variations.get(window.name)
     if assessed.measures.n:
-        verdict = drifted.judgement.rule(assessed.measures, divergences.found, assessed.shares)
+        verdict = drifted.judgement.rule(assessed.measures, divergences.found, assessed.shares, variation)
         notes = _window_notes(drifted, window.name, assessed.measures.n, divergences)
     return row(
         assessed,
@@ -253,6 +261,7 @@ def _window(drifted: Drifted, part: Part) -> Row:
         notes=notes,
         start=start.isoformat() if start else None,
         end=end.isoformat() if end else None,
+        variation=variation,
     )
 
 
@@ -291,7 +300,8 @@ def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
     manifest, model = drifted.baseline.manifest, drifted.model
     notes = _short_baseline(manifest.n, max(row.n for row in rows))
     notes += precision_notes(manifest.config.encoders, dict(drifted.encoders))
-    if len(rows) > 1:
+    notes += _variation_notes(drifted)
+    if len(rows) > 1 and not drifted.variations:
         p = drifted.config.thresholds.p_value
         notes.append(
             f"{len(rows)} windows are tested at {p:g} each: about {len(rows) * p:.2g} would fail by chance"
@@ -316,6 +326,26 @@ def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
             f"{manifest.groups}"
         )
     return [*notes, *_lost_scores([drifted.traffic]), *drifted.grouping.notes]
+
+
+def _variation_notes(drifted: Drifted) -> list[str]:
+    """Say what windows are held against beside chance among rows, and which alarms there are."""
+    if drifted.no_variation is not None:
+        return [drifted.no_variation]
+    variations = list(drifted.variations.values())
+    if not variations:
+        return []
+    notes = [
+        f"each window is also compared with the {variations[0].baseline_windows} windows of the baseline: "
+        f"while windows differ in no lasting way, alarms are at least {variations[0].budget:g} windows apart "
+        "on average (thresholds.windows_between_alarms)"
+    ]
+    for since in dict.fromkeys(v.since for v in variations if v.since is not None):
+        alarmed = sum(v.since == since for v in variations)
+        notes.append(
+            f"a change began with {since}: {plural(alarmed, 'window')} under alarm since it was noticed"
+        )
+    return notes
 
 
 # Notes.

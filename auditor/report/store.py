@@ -39,6 +39,7 @@ from schemas.report import (
     RowCounts,
     Run,
     Status,
+    Variation,
     Verdict,
 )
 
@@ -73,7 +74,9 @@ _OF_RESULT = (
 )
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
 _RUN_JSON = ("config", "versions", "encoders", "models", "grader", "thresholds", "seconds")
-_ROW_SCALARS = tuple(name for name in Row.model_fields if name not in {*_OF_RESULT, "verdict", "rows"})
+_ROW_SCALARS = tuple(
+    name for name in Row.model_fields if name not in {*_OF_RESULT, "rows", "variation", "verdict"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +310,8 @@ def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
     key: _Values = {"run_id": run_id, "kind": kind, "scenario": row.scenario, "model": row.model}
     scalars = {name: getattr(row, name) for name in _ROW_SCALARS}
     counts = {name: getattr(row.rows, name, None) for name in ("groups", "effective_n")}
-    batch["results"].append(key | scalars | counts | row.verdict.model_dump())
+    variation = {"variation": None if row.variation is None else row.variation.model_dump_json()}
+    batch["results"].append(key | scalars | counts | variation | row.verdict.model_dump())
     for measure, interval in row.intervals:
         if interval is not None:
             batch["intervals"].append(key | {"measure": measure} | _limits(interval))
@@ -428,9 +432,11 @@ def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
     values = {name: result[name] for name in _ROW_SCALARS}
     label_free = [LabelFree(**_fields(LabelFree, v)) for v in rows("label_free")]
     counts = {name: result[name] for name in ("groups", "effective_n")}
+    variation = result["variation"]
     return Row(
         **values,
         rows=None if counts["groups"] is None else RowCounts(used=result["n"], **counts),
+        variation=None if variation is None else Variation.model_validate_json(variation),
         intervals=Intervals(**{v["measure"]: _interval(v) for v in rows("intervals")}),
         bounds={v["form"]: Bound(**_fields(Bound, v)) for v in rows("bounds")},
         divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in rows("divergences")},

@@ -118,6 +118,13 @@ GLOSSARY = (
         "shift, not that it is large.",
     ),
     (
+        "Distance, rank, evidence",
+        "How far a window lies from all others, beside the baseline's own windows: 0 is as far as the middle "
+        "one. Each window is ranked among the baseline's and those before it, and ranks far in front are "
+        "evidence of a change. The evidence grows by 1 a window on average while nothing changes, and an "
+        "alarm begins where it reaches the number of windows that false alarms may be apart.",
+    ),
+    (
         "Models compared",
         "EMI of a model minus EMI of the current one on the same records, so that what makes a question "
         "hard for both cancels. The interval is centred on the corrected difference (the estimate less the "

@@ -8,7 +8,7 @@ for each unit of work, so memory grows with windows and units, not with rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -26,6 +26,7 @@ from auditor.scenarios.windows import Splitter, Window
 from schemas.record import TRUTH_TAG, Record
 
 BATCH = 4096
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 _CONTENT = ("record_id", "base_id", "query", "history", "responses", "reference")
 _COLUMNS = (*_CONTENT, "images.list.element.digest", "timestamp", "tags", "scores", "group_id")
 
@@ -66,6 +67,11 @@ class Survey:
     """Whether any record has an image."""
     texts: bool
     """Whether any record has a text: a query, a reference or a response."""
+
+
+def in_order(parts: Iterable[Part]) -> list[Part]:
+    """Return windows of time in the order of time, others as their rows come."""
+    return sorted(parts, key=lambda part: part.window.start or _NO_TIME)
 
 
 @dataclass

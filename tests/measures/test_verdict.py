@@ -7,7 +7,7 @@ import pytest
 from auditor.measures.shares import Share
 from auditor.measures.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, with_shares, worst
 from schemas.config import AuditThresholds, ThresholdsConfig
-from schemas.report import Divergence, RowCounts, Verdict
+from schemas.report import Distance, Divergence, RowCounts, Variation, Verdict
 
 AT = AuditThresholds(emid=0.2)
 
@@ -54,6 +54,43 @@ def test_a_window_fails_where_one_modality_moved() -> None:
     assert window_verdict(700, {"image": quiet}, at).status == "pass"
     assert window_verdict(49, {"text": moved}, at).status == "undecided"
     assert window_verdict(700, {"image": Divergence()}, at).status == "undecided"
+
+
+def variation(rank: int, evidence: float, since: str | None = None) -> Variation:
+    place = Distance(value=2.0, band=(-1.0, 1.5), rank=rank, of=31, p_value=rank / 31)
+    return Variation(
+        distance=place,
+        modalities={"text": place},
+        baseline_windows=20,
+        evidence=evidence,
+        budget=365,
+        alarm=since is not None,
+        since=since,
+    )
+
+
+@pytest.mark.parametrize(
+    ("moved", "beside", "status", "words"),
+    [
+        (True, variation(1, 400, "monday"), "fail", "and by more than this service varies"),
+        (False, variation(2, 400, "monday"), "warn", "the windows since monday together"),
+        (True, variation(1, 40), "warn", "not yet enough for an alarm"),
+        (True, variation(2, 40), "pass", "but not by more than this service varies"),
+        (False, variation(1, 40), "pass", "no modality moved"),
+    ],
+)
+def test_a_window_fails_by_both_measures_where_the_baseline_keeps_windows(
+    moved: bool, beside: Variation, status: str, words: str
+) -> None:
+    p_value = 0.0005 if moved else 0.5
+    found = {"text": Divergence(p_value=p_value, p_adjusted=p_value)}
+    verdict = window_verdict(700, found, AuditThresholds(), variation=beside)
+    assert verdict.status == status and words in verdict.because
+    place, evidence = beside.distance, beside.evidence
+    assert f"rank {place.rank} of 31 windows" in verdict.because
+    assert f"evidence of a change {evidence:.3g}, an alarm begins at 365" in verdict.because
+    assert window_verdict(49, found, AuditThresholds(), variation=beside).status == "undecided"
+    assert window_verdict(700, {}, AuditThresholds(), variation=beside).status == "undecided"
 
 
 def test_the_worst_decides_and_the_exit_codes_are_the_public_ones() -> None:

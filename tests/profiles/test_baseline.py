@@ -126,6 +126,30 @@ def test_another_version_is_named(tmp_path, parts, version):
         load(tmp_path / "b")
 
 
+def test_a_baseline_of_format_2_has_no_windows(tmp_path, parts):
+    save(tmp_path / "b", *parts)
+    path = tmp_path / "b" / "baseline.json"
+    tree = json.loads(path.read_text())
+    del tree["windows"]
+    path.write_text(json.dumps(tree | {"format": 2}))
+    assert load(tmp_path / "b").windows_file is None
+
+
+def test_windows_are_kept_beside_the_profile(tmp_path, parts):
+    arrays = {"names": np.array(["a", "b"]), "0.n": np.array(3)}
+    saved = save(tmp_path / "b", *parts, arrays)
+    file = load(tmp_path / "b").windows_file
+    assert file == saved.windows_file is not None and file.name in saved.manifest.digests
+    with opened(file) as kept:
+        assert all(np.array_equal(kept[name], array) for name, array in arrays.items())
+    save(tmp_path / "b", *parts)  # without windows the file goes
+    assert load(tmp_path / "b").windows_file is None and not list((tmp_path / "b").glob("windows-*"))
+    saved = save(tmp_path / "b", *parts, arrays)
+    saved.windows_file.write_bytes(b"damaged")
+    with pytest.raises(BadInput, match="missing or damaged"):
+        load(tmp_path / "b")
+
+
 def test_files_of_the_old_version_go_with_it(tmp_path, parts):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "sketches-0123456789abcdef.npz").write_bytes(b"of format 1")

@@ -41,7 +41,7 @@ from auditor.scenarios.windows import by_time
 from auditor.storage.embedding_store import Embeddings, normalise
 from schemas.config import AuditConfig, BaselineConfig, BoundsConfig, DriftConfig
 from schemas.record import Quarantined, Reason, Record
-from schemas.report import WHERE, Divergence
+from schemas.report import WHERE, Distance, Divergence, Variation
 from tests.measures.test_assessment import D, rows
 
 N = 120
@@ -254,7 +254,7 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
     )
 
     def make(**given: Any) -> Drifted:
-        model = given.pop("model", "m")
+        model, variations = given.pop("model", "m"), given.pop("variations", {})
         asked = DriftConfig.model_validate(
             {"baseline": "b", "data": {"traffic": "traffic.jsonl"}, "window": "1d", **given}
         )
@@ -269,6 +269,8 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
             ),
             dict(zip([key._replace(model=model) for key in keys], of, strict=True)),
             of_windows(asked.thresholds, asked.seed),
+            variations,
+            None if variations else "the baseline keeps no windows",
             [],
             {parts[0].window.name: 4.1, parts[1].window.name: 1.0},
             {"text": "t"},
@@ -295,6 +297,34 @@ def test_a_row_for_every_window(drifted: Callable[..., Drifted]) -> None:
     assert got.tables["baseline"] == [{"rows": N, "model": "m", "query_chars": 3.5}]
 
 
+def test_windows_beside_those_of_the_baseline(drifted: Callable[..., Drifted]) -> None:
+    """The second day moved by chance among rows; it fails under an alarm alone."""
+    days = [(DAY + timedelta(days=d)).isoformat() for d in (0, 1)]
+
+    def variation(rank: int, since: str | None = None) -> Variation:
+        place = Distance(value=1.0, band=(-1.0, 1.0), rank=rank, of=13, p_value=rank / 13)
+        return Variation(
+            distance=place,
+            modalities={"text": place},
+            baseline_windows=12,
+            evidence=50,
+            budget=30,
+            alarm=since is not None,
+            since=since,
+        )
+
+    calm = drift_report(drifted(variations={day: variation(5) for day in days}), "content", "", {})
+    assert [row.verdict.status for row in calm.windows] == ["pass", "pass", "undecided"]
+    notes = " | ".join(calm.notes)
+    assert "compared with the 12 windows of the baseline" in notes and "at least 30 windows apart" in notes
+    assert "would fail by chance" not in notes and "a change began" not in notes
+    assert [row.variation is None for row in calm.windows] == [False, False, True]
+    alarm = {day: variation(1, days[1] if day == days[1] else None) for day in days}
+    got = drift_report(drifted(variations=alarm), "content", "", {})
+    assert [row.verdict.status for row in got.windows] == ["pass", "fail", "undecided"]
+    assert f"a change began with {days[1]}: 1 window under alarm since it was noticed" in got.notes
+
+
 def test_notes_on_traffic(drifted: Callable[..., Drifted]) -> None:
     got = drift_report(drifted(), "content", "", {})
     notes = " | ".join(got.notes)
@@ -304,6 +334,7 @@ def test_notes_on_traffic(drifted: Callable[..., Drifted]) -> None:
     assert "the critic was trained on the baseline's own rows" in notes
     assert got.run.groups == "base ids" and got.notes[-1] == "a note on groups"
     assert got.notes[-2] == "4 timestamps had no zone and were taken as UTC"
+    assert "the baseline keeps no windows" in notes
     assert "compares two models" not in notes
     first, second, _ = got.windows
     assert any("they are compared within pairs" in note for note in first.notes)

@@ -73,7 +73,7 @@ def test_a_partly_given_critic_keeps_the_other_defaults() -> None:
         (BaselineConfig, BASELINE, "shards.generate=3", "generates none"),
         (BaselineConfig, BASELINE, "data.scenarios={}", "from the reference records alone"),
         (AuditConfig, AUDIT, "data.traffic=x", "is of auditor drift"),
-        (AuditConfig, AUDIT, "window=1d", "is of auditor drift"),
+        (AuditConfig, AUDIT, "window=1d", "is of auditor baseline build and auditor drift"),
         (DriftConfig, DRIFT, "nonsense=1", "unknown key nonsense"),
         (DriftConfig, DRIFT, "window=soon", "is no length of time"),
         (

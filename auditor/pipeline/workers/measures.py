@@ -28,6 +28,7 @@ from auditor.measures.assessment import (
 from auditor.measures.divergences import Measured, divergence, read_measured, write_measured
 from auditor.measures.families import MODALITIES, by_modality
 from auditor.measures.reference import Fitted
+from auditor.measures.window_means import read_map, write_window
 from auditor.pipeline.executor import ShardResult
 from auditor.profiles.profile import Profile, folded
 from auditor.storage.npz import opened
@@ -164,6 +165,40 @@ class AssessmentWorker:
         measured = dict(zip(MODALITIES, map(read_measured, item.divergences), strict=True))
         current = Current(q, by_modality(measured), item.temperature, item.scenario)
         return assess(reference, current, settings, seed=item.seed, seed_of_inputs=item.seed_of_inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowItem:
+    """This is a window whose mean embeddings are wanted."""
+
+    key: str
+    rows: Files
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """A `WindowWorker` is made from these settings, which are pickled to its process."""
+
+    folder: Path
+    """Where results go: `<shard>.npz`."""
+    embedding_map: Path
+    """The file of the map, or of the baseline's windows that holds it."""
+    threads: int
+
+
+class WindowWorker:
+    """This worker makes the mean embeddings of one window after the other."""
+
+    def __init__(self, settings: WindowSettings) -> None:
+        self._settings, self._map = settings, read_map(settings.embedding_map)
+
+    def run(self, shard: Shard[WindowItem]) -> ShardResult:
+        began = time.monotonic()
+        (item,) = shard.items
+        with threadpool_limits(self._settings.threads):
+            means = self._map.of(folded(item.rows))
+        write_window(self._settings.folder / f"{shard.name}.npz", means)
+        return ShardResult(shard.name, 1, 0, time.monotonic() - began)
 
 
 def read_fitted(path: Path, p: Profile) -> Fitted:

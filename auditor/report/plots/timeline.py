@@ -34,6 +34,11 @@ def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: flo
     if any(d.p_adjusted is not None for row in rows for d in row.divergences.values()):
         parts.append(_p_values(rows, centres, right, top, modalities, p_threshold))
         top += POINTS + GAP
+    if any(row.variation is not None for row in rows):
+        parts.append(_distances(rows, centres, step, right, top))
+        top += POINTS + GAP
+        parts.append(_evidence(rows, centres, right, top))
+        top += POINTS + GAP
     if any(row.emid is not None for row in rows):
         parts.append(_emid(rows, centres, right, top, emid_threshold))
         top += POINTS + GAP
@@ -136,6 +141,47 @@ def _p_values(
                 parts.append(
                     mark("circle", x + offset, up(divergence.p_adjusted), f"dot small m{i}", tooltip)
                 )
+    return group(parts)
+
+
+def _distances(
+    rows: Sequence[Row], centres: Sequence[float], step: float, right: float, top: float
+) -> Markup:
+    """Draw how far each window lies from the others, over the band of the baseline's own windows."""
+    places = [(row, x, row.variation.distance) for row, x in zip(rows, centres, strict=True) if row.variation]
+    ends = [v for _, _, place in places for v in (place.value, *(place.band or ()))]
+    up = axis_over(ends, top + POINTS, top, zero=True)
+    parts = [_title("Distance from the other windows (band: nine tenths of the baseline's own)", top)]
+    for _, x, place in places:
+        if place.band is not None:
+            low, high = up(place.band[0]), up(place.band[1])
+            parts.append(
+                el("rect", x=x - step / 2, y=high, width=step, height=max(low - high, 1.0), class_="band")
+            )
+    parts += _lines(up, right, 4)
+    for row, x, place in places:
+        tooltip = (
+            f"{_window(row)}\ndistance {number(place.value)}: rank {place.rank} of {place.of} windows, 1 the "
+            "farthest"
+        )
+        parts.append(mark("circle", x, up(place.value), "dot small m0", tooltip))
+    return group(parts)
+
+
+def _evidence(rows: Sequence[Row], centres: Sequence[float], right: float, top: float) -> Markup:
+    """Draw the evidence of a change, against that at which an alarm begins."""
+    variations = [(row, x, row.variation) for row, x in zip(rows, centres, strict=True) if row.variation]
+    budget = variations[0][2].budget
+    most = max(v.evidence for _, _, v in variations)
+    up = Axis(0.1, 10 * max(budget, most), top + POINTS, top, log=True)
+    parts = [_title("Evidence of a change, in windows", top), *_lines(up, right)]
+    parts += _threshold(up(budget), right, budget)
+    for row, x, variation in variations:
+        alarm = f"\nalarm: a change began with {variation.since}" if variation.since else ""
+        tooltip = (
+            f"{_window(row)}\nevidence {number(variation.evidence)}, an alarm begins at {budget:g}{alarm}"
+        )
+        parts.append(mark("diamond", x, up(variation.evidence), "dot small m5", tooltip))
     return group(parts)
 
 

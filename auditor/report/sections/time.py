@@ -9,7 +9,7 @@ from auditor.report.plots.timeline import timeline
 from auditor.report.registry import section
 
 TEMPLATE = """\
-<p class="lead">Each column is a window. Bars show how far it is from the baseline beyond what chance gives (0: no shift). Hover for the numbers.</p>
+<p class="lead">Each column is a window. Bars show how far it is from the baseline beyond what chance gives (0: no shift).{% if report.windows|selectattr("variation")|list %} A window fails where it differs by more than chance among its rows, and where windows together differ by more than this service varies from one to the next.{% endif %} Hover for the numbers.</p>
 {% for model, drawing in view %}
 <figure class="card">{% if view|length > 1 %}<figcaption>{{ model }}</figcaption>{% endif %}<div class="scroll plot wide">{{ drawing }}</div></figure>
 {% endfor %}
