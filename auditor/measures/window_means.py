@@ -152,7 +152,7 @@ class EmbeddingMap:
         noise: dict[str, float] = {}
 
         sample = window.sample
-        groups = np.unique(sample.base_ids[:MOST_ROWS], return_inverse=True)[1].astype(np.int64)
+        groups = np.unique(sample.groups[:MOST_ROWS], return_inverse=True)[1].astype(np.int64)
 
         def add(name: str, features: Float, has: NDArray[np.bool_]) -> None:
             mean, error = mean_embedding(features, groups[has])

@@ -35,7 +35,7 @@ def window(rng, n=80, moved=0.0, images=True, name="r"):
         image[:] = 0
     ids = tuple(f"{name}{i}" for i in range(n))
     rows = Rows(
-        ids, ids, image, text, joined(image, text, has["image"], has["text"]), response, response, has
+        ids, ids, ids, image, text, joined(image, text, has["image"], has["text"]), response, response, has
     )
     return sketch_rows(rows, np.ones((n, 4), np.float32), [], 500)
 

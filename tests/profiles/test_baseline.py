@@ -126,15 +126,6 @@ def test_another_version_is_named(tmp_path, parts, version):
         load(tmp_path / "b")
 
 
-def test_a_baseline_of_format_2_has_no_windows(tmp_path, parts):
-    save(tmp_path / "b", *parts)
-    path = tmp_path / "b" / "baseline.json"
-    tree = json.loads(path.read_text())
-    del tree["windows"]
-    path.write_text(json.dumps(tree | {"format": 2}))
-    assert load(tmp_path / "b").windows_file is None
-
-
 def test_windows_are_kept_beside_the_profile(tmp_path, parts):
     arrays = {"names": np.array(["a", "b"]), "0.n": np.array(3)}
     saved = save(tmp_path / "b", *parts, arrays)
