@@ -98,6 +98,20 @@ class LabelFree(_Model):
     reason: str | None = None
 
 
+class Credibility(_Model):
+    """What the inputs' vectors say of the correct answers: where nothing, EMI is not reliable."""
+
+    value: float = Field(
+        description="Share of the variance of the correct answers that inputs predict, by a critic that saw "
+        "other groups of rows: 1 is all of it, 0 or less none."
+    )
+    null_mean: float = Field(description="Its mean where inputs and answers are paired at random.")
+    null_std: float
+    p_value: float = Field(description="Of a permutation of whole groups of rows.")
+    n: int = Field(description="Rows that took part.")
+    groups: int = Field(description="Groups of rows that were exchanged.")
+
+
 class Verdict(_Model):
     status: Status
     because: str = Field(description="In one sentence: measure, value, interval, threshold and its source.")
@@ -118,6 +132,14 @@ class Measures(_Model):
     emid: float | None = Field(None, description="EMI on the ID rows minus EMI here (Eq. 9), nats.")
     emid_spread: float | None = None
     intervals: Intervals = Field(default_factory=Intervals)
+    reliable: bool | None = Field(
+        None,
+        description="Whether the encoders hold the correct answers, here and in the reference data, so that "
+        "EMI and EMID mean something; where false, `missing` says why. Null: there is no EMI.",
+    )
+    credibility: Credibility | None = Field(
+        None, description="The check behind `reliable`, of the rows here."
+    )
     bounds: dict[str, Bound] = Field(default_factory=dict)
     delta: float | None = Field(None, description="RJSD of the model's responses to the references, here.")
     label_free: LabelFree | None = None

@@ -34,7 +34,10 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
 
     def rule(measures: Measures, divergences: Mapping[str, Divergence], shares: Sequence[Share]) -> Verdict:
         partial = measures.bounds["partial"].value if "partial" in measures.bounds else None
-        return scenario_verdict(measures.n, measures.emid, measures.intervals.emid, partial, thresholds)
+        unreliable = measures.missing.get("reliable") if measures.reliable is False else None
+        return scenario_verdict(
+            measures.n, measures.emid, measures.intervals.emid, partial, thresholds, unreliable
+        )
 
     return Judgement(lambda scenario, what: seed, over_scenarios, rule)
 

@@ -18,6 +18,7 @@ from schemas.report import ComparedRow, Report, Verdict
 TABLE = "Models compared"
 """Name of the table in `Report.tables`; its rows are `ComparedRow`s."""
 NOTHING = "no scenario has rows with a query, an answer and a reference of two models"
+NOT_RELIABLE = "EMI is not reliable in any scenario that could be compared: see `reliable` of its results"
 
 
 def compare_models(
@@ -29,18 +30,21 @@ def compare_models(
     margin: float | None,
     level: float,
     seed: int,
+    unreliable: Mapping[tuple[str, str], str] | None = None,
 ) -> list[ComparedRow]:
     """Compare each other model with `current`: its mean over the scenarios first, then every scenario.
 
-    `sets`: (scenario, model) -> sketches. A scenario where either model has no sums is left out of the mean,
-    its row says why. With a `margin` (nats) the mean has the verdict of non-inferiority at the one-sided
-    level that the two-sided interval implies, so that the two agree. Empty where nothing is comparable.
+    `sets`: (scenario, model) -> sketches. A scenario where either model has no sums, or EMI is not reliable
+    (`unreliable`: (scenario, model) -> why), is left out of the mean, its row says why.
+
+    With a `margin` (nats) the mean has the verdict of non-inferiority at the one-sided level that the
+    two-sided interval implies, so that the two agree. Empty where nothing is comparable.
     """
     rows: list[ComparedRow] = []
     for new in models:
         if new != current:
-            rows += _compare(sets, scenarios, new, current, margin, level, seed)
-    return rows if any(row.value is not None for row in rows) else []
+            rows += _compare(sets, scenarios, new, current, margin, level, seed, unreliable or {})
+    return rows if any(row.value is not None for row in rows) or unreliable else []
 
 
 def _compare(
@@ -51,12 +55,16 @@ def _compare(
     margin: float | None,
     level: float,
     seed: int,
+    unreliable: Mapping[tuple[str, str], str],
 ) -> list[ComparedRow]:
     pairs: dict[str, tuple[EmiSums, EmiSums]] = {}
     reasons: dict[str, str] = {}
     for name in scenarios:
         sides = [_sums(sets.get((name, model))) for model in (new, current)]
-        if sides[0] is not None and sides[1] is not None:
+        why = unreliable.get((name, new)) or unreliable.get((name, current))
+        if why is not None:
+            reasons[name] = f"EMI is not reliable: {why}"
+        elif sides[0] is not None and sides[1] is not None:
             pairs[name] = sides[0], sides[1]
         else:
             lacking = " and ".join(m for m, side in zip((new, current), sides, strict=True) if side is None)
@@ -66,7 +74,10 @@ def _compare(
         return ComparedRow(new=new, current=current, scenario=name, level=level, blocks=0, reason=reason)
 
     if not pairs:
-        return [left_out(None, NOTHING), *(left_out(name, reasons[name]) for name in scenarios)]
+        return [
+            left_out(None, NOT_RELIABLE if unreliable else NOTHING),
+            *(left_out(name, reasons[name]) for name in scenarios),
+        ]
     comparison = compare_over(pairs, level=level, seed=seed)
     mean = ComparedRow(new=new, current=current, scenario=None, **asdict(comparison.mean))
     if margin is not None:

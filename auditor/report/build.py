@@ -67,6 +67,7 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
         margin=config.comparison.margin,
         level=config.interval_level,
         seed=config.seed,
+        unreliable=_unreliable_in_itself(audited),
     )
     missing = {} if "image" in provenance.encoders else {"divergences.image": _no_images(config)}
     if len(models) > 1 and not compared:
@@ -100,6 +101,16 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
             *_lost_scores(scenarios),
         ],
     )
+
+
+def _unreliable_in_itself(audited: Audited) -> dict[tuple[str, str], str]:
+    """Return why EMI of these scenarios and models is not reliable, whatever that of the reference data is:
+    models are compared within a scenario."""
+    return {
+        (key.scenario, key.model): reason
+        for key, assessed in audited.assessments.items()
+        if (reason := assessed.unreliable) is not None
+    }
 
 
 def _row(audited: Audited, scenario: Scenario, model: str, notes: list[str]) -> Row:

@@ -34,7 +34,7 @@ def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: flo
     if any(d.p_adjusted is not None for row in rows for d in row.divergences.values()):
         parts.append(_p_values(rows, centres, right, top, modalities, p_threshold))
         top += POINTS + GAP
-    if any(row.emid is not None for row in rows):
+    if any(row.emid is not None and row.reliable is not False for row in rows):
         parts.append(_emid(rows, centres, right, top, emid_threshold))
         top += POINTS + GAP
     parts.append(_labels(rows, centres, step, top - GAP))
@@ -142,7 +142,8 @@ def _p_values(
 def _emid(
     rows: Sequence[Row], centres: Sequence[float], right: float, top: float, threshold: float | None
 ) -> Markup:
-    values = [v for row in rows for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
+    rows = [row.model_copy(update={"emid": None}) if row.reliable is False else row for row in rows]
+    values = [v for row in rows if row.emid is not None for v in (row.emid, *(row.intervals.emid or ()))]
     up = axis_over([*values, *([threshold] if threshold is not None else [])], top + POINTS, top, zero=True)
     parts = [_title("EMID (nats): relevance lost", top), *_lines(up, right, 4)]
     if threshold is not None:
