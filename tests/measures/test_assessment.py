@@ -234,7 +234,13 @@ def test_a_damaged_assessment_is_named(tmp_path: Path) -> None:
         with pytest.raises(AuditError, match=r"x\.json: not readable .*; delete it and run again") as error:
             read_assessment(path)
         assert "\n" not in str(error.value)
-    assert not Assessment.model_fields.keys() - {"measures", "shares", "conditional", "set_aside"}
+    assert not Assessment.model_fields.keys() - {
+        "measures",
+        "shares",
+        "conditional",
+        "set_aside",
+        "unreliable",
+    }
 
 
 def test_accuracy_has_a_t_interval_within_its_range() -> None:
