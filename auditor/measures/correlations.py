@@ -68,10 +68,15 @@ def correlations(
         first = next((row for row in model_rows if row.family == "id"), None)
         emid = [None if row.reliable is False else row.emid for row in shifted]
         scaled = [row.bounds["scaled"].value if "scaled" in row.bounds else None for row in shifted]
+        centred = [
+            row.bounds["scaled_null_centred"].value if "scaled_null_centred" in row.bounds else None
+            for row in shifted
+        ]
         pairs: list[
             tuple[str, str, Literal["pearson", "spearman"], list[float | None], list[float | None], list[Row]]
         ] = [
             ("emid", "bounds.scaled", "pearson", emid, scaled, shifted),
+            ("emid", "bounds.scaled_null_centred", "pearson", emid, centred, shifted),
             (
                 "emi",
                 "accuracy",
@@ -84,6 +89,7 @@ def correlations(
         if first is not None and first.accuracy is not None:
             drop = [None if row.accuracy is None else first.accuracy - row.accuracy for row in shifted]
             pairs.append(("accuracy drop", "bounds.scaled", "pearson", drop, scaled, shifted))
+            pairs.append(("accuracy drop", "bounds.scaled_null_centred", "pearson", drop, centred, shifted))
             pairs.append(("accuracy drop", "emid", "pearson", drop, emid, shifted))
         for x, y, kind, xs, ys, used in pairs:
             value, n = correlation(xs, ys, kind)

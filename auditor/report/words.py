@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from auditor.bounds import NULL_CENTRED
 from auditor.measures.models import Pair
 from auditor.report.numbers import interval, number, plural, signed
 from schemas.record import Reason
@@ -38,6 +39,8 @@ BOUND = {
     "sound_label_free": "Sound bound, no references",
 }
 
+BOUND |= {f"{form}{NULL_CENTRED}": f"{title.split(' (')[0]}, null-centred" for form, title in BOUND.items()}
+
 MEASURE = {
     "emi": "EMI",
     "emid": "EMID",
@@ -48,6 +51,8 @@ MEASURE = {
     "mi_reference": "I(X; reference)",
     "scaled": "Scaled bound",
     "partial": "Partial bound",
+    "scaled_null_centred": "Scaled bound, null-centred",
+    "reliable": "EMI is not reliable",
     "comparison": "Models compared",
 }
 

@@ -1,4 +1,4 @@
-"""The credibility check: exact where inputs say nothing, whatever the groups, and sure of a plain dependence."""
+"""The credibility check: exact where inputs say nothing, whatever the groups; sure of a plain dependence."""
 
 from __future__ import annotations
 
