@@ -3,9 +3,9 @@
 Three audits of two models each: the lab (true accuracy), MME (real photographs, known answers) and
 LLaVA-Bench (recorded answers; its truth is the EMI that the authors published from images and text, over the
 synthetic scenarios of LLaVA-1.5). Of each form: Spearman with the truth per model, pooled, and in how many
-scenarios the two models are ranked rightly, where their truths differ by more than `--least`. What the report says of two
-models (reliable results, adjusted, by both forms) is held against the truth. Of each bound: Pearson with EMID
-and with the true drop.
+scenarios the two models are ranked rightly, where their truths differ by more than `--least`. What the
+report says of two models (reliable results, adjusted, by both forms) is held against the truth. Of each
+bound: Pearson with EMID and with the true drop.
 
 The evaluation data are not part of the project: `--reference FOLDER` holds `mme/` and `llavabench/`. What is
 done is kept under `--out` and taken from there the next time.
@@ -158,7 +158,7 @@ def claims(report: Report, truth: Callable[[Row], float | None]) -> None:
                 verdicts.append((a - b) * (row.corrected or 0.0) > 0)
         compared = f"{len(pair.measured)} of {len(pair.scenarios)} scenarios"
         print(
-            f"{pair.mean.new} against {pair.mean.current}: {compared} compared, {len(said)} differences said, "
+            f"{pair.mean.new} against {pair.mean.current}: {compared} compared, {len(said)} said to differ, "
             f"{sum(verdicts)} of {len(verdicts)} rightly; mean {pair.mean.corrected}, "
             f"{'said' if pair.claims(pair.mean) else 'nothing said'}; styles: {pair.mean.style or 'alike'}"
         )

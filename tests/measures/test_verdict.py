@@ -75,3 +75,10 @@ def test_a_feed_that_lost_its_images_is_told_of_where_nothing_else_moved():
     assert with_shares(passing, lost[1:], AuditThresholds()) is passing
     failing = Verdict(status="fail", because="text moved")
     assert with_shares(failing, lost, AuditThresholds()) is failing
+
+
+def test_what_is_not_reliable_decides_nothing() -> None:
+    verdict = scenario_verdict(400, 0.9, (0.8, 1.0), None, AT, "the encoders do not show the answers")
+    assert verdict.status == "undecided" and "not reliable: the encoders" in verdict.because
+    both = AuditThresholds(emid=0.2, partial_bound=0.5)
+    assert scenario_verdict(400, 0.9, (0.8, 1.0), 0.6, both, "why").status == "fail"  # by the bound
