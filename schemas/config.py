@@ -430,6 +430,12 @@ class CriticConfig(_Named):
     max_rows: int = Field(
         200_000, ge=2, description="Pairs in the training pool: a seeded sample beyond that."
     )
+    pairs: Literal["both", "references"] = Field(
+        "both",
+        description="both: the pairs of every answer and every correct answer, as in the paper. references: "
+        "of the correct answers alone, so that no model's style is learned. Reports hold EMI by critics in "
+        "closed form of correct answers (`emi_forms`) beside either.",
+    )
     train_on: Literal["pool", "sample"] = Field(
         "pool",
         description="pool: the pairs of all records; every content is embedded and kept for a second pass. "

@@ -104,6 +104,54 @@ class LabelFree(_Model):
     reason: str | None = None
 
 
+class Credibility(_Model):
+    """What the inputs' vectors say of the correct answers: where nothing, EMI is not reliable."""
+
+    value: float = Field(
+        description="Share of the variance of the correct answers that inputs predict, by a critic that saw "
+        "other groups of rows: 1 is all of it, 0 or less none."
+    )
+    null_mean: float = Field(description="Its mean where inputs and answers are paired at random.")
+    null_std: float = Field(description="Its standard deviation there.")
+    p_value: float = Field(description="Of a permutation of whole groups of rows.")
+    n: int = Field(description="Rows that took part.")
+    groups: int = Field(description="Groups of rows that were exchanged.")
+
+
+class EmiForms(_Model):
+    """EMI in other forms, by critics in closed form that are trained on correct answers alone."""
+
+    reference_trained: float | None = Field(
+        None, description="In sample, nats: the critic knows these correct answers by heart."
+    )
+    cross_fitted: float | None = Field(
+        None, description="By critics that saw no row of the same group, nats."
+    )
+    style_free: float | None = Field(
+        None, description="Cross-fitted, of what question and length do not explain of an answer, nats."
+    )
+    cosine: float | None = Field(
+        None, description="No EMI: the mean cosine of answer and correct answer, the simple rival."
+    )
+
+
+class Style(_Model):
+    """How a model's answers differ from the correct ones in what is no content."""
+
+    length: float | None = Field(
+        None, description="Mean length of the answers over that of the correct ones, as a logarithm (base 2)."
+    )
+    echo: float | None = Field(
+        None, description="Mean cosine of answer and question less that of correct answer and question."
+    )
+    refusal: float | None = Field(
+        None, description="Share of answers that refuse, less that of the correct ones."
+    )
+    marginal: float | None = Field(
+        None, description="Distance between the mean vectors of the answers and of the correct ones, 0 to 2."
+    )
+
+
 class Verdict(_Model):
     status: Status
     because: str = Field(description="In one sentence: measure, value, interval, threshold and its source.")
@@ -138,6 +186,18 @@ class Measures(_Model):
     emid: float | None = Field(None, description="EMI on the ID rows minus EMI here (Eq. 9), nats.")
     emid_spread: float | None = None
     intervals: Intervals = Field(default_factory=Intervals)
+    reliable: bool | None = Field(
+        None,
+        description="Whether the encoders hold the correct answers, here and in the reference data, so that "
+        "EMI and EMID mean something; where false, `missing` says why. Null: there is no EMI.",
+    )
+    credibility: Credibility | None = Field(
+        None, description="The check behind `reliable`, of the rows here."
+    )
+    emi_forms: EmiForms | None = Field(None, description="EMI in other forms (audits only).")
+    style: Style | None = Field(
+        None, description="What tells answers from correct ones but for content (audits only)."
+    )
     bounds: dict[str, Bound] = Field(default_factory=dict)
     delta: float | None = Field(None, description="RJSD of the model's responses to the references, here.")
     label_free: LabelFree | None = None
@@ -239,6 +299,9 @@ class Correlation(_Model):
     ceiling: float | None = Field(None, description="Split-half ceiling of the truth it is held against.")
 
 
+Form = Literal["published", "cross_fitted", "style_free"]
+
+
 class ComparedRow(_Model):
     """A row of the table `Models compared`: EMI of a model less EMI of the current one, in nats."""
 
@@ -254,7 +317,11 @@ class ComparedRow(_Model):
     high: float | None = None
     level: float
     p_value: float | None = Field(None, description="Two-sided, of no difference.")
-    p_adjusted: float | None = Field(None, description="Holm-adjusted over the scenarios of the pair.")
+    p_adjusted: float | None = Field(
+        None,
+        description="Holm-adjusted over the scenarios of the pair; of a mean over the models that are "
+        "compared with the current one.",
+    )
     blocks: int = Field(description="Hash blocks with rows.")
     n_new: int | None = Field(None, description="Rows with a query, an answer of `new` and a reference.")
     n_current: int | None = None
@@ -262,6 +329,10 @@ class ComparedRow(_Model):
     status: Status | None = Field(None, description="Of the mean: no worse than the margin allows?")
     because: str | None = None
     reason: str | None = None
+    form: Form = Field("published", description="The form of EMI that is compared (see `EmiForms`).")
+    style: str | None = Field(
+        None, description="Where the two models' styles differ too much to compare them by EMI alone."
+    )
 
     @property
     def interval(self) -> Interval | None:

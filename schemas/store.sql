@@ -56,6 +56,7 @@ CREATE TABLE results (
     emi_spread DOUBLE,
     emid DOUBLE,
     emid_spread DOUBLE,
+    reliable BOOLEAN,
     delta DOUBLE,
     accuracy DOUBLE,
     win_rate DOUBLE,
@@ -91,6 +92,22 @@ CREATE TABLE label_free (
     run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR NOT NULL, model VARCHAR,
     voice VARCHAR, estimate DOUBLE, low DOUBLE, high DOUBLE, outside DOUBLE, overlap DOUBLE, moved DOUBLE,
     effective DOUBLE, auc DOUBLE, reason VARCHAR
+);
+
+CREATE TABLE credibility (
+    run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR NOT NULL, model VARCHAR,
+    value DOUBLE NOT NULL, null_mean DOUBLE NOT NULL, null_std DOUBLE NOT NULL, p_value DOUBLE NOT NULL,
+    n BIGINT NOT NULL, groups BIGINT NOT NULL
+);
+
+CREATE TABLE emi_forms (
+    run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR NOT NULL, model VARCHAR,
+    reference_trained DOUBLE, cross_fitted DOUBLE, style_free DOUBLE, cosine DOUBLE
+);
+
+CREATE TABLE style (
+    run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR NOT NULL, model VARCHAR,
+    length DOUBLE, echo DOUBLE, refusal DOUBLE, marginal DOUBLE
 );
 
 CREATE TABLE descriptors (

@@ -25,6 +25,10 @@ Ours (Ĥ_Y = max_x H(Y|x), Ĥ_θ = max_x H(P_θ(·|x)); all with Y|X unchanged):
 
 with T_X = min(1, √(2 D_X)) and F(D) = T log(K-1) + h(T), T = min(√(2D), 1 - 1/K), on answers quantised to K
 symbols: then every entropy, (B) too, is of the quantised answer, and Ĥ's are at most log K.
+
+Every form also has a null-centred one, `<form>_null_centred`: the same formula of divergences less what
+chance alone gives (excess in the place of raw RJSD; below zero counts as zero). It is an estimate, no longer
+an upper bound of the plug-in: see `docs/design/theory.md`.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ from typing import NamedTuple
 
 ROUNDING = 1e-9
 """Below zero by no more than this counts as zero: a divergence that was computed to be none."""
+NULL_CENTRED = "_null_centred"
+"""Ends the name of a form of divergences less what chance alone gives."""
 _SIGNED = frozenset({"entropy_shift"})
 _ALTERNATIVES = {"entropy": ("entropy_y", "entropy_model"), "entropy_shift": ("entropy_model",)}
 
@@ -137,6 +143,9 @@ FORMS: dict[str, tuple[Summand, ...]] = {
     ),
 }
 """Every form as the sum it is."""
+_DIVERGENCES = frozenset(
+    name for form in FORMS.values() for summand in form for name in summand.divergences
+) - {"h_model_p", "h_model_q"}
 
 
 def bound_terms(form: str) -> tuple[str, ...]:
@@ -187,7 +196,8 @@ def emid_bound(
     from the references on P, Q; entropy: Ĥ, with entropy_y, entropy_model its two parts (their sum is Ĥ for
     `joint`, and elsewhere where `entropy` is absent); entropy_shift: (B); d_t_given_v, d_v_given_t: D̄;
     d_y_quarter: E_P D^¼(Y|x); tv_p, tv_q: E Σ|P - Q| given x; symbols: K; h_model_p, h_model_q: H(P_Yθ),
-    H(Q_Yθ). All in nats, none negative but entropy_shift. Terms the form has no use for are ignored.
+    H(Q_Yθ). All in nats, none negative but entropy_shift, and divergences of null-centred forms. Terms the
+    form has no use for are ignored.
 
     A missing term is a ValueError that names it. incomplete=True: the sum over the addends whose divergences
     are given; the entropy that multiplies one of them is still needed. ValueError where none is given.
@@ -211,8 +221,14 @@ def emid_bound(
         "h_model_p": h_model_p,
         "h_model_q": h_model_q,
     }
+    if form.endswith(NULL_CENTRED):
+        named = {n: v if v is None or n not in _DIVERGENCES else max(0.0, v) for n, v in named.items()}
     terms = {name: _checked(name, value) for name, value in named.items() if value is not None}
-    if "entropy_y" in terms and "entropy_model" in terms and (form == "joint" or "entropy" not in terms):
+    if (
+        "entropy_y" in terms
+        and "entropy_model" in terms
+        and (form.removesuffix(NULL_CENTRED) == "joint" or "entropy" not in terms)
+    ):
         terms["entropy"] = terms["entropy_y"] + terms["entropy_model"]
     available = set(terms)
     total, used = 0.0, 0
@@ -231,6 +247,7 @@ def emid_bound(
 
 
 def _summands(form: str) -> tuple[Summand, ...]:
+    form = form.removesuffix(NULL_CENTRED)
     if form not in FORMS:
         raise ValueError(f"unknown bound {form!r}: one of {', '.join(FORMS)}")
     return FORMS[form]
@@ -246,7 +263,11 @@ def _is_kept(summand: Summand, available: set[str]) -> bool:
 
 
 def _alternatives(form: str, name: str) -> tuple[str, ...]:
-    return () if form == "measured" and name == "entropy_shift" else _ALTERNATIVES.get(name, ())
+    return (
+        ()
+        if form.removesuffix(NULL_CENTRED) == "measured" and name == "entropy_shift"
+        else _ALTERNATIVES.get(name, ())
+    )
 
 
 def _is_available(form: str, name: str, available: set[str]) -> bool:

@@ -23,10 +23,20 @@ from auditor.sketch.blocks import JACKKNIFE_GROUPS, deleted_together
 
 class Grouped(NamedTuple):
     """The value is a statistic of one side's rows; `without` is the statistic with each group of hash blocks
-    left out (None: too few rows)."""
+    left out (None: too few rows); `null` is its mean where chance alone tells the two sides apart."""
 
     value: float
     without: Mapping[int, float] | None
+    null: float | None = None
+
+    @property
+    def excess(self) -> float | None:
+        """Return the value less what chance alone gives."""
+        return None if self.null is None else self.value - self.null
+
+
+NULL_DRAWS = 10
+"""Draws of what chance alone gives: answers and references change places, whole groups of rows at a time."""
 
 
 def response_gap(rows: Profile) -> Grouped | None:
@@ -37,11 +47,14 @@ def response_gap(rows: Profile) -> Grouped | None:
         return None
     response, reference = (rows64(rows.sample.rows[n][labelled], n) for n in ("response", "reference"))
     resampler = RjsdResampler(response, reference, Pairs.all(len(response)))
+    of_groups = rows.sample.groups[labelled]
+    labels = np.unique(of_groups, return_inverse=True)[1].astype(np.int64)
+    null = float(resampler.null(NULL_DRAWS, np.random.default_rng(0), blocks=labels).mean())
     if not rows_suffice(resampler, int(labelled.sum())):
-        return Grouped(resampler.value, None)
-    groups = deleted_together(rows.sample.groups[labelled])
+        return Grouped(resampler.value, None, null)
+    groups = deleted_together(of_groups)
     left = resampler.left(groups, groups)
-    return Grouped(left.value, {g: value for (_, g), value in left.without.items()})
+    return Grouped(left.value, {g: value for (_, g), value in left.without.items()}, null)
 
 
 @dataclass(frozen=True)
@@ -119,11 +132,25 @@ def cell_gap(rows: Profile, codebook: NDArray[np.float32]) -> Grouped | None:
     labelled = having(rows.sample, "response", "reference")
     if not labelled.any():
         return None
-    groups = deleted_together(rows.sample.groups[labelled])
+    of_groups = rows.sample.groups[labelled]
+    groups = deleted_together(of_groups)
+    cells = np.stack(
+        [nearest_cell(rows.sample.rows[n][labelled], codebook) for n in ("response", "reference")]
+    )
     counts = np.zeros((JACKKNIFE_GROUPS, 2, len(codebook)))
-    for side, name in enumerate(("response", "reference")):
-        np.add.at(counts[:, side], (groups, nearest_cell(rows.sample.rows[name][labelled], codebook)), 1)
-    return _without_each(counts, lambda laws: float(jensenshannon(laws[0], laws[1]) ** 2))
+    for side in (0, 1):
+        np.add.at(counts[:, side], (groups, cells[side]), 1)
+
+    def divergence(laws: NDArray[np.float64]) -> float:
+        return float(jensenshannon(laws[0], laws[1]) ** 2)
+
+    labels, rng = np.unique(of_groups, return_inverse=True)[1], np.random.default_rng(0)
+    null = np.empty(NULL_DRAWS)
+    for i in range(NULL_DRAWS):
+        swap = rng.integers(2, size=int(labels.max()) + 1)[labels]
+        dealt = np.stack([np.where(swap, cells[1], cells[0]), np.where(swap, cells[0], cells[1])])
+        null[i] = divergence(np.stack([np.bincount(d, minlength=len(codebook)) / len(swap) for d in dealt]))
+    return _without_each(counts, divergence)._replace(null=float(null.mean()))
 
 
 def _without_each(counts: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]) -> Grouped:

@@ -31,6 +31,7 @@ from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import AnswerSide, answer_side, answer_terms
 from auditor.measures.bounds import bounds, ceiling, grouped
 from auditor.measures.conditional import conditionals
+from auditor.measures.credible import Checked, checked
 from auditor.measures.divergences import Divergences, input_divergence
 from auditor.measures.label_free import label_free
 from auditor.measures.reference import Fitted
@@ -46,6 +47,8 @@ from schemas.config import BoundsConfig
 from schemas.record import Quarantined
 from schemas.report import Interval, Intervals, Measures
 
+FORMAT = 1
+"""Raised when assessments come to say other things of the same rows: kept ones are made again."""
 NO_ROW = "no usable row"
 TERMS = ("emi", "emid", "mi_model", "label_free")
 """What is missing where there is no usable row, beside the divergences."""
@@ -78,6 +81,8 @@ class Reference:
     """The codebook of answers and correct answers."""
     fitted: Fitted | None = None
     """The values that were fitted on P before."""
+    checked: Checked | None = None
+    """Whether the encoders hold the correct answers of P."""
 
     @classmethod
     def of(
@@ -88,7 +93,8 @@ class Reference:
         fitted: Fitted | None = None,
     ) -> Reference:
         """Make the reference of a profile with usable rows."""
-        return cls(p, answer_side(p, codebook), critics, codebook, fitted)
+        check = checked(p) if critics else None
+        return cls(p, answer_side(p, codebook), critics, codebook, fitted, check)
 
 
 class Assessment(BaseModel):
@@ -102,6 +108,8 @@ class Assessment(BaseModel):
     conditional: list[dict[str, Any]]
     """Rows of the table of conditional divergences, where they are asked for."""
     set_aside: list[Quarantined]
+    unreliable: str | None = None
+    """Why EMI of these rows is not reliable by itself, whatever that of the reference data is."""
 
 
 def write_assessment(path: Path, assessment: Assessment) -> None:
@@ -140,11 +148,15 @@ def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> 
     if reference.critics:
         relevant = relevance(p, p, seed=seed, level=settings.level)
     delta_q = answer_terms(reference.answers, reference.answers, Known()).delta_q
+    measures = _measures(p, settings, relevant, itself=True)
+    own = reference.checked
+    measures = _with_check(measures, own, [own])
     return Assessment(
-        measures=_measures(p, settings, relevant, itself=True).model_copy(update={"delta": delta_q}),
+        measures=measures.model_copy(update={"delta": delta_q}),
         shares=[],
         conditional=[],
         set_aside=list(p.set_aside),
+        unreliable=own and own.reason,
     )
 
 
@@ -195,6 +207,8 @@ def assess(
     )
     relevant = relevance(p, q, seed=seed, level=level) if reference.critics else None
     measures = _measures(q, settings, relevant)
+    own = None if relevant is None else checked(q)
+    measures = _with_check(measures, own, [own, reference.checked])
     missing = lacking | measures.missing
     if answers.delta_q is None:
         missing["delta"] = "no row has a response and a reference"
@@ -212,6 +226,7 @@ def assess(
         shares=shares(p, q),
         conditional=[] if of_conditional is None else of_conditional.table(current.scenario),
         set_aside=list(q.set_aside),
+        unreliable=own and own.reason,
     )
 
 
@@ -256,6 +271,19 @@ def _measures(q: Profile, settings: Settings, relevant: Relevance | None, itself
         descriptors=means(q.facts) | q.norms.descriptors(),
         missing=_missing(settings, relevant, information, graded),
     )
+
+
+def _with_check(measures: Measures, own: Checked | None, all_checks: Sequence[Checked | None]) -> Measures:
+    """Add whether EMI is reliable: it is where no check of the rows, or of the reference data, fails."""
+    known = [check for check in all_checks if check is not None]
+    if not known or measures.emi is None:
+        return measures
+    failed = [check for check in known if check.reason is not None]
+    update: dict[str, Any] = {"reliable": not failed, "credibility": own and own.credibility}
+    if failed:
+        where = "" if failed[0] is own else "in the reference data "
+        update["missing"] = measures.missing | {"reliable": f"{where}{failed[0].reason}"}
+    return measures.model_copy(update=update)
 
 
 def _missing(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.bounds import bound_terms, emid_bound, missing_terms
+from auditor.bounds import NULL_CENTRED, bound_terms, emid_bound, missing_terms
 from auditor.bounds.entropies import ON_CELLS, choose
 from auditor.measures.answers import AnswerTerms, Grouped
 from auditor.measures.divergences import Divergences
@@ -39,7 +39,9 @@ def bounds(
     conditional: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Bound], dict[str, str]]:
     """Compute every form of bound over the terms that are there, and say why a term is missing. With `groups`
-    also intervals, from the jackknife of all estimates in a form together; Ĥ and (B) are held fixed. With
+    also intervals, from the jackknife of all estimates in a form together; Ĥ and (B) are held fixed.
+
+    After them the null-centred forms: of divergences less what chance alone gives, without an interval. With
     `conditional` (terms of Theorem 4.6, see `auditor.measures.conditional`) that bound, too, without an
     interval."""
     inputs = {
@@ -96,9 +98,44 @@ def bounds(
         )
         if absent:
             missing[f"bounds.{form}"] = f"incomplete: without {', '.join(absent)}"
+    by_form |= _null_centred(by_form, excesses(divergences), answers)
     if no_interval:
         missing["bounds.interval"] = f"too few rows for an interval of {', '.join(no_interval)}"
     return by_form, missing
+
+
+def excesses(divergences: Mapping[str, Divergence]) -> dict[str, float | None]:
+    """Return the divergences of the inputs less what chance alone gives; where only one modality is there,
+    that of the inputs together is its own."""
+    d_v, d_t, d_x = (divergences[m].excess if m in divergences else None for m in ("image", "text", "joint"))
+    both = "image" in divergences and "text" in divergences
+    return {"d_v": d_v, "d_t": d_t, "d_x": d_x if both else d_v if "image" in divergences else d_t}
+
+
+def _null_centred(
+    by_form: Mapping[str, Bound], inputs: Mapping[str, float | None], answers: AnswerTerms
+) -> dict[str, Bound]:
+    """Return the null-centred form of each bound that could be computed and whose divergences all have an
+    excess."""
+    out = {}
+    for form, bound in by_form.items():
+        on_cells = form in ON_CELLS
+        gaps = {
+            "delta_p": answers.p.cells if on_cells else answers.p.delta,
+            "delta_q": answers.q.cells if on_cells else answers.q.delta,
+        }
+        known = {**inputs, **{name: None if gap is None else gap.excess for name, gap in gaps.items()}}
+        plain = {
+            **choose(form, answers.known).terms,
+            "h_model_p": None if answers.p.varying is None else answers.p.varying.value,
+            "h_model_q": None if answers.q.varying is None else answers.q.varying.value,
+        }
+        terms = {name: known.get(name, plain.get(name)) for name in bound.terms}
+        if bound.value is None or any(value is None for value in terms.values()):
+            continue
+        value = emid_bound(form + NULL_CENTRED, **terms, incomplete=not bound.complete)  # type: ignore[arg-type]
+        out[form + NULL_CENTRED] = bound.model_copy(update={"value": value, "interval": None})
+    return out
 
 
 @dataclass(frozen=True)

@@ -60,22 +60,28 @@ def correlations(
     rows: Sequence[Row], scores: dict[tuple[str, str | None], NDArray[np.float64]], seed: int
 ) -> list[Correlation]:
     """Correlate what the report compares, model by model: EMID with its bound, EMI with the truth, the true
-    drop with the bound."""
+    drop with the bound. EMI and EMID of rows where they are not reliable are left out."""
     out = []
     for model in dict.fromkeys(row.model for row in rows):
         model_rows = [row for row in rows if row.model == model]
         shifted = [row for row in model_rows if row.family != "id"]
         first = next((row for row in model_rows if row.family == "id"), None)
+        emid = [None if row.reliable is False else row.emid for row in shifted]
         scaled = [row.bounds["scaled"].value if "scaled" in row.bounds else None for row in shifted]
+        centred = [
+            row.bounds["scaled_null_centred"].value if "scaled_null_centred" in row.bounds else None
+            for row in shifted
+        ]
         pairs: list[
             tuple[str, str, Literal["pearson", "spearman"], list[float | None], list[float | None], list[Row]]
         ] = [
-            ("emid", "bounds.scaled", "pearson", [row.emid for row in shifted], scaled, shifted),
+            ("emid", "bounds.scaled", "pearson", emid, scaled, shifted),
+            ("emid", "bounds.scaled_null_centred", "pearson", emid, centred, shifted),
             (
                 "emi",
                 "accuracy",
                 "spearman",
-                [row.emi for row in model_rows],
+                [None if row.reliable is False else row.emi for row in model_rows],
                 [row.accuracy for row in model_rows],
                 model_rows,
             ),
@@ -83,7 +89,8 @@ def correlations(
         if first is not None and first.accuracy is not None:
             drop = [None if row.accuracy is None else first.accuracy - row.accuracy for row in shifted]
             pairs.append(("accuracy drop", "bounds.scaled", "pearson", drop, scaled, shifted))
-            pairs.append(("accuracy drop", "emid", "pearson", drop, [row.emid for row in shifted], shifted))
+            pairs.append(("accuracy drop", "bounds.scaled_null_centred", "pearson", drop, centred, shifted))
+            pairs.append(("accuracy drop", "emid", "pearson", drop, emid, shifted))
         for x, y, kind, xs, ys, used in pairs:
             value, n = correlation(xs, ys, kind)
             if n == 0:

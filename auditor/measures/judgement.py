@@ -50,8 +50,9 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
         variation: Variation | None = None,
     ) -> Verdict:
         partial = measures.bounds["partial"].value if "partial" in measures.bounds else None
+        unreliable = measures.missing.get("reliable") if measures.reliable is False else None
         emid, interval = measures.emid, measures.intervals.emid
-        return scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows)
+        return scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows, unreliable)
 
     return Judgement(lambda scenario, what: seed, over_scenarios, rule)
 

@@ -8,20 +8,24 @@ on the mean over scenarios: positive where the model is better. The critics are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 from auditor.emi.comparison import Difference, EmiSums, compare_over, non_inferiority
 from auditor.errors import BadInput
-from auditor.profiles.profile import Profile
-from schemas.report import ComparedRow, Report, Verdict
+from auditor.profiles.profile import GroupKey, Profile
+from auditor.significance import holm
+from schemas.report import ComparedRow, Form, Report, Verdict
 
 TABLE = "Models compared"
 """Name of the table in `Report.tables`; its rows are `ComparedRow`s."""
+OTHER_FORMS = "Models compared by other forms of EMI"
+"""Name of the table of the same comparisons by the forms `cross_fitted` and `style_free`."""
 NOTHING = "no scenario has rows with a query, an answer and a reference of two models"
+NOT_RELIABLE = "EMI is not reliable in any scenario that could be compared: see `reliable` of its results"
 
 
 def compare_models(
-    sets: Mapping[tuple[str, str], Profile],
+    sets: Mapping[GroupKey, Profile] | Mapping[GroupKey, EmiSums],
     scenarios: Sequence[str],
     models: Sequence[str],
     current: str,
@@ -29,34 +33,48 @@ def compare_models(
     margin: float | None,
     level: float,
     seed: int,
+    unreliable: Mapping[tuple[str, str], str] | None = None,
+    form: Form = "published",
 ) -> list[ComparedRow]:
     """Compare each other model with `current`: its mean over the scenarios first, then every scenario.
 
-    `sets`: (scenario, model) -> sketches. A scenario where either model has no sums is left out of the mean,
-    its row says why. With a `margin` (nats) the mean has the verdict of non-inferiority at the one-sided
-    level that the two-sided interval implies, so that the two agree. Empty where nothing is comparable.
+    `sets`: (scenario, model) -> sketches, or the sums of another `form` of EMI. A scenario where either model
+    has no sums, or EMI is not reliable (`unreliable`: (scenario, model) -> why), is left out of the mean, its
+    row says why.
+
+    With a `margin` (nats) the mean has the verdict of non-inferiority at the one-sided level that the
+    two-sided interval implies, so that the two agree. Of the means, p-values are adjusted (Holm) over the
+    models. Empty where nothing is comparable.
     """
     rows: list[ComparedRow] = []
     for new in models:
         if new != current:
-            rows += _compare(sets, scenarios, new, current, margin, level, seed)
-    return rows if any(row.value is not None for row in rows) else []
+            rows += _compare(sets, scenarios, new, current, margin, level, seed, unreliable or {})
+    rows = [row.model_copy(update={"form": form}) for row in rows]
+    means = [i for i, row in enumerate(rows) if row.scenario is None and row.p_value is not None]
+    for i, p in zip(means, holm([rows[i].p_value or 0.0 for i in means]), strict=True):
+        rows[i] = rows[i].model_copy(update={"p_adjusted": p})
+    return rows if any(row.value is not None for row in rows) or unreliable else []
 
 
 def _compare(
-    sets: Mapping[tuple[str, str], Profile],
+    sets: Mapping[GroupKey, Profile] | Mapping[GroupKey, EmiSums],
     scenarios: Sequence[str],
     new: str,
     current: str,
     margin: float | None,
     level: float,
     seed: int,
+    unreliable: Mapping[tuple[str, str], str],
 ) -> list[ComparedRow]:
     pairs: dict[str, tuple[EmiSums, EmiSums]] = {}
     reasons: dict[str, str] = {}
     for name in scenarios:
-        sides = [_sums(sets.get((name, model))) for model in (new, current)]
-        if sides[0] is not None and sides[1] is not None:
+        sides = [_sums(sets.get(GroupKey(name, model))) for model in (new, current)]
+        why = unreliable.get((name, new)) or unreliable.get((name, current))
+        if why is not None:
+            reasons[name] = f"EMI is not reliable: {why}"
+        elif sides[0] is not None and sides[1] is not None:
             pairs[name] = sides[0], sides[1]
         else:
             lacking = " and ".join(m for m, side in zip((new, current), sides, strict=True) if side is None)
@@ -66,7 +84,10 @@ def _compare(
         return ComparedRow(new=new, current=current, scenario=name, level=level, blocks=0, reason=reason)
 
     if not pairs:
-        return [left_out(None, NOTHING), *(left_out(name, reasons[name]) for name in scenarios)]
+        return [
+            left_out(None, NOT_RELIABLE if unreliable else NOTHING),
+            *(left_out(name, reasons[name]) for name in scenarios),
+        ]
     comparison = compare_over(pairs, level=level, seed=seed)
     mean = ComparedRow(new=new, current=current, scenario=None, **asdict(comparison.mean))
     if margin is not None:
@@ -92,10 +113,10 @@ def _compare(
     ]
 
 
-def _sums(rows: Profile | None) -> EmiSums | None:
+def _sums(rows: Profile | EmiSums | None) -> EmiSums | None:
     """Return the sums of a profile, None where no row has a query, an answer and a reference."""
-    if rows is None:
-        return None
+    if rows is None or isinstance(rows, EmiSums):
+        return rows
     sums = EmiSums(rows.critic_sums["emi_model"], rows.critic_sums["emi_reference"])
     return sums if sums.model and _n(sums) else None
 
@@ -113,6 +134,16 @@ class Pair:
 
     mean: ComparedRow
     scenarios: list[ComparedRow]
+    other_forms: Mapping[tuple[str, str | None], ComparedRow] = field(default_factory=dict)
+    """(form, scenario) -> the same by another form of EMI."""
+
+    def claims(self, row: ComparedRow) -> bool:
+        """Return whether the row's difference is said: clear at its adjusted level, and as clear, in the same
+        direction, by cross-fitted EMI."""
+        other = self.other_forms.get(("cross_fitted", row.scenario))
+        return _is_clear(row) and (
+            other is None or (_is_clear(other) and (other.corrected or 0.0) * (row.corrected or 0.0) > 0)
+        )
 
     @property
     def measured(self) -> list[ComparedRow]:
@@ -121,12 +152,12 @@ class Pair:
 
     @property
     def better(self) -> int:
-        """Count the scenarios where the model is better than the current one at adjusted p <= 1 - level."""
-        return sum(_is_clear(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
+        """Count the scenarios where the model is better than the current one (see `claims`)."""
+        return sum(self.claims(row) and (row.corrected or 0.0) > 0 for row in self.scenarios)
 
     @property
     def worse(self) -> int:
-        return sum(_is_clear(row) and (row.corrected or 0.0) < 0 for row in self.scenarios)
+        return sum(self.claims(row) and (row.corrected or 0.0) < 0 for row in self.scenarios)
 
 
 def _is_clear(row: ComparedRow) -> bool:
@@ -139,12 +170,18 @@ def pairs(report: Report) -> list[Pair]:
     for content in report.tables.get(TABLE, []):
         row = ComparedRow.model_validate(content)
         by_model.setdefault(row.new, []).append(row)
+    others: dict[str, dict[tuple[str, str | None], ComparedRow]] = {}
+    for content in report.tables.get(OTHER_FORMS, []):
+        row = ComparedRow.model_validate(content)
+        if row.value is not None:
+            others.setdefault(row.new, {})[row.form, row.scenario] = row
     return [
         Pair(
             next(row for row in rows if row.scenario is None),
             [row for row in rows if row.scenario is not None],
+            others.get(model, {}),
         )
-        for rows in by_model.values()
+        for model, rows in by_model.items()
     ]
 
 

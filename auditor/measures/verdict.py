@@ -19,12 +19,14 @@ def scenario_verdict(
     partial_bound: float | None,
     thresholds: AuditThresholds,
     rows: RowCounts | None = None,
+    unreliable: str | None = None,
 ) -> Verdict:
     """Reach the verdict of one scenario under one model.
 
     Fail where the whole interval of EMID lies above `thresholds.emid`, warn where only the estimate does;
     the partial bound, which needs no references, is held against `thresholds.partial_bound`. Undecided where
-    there are too few rows (`too_few_rows`), or where a threshold is set and its measure is missing.
+    there are too few rows (`too_few_rows`), where a threshold is set and its measure is missing, or where
+    EMID is not reliable (`unreliable`: why).
     """
     if thresholds.emid is None and thresholds.partial_bound is None:
         return Verdict(status="pass", because=f"no threshold is set; n={n}")
@@ -32,7 +34,14 @@ def scenario_verdict(
         return Verdict(status="undecided", because=few)
     verdicts: list[Verdict] = []
     if thresholds.emid is not None:
-        verdicts.append(_emid(n, emid, interval, thresholds.emid))
+        verdicts.append(
+            _emid(n, emid, interval, thresholds.emid)
+            if unreliable is None
+            else Verdict(
+                status="undecided",
+                because=f"EMID is not reliable: {unreliable} (threshold {thresholds.emid:g}, config)",
+            )
+        )
     if thresholds.partial_bound is not None:
         verdicts.append(_partial(n, partial_bound, thresholds.partial_bound))
     return worst(verdicts)

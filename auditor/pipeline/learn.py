@@ -80,7 +80,7 @@ def learn(
         scenarios = pool = partitioned(workplace, scenarios, images, texts, index, seed)
     plans, unusable = usable_rows(pool, stores, images.open() if images else None, texts.open())
     _check_reference(pool[0].name, any(plans[GroupKey(pool[0].name, m)] for m in stores), unusable)
-    pairs = choose_pairs(plans, critic.max_rows, seed)
+    pairs = choose_pairs(plans, critic.max_rows, seed, critic.pairs)
     trained = Trained((), len(pairs))
     if len(pairs) >= least_pairs:
         trained = train(workplace, critic, pairs, images, texts, seed)

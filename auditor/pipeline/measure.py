@@ -20,6 +20,7 @@ from auditor.attribution.what_moved import Moved, TagSource
 from auditor.errors import AuditError
 from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import answer_codebook
+from auditor.measures.assessment import FORMAT as ASSESSED
 from auditor.measures.assessment import Assessment, Settings, read_assessment
 from auditor.measures.divergences import FORMAT, Divergences, read_measured
 from auditor.measures.families import INPUTS, MODALITIES, Family, adjusted, by_modality
@@ -90,6 +91,7 @@ class Measuring:
         """Return all that a measure depends on beside its rows and its seed."""
         return {
             "format": FORMAT,
+            "assessed": ASSESSED,
             "level": self.settings.level,
             "bounds": self.settings.bounds.model_dump(),
             "conditional": self.settings.conditional,

@@ -114,7 +114,8 @@ class Profile:
     """PAIRS -> sums over the hash blocks, one a critic"""
     norms: Norms = field(default_factory=Norms.empty)
     sample: RowSample = field(default_factory=RowSample.empty)
-    """Its rows: SKETCHED -> (m, d), zeros where a row has none; `has` (m, 4) of 0 and 1; `norm` (m, 4)"""
+    """Its rows: SKETCHED -> (m, d), zeros where a row has none; `has` (m, 4) of 0 and 1; `norm` (m, 4);
+    `chars` (m, 2) of answer and reference, where they are known"""
     answers: AnswerSample | None = None
     """The sampled answers that entropies are taken from; None: none are kept."""
     facts: Mapping[str, int] = field(default_factory=dict)
@@ -361,9 +362,11 @@ def _check_sample(sample: RowSample, rows: int) -> None:
     for name in ("has", "norm"):
         if name not in sample.rows or sample.rows[name].shape != (len(sample), len(CONTENTS)):
             raise ValueError(f"sample.rows.{name}: missing, or of another shape")
-    unknown = set(sample.rows) - {*CONTENTS, "has", "norm"}
+    unknown = set(sample.rows) - {*CONTENTS, "has", "norm", "chars"}
     if unknown:
         raise ValueError(f"sample.rows.{min(unknown)}: no content of a row")
+    if "chars" in sample.rows and sample.rows["chars"].shape[1] != 2:
+        raise ValueError("sample.rows.chars: not two columns")
     for i, name in enumerate(CONTENTS):
         if name not in sample.rows and sample.rows["has"][:, i].any():
             raise ValueError(f"sample.rows.{name}: missing, though rows have it")

@@ -47,6 +47,7 @@ def sketch_rows(
             **{name: z for name, z in vectors.items() if z.shape[1]},
             "has": has.astype(np.float32),
             "norm": norms,
+            **({} if rows.chars is None else {"chars": rows.chars}),
         },
         sample,
     )

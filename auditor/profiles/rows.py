@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.bounds.entropies import LEAST_CELL_SAMPLES
+from auditor.profiles.refusals import refuses
 from auditor.storage.embedding_store import Vectors
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.work_units import (
@@ -41,6 +42,8 @@ class RowKeys:
     text: str | None
     response: str | None
     reference: str | None
+    chars: tuple[int, int] = (0, 0)
+    """Characters of the answer and of the reference; 0 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Rows:
     """(n, d_text)"""
     has: Mapping[str, Mask]
     """image, text, response, reference -> (n,)"""
+    chars: Float32 | None = None
+    """(n, 2) characters of the answer and of the reference; None where they are not known."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,6 +125,7 @@ def row_keys(records: Sequence[Record], responses: Sequence[tuple[str, ...]]) ->
                 text_key(query) if query is not None and query.strip() else None,
                 text_key(texts[0]) if texts and texts[0].strip() else None,
                 text_key(record.reference) if record.reference and record.reference.strip() else None,
+                (len(texts[0]) if texts else 0, len(record.reference or "")),
             )
         )
     return out
@@ -207,6 +213,7 @@ def embedded(rows: Sequence[RowKeys], images: Vectors | None, texts: Vectors) ->
         response,
         reference,
         {"image": has_image, "text": has_text, "response": has_response, "reference": has_reference},
+        np.array([r.chars for r in rows], dtype=np.float32).reshape(len(rows), 2),
     )
 
 
@@ -262,15 +269,19 @@ def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]])
         "answered": 0,
         "with_image": 0,
         "with_reference": 0,
+        "refused": 0,
+        "references_refuse": 0,
     }
     for record, texts in zip(records, responses, strict=True):
         sums["n"] += 1
         sums["query_chars"] += len(record.query or "")
         sums["with_image"] += bool(record.images)
         sums["with_reference"] += record.reference is not None
+        sums["references_refuse"] += refuses(record.reference or "")
         if texts:
             sums["answered"] += 1
             sums["response_chars"] += len(texts[0])
+            sums["refused"] += refuses(texts[0])
     return sums
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,15 +60,23 @@ class Pairs:
         return Pairs(self.x[kept], self.y[kept], self.groups[kept], self.blocks[kept])
 
 
-def choose_pairs(plans: Mapping[GroupKey, Sequence[RowKeys]], max_rows: int, seed: int) -> list[Pair]:
+def choose_pairs(
+    plans: Mapping[GroupKey, Sequence[RowKeys]],
+    max_rows: int,
+    seed: int,
+    contents: Literal["both", "references"] = "both",
+) -> list[Pair]:
     """Choose the pool of (scenario, model) -> rows, as the authors do it: every subset in one pool, the
     critic trained once. Every row gives both of its pairs, so answers and references weigh the same: EMI is a
-    difference between the two, and a critic that has seen more of one would favour it. Beyond `max_rows` a
+    difference between the two, and a critic that has seen more of one would favour it. `references`: the
+    pairs with correct answers alone, each once a scenario, whatever the number of models. Beyond `max_rows` a
     seeded sample."""
+    if contents == "references":
+        plans = {key: _once(rows, plans, key) for key, rows in plans.items()}
     pairs = [
         Pair(row, answer)
         for rows in plans.values()
-        for answer in ("response", "reference")
+        for answer in (("response", "reference") if contents == "both" else ("reference",))
         for row in rows
         if getattr(row, answer) is not None and (row.images or row.text is not None)
     ]
@@ -76,6 +84,19 @@ def choose_pairs(plans: Mapping[GroupKey, Sequence[RowKeys]], max_rows: int, see
         return pairs
     kept = np.random.default_rng(seed).choice(len(pairs), max_rows, replace=False)
     return [pairs[i] for i in np.sort(kept)]
+
+
+def _once(
+    rows: Sequence[RowKeys], plans: Mapping[GroupKey, Sequence[RowKeys]], key: GroupKey
+) -> list[RowKeys]:
+    """Return the rows of a scenario that no model before this one has with a correct answer."""
+    seen: set[str] = set()
+    for other in plans:
+        if other == key:
+            break
+        if other.scenario == key.scenario:
+            seen |= {row.record_id for row in plans[other] if row.reference is not None}
+    return [row for row in rows if row.record_id not in seen]
 
 
 def pairs_digest(pairs: Sequence[Pair]) -> str:

@@ -14,8 +14,9 @@ from auditor.measures.conditional import TABLE as CONDITIONAL
 from auditor.measures.correlations import correlations
 from auditor.measures.divergences import Divergences, check_comparable
 from auditor.measures.families import MODALITIES
+from auditor.measures.forms import Formed, formed, styles_apart
 from auditor.measures.judgement import Judgement
-from auditor.measures.models import NOTHING, TABLE, compare_models
+from auditor.measures.models import NOTHING, OTHER_FORMS, TABLE, compare_models
 from auditor.measures.query_coverage import unknown_queries
 from auditor.measures.verdict import overall
 from auditor.profiles.baseline import Baseline
@@ -27,7 +28,7 @@ from auditor.scenarios import Grouping, Scenario
 from auditor.scenarios.row_ranges import Part
 from auditor.scenarios.windows import gaps
 from schemas.config import AuditConfig, CriticConfig, DriftConfig, config_hash
-from schemas.report import WHERE, Graded, Report, Row, Variation, Verdict
+from schemas.report import WHERE, ComparedRow, Form, Graded, Report, Row, Variation, Verdict
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
         check_comparable(audited.profiles[GroupKey(first, key.model)], audited.profiles[key])
     notes = unknown_queries(config.encoders.text, scenarios)
     notes |= {s.name: [*s.notes, *notes.get(s.name, [])] for s in scenarios if s.notes}
-    rows = [_row(audited, s, m, notes.get(s.name, [])) for m in models for s in scenarios]
+    forms = formed({key: p for key, p in audited.profiles.items() if p.n}, config.seed)
+    rows = [_row(audited, s, m, notes.get(s.name, []), forms) for m in models for s in scenarios]
+    unreliable = _unreliable_in_itself(audited)
     compared = compare_models(
         {key: profile for key, profile in audited.profiles.items() if profile.n},
         [s.name for s in scenarios],
@@ -69,7 +72,26 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
         margin=config.comparison.margin,
         level=config.interval_level,
         seed=config.seed,
+        unreliable=unreliable,
     )
+    others: list[ComparedRow] = []
+    if compared:
+        others = [
+            row
+            for form in OTHER
+            for row in compare_models(
+                {key: getattr(found, form) for key, found in forms.items()},
+                [s.name for s in scenarios],
+                models,
+                config.current,
+                margin=None,
+                level=config.interval_level,
+                seed=config.seed,
+                unreliable=unreliable,
+                form=form,
+            )
+        ]
+        compared = [_with_style(row, forms) for row in compared]
     missing = {} if "image" in provenance.encoders else {"divergences.image": _no_images(config)}
     if len(models) > 1 and not compared:
         missing["comparison"] = NOTHING
@@ -86,6 +108,7 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
         run=run(config, first, provenance, audited.grouping.source),
         scenarios=rows,
         tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
+        | ({OTHER_FORMS: [row.model_dump() for row in others]} if others else {})
         | ({WHERE: audited.slices} if audited.slices else {})
         | ({CONDITIONAL: conditional_rows} if conditional_rows else {}),
         correlations=correlations(rows, scores, config.seed),
@@ -105,7 +128,47 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
     )
 
 
-def _row(audited: Audited, scenario: Scenario, model: str, notes: list[str]) -> Row:
+def _unreliable_in_itself(audited: Audited) -> dict[tuple[str, str], str]:
+    """Return why EMI of these scenarios and models is not reliable, whatever that of the reference data is:
+    models are compared within a scenario."""
+    return {
+        (key.scenario, key.model): reason
+        for key, assessed in audited.assessments.items()
+        if (reason := assessed.unreliable) is not None
+    }
+
+
+OTHER: tuple[Form, ...] = ("cross_fitted", "style_free")
+
+
+def _with_style(row: ComparedRow, forms: Mapping[GroupKey, Formed]) -> ComparedRow:
+    """Say where the styles of a comparison's models differ too much; of a mean where they do anywhere."""
+    pairs = [
+        (forms[key], forms[other])
+        for key in forms
+        if key.model == row.new
+        and row.scenario in (None, key.scenario)
+        and (other := GroupKey(key.scenario, row.current)) in forms
+    ]
+    apart = [(a, styles_apart(a.style, b.style)) for a, b in pairs]
+    differing = [words for _, words in apart if words]
+    if not differing:
+        return row
+    said = (
+        "; ".join(differing[0])
+        if row.scenario is not None
+        else f"in {len(differing)} of {len(pairs)} scenarios"
+    )
+    return row.model_copy(update={"style": said})
+
+
+def _row(
+    audited: Audited,
+    scenario: Scenario,
+    model: str,
+    notes: list[str],
+    forms: Mapping[GroupKey, Formed],
+) -> Row:
     key, reference = GroupKey(scenario.name, model), scenario is audited.scenarios[0]
     divergences = audited.divergences.get(key, Divergences())
     assessed = audited.assessments.get(key) or nothing(audited.profiles[key], () if reference else MODALITIES)
@@ -118,7 +181,7 @@ def _row(audited: Audited, scenario: Scenario, model: str, notes: list[str]) -> 
     else:
         verdict = audited.judgement.rule(assessed.measures, divergences.found, assessed.shares)
     quarantined = sum(r.scenario == scenario.name and r.model in ("", model) for r in audited.quarantine)
-    return row(
+    made = row(
         assessed,
         divergences,
         verdict,
@@ -128,6 +191,8 @@ def _row(audited: Audited, scenario: Scenario, model: str, notes: list[str]) -> 
         quarantined=quarantined,
         notes=notes,
     )
+    found = forms.get(key)
+    return made if found is None else made.model_copy(update={"emi_forms": found.forms, "style": found.style})
 
 
 def row(

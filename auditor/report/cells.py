@@ -29,6 +29,13 @@ def estimate_cell(value: float | None, detail: str = "", spread: float | None = 
     return Cell(number(value), detail, repr(value), warn)
 
 
+def relevance_cell(row: Row, value: float | None, detail: str = "", spread: float | None = None) -> Cell:
+    """Return the cell of EMI or EMID, which says so where these are not reliable."""
+    if value is None or row.reliable is not False:
+        return estimate_cell(value, detail, spread)
+    return Cell(f"({number(value)})", "not reliable", "", row.missing.get("reliable", ""))
+
+
 def bound_cell(bound: Bound | None) -> Cell:
     if bound is None or bound.value is None:
         return Cell(number(None))

@@ -82,4 +82,5 @@ def run(
 def how_trained(config: CriticConfig) -> str:
     """Say what critics were trained and how, in words."""
     folds = f", cross-fitted over {config.cross_fit} folds of base ids" if config.cross_fit else ""
-    return f"{describe(config.estimator)}, {config.seeds} seeds{folds}"
+    known = ", trained on correct answers alone" if config.pairs == "references" else ""
+    return f"{describe(config.estimator)}, {config.seeds} seeds{folds}{known}"

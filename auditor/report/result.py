@@ -125,8 +125,10 @@ def _table(rows: Sequence[Row]) -> Markup:
         "Model": [_cut(row.model or "", NAME_CHARS) for row in rows],
         "Rows": [count(row.n) for row in rows],
         "In groups": [rows_told(row) for row in rows],
-        "EMI": [number(row.emi) for row in rows],
-        "EMID": [f"{number(row.emid)} {interval(row.intervals.emid)}".strip() for row in rows],
+        "EMI": [_relevance(row, number(row.emi)) for row in rows],
+        "EMID": [
+            _relevance(row, f"{number(row.emid)} {interval(row.intervals.emid)}".strip()) for row in rows
+        ],
         "Partial bound": [number(value) for value in partial],
         **{f"{words.MODALITY[name]}, p": [_p(row, name) for row in rows] for name in words.MODALITY},
         "Accuracy": [number(row.accuracy) for row in rows],
@@ -141,6 +143,10 @@ def _table(rows: Sequence[Row]) -> Markup:
     return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(
         head, Markup("").join(lines)
     )
+
+
+def _relevance(row: Row, shown: str) -> str:
+    return f"{shown} (not reliable)" if row.reliable is False and row.emi is not None else shown
 
 
 def _p(row: Row, modality: str) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
+from pydantic import BaseModel
 
 from auditor import __version__
 from auditor.errors import AuditError, BadInput
@@ -29,7 +30,9 @@ from auditor.storage.disk import is_full, no_space
 from schemas.report import (
     Bound,
     Correlation,
+    Credibility,
     Divergence,
+    EmiForms,
     Example,
     Interval,
     Intervals,
@@ -39,6 +42,7 @@ from schemas.report import (
     RowCounts,
     Run,
     Status,
+    Style,
     Variation,
     Verdict,
 )
@@ -68,10 +72,20 @@ _OF_RESULT = (
     "bounds",
     "divergences",
     "label_free",
+    "credibility",
+    "emi_forms",
+    "style",
     "descriptors",
     "missing",
     "notes",
 )
+_PARTS: dict[str, type[BaseModel]] = {
+    "label_free": LabelFree,
+    "credibility": Credibility,
+    "emi_forms": EmiForms,
+    "style": Style,
+}
+"""Tables with at most one row a result."""
 _OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
 _RUN_JSON = ("config", "versions", "encoders", "models", "grader", "thresholds", "seconds")
 _ROW_SCALARS = tuple(
@@ -323,8 +337,9 @@ def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
         batch["divergences"].append(
             key | {"pos": pos, "modality": modality} | values | _limits(divergence.interval)
         )
-    if row.label_free is not None:
-        batch["label_free"].append(key | row.label_free.model_dump())
+    for table in _PARTS:
+        if (part := getattr(row, table)) is not None:
+            batch[table].append(key | part.model_dump())
     for pos, (name, value) in enumerate(row.descriptors.items()):
         batch["descriptors"].append(key | {"pos": pos, "name": name, "value": value})
     _add_remarks(batch, key, row.missing, row.notes)
@@ -403,7 +418,7 @@ def _dicts(con: _Connection, sql: str, values: Sequence[object] = ()) -> list[_V
 def _select(con: _Connection, table: str, run_id: str, kind: str | None = None) -> list[_Values]:
     """Return the rows of a run in a table, in their order."""
     condition, values = ("run_id = ? AND kind = ?", (run_id, kind)) if kind else ("run_id = ?", (run_id,))
-    order = "" if table in {"runs", "intervals", "label_free"} else " ORDER BY pos"
+    order = "" if table in {"runs", "intervals", *_PARTS} else " ORDER BY pos"
     return _dicts(con, f"SELECT * FROM {table} WHERE {condition}{order}", values)
 
 
@@ -430,9 +445,10 @@ def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
         return parts.get(table, [])
 
     values = {name: result[name] for name in _ROW_SCALARS}
-    label_free = [LabelFree(**_fields(LabelFree, v)) for v in rows("label_free")]
     counts = {name: result[name] for name in ("groups", "effective_n")}
     variation = result["variation"]
+    for table, kind in _PARTS.items():
+        values[table] = next((kind(**_fields(kind, v)) for v in rows(table)), None)
     return Row(
         **values,
         rows=None if counts["groups"] is None else RowCounts(used=result["n"], **counts),
@@ -440,7 +456,6 @@ def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
         intervals=Intervals(**{v["measure"]: _interval(v) for v in rows("intervals")}),
         bounds={v["form"]: Bound(**_fields(Bound, v)) for v in rows("bounds")},
         divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in rows("divergences")},
-        label_free=label_free[0] if label_free else None,
         descriptors={v["name"]: v["value"] for v in rows("descriptors")},
         verdict=Verdict(status=result["status"], because=result["because"]),
         missing={v["path"]: v["reason"] for v in rows("missing")},

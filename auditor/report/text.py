@@ -10,7 +10,7 @@ from rich.text import Text
 
 from auditor.measures.models import pairs
 from auditor.report import words
-from auditor.report.numbers import count, duration, interval, number, plural, rows_told
+from auditor.report.numbers import NONE, count, duration, interval, number, plural, rows_told
 from schemas.report import Report, Row, Status
 
 STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "undecided": "cyan"}
@@ -57,8 +57,14 @@ def _table(rows: Sequence[Row]) -> Table:
         ("Model", [row.model or "" for row in printed]),
         ("Rows", [count(row.n) if windows else "" for row in printed]),  # 80 columns are soon full
         ("In groups", [rows_told(row) for row in printed]),
-        ("EMI", [number(row.emi) for row in printed]),
-        ("EMID", [f"{number(row.emid)} {interval(row.intervals.emid, 2)}".strip() for row in printed]),
+        ("EMI", [_relevance(row, number(row.emi)) for row in printed]),
+        (
+            "EMID",
+            [
+                _relevance(row, f"{number(row.emid)} {interval(row.intervals.emid, 2)}".strip())
+                for row in printed
+            ],
+        ),
         ("Partial", [_bound(row, "partial") for row in printed]),
         ("Accuracy", [number(row.accuracy) for row in printed]),
         ("Win rate", [number(row.win_rate) for row in printed]),
@@ -104,6 +110,11 @@ def _bound(row: Row, form: str) -> str:
     )
 
 
+def _relevance(row: Row, shown: str) -> str:
+    """Return EMI or EMID as it is shown, in brackets where it is not reliable."""
+    return f"({shown})" if row.reliable is False and shown != NONE else shown
+
+
 def _p(row: Row, modality: str) -> str:
     divergence = row.divergences.get(modality)
     return number(None if divergence is None else divergence.p_adjusted)
@@ -117,6 +128,11 @@ def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:
         )
     if report.run.grader is not None and any(row.accuracy is not None for row in rows):
         remarks.append(f"Accuracy: {_clean(report.run.grader.meaning)}.")
+    if unreliable := sum(row.reliable is False for row in rows):
+        remarks.append(
+            f"(In brackets): {plural(unreliable, 'result')} whose EMI is not reliable, since the encoders do "
+            "not show the correct answers. No verdict, plot, correlation or comparison of models uses it."
+        )
     if any(b.value is not None and not b.complete for row in rows for b in row.bounds.values()):
         remarks.append("* lacks a term of the bound.")
     missing = len(report.missing) + sum(len(row.missing) for row in rows)

@@ -36,7 +36,8 @@ def tiles(report: Report) -> list[Tile]:
         if tally[s]
     ]
     entries += kinds
-    worst = max((row for row in rows if row.emid is not None), key=lambda row: row.emid or 0.0, default=None)
+    reliable = [row for row in rows if row.emid is not None and row.reliable is not False]
+    worst = max(reliable, key=lambda row: row.emid or 0.0, default=None)
     if worst is not None:
         entries.append(Tile("Most relevance lost", f"{number(worst.emid)} nats", _row_name(worst)))
     moved = [

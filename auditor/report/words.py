@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from auditor.bounds import NULL_CENTRED
 from auditor.measures.models import Pair
 from auditor.report.numbers import interval, number, plural, signed
 from schemas.record import Reason
@@ -38,6 +39,8 @@ BOUND = {
     "sound_label_free": "Sound bound, no references",
 }
 
+BOUND |= {f"{form}{NULL_CENTRED}": f"{title.split(' (')[0]}, null-centred" for form, title in BOUND.items()}
+
 MEASURE = {
     "emi": "EMI",
     "emid": "EMID",
@@ -48,6 +51,8 @@ MEASURE = {
     "mi_reference": "I(X; reference)",
     "scaled": "Scaled bound",
     "partial": "Partial bound",
+    "scaled_null_centred": "Scaled bound, null-centred",
+    "reliable": "EMI is not reliable",
     "comparison": "Models compared",
 }
 
@@ -164,12 +169,22 @@ def compared(pair: Pair) -> str:
         )
         return f"{claim} on {over}; {mean.reason}."
     between = interval((mean.low, mean.high))
-    if mean.low <= 0 <= mean.high:
+    clear = not mean.low <= 0 <= mean.high if mean.p_adjusted is None else mean.p_adjusted <= 1 - mean.level
+    if clear and not pair.claims(mean) and pair.other_forms:
+        claim = (
+            f"Whether {new} or {current} is better cannot be told: EMI as published differs by "
+            f"{signed(mean.corrected)} nats, and cross-fitted EMI does not show it"
+        )
+    elif not clear:
         claim = f"No difference between {new} and {current} is shown: {signed(mean.corrected)} nats of EMI"
     else:
         better, direction = ("better", "higher") if mean.low > 0 else ("worse", "lower")
         claim = f"{new} is {better} than {current}: its EMI is {number(abs(mean.corrected))} nats {direction}"
     sentence = f"{claim} {between} on {over}. Clearly better in {pair.better}, clearly worse in {pair.worse}."
+    if mean.style is not None:
+        free = pair.other_forms.get(("style_free", None))
+        beside = "" if free is None else f" Free of style, EMI differs by {signed(free.corrected)} nats."
+        sentence += f" The two differ in style, {mean.style}: EMI may show that instead of content.{beside}"
     excluded = len(pair.scenarios) - n
     return sentence + (f" {plural(excluded, 'scenario')} could not be compared." if excluded else "")
 

@@ -7,7 +7,14 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from auditor.bounds import FORMS, bound_terms, emid_bound, entropy_change_bound, missing_terms
+from auditor.bounds import (
+    FORMS,
+    NULL_CENTRED,
+    bound_terms,
+    emid_bound,
+    entropy_change_bound,
+    missing_terms,
+)
 from auditor.sketch import Float
 
 
@@ -187,3 +194,17 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="d_t is not finite"):
         emid_bound("partial", d_v=0, d_t=float("nan"))
     assert emid_bound("partial", d_v=-1e-12, d_t=0.25) == sqrt(0.25)
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"corollary_d12"}))
+def test_a_null_centred_form_is_the_same_formula_of_excess(form: str) -> None:
+    terms = dict.fromkeys(bound_terms(form), 0.05) | {"entropy": 1.0, "entropy_y": 0.5, "entropy_model": 0.5}
+    terms |= {"symbols": 8, "h_model_p": 1.0, "h_model_q": 0.9}
+    named = form + NULL_CENTRED
+    assert bound_terms(named) == bound_terms(form)
+    assert emid_bound(named, **terms) == emid_bound(form, **terms)  # type: ignore[arg-type]
+    below = {n: -0.01 if n.startswith(("d_", "delta")) else v for n, v in terms.items()}
+    with pytest.raises(ValueError, match="cannot be negative"):
+        emid_bound(form, **below)  # type: ignore[arg-type]
+    none = {n: 0.0 if n.startswith(("d_", "delta")) else v for n, v in terms.items()}
+    assert emid_bound(named, **below) == emid_bound(form, **none)  # type: ignore[arg-type]

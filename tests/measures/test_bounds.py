@@ -9,7 +9,7 @@ from auditor.bounds import emid_bound
 from auditor.bounds.entropies import Known
 from auditor.divergences import rjsd
 from auditor.estimators import CLUB
-from auditor.measures.answers import AnswerSide, AnswerTerms, Grouped
+from auditor.measures.answers import AnswerSide, AnswerTerms, Grouped, answer_codebook
 from auditor.measures.bounds import bounds, ceiling, grouped
 from auditor.measures.divergences import Divergences, divergence
 from auditor.significance.jackknife import Left, jackknife
@@ -124,3 +124,30 @@ def test_a_ceiling_is_a_whole_sound_bound() -> None:
     assert ceiling({"sound_label_free": whole.model_copy(update={"complete": False})}, answers) is None
     assert ceiling({"sound_label_free": whole.model_copy(update={"value": None})}, answers) is None
     assert ceiling({"sound_label_free": whole}, answered(0.1, 0.1)) is None
+
+
+def test_a_null_centred_form_lies_below_its_plain_one() -> None:
+    from auditor.bounds import NULL_CENTRED
+    from auditor.measures.assessment import Current, Reference, Settings, assess
+    from auditor.measures.divergences import divergence
+    from auditor.measures.families import MODALITIES, by_modality
+    from schemas.config import BoundsConfig
+
+    p, q = profiled(rows(120, 1)), profiled(rows(120, 2, move=0.6))
+    measured = by_modality({m: divergence(p, q, m, seed=0, level=0.9) for m in MODALITIES})
+    found = assess(
+        Reference.of(p, [], answer_codebook([p], 4, 0)),
+        Current(q, measured),
+        Settings(0.9, BoundsConfig()),
+        seed=0,
+        seed_of_inputs=0,
+    ).measures.bounds
+    plain = {form: bound for form, bound in found.items() if not form.endswith(NULL_CENTRED)}
+    centred = {form: found[form + NULL_CENTRED] for form in plain if form + NULL_CENTRED in found}
+    assert {"scaled", "partial", "sound", "theorem_4_5_split"} <= centred.keys()
+    for form, bound in centred.items():
+        value, raw = bound.value, plain[form].value
+        assert value is not None and raw is not None and value < raw and bound.interval is None
+        assert bound.terms == plain[form].terms and bound.entropy == plain[form].entropy
+    moved, raw = found["partial_null_centred"].value, found["partial"].value
+    assert moved is not None and raw is not None and 0 < moved < raw

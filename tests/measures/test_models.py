@@ -10,7 +10,7 @@ import pytest
 from auditor.emi.comparison import Comparison, EmiSums, compare_over, non_inferiority
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
-from auditor.measures.models import TABLE, compare_models, find, judge, pairs
+from auditor.measures.models import OTHER_FORMS, TABLE, compare_models, find, judge, pairs
 from auditor.profiles.profile import Profile
 from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows, joined
@@ -101,7 +101,10 @@ def test_the_table_is_what_compare_over_finds(sets: dict[tuple[str, str], Profil
         for scenario, difference in {None: expected.mean, **expected.scenarios}.items():
             row = by_key[new, scenario]
             assert row.current == "old"
-            assert {name: getattr(row, name) for name in asdict(difference)} == asdict(difference)
+            expected_row = asdict(difference)
+            if scenario is None:  # adjusted over the models
+                assert row.p_adjusted is not None and expected_row.pop("p_adjusted") is None
+            assert {name: getattr(row, name) for name in expected_row} == expected_row
         verdict = non_inferiority(expected.mean, 0.05, level=0.95)
         mean = by_key[new, None]
         assert (mean.status, mean.because, mean.margin) == (verdict.status, verdict.because, 0.05)
@@ -184,3 +187,43 @@ def test_a_report_without_the_table() -> None:
         find(report([]), "new", None, None)
     with pytest.raises(BadInput, match="compares no models: nobody labelled"):
         find(report([], {"comparison": "nobody labelled"}), "new", None, None)
+
+
+def test_what_is_not_reliable_is_left_out(sets: dict[tuple[str, str], Profile]) -> None:
+    def rows_without(*pairs_: tuple[str, str]) -> list[ComparedRow]:
+        unreliable = dict.fromkeys(pairs_, "the encoders do not show the answers")
+        return compare_models(
+            sets, SCENARIOS, MODELS[:2], "old", margin=None, level=0.9, seed=3, unreliable=unreliable
+        )
+
+    by_scenario = {row.scenario: row for row in rows_without(("far", "new"))}
+    far, mean = by_scenario["far"], by_scenario[None]
+    assert far.value is None and far.reason is not None and far.reason.startswith("EMI is not reliable")
+    assert mean.value == by_scenario["id"].value
+    nothing = rows_without(("far", "new"), ("id", "old"))
+    assert [row.value for row in nothing] == [None] * len(nothing)
+    assert nothing[0].reason is not None and "not reliable in any scenario" in nothing[0].reason
+
+
+def test_means_are_adjusted_over_the_models(sets: dict[tuple[str, str], Profile]) -> None:
+    means = {row.new: row for row in compared(sets) if row.scenario is None}
+    assert means["new"].p_value is not None and means["copy"].p_value == 1.0
+    assert means["new"].p_adjusted == pytest.approx(2 * means["new"].p_value)
+
+
+def test_a_difference_is_said_where_both_forms_show_it(sets: dict[tuple[str, str], Profile]) -> None:
+    published = compared(sets)
+    assert pairs(report(published))[0].worse == 2  # no other form in the report
+
+    def with_other(sign: float) -> int:
+        others = [
+            row.model_copy(update={"form": "cross_fitted", "corrected": sign * (row.corrected or 0.0)})
+            for row in published
+        ]
+        content = report(published)
+        content.tables[OTHER_FORMS] = [row.model_dump() for row in others]
+        pair = pairs(content)[0]
+        assert pair.claims(pair.mean) == (sign > 0)
+        return pair.worse
+
+    assert with_other(1.0) == 2 and with_other(-1.0) == 0

@@ -125,3 +125,14 @@ def test_rows_that_belong_together_count_for_less() -> None:
     enough = RowCounts(used=300, groups=100, effective_n=120.0)
     assert scenario_verdict(300, 0.5, (0.4, 0.6), None, AuditThresholds(emid=0.2), enough).status == "fail"
     assert "n=300 in 100 groups: no modality" in window_verdict(300, {}, ThresholdsConfig(), enough).because
+
+
+def test_what_is_not_reliable_decides_nothing() -> None:
+    verdict = scenario_verdict(
+        400, 0.9, (0.8, 1.0), None, AT, unreliable="the encoders do not show the answers"
+    )
+    assert verdict.status == "undecided" and "not reliable: the encoders" in verdict.because
+    both = AuditThresholds(emid=0.2, partial_bound=0.5)
+    assert (
+        scenario_verdict(400, 0.9, (0.8, 1.0), 0.6, both, unreliable="why").status == "fail"
+    )  # by the bound

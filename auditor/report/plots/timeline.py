@@ -39,7 +39,7 @@ def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: flo
         top += POINTS + GAP
         parts.append(_evidence(rows, centres, right, top))
         top += POINTS + GAP
-    if any(row.emid is not None for row in rows):
+    if any(row.emid is not None and row.reliable is not False for row in rows):
         parts.append(_emid(rows, centres, right, top, emid_threshold))
         top += POINTS + GAP
     parts.append(_labels(rows, centres, step, top - GAP))
@@ -188,7 +188,8 @@ def _evidence(rows: Sequence[Row], centres: Sequence[float], right: float, top: 
 def _emid(
     rows: Sequence[Row], centres: Sequence[float], right: float, top: float, threshold: float | None
 ) -> Markup:
-    values = [v for row in rows for v in (row.emid, *(row.intervals.emid or ())) if v is not None]
+    rows = [row.model_copy(update={"emid": None}) if row.reliable is False else row for row in rows]
+    values = [v for row in rows if row.emid is not None for v in (row.emid, *(row.intervals.emid or ()))]
     up = axis_over([*values, *([threshold] if threshold is not None else [])], top + POINTS, top, zero=True)
     parts = [_title("EMID (nats): relevance lost", top), *_lines(up, right, 4)]
     if threshold is not None:

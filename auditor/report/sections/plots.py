@@ -54,24 +54,27 @@ class Plots(NamedTuple):
 
 @section("plots", order=40, title="Plots", template=TEMPLATE)
 def plots(page: Page) -> Plots | None:
-    """Draw the intervals of EMID, the strengths of each shift, and one measure against another."""
+    """Draw the intervals of EMID, the strengths of each shift, and one measure against another.
+    Results whose EMI is not reliable are left out."""
     report, names = page.report, page.names
+    rows = [row for row in report.scenarios if row.reliable is not False]
     view = Plots(
-        forest(report.scenarios, report.run.thresholds.get("emid"), names),
-        profile(report.scenarios, names),
+        forest(rows, report.run.thresholds.get("emid"), names),
+        profile(rows, names),
         _scatters(report, names),
     )
     return view if any(view) else None
 
 
 def _scatters(report: Report, names: Legend) -> list[Scatter]:
-    rows = [row for row in report.scenarios if row.family != "id"]
+    reliable = [row for row in report.scenarios if row.reliable is not False]
+    rows = [row for row in reliable if row.family != "id"]
     bounded = [plot for form in ("scaled", "partial") if (plot := _bound_scatter(report, rows, form, names))]
     scatters: list[Scatter] = bounded[:1]
     for name in ("accuracy", "win_rate"):
         label = words.MEASURE[name]
         drawing = scatter(
-            report.scenarios,
+            reliable,
             attrgetter(name),
             lambda row: row.emi,
             label,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from auditor.report import words
-from auditor.report.cells import Cell, TableRow, bound_cell, estimate_cell
-from auditor.report.numbers import interval
+from auditor.report.cells import Cell, TableRow, bound_cell, estimate_cell, relevance_cell
+from auditor.report.numbers import NONE, interval
 from auditor.report.page import Page
 from auditor.report.registry import section
 
@@ -61,8 +61,11 @@ def results(page: Page) -> Results | None:
         return None
     forms = [form for form in ("scaled", "partial") if any(form in row.bounds for row in rows)]
     candidates: list[tuple[str, list[Cell]]] = [
-        ("EMI", [estimate_cell(row.emi, interval(row.intervals.emi), row.emi_spread) for row in rows]),
-        ("EMID", [estimate_cell(row.emid, interval(row.intervals.emid), row.emid_spread) for row in rows]),
+        ("EMI", [relevance_cell(row, row.emi, interval(row.intervals.emi), row.emi_spread) for row in rows]),
+        (
+            "EMID",
+            [relevance_cell(row, row.emid, interval(row.intervals.emid), row.emid_spread) for row in rows],
+        ),
         *(
             (form.capitalize() + " bound", [bound_cell(row.bounds.get(form)) for row in rows])
             for form in forms
@@ -70,7 +73,7 @@ def results(page: Page) -> Results | None:
         ("Accuracy", [estimate_cell(row.accuracy, interval(row.intervals.accuracy, 2)) for row in rows]),
         ("Win rate", [estimate_cell(row.win_rate) for row in rows]),
     ]
-    columns = [(label, cells) for label, cells in candidates if any(cell.sort for cell in cells)]
+    columns = [(label, cells) for label, cells in candidates if any(cell.text != NONE for cell in cells)]
     return Results(
         columns=[label for label, _ in columns],
         titles={"Accuracy": words.accuracy(page.report.run.grader)},
