@@ -41,7 +41,7 @@ from auditor.scenarios import Given, media_policy
 from auditor.scenarios.row_ranges import Part, Survey, first_rows
 from auditor.scenarios.windows import window_length
 from auditor.storage.run_dir import RunDir
-from schemas.config import DriftConfig, GraderConfig
+from schemas.config import DriftConfig, GraderConfig, WindowedConfig
 from schemas.record import Record
 from schemas.report import Example, Report, Variation
 
@@ -239,11 +239,12 @@ def _variations(
     rows_alone = "windows are judged by chance among rows alone, so that days which merely differ may fail"
     if path is None:
         return {}, f"the baseline keeps no windows of its own (`window`, when it is built): {rows_alone}"
-    if (config.window, config.window_rows) != (kept.window, kept.window_rows):
+    if _cut(config) != _cut(kept):
         return {}, f"the baseline's windows are cut by {cut}, these are not: {rows_alone}"
     windows = read_windows(path)
     least = config.thresholds.min_rows
-    if (count := sum(window.n >= least for window in windows.windows)) < ENOUGH_WINDOWS:
+    count = sum(window.n >= least and bool(window.means) for window in windows.windows)
+    if count < ENOUGH_WINDOWS:
         return {}, (
             f"the baseline keeps {count} windows of at least {least} rows, fewer than {ENOUGH_WINDOWS}: "
             f"{rows_alone}"
@@ -259,6 +260,11 @@ def _variations(
             seed_of=lambda name: judgement.seed(name, "rank"),
             least_rows=least,
         ), None
+
+
+def _cut(config: WindowedConfig) -> tuple[timedelta | None, int | None]:
+    """Return how a config cuts records into windows: their length, or their rows."""
+    return window_length(config.window) if config.window else None, config.window_rows
 
 
 def windows_between_alarms(config: DriftConfig) -> float:
