@@ -241,8 +241,8 @@ def accuracy(scores: NDArray[np.float64], level: float, groups: NDArray[np.uint6
     independent = int(labels.max()) + 1
     if independent < 2:
         return Accuracy(mean)
-    error = scores.std(ddof=1) / np.sqrt(effective_scores(scores, labels))
-    half = float(stats.t.ppf((1 + level) / 2, independent - 1) * error)
+    quantile = stats.t.ppf((1 + level) / 2, independent - 1)
+    half = float(quantile * scores.std(ddof=1) / np.sqrt(effective_scores(scores, labels)))
     return Accuracy(mean, (max(0.0, mean - half), min(1.0, mean + half)))
 
 
