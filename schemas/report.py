@@ -322,7 +322,7 @@ class ComparedRow(_Model):
         description="Holm-adjusted over the scenarios of the pair; of a mean over the models that are "
         "compared with the current one.",
     )
-    blocks: int = Field(description="Hash blocks with rows.")
+    blocks: int = Field(description="Hash blocks, as many equal ones as tell as much.")
     n_new: int | None = Field(None, description="Rows with a query, an answer of `new` and a reference.")
     n_current: int | None = None
     margin: float | None = Field(None, description="What the mean may lose (comparison.margin), nats.")

@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from auditor.emi import LEAST_BLOCKS, block_weights, emi
+from auditor.emi import LEAST_BLOCKS, block_weights, effective_blocks, emi
 from auditor.protocols import Sums
 from auditor.significance import benjamini_hochberg, holm
 from auditor.sketch import Float
@@ -60,7 +59,7 @@ class Difference:
     p_value: float | None
     """Two-sided, of no difference."""
     blocks: int
-    """Hash blocks with rows."""
+    """Hash blocks, as many equal ones as tell as much (`effective_blocks`)."""
     p_adjusted: float | None = None
     """Over the scenarios, where there are several."""
     reason: str | None = None
@@ -189,11 +188,12 @@ class _Draws:
         if not 0 < level < 1 or draws < 2:
             raise ValueError(f"level {level} must lie in (0, 1), draws {draws} be at least 2")
         self._level = level
-        self._has_rows = np.any([s.n > 0 for s in all_sums], axis=0)
+        self._rows = np.sum([s.n for side in sides for s in side.model], axis=0)
+        has_rows = np.any([s.n > 0 for s in all_sums], axis=0)
         self._weights = (
-            block_weights(self._has_rows, draws, np.random.default_rng(seed))
-            if self._has_rows.any()
-            else np.zeros((draws, len(self._has_rows)))
+            block_weights(has_rows, draws, np.random.default_rng(seed))
+            if has_rows.any()
+            else np.zeros((draws, len(has_rows)))
         )
         self._cache: dict[int, Float] = {}
 
@@ -213,14 +213,15 @@ class _Draws:
     def difference(self, value: float, drawn: Float, sides: Sequence[EmiSums] = ()) -> Difference:
         """Return a difference with the interval and p-value of its draws. `sides` are those whose blocks
         count, where these are not all."""
-        has_rows: NDArray[np.bool_] = self._has_rows
+        rows: Float = self._rows
         if sides:
-            has_rows = np.any([s.n > 0 for side in sides for s in (*side.model, *side.reference)], axis=0)
-        k = int(has_rows.sum())
+            rows = np.sum([s.n for side in sides for s in side.model], axis=0)
+        blocks = int((rows > 0).sum())
         drawn = drawn[np.isfinite(drawn)]
-        if k < LEAST_BLOCKS or len(drawn) < 2:
-            why = f"rows in {k} hash blocks, fewer than the {LEAST_BLOCKS} that a bootstrap needs"
-            return Difference(value, None, None, None, None, self._level, None, k, reason=why)
+        if blocks < LEAST_BLOCKS or len(drawn) < 2:
+            why = f"rows in {blocks} hash blocks, fewer than the {LEAST_BLOCKS} that a bootstrap needs"
+            return Difference(value, None, None, None, None, self._level, None, blocks, reason=why)
+        k = int(effective_blocks(rows))
         # A bootstrap of k blocks has (k-1)/k of the variance.
         std = float(drawn.std(ddof=1)) * float(np.sqrt(k / (k - 1)))
         corrected = 2 * value - float(drawn.mean())

@@ -9,9 +9,11 @@ them).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from auditor.protocols import Sums
 from auditor.sketch import Float
@@ -96,11 +98,11 @@ def paired_bootstrap(
     )
     used = np.isfinite(emi_p) & np.isfinite(emi_q)
     value_p, value_q = emi(p_model, p_reference), emi(q_model, q_reference)
-    inflate_p, inflate_q = (float(np.sqrt(k / (k - 1))) for k in (has_p.sum(), has_q.sum()))
+    k_p, k_q = effective_blocks(p_model.n), effective_blocks(q_model.n)
     return EmidIntervals(
-        emi_p=_estimate(value_p, emi_p[used], level, inflate_p),
-        emi_q=_estimate(value_q, emi_q[used], level, inflate_q),
-        emid=_estimate(value_p - value_q, (emi_p - emi_q)[used], level, max(inflate_p, inflate_q)),
+        emi_p=_estimate(value_p, emi_p[used], level, k_p),
+        emi_q=_estimate(value_q, emi_q[used], level, k_q),
+        emid=_estimate(value_p - value_q, (emi_p - emi_q)[used], level, min(k_p, k_q)),
         level=level,
         draws=int(used.sum()),
         paired=paired,
@@ -115,9 +117,18 @@ def block_weights(has_rows: NDArray[np.bool_], draws: int, rng: np.random.Genera
     return weights
 
 
-def _estimate(value: float, draws: Float, level: float, inflate: float) -> Estimate:
-    """`inflate` = √(k/(k-1)): a bootstrap of k blocks has (k-1)/k of the variance."""
+def effective_blocks(rows: NDArray[Any]) -> float:
+    """Return how many equal blocks tell as much as blocks of so many rows (blocks,): (Σn)²/Σn² (Kish 1965),
+    at least 2."""
+    n = rows.astype(np.float64)
+    return max(2.0, float(n.sum() ** 2 / np.square(n).sum())) if n.any() else 2.0
+
+
+def _estimate(value: float, draws: Float, level: float, k: float) -> Estimate:
+    """A bootstrap of k blocks has (k-1)/k of the variance, and no more degrees of freedom than k - 1: limits
+    are as much farther out as the quantile of t is than the normal one."""
     bias = float(draws.mean()) - value
-    spread = (draws - draws.mean()) * inflate
-    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2]) + (value - bias)
+    spread = (draws - draws.mean()) * np.sqrt(k / (k - 1))
+    wider = stats.t.ppf((1 + level) / 2, k - 1) / stats.norm.ppf((1 + level) / 2)
+    low, high = wider * np.quantile(spread, [(1 - level) / 2, (1 + level) / 2]) + (value - bias)
     return Estimate(value, bias, float(spread.std(ddof=1)), float(low), float(high))
