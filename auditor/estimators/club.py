@@ -19,7 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.registry import TRAINED, critic
-from auditor.estimators.training import Batches, block_labels, early_stopped, held_out, linear_weights, pairs
+from auditor.estimators.training import (
+    Batches,
+    Split,
+    block_labels,
+    early_stopped,
+    group_labels,
+    held_out,
+    linear_weights,
+    pairs,
+)
 from auditor.sketch import as_rows
 from auditor.sketch.blocks import HASH_BLOCKS
 from auditor.storage.atomic import write_whole
@@ -104,8 +113,10 @@ class CLUB:
         from torch.nn import functional
 
         xs, ys = pairs(x, y)
+        labels = group_labels(xs, ys, groups)
         rng = np.random.default_rng(self.seed)
-        data = Batches(xs, ys, rng, self.batch, self.holdout, groups, self.device)
+        split = Split.of(labels, self.holdout, rng)
+        data = Batches(xs, ys, rng, self.batch, split, self.device)
         sizes = [(self.hidden, xs.shape[1]), (ys.shape[1], self.hidden)] * 2
         initial = [w for out, fan_in in sizes for w in linear_weights(out, fan_in, rng)]
         parameters = [torch.tensor(w, device=self.device, requires_grad=True) for w in initial]
