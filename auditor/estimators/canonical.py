@@ -37,6 +37,9 @@ _CLEARLY = 2.0
 _MOST_CORRELATED = 1 - 1e-5
 """Its log-ratio is a difference of large squares, and float32 vectors are kept: 5.4 nats a coordinate."""
 _LEAST_VARIANCE = 1e-12
+_LEAST_LENGTH = 1e-6
+_QUIET = 0.1
+"""Size of what is not known to be correlated beside the most correlated coordinate, as networks see it."""
 
 
 Form = Literal["ranks", "plain", "directions"]
@@ -47,7 +50,7 @@ FORMS: tuple[Form, ...] = ("ranks", "plain", "directions")
 @dataclass(frozen=True, eq=False)
 class Coordinates:
     """`Coordinates` map rows (n, d) to d + 1 coordinates of mean 0 and variance 1 each: those of the row in
-    one of FORMS, and the normal score of its length."""
+    one of FORMS, and the logarithm of its length."""
 
     form: NDArray[np.int64]
     """(1,) index into FORMS"""
@@ -59,8 +62,6 @@ class Coordinates:
     """(k,) normal scores, ascending"""
     knots: Float
     """(d, k) the quantile of each coordinate at each score; (0, k) where no ranks are taken"""
-    lengths: Float
-    """(k,) the quantile of the length of a row at each score"""
     mean: Float
     """(d + 1,)"""
     scale: Float
@@ -81,7 +82,6 @@ class Coordinates:
             spread=spread,
             scores=scores,
             knots=np.quantile(rows[:, : d if form == "ranks" else 0], ndtr(scores), axis=0).T,
-            lengths=np.quantile(np.linalg.norm((rows - centre) / spread, axis=1), ndtr(scores)),
             mean=np.zeros(d + 1),
             scale=np.ones(d + 1),
         )
@@ -100,7 +100,8 @@ class Coordinates:
             rows = np.stack([np.interp(column, knots, self.scores) for column, knots in columns], axis=1)
         elif form == "directions":
             rows = around / np.where(length > 0, length, 1.0)[:, None]
-        mapped = np.concatenate([rows, np.interp(length, self.lengths, self.scores)[:, None]], axis=1)
+        log_length = np.log(np.maximum(length, _LEAST_LENGTH))
+        mapped = np.concatenate([rows, log_length[:, None]], axis=1)
         return (mapped - self.mean) / self.scale
 
     @property
@@ -109,11 +110,17 @@ class Coordinates:
         return len(self.centre)
 
 
-class Vectors(NamedTuple):
-    """`Vectors` are f(x) and g(y) of rows: (n, r + 2) float64 arrays each."""
+class Seen(NamedTuple):
+    """A `Seen` is what a `GaussianRatio` makes of rows."""
 
     f: Float
+    """(n, r + 2); the log-ratio is f(x)·g(y)"""
     g: Float
+    """(m, r + 2)"""
+    x: Float
+    """(n, d_x + 1 + r) the rows of x, for a network"""
+    y: Float
+    """(m, d_y + 1 + r)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +137,11 @@ class GaussianRatio:
     """(r,) descending, in (0, 1)"""
 
     @classmethod
-    def fit(cls, x: Floats, y: Floats, groups: NDArray[np.int64], seed: int) -> Self:
+    def fit(cls, x: Floats, y: Floats, groups: NDArray[np.int64], seed: int) -> GaussianRatio:
         """Return the log-ratio of pairs x (n, d_x), y (n, d_y); groups (n,) label rows that are held out
         together. Some 36 spectra of d x d matrices. ValueError below two groups."""
         fold = folds_of(groups, seed)
-        chosen, *others = (_fit(cls, x, y, fold, form) for form in FORMS)
+        chosen, *others = (_fit(x, y, fold, form) for form in FORMS)
         for other in others:
             gain = other.held_out - chosen.held_out
             if gain.mean() > _CLEARLY * gain.std() / np.sqrt(len(gain)):
@@ -143,9 +150,7 @@ class GaussianRatio:
 
     def of(self, r: int) -> Self:
         """Return the log-ratio of the first r canonical coordinates alone."""
-        return replace(
-            self, to_u=self.to_u[:, :r], to_v=self.to_v[:, :r], correlations=self.correlations[:r]
-        )
+        return replace(self, to_u=self.to_u[:, :r], to_v=self.to_v[:, :r], correlations=self.correlations[:r])
 
     @property
     def rank(self) -> int:
@@ -162,35 +167,53 @@ class GaussianRatio:
         return sides | {"to_u": self.to_u, "to_v": self.to_v, "correlations": self.correlations}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> GaussianRatio:
         """Restore it from the arrays of `to_arrays`. ValueError where their shapes do not fit."""
         sides = [
             Coordinates(**{field.name: arrays[f"{side}.{field.name}"] for field in fields(Coordinates)})
             for side in ("x", "y")
         ]
-        ratio = cls(*sides, arrays["to_u"], arrays["to_v"], arrays["correlations"])
+        ratio = cls(sides[0], sides[1], arrays["to_u"], arrays["to_v"], arrays["correlations"])
         for c, directions in zip(sides, (ratio.to_u, ratio.to_v), strict=True):
             d, k = c.centre.size, c.scores.size
             ranked = d if c.form.tolist() == [FORMS.index("ranks")] else 0
             shapes = [getattr(c, field.name).shape for field in fields(Coordinates)] + [directions.shape]
-            want = [(1,), (d,), (d,), (k,), (ranked, k), (k,), (d + 1,), (d + 1,), (d + 1, ratio.rank)]
+            want = [(1,), (d,), (d,), (k,), (ranked, k), (d + 1,), (d + 1,), (d + 1, ratio.rank)]
             if shapes != want or int(c.form[0]) not in range(len(FORMS)):
                 raise ValueError("the arrays of a Gaussian log-ratio do not fit one another")
         return ratio
 
-    def vectors(self, x: Float, y: Float) -> Vectors:
-        """Return f and g of mapped rows x (n, d_x), y (n, d_y): the log-ratio is f(x)·g(y). O(n d r)."""
-        return _vectors(x @ self.to_u, y @ self.to_v, self.correlations)
+    def see(self, x: Floats, y: Floats) -> Seen:
+        """Return what the log-ratio makes of rows x (n, d_x), y (m, d_y), and what a network should see of
+        them: the canonical coordinates, each as large as it is correlated, beside all others made small. So
+        it learns first where there is something to learn, and noise last. O((n + m) d r)."""
+        zx, zy = self.coordinates_x(x), self.coordinates_y(y)
+        u, v = zx @ self.to_u, zy @ self.to_v
+        f, g = _vectors(u, v, self.correlations)
+        weights = self.correlations / self.correlations.max(initial=_LEAST_VARIANCE)
+        quiet = _QUIET if self.rank else 1.0
+        return Seen(
+            f,
+            g,
+            np.concatenate([u * weights, zx * quiet], axis=1),
+            np.concatenate([v * weights, zy * quiet], 1),
+        )
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Return how many numbers a network sees of a row of x, and of one of y."""
+        return len(self.to_u) + self.rank, len(self.to_v) + self.rank
 
 
-def _vectors(u: Float, v: Float, correlations: Float) -> Vectors:
+def _vectors(u: Float, v: Float, correlations: Float) -> tuple[Float, Float]:
+    """Return f and g of canonical coordinates u (n, r), v (m, r)."""
     squares = np.square(correlations)
     slope, bend = correlations / (1 - squares), squares / (1 - squares) / 2
     constant = -0.5 * np.log1p(-squares).sum()
     one_u, one_v = np.ones((len(u), 1)), np.ones((len(v), 1))
     f = np.concatenate([u * slope, one_u, (constant - np.square(u) @ bend)[:, None]], axis=1)
     g = np.concatenate([v, -(np.square(v) @ bend)[:, None], one_v], axis=1)
-    return Vectors(f, g)
+    return f, g
 
 
 RATIO_ARRAYS = (
@@ -206,9 +229,7 @@ class _Fit(NamedTuple):
     """(m,) what each of some rows that chose no direction adds to the InfoNCE bound (nats)"""
 
 
-def _fit(
-    make: type[GaussianRatio], x: Floats, y: Floats, fold: NDArray[np.int64], form: Form
-) -> _Fit:
+def _fit(x: Floats, y: Floats, fold: NDArray[np.int64], form: Form) -> _Fit:
     coordinates = [Coordinates.fit(z, form) for z in (x, y)]
     # Where coordinates keep their lengths, the length of the row has been counted with them.
     zx, zy = (
@@ -234,7 +255,7 @@ def _fit(
         np.pad(to[:, :r] / np.sqrt(variance[:r]), ((0, c.dim + 1 - len(to)), (0, 0)))
         for to, variance, c in zip((to_u, to_v), (variance_u, variance_v), coordinates, strict=True)
     )
-    ratio = make(*coordinates, to_u, to_v, correlations)
+    ratio = GaussianRatio(coordinates[0], coordinates[1], to_u, to_v, correlations)
     assert first is not None
     u, v = first[0][:, :r] / np.sqrt(variance_u[:r]), first[1][:, :r] / np.sqrt(variance_v[:r])
     f, g = _vectors(u, v, correlations)
@@ -243,9 +264,9 @@ def _fit(
 
 
 class _Moments(NamedTuple):
-    """Sums over n rows of mapped x and y."""
+    """Sums over rows of mapped x and y."""
 
-    n: int
+    n: float
     xx: Float
     yy: Float
     xy: Float
@@ -259,11 +280,13 @@ class _Moments(NamedTuple):
         return cls(len(x), x.T @ x, y.T @ y, x.T @ y, *fourth)
 
     @classmethod
-    def total(cls, parts: Sequence[Self]) -> Self:
-        return cls(*(sum(column) for column in zip(*parts, strict=True)))  # type: ignore[arg-type]
+    def total(cls, parts: Sequence[_Moments]) -> Self:
+        columns: list[Any] = [sum(column) for column in zip(*parts, strict=True)]
+        return cls(*columns)
 
-    def without(self, part: Self) -> Self:
-        return type(self)(*(a - b for a, b in zip(self, part, strict=True)))
+    def without(self, part: _Moments) -> _Moments:
+        pairs: Any = zip(self, part, strict=True)
+        return _Moments(*(whole - own for whole, own in pairs))
 
     def directions(self) -> tuple[Float, Float]:
         """Return (d_x, r) and (d_y, r) canonical directions, r = min(d_x, d_y), by falling correlation."""
@@ -273,7 +296,7 @@ class _Moments(NamedTuple):
         return root_x @ u, root_y @ vt.T
 
 
-def shrunk_covariance(covariance: Float, fourth: float, n: int) -> Float:
+def shrunk_covariance(covariance: Float, fourth: float, n: float) -> Float:
     """Return Ledoit and Wolf's covariance (d, d) of n centred rows: what scikit-learn's `LedoitWolf` gives,
     from sums alone. `fourth` is the mean of ‖z‖⁴."""
     d = len(covariance)

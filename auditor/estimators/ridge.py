@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from auditor.sketch import Float
 
 FOLDS = 5
-_PENALTIES = np.logspace(-4, 3, 8)
+_PENALTIES = np.logspace(-4, 2, 7)
 """Penalties to choose from, a training row each: of features of mean square 1."""
 
 
@@ -38,18 +38,17 @@ def ridge(z: Float, y: Float, groups: NDArray[np.int64], seed: int, least_varian
     scale[scale == 0] = 1.0
     features, target = (z - mean_z) / scale, y - mean_y
     weights = 1 / np.maximum(np.maximum(np.square(target).mean(axis=0), least_variance), np.finfo(float).tiny)
-    parts = [(features[fold == k], target[fold == k]) for k in range(int(fold.max()) + 1)]
-    grams = [a.T @ a for a, _ in parts]
-    products = [a.T @ b for a, b in parts]
-    gram, product = sum(grams), sum(products)
+    rows = [(features[fold == k], target[fold == k]) for k in range(int(fold.max()) + 1)]
+    parts = [(len(a), a.T @ a, a.T @ b, np.square(b).sum(axis=0)) for a, b in rows]
+    gram, product = sum(part[1] for part in parts), sum(part[2] for part in parts)
     errors = np.zeros((len(_PENALTIES), y.shape[1]))
-    for (a, b), own_gram, own_product in zip(parts, grams, products, strict=True):
+    for count, own_gram, own_product, squares in parts:
         values, vectors = np.linalg.eigh(gram - own_gram)
-        rotated, held_out = vectors.T @ (product - own_product), a @ vectors
-        rows = len(z) - len(a)
+        rotated = vectors.T @ (product - own_product)
         for i, penalty in enumerate(_PENALTIES):
-            shrunk = rotated / (np.maximum(values, 0) + penalty * rows)[:, None]
-            errors[i] += np.square(b - held_out @ shrunk).sum(axis=0)
+            slopes = vectors @ (rotated / (np.maximum(values, 0) + penalty * (len(z) - count))[:, None])
+            errors[i] += squares + ((own_gram @ slopes - 2 * own_product) * slopes).sum(axis=0)
+    errors = np.maximum(errors, 0)
     best = int((errors @ weights).argmin())
     solved = np.linalg.solve(gram + _PENALTIES[best] * len(z) * np.eye(len(gram)), product)
     coefficients = solved / scale[:, None]

@@ -1,8 +1,8 @@
 """InfoNCE, NWJ and MINE share a separable critic T(x, y) = f(x)·g(y) that is trained on a lower bound of MI.
 
-A network that starts at random learns many weak directions badly (64 pairs of coordinates that share 0.5 nats:
-0.13 from 16,384 rows). The log-ratio of a Gaussian law is separable too, and has a closed form; so networks
-start at it, and add to it.
+A network that starts at random learns many weak directions badly (64 pairs of coordinates that share 0.5
+nats: 0.13 from 16,384 rows). The log-ratio of a Gaussian law is separable too, and has a closed form; so
+networks start at it, and add to it.
 
 These bounds need pairs of rows: they run on samples (`pair_sums`). A separable critic costs two small forward
 passes and one matrix product a batch; a concatenated one took 5.9 s a step at batch 1,024. Training needs
@@ -65,10 +65,11 @@ class SeparableOptions(Settings):
 
 class SeparableEstimator(ABC):
     """A `SeparableEstimator` is a lower bound of I(X; Y) in nats. Its critic is the log-ratio of a Gaussian
-    law in closed form (`canonical`) and what two networks f and g add to it: at the start of training nothing.
+    law in closed form (`canonical`) and what two networks f and g add to it: nothing at the start of training.
 
     f and g are two-layer ReLU networks; the defaults are those of the paper's Table 6. With `start="random"`
-    they are the whole critic, as in the paper. The same call gives the same bits on a fixed number of threads.
+    they are the whole critic, as in the paper. The same call gives the same bits on a fixed number of
+    threads.
     """
 
     kind: ClassVar[str]
@@ -146,8 +147,7 @@ class SeparableEstimator(ABC):
         if self.start == "gaussian":
             train = split.train
             self._ratio = GaussianRatio.fit(xs[train], ys[train], labels[train], self.seed)
-            xs, ys = self._ratio.coordinates_x(xs), self._ratio.coordinates_y(ys)
-            start_x, start_y = self._ratio.vectors(xs, ys)
+            start_x, start_y, xs, ys = self._ratio.see(xs, ys)
         k = start_x.shape[1]
         data = Batches(
             np.concatenate([start_x, xs], axis=1),
@@ -201,14 +201,19 @@ class SeparableEstimator(ABC):
         They keep the vectors of KEPT_ROWS rows at most. Forward pass in chunks, O(n d hidden).
         """
         f0, _, f2, _, g0, *_ = self._trained()
-        more = 0 if self._ratio is None else 1
+        ratio = self._ratio
+        sizes = (
+            (f0.shape[1], g0.shape[1])
+            if ratio is None
+            else (ratio.coordinates_x.dim, ratio.coordinates_y.dim)
+        )
         xs, ys = pairs(x, y)
-        for name, z, layer in (("x", xs, f0), ("y", ys, g0)):
-            if z.shape[1] != layer.shape[1] - more:
-                raise ValueError(f"{name} has {z.shape[1]} columns, the critic takes {layer.shape[1] - more}")
+        for name, z, d in (("x", xs, sizes[0]), ("y", ys, sizes[1])):
+            if z.shape[1] != d:
+                raise ValueError(f"{name} has {z.shape[1]} columns, the critic takes {d}")
         k = 1 if blocks is None else n_blocks
         labels = np.zeros(len(xs), dtype=np.int64) if blocks is None else block_labels(blocks, len(xs), k)
-        width = len(f2) + (0 if self._ratio is None else self._ratio.rank + 2)
+        width = len(f2) + (0 if ratio is None else ratio.rank + 2)
         total, digest = self.sums_type.empty(k, width), self.digest
         for start in range(0, len(xs), _CHUNK_ROWS):
             part = slice(start, start + _CHUNK_ROWS)
@@ -221,10 +226,9 @@ class SeparableEstimator(ABC):
     def _vectors(self, x: Floats, y: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """f(x) and g(y) of n rows: two (n, k) arrays whose products are the critic."""
         f0, a0, f2, a2, g0, b0, g2, b2 = self._trained()
-        start: tuple[Floats, Floats] = (x[:, :0], y[:, :0])
+        start: list[Floats] = [x[:, :0], y[:, :0]]
         if self._ratio is not None:
-            x, y = self._ratio.coordinates_x(x), self._ratio.coordinates_y(y)
-            start = self._ratio.vectors(x, y)
+            *start, x, y = self._ratio.see(x, y)
         f = np.maximum(x.astype(np.float32, copy=False) @ f0.T + a0, 0) @ f2.T + a2
         g = np.maximum(y.astype(np.float32, copy=False) @ g0.T + b0, 0) @ g2.T + b2
         f, g = (np.concatenate([a.astype(np.float32), b], axis=1) for a, b in zip(start, (f, g), strict=True))
@@ -261,7 +265,7 @@ class SeparableEstimator(ABC):
         loaded._weights = weights
         if loaded.start == "gaussian":
             loaded._ratio = GaussianRatio.from_arrays(arrays)
-            if [c.dim + 1 for c in (loaded._ratio.coordinates_x, loaded._ratio.coordinates_y)] != [shapes[0][1], shapes[4][1]]:
+            if loaded._ratio.widths != (shapes[0][1], shapes[4][1]):
                 raise ValueError(f"{path}: the start of this {cls.kind} critic does not fit its networks")
         return loaded
 

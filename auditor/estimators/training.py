@@ -115,8 +115,8 @@ def group_labels(x: Floats, y: Floats, groups: ArrayLike | None) -> NDArray[np.i
     """Return (n,) labels 0, 1, ... of the groups of pairs x (n, d_x), y (n, d_y): those given, else one a
     pair, copies of a pair together.
 
-    ValueError where `groups` are not n, or where there are fewer than LEAST_GROUPS: so few can be told apart by
-    any critic, whether x tells anything of y or not.
+    ValueError where `groups` are not n, or where there are fewer than LEAST_GROUPS: any critic tells so few
+    apart, whether x tells anything of y or not.
     """
     if groups is None:
         contents = np.concatenate([np.ascontiguousarray(x), np.ascontiguousarray(y)], axis=1)
@@ -148,7 +148,7 @@ class Split(NamedTuple):
 
     @property
     def too_few(self) -> bool:
-        """Return whether rows were to be held out, and too few groups could be to judge a training by them."""
+        """Return whether rows were to be held out, and too few groups could be to judge by them."""
         return self.asked and self.groups < _LEAST_HELD_OUT
 
     @classmethod
@@ -232,7 +232,7 @@ def early_stopped(
         return [p.detach().cpu().numpy() for p in parameters]
     best = [p.detach().clone() for p in parameters]
     with torch.no_grad():
-        least = float(loss(*data.held_out))
+        least = loss(*data.held_out).item()
     if not np.isfinite(least):
         raise ValueError(_DIVERGED)
     divisors = GROWTH if growing and data.judged_apart else (1,)

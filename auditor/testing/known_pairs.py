@@ -134,7 +134,12 @@ def student(d: int, dof: int, information: float = 0.0, axes: int = 0) -> Family
 
     extra = 2 * student_entropy(d, dof) - student_entropy(2 * d, dof)
     return Family(
-        f"student, dof {dof}", information + extra, latent, log_ratio, lambda z: z @ turn_x, lambda z: z @ turn_y
+        f"student, dof {dof}",
+        information + extra,
+        latent,
+        log_ratio,
+        lambda z: z @ turn_x,
+        lambda z: z @ turn_y,
     )
 
 
@@ -142,10 +147,7 @@ def student_entropy(p: int, dof: float) -> float:
     """Return the entropy (nats) of a Student law of p dimensions with dispersion 1."""
     half = (dof + p) / 2
     return float(
-        gammaln(dof / 2)
-        - gammaln(half)
-        + p / 2 * log(dof * pi)
-        + half * (digamma(half) - digamma(dof / 2))
+        gammaln(dof / 2) - gammaln(half) + p / 2 * log(dof * pi) + half * (digamma(half) - digamma(dof / 2))
     )
 
 
