@@ -72,7 +72,6 @@ def ridge_start(
 def _predictive(z: Float, y: Float, groups: NDArray[np.int64], most: int, seed: int, least: float) -> Float:
     """(d, k) combinations of x that predict most of y, each of variance 1."""
     coefficients = ridge(z, y, groups, seed, least).coefficients
-    fit = z @ coefficients
-    values, vectors = np.linalg.eigh(fit.T @ fit / len(z))
+    values, vectors = np.linalg.eigh(coefficients.T @ (z.T @ z) @ coefficients / len(z))
     keep = [i for i in np.argsort(values)[::-1][:most] if values[i] > _LEAST_SHARE * values.sum() > 0]
     return np.asarray(coefficients @ vectors[:, keep] / np.sqrt(values[keep]))

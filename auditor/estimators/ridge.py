@@ -44,10 +44,11 @@ def ridge(z: Float, y: Float, groups: NDArray[np.int64], seed: int, least_varian
     errors = np.zeros((len(_PENALTIES), y.shape[1]))
     for count, own_gram, own_product, squares in parts:
         values, vectors = np.linalg.eigh(gram - own_gram)
-        rotated = vectors.T @ (product - own_product)
+        rotated, own = vectors.T @ (product - own_product), vectors.T @ own_product
+        own_squares = vectors.T @ own_gram @ vectors
         for i, penalty in enumerate(_PENALTIES):
-            slopes = vectors @ (rotated / (np.maximum(values, 0) + penalty * (len(z) - count))[:, None])
-            errors[i] += squares + ((own_gram @ slopes - 2 * own_product) * slopes).sum(axis=0)
+            slopes = rotated / (np.maximum(values, 0) + penalty * (len(z) - count))[:, None]
+            errors[i] += squares + ((own_squares @ slopes - 2 * own) * slopes).sum(axis=0)
     errors = np.maximum(errors, 0)
     best = int((errors @ weights).argmin())
     solved = np.linalg.solve(gram + _PENALTIES[best] * len(z) * np.eye(len(gram)), product)

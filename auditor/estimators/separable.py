@@ -65,7 +65,7 @@ class SeparableOptions(Settings):
 
 class SeparableEstimator(ABC):
     """A `SeparableEstimator` is a lower bound of I(X; Y) in nats. Its critic is the log-ratio of a Gaussian
-    law in closed form (`canonical`) and what two networks f and g add to it: nothing at the start of training.
+    law in closed form (`canonical`) and what two networks f and g add to it: before training, nothing.
 
     f and g are two-layer ReLU networks; the defaults are those of the paper's Table 6. With `start="random"`
     they are the whole critic, as in the paper. The same call gives the same bits on a fixed number of
