@@ -3,6 +3,10 @@
 The published checkpoint is 768-250-768 twice, tanh; the log-variance ends in tanh: it stays in [-1, 1].
 CLUB is an upper bound of mutual information only with the exact conditional, and a wild one: for a correlated
 Gaussian it is d ρ²/(1-ρ²), not -d/2 log(1-ρ²).
+
+Its unit is the nat only where the log-variance can be that of the data. Embeddings of unit length have a
+variance of about 1/d in each dimension, far below the least that the network can tell, e^-1: there the value
+is e/2 times how much nearer (in squared distance) an answer lies to its own prediction than to another's.
 """
 
 from __future__ import annotations
