@@ -34,6 +34,8 @@ _JUDGES = 2048
 """Held-out rows that compare ranks with coordinates as they are: their score matrix is square."""
 _CLEARLY = 2.0
 """Standard errors by which coordinates as they are must be better than ranks to be taken."""
+_MOST_DIRECTIONS = 128
+"""Canonical coordinates kept: vectors of kept rows stay small."""
 _MOST_CORRELATED = 1 - 1e-5
 """Its log-ratio is a difference of large squares, and float32 vectors are kept: 5.4 nats a coordinate."""
 _LEAST_VARIANCE = 1e-12
@@ -200,6 +202,11 @@ class GaussianRatio:
         )
 
     @property
+    def room(self) -> int:
+        """Return the most numbers that f and g can have for rows of these dimensions."""
+        return min(len(self.to_u), len(self.to_v), _MOST_DIRECTIONS) + 2
+
+    @property
     def widths(self) -> tuple[int, int]:
         """Return how many numbers a network sees of a row of x, and of one of y."""
         return len(self.to_u) + self.rank, len(self.to_v) + self.rank
@@ -248,7 +255,7 @@ def _fit(x: Floats, y: Floats, fold: NDArray[np.int64], form: Form) -> _Fit:
     variance_u, variance_v = (np.maximum(part / len(x), _LEAST_VARIANCE) for part in squares[:2])
     raw = squares[2] / len(x) / np.sqrt(variance_u * variance_v)
     smooth = isotonic_regression(raw, increasing=False).x
-    r = int((smooth > 1 / np.sqrt(len(x))).sum())
+    r = min(int((smooth > 1 / np.sqrt(len(x))).sum()), _MOST_DIRECTIONS)
     correlations = np.minimum(smooth[:r], _MOST_CORRELATED)
     to_u, to_v = total.directions()
     to_u, to_v = (

@@ -213,7 +213,7 @@ class SeparableEstimator(ABC):
                 raise ValueError(f"{name} has {z.shape[1]} columns, the critic takes {d}")
         k = 1 if blocks is None else n_blocks
         labels = np.zeros(len(xs), dtype=np.int64) if blocks is None else block_labels(blocks, len(xs), k)
-        width = len(f2) + (0 if ratio is None else ratio.rank + 2)
+        width = len(f2) + (0 if ratio is None else ratio.room)
         total, digest = self.sums_type.empty(k, width), self.digest
         for start in range(0, len(xs), _CHUNK_ROWS):
             part = slice(start, start + _CHUNK_ROWS)
@@ -231,7 +231,12 @@ class SeparableEstimator(ABC):
             *start, x, y = self._ratio.see(x, y)
         f = np.maximum(x.astype(np.float32, copy=False) @ f0.T + a0, 0) @ f2.T + a2
         g = np.maximum(y.astype(np.float32, copy=False) @ g0.T + b0, 0) @ g2.T + b2
-        f, g = (np.concatenate([a.astype(np.float32), b], axis=1) for a, b in zip(start, (f, g), strict=True))
+        # As wide for every critic of these dimensions: sums of several merge.
+        room = 0 if self._ratio is None else self._ratio.room
+        f, g = (
+            np.concatenate([np.pad(a, ((0, 0), (0, room - a.shape[1]))).astype(np.float32), b], axis=1)
+            for a, b in zip(start, (f, g), strict=True)
+        )
         return f, g
 
     def estimate(self, x: ArrayLike, y: ArrayLike) -> float:
