@@ -15,7 +15,19 @@ from auditor.testing import check_section
 from schemas.report import Report
 
 OURS = (
-    *("time", "results", "compared", "plots", "moved", "where", "labelfree", "bounds", "examples", "tables"),
+    *(
+        "time",
+        "results",
+        "compared",
+        "forms",
+        "plots",
+        "moved",
+        "where",
+        "labelfree",
+        "bounds",
+        "examples",
+        "tables",
+    ),
     *("missing", "reading", "run"),
 )
 
