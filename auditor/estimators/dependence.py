@@ -7,8 +7,8 @@ rows of P and Q the mean score is compared, by permuting whole groups of rows.
 
 μ is a ridge regression on random features (`Gaussian`), which costs no training steps. Everything is
 cross-fitted: groups of rows fall into five folds by their hash, those of Q as those of P. Rows of a fold,
-whichever side they are of, have their scores from a critic that was fitted on three other folds of P, and less
-what the score should be at this a, a line in ‖μ(a) - mean‖² that was fitted on the fifth. So without a change
+whichever side they are of, have their scores from a critic that was fitted on three other folds of P, less
+what the score should be at this a: a line in ‖μ(a) - mean‖² that was fitted on the fifth. So without a change
 rows of both sides are exchangeable in each fold, and the test is exact; and a new mix of known a alone moves
 the mean score little.
 """
@@ -74,8 +74,8 @@ class ReferenceScores:
 
     @classmethod
     def fit(cls, a: ArrayLike, b: ArrayLike, groups: NDArray[np.str_]) -> ReferenceScores:
-        """Fit on P's rows a (n, d_a), b (n, d_b), and the names (n,) of their groups. O(n d k + k³) for k = 400
-        features, five times.
+        """Fit on P's rows a (n, d_a), b (n, d_b), and the names (n,) of their groups. Five times O(n d k +
+        k³) for k = 400 features.
 
         ValueError where rows are fewer than LEAST_ROWS_P, a fold has too few of them, or one is not finite.
         """
@@ -84,8 +84,8 @@ class ReferenceScores:
         counts = np.bincount(folds, minlength=FOLDS)
         if len(rows_a) < LEAST_ROWS_P or counts.min() < LEAST_ROWS_P // (2 * FOLDS):
             raise ValueError(
-                f"{len(rows_a)} rows in {len(np.unique(groups))} groups are too few to learn how one goes with "
-                "the other"
+                f"{len(rows_a)} rows in {len(np.unique(groups))} groups are too few to learn how one goes "
+                "with the other"
             )
         judges, scores = [], np.empty(len(rows_a))
         for fold in range(FOLDS):
@@ -150,7 +150,7 @@ def _judge(a: Float, b: Float, train: NDArray[np.bool_], line: NDArray[np.bool_]
     mean_b = b[train].mean(axis=0)
     score, square = _products(critic, mean_mu, mean_b, a[line], b[line])
     design = np.stack([np.ones_like(square), square], axis=1)
-    coefficients = np.linalg.lstsq(design, score, rcond=None)[0]
+    coefficients = np.asarray(np.linalg.lstsq(design, score, rcond=None)[0], dtype=np.float64)
     spread = float((score - design @ coefficients).std()) or 1.0
     return _Judge(critic, mean_mu, mean_b, coefficients, spread)
 
