@@ -122,13 +122,10 @@ class ReferenceScores:
         for fold in range(FOLDS):
             of_p = _sums(self.scores[self.folds == fold], self.groups[self.folds == fold])
             of_q = _sums(scores[folds == fold], groups[folds == fold])
-            units = np.concatenate([of_p, of_q])
-            is_q = np.zeros((permutations + 1, len(units)))
-            is_q[:, len(of_p) :] = 1.0
-            is_q[1:] = rng.permuted(is_q[1:], axis=1)
-            total = is_q @ units
-            sums += total[:, 0]
-            rows += total[:, 1]
+            units = np.concatenate([of_q, of_p])
+            drawn = units[drawn_apart(len(units), len(of_q), permutations, rng)].sum(axis=1)
+            sums += np.append(of_q[:, 0].sum(), drawn[:, 0])
+            rows += np.append(of_q[:, 1].sum(), drawn[:, 1])
             log_ways += log_choices(len(of_p), len(of_q)) if len(of_p) and len(of_q) else 0.0
         whole, n = float(self.scores.sum() + scores.sum()), len(self.scores) + len(scores)
         change = sums / np.maximum(rows, 1) - (whole - sums) / np.maximum(n - rows, 1)
@@ -142,6 +139,17 @@ class ReferenceScores:
 def fold_of(groups: NDArray[np.str_]) -> Index:
     """Return (n,) fold of each row by the name of its group."""
     return hash_blocks(groups.tolist()) % FOLDS
+
+
+def drawn_apart(k: int, take: int, draws: int, rng: np.random.Generator) -> Index:
+    """Return (draws, take) numbers below k, in each draw without one coming twice: the first steps of a
+    shuffle, all draws at once."""
+    order = np.tile(np.arange(k), (draws, 1))
+    every = np.arange(draws)
+    for place in range(take):
+        other = rng.integers(place, k, size=draws)
+        order[every, place], order[every, other] = order[every, other], order[every, place]
+    return order[:, :take]
 
 
 def _judge(a: Float, b: Float, train: NDArray[np.bool_], line: NDArray[np.bool_]) -> _Judge:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, chisquare
 
-from auditor.estimators.dependence import LEAST_GROUPS_Q, LEAST_ROWS_P, ReferenceScores, fold_of
+from auditor.estimators.dependence import LEAST_GROUPS_Q, LEAST_ROWS_P, ReferenceScores, drawn_apart, fold_of
 
 D, KINDS = 12, 6
 WORLD = np.random.default_rng(0)
@@ -89,6 +89,18 @@ def test_false_alarms_are_as_many_as_it_says(size):
         found.append(reference.test(*side(100, "q"), permutations=199, seed=seed).p_value)
     low, high = binom.interval(0.999, 200, 0.05)
     assert low <= np.sum(np.array(found) <= 0.05) <= high
+
+
+def test_draws_take_each_unit_once_and_all_as_often():
+    drawn = drawn_apart(7, 3, 7000, np.random.default_rng(6))
+    assert drawn.shape == (7000, 3) and all(len(set(row)) == 3 for row in drawn.tolist())
+    for place in range(3):
+        counts = np.bincount(drawn[:, place], minlength=7)
+        assert chisquare(counts).pvalue > 1e-4
+    assert drawn_apart(4, 0, 5, np.random.default_rng(0)).shape == (5, 0)
+    assert np.array_equal(
+        np.sort(drawn_apart(4, 4, 5, np.random.default_rng(0))), np.tile(np.arange(4), (5, 1))
+    )
 
 
 def test_folds_follow_groups_and_what_is_too_little_is_refused(reference):
