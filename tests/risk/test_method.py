@@ -25,6 +25,8 @@ GOOD = Overlap(
     weights=np.ones(1),
     neighbours_p=np.zeros((1, 15), dtype=np.int64),
     neighbours_q=np.zeros((1, 15), dtype=np.int64),
+    groups_p=500,
+    groups_q=200,
 )
 RNG = np.random.default_rng(0)
 X_P, X_Q = RNG.normal(size=(300, 4)), RNG.normal(size=(200, 4))
