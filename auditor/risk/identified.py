@@ -9,10 +9,12 @@ the cells too.
 
 Bias and standard error are those of the delete-one jackknife over P's and Q's rows (or groups of rows that
 belong together), with the neighbours and w held: a row is left out of every term at once, its label also of
-every p̂ that it is part of. A bootstrap of
-rows was tried and refused: with 200 rows on 16 x 8 cells it removes too little of the bias (0.06 to 0.11 nats
-left in I(X; Ŷ), 50% coverage at nominal 90%; the jackknife left 0.01 to 0.03 and covered 92%), and it needs
-draws.
+every p̂ that it is part of. A bootstrap of rows was tried and refused: with 200 rows on 16 x 8 cells it
+removes too little of the bias (0.06 to 0.11 nats left in I(X; Ŷ), 50% coverage at nominal 90%; the jackknife
+left 0.01 to 0.03 and covered 92%), and it needs draws.
+
+The jackknife holds only where cells are few for the rows: with fewer rows (or groups) cells are joined
+(`auditor.risk.cells`), and the EMID is that of the unions.
 """
 
 from __future__ import annotations
@@ -43,13 +45,14 @@ _CHUNK_ROWS = 1024
 @dataclass(frozen=True)
 class IdentifiedInterval:
     """The interval holds EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not
-    CLUB's EMID."""
+    CLUB's EMID. Where rows are few the cells are unions of the codebooks' cells, and EMID is that of these."""
 
     estimate: float
     """As if y given the cell were outside as it is inside; always within the identified range"""
     low: float
     high: float
-    """At `level`: the identified range of EMID, each end moved out by its own sampling error"""
+    """At `level`, for EMID and not for its whole range: the identified range, each end moved out by its own
+    sampling error, within 2 log K_y of 0"""
     reported: bool
     """Whether the numbers may be reported: False with the reason, e.g. off the support"""
     reason: str | None
@@ -110,6 +113,8 @@ def identified_interval(
 
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `codebooks`: centroids (K_x, d) and
     (K_y, d_y), nearest by squared Euclidean distance; without them k-means of P's rows, K_x = 16, K_y = 8.
+    With fewer than 5 (K_x - 1)(K_y - 1) rows, or groups, of P or Q (525 of 16 x 8) cells are joined, the same
+    ones for every window of that size: see `unions_x`, `unions_y`, `k_x` and `k_y` of the result.
     groups_p (n,), groups_q (m,): labels of rows that belong together (a chat, questions about one picture),
     which are left out together and are no neighbours of each other. `overlap`: of the same x_p and x_q in the
     same groups, where it was measured before. O((n + m) n d) for the neighbours. Equal to the bit for one
