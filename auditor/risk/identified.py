@@ -45,7 +45,7 @@ _CHUNK_ROWS = 1024
 @dataclass(frozen=True)
 class IdentifiedInterval:
     """The interval holds EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not
-    CLUB's EMID. Where rows are few the cells are unions of the codebooks' cells, and EMID is that of these."""
+    CLUB's EMID. Where rows are few the cells are unions of the codebooks' cells, and EMID is theirs."""
 
     estimate: float
     """As if y given the cell were outside as it is inside; always within the identified range"""
