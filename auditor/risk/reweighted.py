@@ -94,9 +94,9 @@ def reweighted_emid(
     rows that belong together. `overlap`: of the same x_p and x_q in the same groups, where it was measured
     before. `blocks` (n,), (m,): hash blocks of the rows' groups, for a cross-fitted critic: each row is then
     seen by the one that was not trained on it. The interval is normal (of groups Student's t), from the
-    influences of rows with the neighbours and w held: a row's share in every term is counted together, and so are the rows
-    of a group. CLUB is taken without the pairs i = j (n/(n-1) times Eq. 11), as windows of different
-    sizes are compared. Silent below 100 rows (groups) of P or 50 of Q.
+    influences of rows with the neighbours and w held: a row's share in every term is counted together, and so
+    are the rows of a group. CLUB is taken without the pairs i = j (n/(n-1) times Eq. 11), as windows of
+    different sizes are compared. Silent below 100 rows (groups) of P or 50 of Q.
     O((n + m) n d) for the neighbours. ValueError names what does not fit, such as a critic without moments.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
