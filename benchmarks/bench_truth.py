@@ -18,6 +18,7 @@ import numpy as np
 from _shared import machine, options, spread_out
 
 from auditor.estimators import CLUB, MINE, NWJ, InfoNCE
+from auditor.estimators.pair_sums import KEPT_ROWS
 from auditor.sketch import Floats
 
 DIMS, INFORMATION = (2, 16, 64), (0.5, 2.0, 6.0)
@@ -72,7 +73,7 @@ def main() -> None:
     print(
         f"{rows} rows to train on, {rows} fresh ones to evaluate; batch {BATCH}, at most {steps} steps "
         f"of AdamW (lr {LR}) with early stopping, {HIDDEN} hidden units (CLUB: 250); {seeds} seeds. "
-        f"InfoNCE cannot exceed log {BATCH} = {log(BATCH):.2f}."
+        f"InfoNCE cannot exceed log {KEPT_ROWS} = {log(KEPT_ROWS):.2f}."
     )
     cells = [(e, d, mi) for d, mi, e in product(DIMS, INFORMATION, args.only or (*LOWER_BOUNDS, "CLUB"))]
     # The exact conditional of CLUB has log-variance log(1-ρ²) = -2 MI/d.

@@ -482,6 +482,11 @@ class DriftThresholds(ThresholdsConfig):
 
     not_here: ClassVar[str] = "a window is judged by its p-values (thresholds.p_value)"
 
+    emid: float | None = Field(
+        None,
+        description="A window fails where all of its interval of EMID (nats) lies above this; above zero it "
+        "is a warning, where the critic is cross-fitted.",
+    )
     windows_between_alarms: float | None = Field(
         None,
         ge=2,

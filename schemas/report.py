@@ -62,6 +62,11 @@ class Divergence(_Model):
     )
     interval: Interval | None = Field(None, description="Interval of `corrected`, at the run's level.")
     mmd2: float | None = Field(None, description="Unbiased quadratic MMD²: comparable across sizes.")
+    score: float | None = Field(
+        None,
+        description="Of `..._given_...`: mean score of how the rows' pairs go together, less that of the ID "
+        "rows, in their standard deviations; below 0 where they go together less.",
+    )
     p_value: float | None = Field(
         None,
         description="Permutation p-value of the aggregated linear, quadratic and whitened MMD. Below one in "

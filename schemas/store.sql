@@ -80,11 +80,11 @@ CREATE TABLE bounds (
     entropy DOUBLE, entropy_source VARCHAR, low DOUBLE, high DOUBLE
 );
 
--- modality: image, text, joint, response
+-- modality: image, text, joint, response; text_given_image, response_given_input, reference_given_input
 CREATE TABLE divergences (
     run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR NOT NULL, model VARCHAR,
     pos INTEGER NOT NULL, modality VARCHAR NOT NULL, value DOUBLE, excess DOUBLE, null_mean DOUBLE, null_std DOUBLE,
-    corrected DOUBLE, low DOUBLE, high DOUBLE, mmd2 DOUBLE, p_value DOUBLE, p_adjusted DOUBLE,
+    corrected DOUBLE, low DOUBLE, high DOUBLE, mmd2 DOUBLE, score DOUBLE, p_value DOUBLE, p_adjusted DOUBLE,
     n_id BIGINT, n BIGINT, paired BOOLEAN NOT NULL, n_copies BIGINT NOT NULL
 );
 

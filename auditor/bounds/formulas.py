@@ -41,6 +41,8 @@ ROUNDING = 1e-9
 """Below zero by no more than this counts as zero: a divergence that was computed to be none."""
 NULL_CENTRED = "_null_centred"
 """Ends the name of a form of divergences less what chance alone gives."""
+JS_TERMS = frozenset({"d_v", "d_t", "d_x", "delta_p", "delta_q"})
+"""Terms that are one Jensen-Shannon divergence: at most log 2. (D̄ is a sum of two.)"""
 _SIGNED = frozenset({"entropy_shift"})
 _ALTERNATIVES = {"entropy": ("entropy_y", "entropy_model"), "entropy_shift": ("entropy_model",)}
 
@@ -196,8 +198,8 @@ def emid_bound(
     from the references on P, Q; entropy: Ĥ, with entropy_y, entropy_model its two parts (their sum is Ĥ for
     `joint`, and elsewhere where `entropy` is absent); entropy_shift: (B); d_t_given_v, d_v_given_t: D̄;
     d_y_quarter: E_P D^¼(Y|x); tv_p, tv_q: E Σ|P - Q| given x; symbols: K; h_model_p, h_model_q: H(P_Yθ),
-    H(Q_Yθ). All in nats, none negative but entropy_shift, and divergences of null-centred forms. Terms the
-    form has no use for are ignored.
+    H(Q_Yθ). All in nats, none negative but entropy_shift, and divergences of null-centred forms; d_v, d_t,
+    d_x and the deltas are at most log 2. Terms the form has no use for are ignored.
 
     A missing term is a ValueError that names it. incomplete=True: the sum over the addends whose divergences
     are given; the entropy that multiplies one of them is still needed. ValueError where none is given.
@@ -290,4 +292,6 @@ def _checked(name: str, value: float) -> float:
         raise ValueError(
             f"{name} = {number:g}: {'a whole number' if name == 'symbols' else 'it cannot be negative'}"
         )
+    if name in JS_TERMS and number > log(2) + ROUNDING:
+        raise ValueError(f"{name} = {number:g}: a Jensen-Shannon divergence is at most log 2 = 0.693 nats")
     return max(0.0, number)

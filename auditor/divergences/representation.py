@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.divergences.spectrum import entropy_of_rows, positive_trace, von_neumann_entropy
+from auditor.divergences.spectrum import OVERFLOW, entropy_of_rows, positive_trace, von_neumann_entropy
 from auditor.sketch import Float, Sketch, as_rows
 
 Rows = NDArray[np.floating[Any]] | Sketch
@@ -19,7 +19,8 @@ def rjsd(p: Rows, q: Rows, *, entropy_p: float | None = None) -> float:
 
     p (n, d) and q (m, d) arrays or sketches. Arrays with n + m < d take the Gram route, O((n+m)² d); all else
     the second moments, O(d³) after the sketch: same value to 1e-9. `entropy_p` is S(C_P) where it is known
-    (one baseline against many scenarios). ValueError where dimensions differ or a side has no rows.
+    (one baseline against many scenarios). ValueError where dimensions differ, a side has no rows, or
+    squares of rows overflow.
 
     The raw value is badly biased in small samples and never compares across sizes: see
     `auditor.significance.drift_test` for the excess over the null.
@@ -61,6 +62,8 @@ def same_dimension(d_p: int, d_q: int) -> None:
 
 def _norm2(z: Float) -> float:
     total = float(np.einsum("ij,ij->", z, z))
+    if not np.isfinite(total):
+        raise ValueError(OVERFLOW)
     if not total > 0:
         raise ValueError("no rows, or only rows of zeros: a second moment of trace 0 cannot be normalised")
     return total

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from auditor.sketch import Float, Sketch
 
+OVERFLOW = "rows are so large that their squares overflow: normalise them first"
+
 
 def entropy_of_spectrum(eigenvalues: Float) -> float:
     """Return -Σ λ log λ (nats) of eigenvalues that sum to 1; rounding below zero counts as zero."""
@@ -66,8 +68,10 @@ def spectrum(c: Float) -> Float:
 
 
 def positive_trace(matrix: Float) -> float:
-    """Return the trace; ValueError where it is not positive (no rows, or rows of zeros)."""
+    """Return the trace; ValueError where it is not positive (no rows, or rows of zeros), or not finite."""
     trace = float(np.trace(matrix))
+    if not np.isfinite(trace):
+        raise ValueError(OVERFLOW)
     if not trace > 0:
         raise ValueError("no rows, or only rows of zeros: a second moment of trace 0 cannot be normalised")
     return trace

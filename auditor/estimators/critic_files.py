@@ -41,9 +41,11 @@ def write_critic(
     write_whole(Path(path), lambda temporary: save_file(contiguous, temporary, metadata=metadata))
 
 
-def read_critic(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) -> CriticFile:
+def read_critic(
+    path: str | os.PathLike[str], kind: str, names: tuple[str, ...], start: tuple[str, ...] = ()
+) -> CriticFile:
     """Read what `write_critic` wrote. ValueError where the file is no critic's, is of another kind, holds
-    other arrays than `names`, or numbers that are not finite."""
+    other arrays than `names` (or `names` and those of its `start`), or numbers that are not finite."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -54,7 +56,7 @@ def read_critic(path: str | os.PathLike[str], kind: str, names: tuple[str, ...])
         raise ValueError(f"{path}: no critic's file ({error})") from error
     if entry.get("kind") != kind:
         raise ValueError(f"{path}: holds a critic of the kind {entry.get('kind')}, not {kind}")
-    if set(arrays) != set(names):
+    if set(arrays) not in (set(names), {*names, *start}):
         raise ValueError(f"{path}: expected {', '.join(sorted(names))}; got {', '.join(sorted(arrays))}")
     if not all(np.isfinite(a).all() for a in arrays.values()):
         raise ValueError(f"{path}: some numbers are not finite")

@@ -9,7 +9,7 @@ import numpy as np
 
 from auditor.estimators.pair_sums import PairSums
 from auditor.estimators.registry import TRAINED, critic
-from auditor.estimators.separable import SeparableEstimator, off_diagonal
+from auditor.estimators.separable import SeparableEstimator, SeparableOptions, off_diagonal
 from auditor.sketch import Float
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class MINESums(PairSums):
         return out
 
 
-@critic("mine", sums=MINESums, reads=TRAINED)
+@critic("mine", sums=MINESums, reads=TRAINED, options=SeparableOptions)
 class MINE(SeparableEstimator):
     """The bound is E_XY T - log E_X E_Y exp T. The log of a sample mean biases it a little upward.
 

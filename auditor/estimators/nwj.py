@@ -8,7 +8,7 @@ import numpy as np
 
 from auditor.estimators.pair_sums import PairSums
 from auditor.estimators.registry import TRAINED, critic
-from auditor.estimators.separable import SeparableEstimator, off_diagonal
+from auditor.estimators.separable import SeparableEstimator, SeparableOptions, off_diagonal
 from auditor.sketch import Float
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class NWJSums(PairSums):
         return out
 
 
-@critic("nwj", sums=NWJSums, reads=TRAINED)
+@critic("nwj", sums=NWJSums, reads=TRAINED, options=SeparableOptions)
 class NWJ(SeparableEstimator):
     """The bound E_XY T - E_X E_Y exp(T - 1) is unbiased from a sample, and of high variance where MI is
     large."""

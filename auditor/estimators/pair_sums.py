@@ -89,11 +89,11 @@ class PairSums(ABC):
     """(m, k)"""
     limit: int
     """Rows kept a block, at most"""
-    batch: int
-    """Pairs of a training batch: InfoNCE compares with as many"""
+    candidates: int
+    """K: InfoNCE asks which of so many answers belongs to a query"""
 
     @classmethod
-    def empty(cls, n_blocks: int, k: int, batch: int) -> Self:
+    def empty(cls, n_blocks: int, k: int, candidates: int = KEPT_ROWS) -> Self:
         """Return the neutral element; `k` is the dimension of f and g."""
         return cls(
             np.zeros(n_blocks),
@@ -104,7 +104,7 @@ class PairSums(ABC):
             np.zeros((0, k), dtype=np.float32),
             np.zeros((0, k), dtype=np.float32),
             max(2, KEPT_ROWS // n_blocks),
-            batch,
+            candidates,
         )
 
     @classmethod
@@ -118,7 +118,7 @@ class PairSums(ABC):
         n_blocks: int,
         *,
         critic: str,
-        batch: int,
+        candidates: int = KEPT_ROWS,
     ) -> Self:
         """Return the sums of n rows. They take the rows' contents x, y (for the hashes), f(x) and g(y) (n,
         k), blocks (n,) in 0..n_blocks-1, and the digest of the critic. O(n (d + k))."""
@@ -126,7 +126,7 @@ class PairSums(ABC):
         n = np.bincount(blocks, minlength=n_blocks).astype(np.float64)
         mark = np.uint64(max(1, int(critic[:16], 16)))
         return replace(
-            cls.empty(n_blocks, f.shape[1], batch),
+            cls.empty(n_blocks, f.shape[1], candidates),
             n=n,
             t=np.bincount(blocks, weights=true, minlength=n_blocks).astype(np.float64),
             critic=np.where(n > 0, mark, np.uint64(0)),
@@ -146,10 +146,10 @@ class PairSums(ABC):
         return replace(self, block=block[keep], hashes=hashes[keep], f=f[keep], g=g[keep])
 
     def merge(self, other: Self) -> Self:
-        """Return the sums of both sets of rows. ValueError where kinds, blocks, dimensions, limits or batches
-        differ, or a block was scored by two critics."""
+        """Return the sums of both sets of rows. ValueError where kinds, blocks, dimensions, limits or
+        candidates differ, or a block was scored by two critics."""
         own_sizes, other_sizes = (
-            (s.kind, s.n.shape, s.f.shape[1], s.limit, s.batch) if isinstance(s, PairSums) else type(s)
+            (s.kind, s.n.shape, s.f.shape[1], s.limit, s.candidates) if isinstance(s, PairSums) else type(s)
             for s in (self, other)
         )
         if own_sizes != other_sizes:
@@ -244,7 +244,7 @@ class PairSums(ABC):
         return {
             "kind": np.array(self.kind),
             "limit": np.array(self.limit, dtype=np.int64),
-            "batch": np.array(self.batch, dtype=np.int64),
+            "candidates": np.array(self.candidates, dtype=np.int64),
             **{name: getattr(self, name) for name in ("n", "t", "critic", "block", "hashes", "f", "g")},
         }
 
@@ -261,7 +261,7 @@ class PairSums(ABC):
             f=np.asarray(arrays["f"], dtype=np.float32),
             g=np.asarray(arrays["g"], dtype=np.float32),
             limit=int(np.asarray(arrays["limit"])),
-            batch=int(np.asarray(arrays["batch"])),
+            candidates=int(np.asarray(arrays["candidates"])),
         )
         blocks, kept = len(np.atleast_1d(got.n)), len(np.atleast_1d(got.block))
         fits = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,8 @@ _LOOK_ROWS = 3
 _DIVERGED = "training diverged: the loss is not finite (normalise the rows, lower lr)"
 _LEAST_HELD_OUT = 8
 """With fewer rows than this to hold out, the training rows judge: better than a coin."""
+LEAST_GROUPS = 8
+"""Groups of pairs below which nothing is trained: any critic has two pairs by heart (CLUB: 970 nats)."""
 
 
 class Stepwise(Critic, Protocol):
@@ -109,37 +111,76 @@ def linear_weights(
     )
 
 
+def group_labels(x: Floats, y: Floats, groups: ArrayLike | None) -> NDArray[np.int64]:
+    """Return (n,) labels 0, 1, ... of the groups of pairs x (n, d_x), y (n, d_y): those given, else one a
+    pair, copies of a pair together.
+
+    ValueError where `groups` are not n, or where there are fewer than LEAST_GROUPS: any critic tells so few
+    apart, whether x tells anything of y or not.
+    """
+    if groups is None:
+        contents = np.concatenate([np.ascontiguousarray(x), np.ascontiguousarray(y)], axis=1)
+        rows = contents.view(np.dtype((np.void, contents.itemsize * contents.shape[1]))).ravel()
+        _, first, copies = np.unique(rows, return_index=True, return_inverse=True)
+        names = first[copies]
+    else:
+        names = np.asarray(groups)
+        if names.shape != (len(x),):
+            raise ValueError(f"{names.size} group labels for {len(x)} rows")
+    labels = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    count = int(labels.max()) + 1 if len(labels) else 0
+    if count < LEAST_GROUPS:
+        what = "different pairs" if groups is None else "groups of pairs"
+        raise ValueError(f"training needs at least {LEAST_GROUPS} {what}, not {count}")
+    return labels
+
+
+class Split(NamedTuple):
+    """A `Split` says which rows train and which are held out, whole groups at a time."""
+
+    train: NDArray[np.intp]
+    held_out: NDArray[np.intp]
+    """None where no rows are to be held out, or too few groups could be"""
+    asked: bool
+    """Whether rows were to be held out"""
+    groups: int
+    """Groups held out"""
+
+    @property
+    def too_few(self) -> bool:
+        """Return whether rows were to be held out, and too few groups could be to judge by them."""
+        return self.asked and self.groups < _LEAST_HELD_OUT
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int64], share: float, rng: np.random.Generator) -> Self:
+        """Hold out a share of the groups (n,) labels, drawn from `rng`."""
+        order = rng.permutation(int(labels.max()) + 1)
+        groups = int(share * len(order))
+        out = np.isin(labels, order[:groups])
+        if not _LEAST_HELD_OUT <= out.sum() < len(labels):
+            out[:], groups = False, 0
+        return cls(np.flatnonzero(~out), np.flatnonzero(out), share > 0, groups)
+
+
 class Batches:
     """`Batches` are pairs on a device, split into training rows and rows held out by group."""
 
     def __init__(
-        self,
-        x: Floats,
-        y: Floats,
-        rng: np.random.Generator,
-        batch: int,
-        holdout: float,
-        groups: ArrayLike | None,
-        device: str,
+        self, x: Floats, y: Floats, rng: np.random.Generator, batch: int, split: Split, device: str
     ) -> None:
         import torch
 
-        n = len(x)
-        if n < 2:
-            raise ValueError(f"training needs at least two pairs, not {n}")
-        out = _held_out(n, holdout, groups, rng)
-        train, test = np.flatnonzero(~out), np.flatnonzero(out if out.any() else ~out)
         self._x, self._y = (torch.tensor(z, dtype=torch.float32, device=device) for z in (x, y))
-        self._train = train
+        self._train = split.train
         self._rng = rng
-        self.size = min(batch, len(train))
+        self.size = min(batch, len(split.train))
         """Rows of a full batch."""
         self._device = device
-        index = torch.from_numpy(test).to(device)
-        self.held_out = (self._x[index], self._y[index]) if holdout > 0 else None
-        """Rows to judge by: none where none were asked for, the training rows where there are too few."""
-        self.judged_apart = bool(out.any())
+        self.judged_apart = bool(len(split.held_out))
         """Whether the rows to judge by are others than the training rows."""
+        index = torch.from_numpy(split.held_out if self.judged_apart else split.train).to(device)
+        self.held_out = (self._x[index], self._y[index]) if split.asked else None
+        """Rows to judge by: none where none were asked for, the training rows where there are too few."""
 
     def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield endless batches of `size` rows: epochs of shuffled rows, the remainder of each left out."""
@@ -150,17 +191,6 @@ class Batches:
             for start in range(0, len(order) - size + 1, size):
                 index = order[start : start + size]
                 yield self._x[index], self._y[index]
-
-
-def _held_out(
-    n: int, holdout: float, groups: ArrayLike | None, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    labels = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(labels) != n:
-        raise ValueError(f"{len(labels)} group labels for {n} rows")
-    order = rng.permutation(int(labels.max()) + 1)
-    out = np.isin(labels, order[: int(holdout * len(order))])
-    return out if _LEAST_HELD_OUT <= out.sum() < n else np.zeros(n, dtype=bool)
 
 
 def early_stopped(
@@ -175,7 +205,8 @@ def early_stopped(
     clip: float | None = None,
     watch: Watch | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Return the parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays.
+    """Return the parameters of least held-out loss within `steps` full batches of AdamW, as numpy arrays:
+    those it starts from, where training does not better them.
 
     A stage ends when that loss has not fallen for `patience` steps, or when as many rows as `steps` full
     batches hold have gone by. One stage; with `growing` (and rows held out) one a size of GROWTH, each from
@@ -199,7 +230,11 @@ def early_stopped(
         if not bool(torch.isfinite(last)):
             raise ValueError(_DIVERGED)
         return [p.detach().cpu().numpy() for p in parameters]
-    best, least = [p.detach().clone() for p in parameters], float("inf")
+    best = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        least = loss(*data.held_out).item()
+    if not np.isfinite(least):
+        raise ValueError(_DIVERGED)
     divisors = GROWTH if growing and data.judged_apart else (1,)
     sizes = sorted({max(min(_LEAST_BATCH, data.size), data.size // divisor) for divisor in divisors})
     rows = 0
@@ -224,8 +259,6 @@ def early_stopped(
                     break
         if spent:
             break
-    if not np.isfinite(least):
-        raise ValueError(_DIVERGED)
     return [p.cpu().numpy() for p in best]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditor.bounds import NULL_CENTRED, bound_terms, emid_bound, missing_terms
 from auditor.bounds.entropies import ON_CELLS, choose
+from auditor.bounds.formulas import JS_TERMS
 from auditor.measures.answers import AnswerTerms, Grouped
 from auditor.measures.divergences import Divergences
 from auditor.measures.pairing import aligned
@@ -174,7 +175,11 @@ class Groups:
         names = list(varying)
 
         def bound(values: NDArray[np.float64]) -> float:
-            kept = {**terms, **dict(zip(names, values.tolist(), strict=True))}
+            varied = dict(zip(names, values.tolist(), strict=True))
+            kept = {
+                **terms,
+                **{name: min(value, log(2)) if name in JS_TERMS else value for name, value in varied.items()},
+            }
             return _within_range(form, kept, incomplete=True)
 
         try:

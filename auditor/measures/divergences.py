@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from auditor.divergences import joint_entropy, joint_rows, rjsd, rjsd_joint, von_neumann_entropy
 from auditor.divergences.joint import EXACT_ROWS, joint_features, sketched
 from auditor.errors import AuditError
+from auditor.estimators.dependence import ReferenceScores
 from auditor.measures.pairing import Sides, aligned
 from auditor.profiles.profile import Profile, having
 from auditor.significance import drift_test, holm
@@ -69,6 +71,11 @@ class ReferenceFit:
             {name: von_neumann_entropy(p.sketches[name]) for name in masks if name != "joint"},
             joint,
         )
+
+    @cached_property
+    def scores(self) -> dict[str, ReferenceScores]:
+        """Return what tests of how pairs go together keep of P, by their names: made when first asked for."""
+        return {}
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return plain arrays, for npz (never pickle), without P's rows."""

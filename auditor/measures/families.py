@@ -11,6 +11,8 @@ from auditor.profiles.profile import GroupKey
 
 INPUTS = ("image", "text", "joint")
 MODALITIES = (*INPUTS, "response")
+DEPENDENCES = ("text_given_image", "response_given_input", "reference_given_input")
+"""How one goes with another, whatever either does by itself. The first is of the inputs."""
 
 Family = Callable[[GroupKey, str], Hashable]
 """The family that the test of a group and modality belongs to."""

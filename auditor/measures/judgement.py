@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
-from auditor.measures.families import Family, over_modalities, over_scenarios
+from auditor.measures.families import DEPENDENCES, MODALITIES, Family, over_modalities, over_scenarios
 from auditor.measures.shares import Share
-from auditor.measures.verdict import scenario_verdict, window_verdict, with_shares
-from schemas.config import AuditThresholds, ThresholdsConfig
+from auditor.measures.verdict import scenario_verdict, window_verdict, with_loss, with_shares
+from schemas.config import AuditThresholds, DriftThresholds
 from schemas.report import Divergence, Measures, Variation, Verdict
 
 
@@ -35,6 +35,8 @@ class Judgement:
 
     seed: Callable[[str, str], int]
     """The seed of a measure: of rows (by their scenario or window) and of what is measured."""
+    tests: tuple[str, ...]
+    """What is tested of each group of rows."""
     family: Family
     rule: Rule
 
@@ -54,12 +56,13 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
         emid, interval = measures.emid, measures.intervals.emid
         return scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows, unreliable)
 
-    return Judgement(lambda scenario, what: seed, over_scenarios, rule)
+    return Judgement(lambda scenario, what: seed, MODALITIES, over_scenarios, rule)
 
 
-def of_windows(thresholds: ThresholdsConfig, seed: int) -> Judgement:
+def of_windows(thresholds: DriftThresholds, seed: int, cross_fitted: bool) -> Judgement:
     """Return the judgement of traffic: a seed of its own for each window and measure, whatever other windows
-    there are; Holm's adjustment over the modalities, the rule of p-values and of the service's variation."""
+    there are; tests of how pairs go together beside those of the modalities, Holm's adjustment over all, the
+    rule of p-values, of the service's variation and of EMID; `cross_fitted`: whether the critics are."""
 
     def seed_of(window: str, what: str) -> int:
         text = json.dumps([seed, window, what])
@@ -72,6 +75,6 @@ def of_windows(thresholds: ThresholdsConfig, seed: int) -> Judgement:
         variation: Variation | None = None,
     ) -> Verdict:
         verdict = window_verdict(measures.n, divergences, thresholds, measures.rows, variation)
-        return with_shares(verdict, shares, thresholds)
+        return with_loss(with_shares(verdict, shares, thresholds), measures, thresholds, cross_fitted)
 
-    return Judgement(seed_of, over_modalities, rule)
+    return Judgement(seed_of, (*MODALITIES, *DEPENDENCES), over_modalities, rule)

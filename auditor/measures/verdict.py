@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from auditor.measures.divergences import article
+from auditor.measures.families import DEPENDENCES, INPUTS
 from auditor.measures.shares import Share
-from schemas.config import AuditThresholds, ThresholdsConfig
-from schemas.report import Divergence, Interval, RowCounts, Status, Variation, Verdict
+from schemas.config import AuditThresholds, DriftThresholds, ThresholdsConfig
+from schemas.report import Divergence, Interval, Measures, RowCounts, Status, Variation, Verdict
 
 _SEVERITY: tuple[Status, ...] = ("pass", "warn", "undecided", "fail")
 
@@ -115,22 +116,67 @@ def window_verdict(
         for name, d in tested.items()
         if d.p_adjusted is not None and d.p_adjusted <= thresholds.p_value
     )
-    facts = ", ".join(
-        f"{name} p={d.p_adjusted:.4g}" + (f" (excess RJSD {d.excess:+.4f})" if d.excess is not None else "")
-        for name, d in tested.items()
-    )
-    rule = f"n={n}, Holm-adjusted over {len(tested)} modalities, threshold {thresholds.p_value:g} (config)"
-    names = ", ".join(name for _, name in moved)
+    facts = ", ".join(f"{name} p={d.p_adjusted:.4g}" + _size(d) for name, d in tested.items())
+    rule = f"n={n}, Holm-adjusted over {len(tested)} tests, threshold {thresholds.p_value:g} (config)"
+    names = [name for _, name in moved]
     if variation is not None:
         return _beside_others(names, f"{facts}; {rule}", variation)
-    if moved:
-        return Verdict(status="fail", because=f"{names} moved: {facts}; {rule}")
+    if names:
+        return Verdict(
+            status="fail", because=f"{', '.join(names)} moved: {what_moved(names)}; {facts}; {rule}"
+        )
     return Verdict(status="pass", because=f"no modality moved: {facts}; {rule}")
 
 
-def _beside_others(names: str, facts: str, variation: Variation) -> Verdict:
-    """Reach the verdict of a window whose modalities `names` moved by more than chance among rows (empty:
-    none), beside the other windows."""
+def what_moved(names: Sequence[str]) -> str:
+    """Say which of traffic, model and correct answers moved, from the tests that show a change.
+
+    Answers that moved while no input did are the model's doing. Where inputs moved, other answers are to be
+    expected, and the model is named only where answers go otherwise with what they answer.
+    """
+    traffic = [name for name in names if name in (*INPUTS, "text_given_image")]
+    movers = ["the traffic"] if traffic else []
+    if "response_given_input" in names or ("response" in names and not traffic):
+        movers.append("the model")
+    if "reference_given_input" in names:
+        movers.append("what is correct")
+    return f"it is {' and '.join(movers)} that moved"
+
+
+def with_loss(
+    verdict: Verdict, measures: Measures, thresholds: DriftThresholds, cross_fitted: bool
+) -> Verdict:
+    """Turn the verdict of a window into a failure where all of EMID's interval lies above `thresholds.emid`,
+    and a passing one into a warning where all of it lies above zero and critics are `cross_fitted`: others
+    know the baseline's rows, and quiet windows have an EMID above zero, too. EMID that is not reliable says
+    nothing."""
+    interval = measures.intervals.emid
+    if measures.emid is None or interval is None or measures.reliable is False:
+        return verdict
+    low, high = interval
+    fact = f"relevance was lost, EMID {measures.emid:.3f} nats, interval [{low:.3f}, {high:.3f}]"
+    if thresholds.emid is not None and low > thresholds.emid and verdict.status in ("pass", "warn"):
+        limit = f"above the threshold {thresholds.emid:g} (config)"
+        return Verdict(status="fail", because=f"{fact}, {limit}; {verdict.because}")
+    if cross_fitted and low > 0 and verdict.status == "pass":
+        return Verdict(status="warn", because=f"{fact}; {verdict.because}")
+    return verdict
+
+
+def _size(divergence: Divergence) -> str:
+    if divergence.excess is not None:
+        return f" (excess RJSD {divergence.excess:+.4f})"
+    if divergence.score is not None:
+        return f" (mean score {divergence.score:+.2f} standard deviations)"
+    return ""
+
+
+def _beside_others(moved: Sequence[str], facts: str, variation: Variation) -> Verdict:
+    """Reach the verdict of a window of which `moved` moved by more than chance among rows, beside the other
+    windows. How pairs go together is not compared from window to window: such a change alone is a warning."""
+    names = ", ".join(moved)
+    if moved:
+        facts = f"{what_moved(moved)}; {facts}"
     place = variation.distance
     windows = f"rank {place.rank} of {place.of} windows by distance from the others"
     evidence = f"evidence of a change {variation.evidence:.3g}, an alarm begins at {variation.budget:g}"
@@ -155,7 +201,7 @@ def _beside_others(names: str, facts: str, variation: Variation) -> Verdict:
         )
     if names:
         return Verdict(
-            status="pass",
+            status="warn" if set(moved) & set(DEPENDENCES) else "pass",
             because=f"{names} moved by more than chance among rows, but not by more than this service varies "
             f"from window to window: {windows}; {evidence}; {facts}",
         )

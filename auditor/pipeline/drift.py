@@ -77,7 +77,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
             files = _profile_windows(workplace, config, traffic, used, critics, grader)
             comparisons = _comparisons(config, baseline, model, parts, files)
             measuring = Measuring(
-                of_windows(config.thresholds, config.seed),
+                of_windows(config.thresholds, config.seed, bool(baseline.manifest.config.critic.cross_fit)),
                 Settings(
                     config.interval_level, config.bounds, no_critic=no_critic, ungraded=grader.missing()
                 ),
@@ -251,7 +251,7 @@ def _variations(
         )
     by_name = {key.scenario: paths for key, paths in files.items()}
     means = window_means(workplace, by_name, path)
-    judgement = of_windows(config.thresholds, config.seed)
+    judgement = of_windows(config.thresholds, config.seed, bool(baseline.manifest.config.critic.cross_fit))
     with threadpool_limits(workplace.shards.threads):
         return judged(
             windows.windows,

@@ -23,7 +23,7 @@ from auditor.measures.answers import answer_codebook
 from auditor.measures.assessment import FORMAT as ASSESSED
 from auditor.measures.assessment import Assessment, Settings, read_assessment
 from auditor.measures.divergences import FORMAT, Divergences, read_measured
-from auditor.measures.families import INPUTS, MODALITIES, Family, adjusted, by_modality
+from auditor.measures.families import DEPENDENCES, INPUTS, MODALITIES, Family, adjusted, by_modality
 from auditor.measures.judgement import Judgement
 from auditor.measures.window_means import FORMAT as WINDOW_FORMAT
 from auditor.measures.window_means import EmbeddingMap, Scatter, WindowMeans, read_window
@@ -55,6 +55,8 @@ FLOPS = 2e10
 moments, no more."""
 DECOMPOSITIONS = 60
 """Decompositions of the null and of the jackknife."""
+DEPENDENCE_SECONDS = 1.0
+"""About how long a test of how pairs go together takes on one thread."""
 ASSESSMENT_SECONDS, SLICES_SECONDS, WINDOW_SECONDS = 1.0, 0.5, 0.3
 
 T = TypeVar("T", bound=Item)
@@ -145,8 +147,9 @@ def divergences(
     wanted: dict[tuple[str, str | None, str], tuple[Shard[DivergenceItem], float]] = {}
     of_group: dict[GroupKey, list[tuple[str, str | None, str]]] = {}
     for comparison in comparisons:
-        for modality in MODALITIES:
-            key = (comparison.key.scenario, None if modality in INPUTS else comparison.key.model, modality)
+        for modality in measuring.judgement.tests:
+            of_inputs = modality in INPUTS or modality == DEPENDENCES[0]
+            key = (comparison.key.scenario, None if of_inputs else comparison.key.model, modality)
             of_group.setdefault(comparison.key, []).append(key)
             if key not in wanted:
                 seed = measuring.judgement.seed(comparison.key.scenario, modality)
@@ -166,7 +169,10 @@ def divergences(
     measured = dict(zip(wanted, results, strict=True))
     return MeasuredDivergences(
         {group: by_modality({key[2]: measured[key] for key in keys}) for group, keys in of_group.items()},
-        {group: tuple(files[key] for key in keys) for group, keys in of_group.items()},
+        {
+            group: tuple(files[key] for key in keys if key[2] in MODALITIES)
+            for group, keys in of_group.items()
+        },
     )
 
 
@@ -355,6 +361,8 @@ def _mark(source: TagSource | None) -> Any:
 
 def _seconds(comparison: Comparison, modality: str) -> float:
     """Return about how many seconds a divergence takes on one thread."""
+    if modality in DEPENDENCES:
+        return DEPENDENCE_SECONDS
     dim = comparison.dims.get("x" if modality == "joint" else modality, 0)
     rank = min(comparison.rows, dim)
     return (DECOMPOSITIONS * 10.0 * rank**3 + 2.0 * comparison.rows**2 * dim) / FLOPS

@@ -125,7 +125,7 @@ class LlavaBench:
             return
         coco = scenario.startswith(ID_SCENARIO)
         question = self._questions[identifier] if coco else {}
-        category = question.get("category")
+        category, picture = question.get("category"), question.get("image")
         record = Record(
             record_id=record_id,
             base_id=f"{ID_SCENARIO if coco else _WILD}/{identifier}",
@@ -134,6 +134,7 @@ class LlavaBench:
             responses={model: (reply.text,) for model, reply in replies.items()},
             reference=self._references[identifier]["text"] if coco else None,
             tags=(f"category:{category}",) if category else (),
+            group=(f"picture:{picture}",) if isinstance(picture, str) else (),
         )
         yield from screen(record, DEFAULT_LIMITS, place, scenario)
 

@@ -135,7 +135,7 @@ def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:
         )
     if any(b.value is not None and not b.complete for row in rows for b in row.bounds.values()):
         remarks.append("* lacks a term of the bound.")
-    missing = len(report.missing) + sum(len(row.missing) for row in rows)
+    missing = len(report.missing) + sum(len(row.missing.keys() - {"reliable"}) for row in rows)
     if missing:
         remarks.append(f"{plural(missing, 'term')} could not be computed; the report says why.")
     if report.quarantine:

@@ -16,6 +16,12 @@ STATUS_ORDER = {"fail": 0, "undecided": 1, "warn": 2, "pass": 3}
 
 MODALITY = {"image": "Images", "text": "Text", "joint": "Image and text together", "response": "Responses"}
 
+DEPENDENCE = {
+    "text_given_image": "Questions given the image",
+    "response_given_input": "Responses given the input",
+    "reference_given_input": "Correct answers given the input",
+}
+
 FAMILY = {
     "id": "In-distribution",
     "visual": "Visual shift",

@@ -46,6 +46,8 @@ FAR_MORE = 8
 """Times Q's rows from which what could be made of all rows together (the null of RJSD, the features of a
 classifier) is made of P's rows alone: among so many the few of Q would change next to nothing, every Q has
 the same yardstick, and it is made once."""
+_INSIDE = 3.0
+"""Standard deviations of the null by which an excess must be negative to be named."""
 NULL_SEED = 0
 """Seed of the null that is made of P's rows alone."""
 
@@ -86,6 +88,15 @@ class DriftTest:
     """Rows of q that were compared with their copies in p."""
     left: Left | None = field(default=None, repr=False)
     """RJSD with each group of rows left out, where `corrected` is known: for bounds that are made of it."""
+
+    @property
+    def inside(self) -> bool:
+        """Return whether RJSD is clearly below what exchanges of rows give (by more than 3 null_std): no
+        divergence is negative, so the rows are not two independent samples. As a rule Q's rows lie inside P:
+        they are drawn from P's own rows, or copies of them."""
+        if self.excess is None or self.null_std is None:
+            return False
+        return self.excess < -_INSIDE * self.null_std
 
 
 def rows_suffice(resampler: RjsdResampler, rows: int) -> bool:

@@ -193,6 +193,8 @@ def test_wrong_arguments() -> None:
         emid_bound("partial", d_v=-0.1, d_t=0)
     with pytest.raises(ValueError, match="d_t is not finite"):
         emid_bound("partial", d_v=0, d_t=float("nan"))
+    with pytest.raises(ValueError, match="at most log 2"):
+        emid_bound("partial", d_v=0.7, d_t=0)
     assert emid_bound("partial", d_v=-1e-12, d_t=0.25) == sqrt(0.25)
 
 

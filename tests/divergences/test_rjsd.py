@@ -99,3 +99,10 @@ def test_wrong_arguments() -> None:
         rjsd(np.zeros((2, 3)), np.ones((5, 3)))
     with pytest.raises(ValueError, match="square"):
         von_neumann_entropy(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("d", [3, 40])
+def test_squares_that_overflow_are_refused(d: int) -> None:
+    z = np.ones((5, d))
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ValueError, match="overflow"):
+        rjsd(z, 1e200 * z)

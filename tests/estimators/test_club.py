@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.estimators import CLUB, ClubSums
+from auditor.estimators.sweep import log_likelihood
 from auditor.sketch import Floats
 
 REFERENCE = Path(os.environ.get("AUDITOR_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
@@ -151,10 +153,32 @@ def test_early_stopping_holds_groups_out_together() -> None:
     x, y = (np.repeat(z, 25, axis=0) for z in gaussian(40, 5, 0.0, 7))
     groups = np.repeat(np.arange(40), 25)
     fresh = gaussian(4000, 5, 0.0, 8)
-    honest = CLUB(hidden=64, steps=600, batch=256, lr=5e-3).fit(x, y, groups=groups)
-    fooled = CLUB(hidden=64, steps=600, batch=256, lr=5e-3).fit(x, y)
+    make = partial(CLUB, hidden=64, steps=600, batch=256, lr=5e-3, start="random")
+    honest, fooled = make().fit(x, y, groups=groups), make().fit(x, y, groups=np.arange(1000))
+    assert make().fit(x, y).digest == honest.digest  # copies of a pair are a group by default
     assert honest.estimate(x, y) < 0.5 * fooled.estimate(x, y)
     assert abs(honest.estimate(*fresh)) < 0.2
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_ridge_start_is_near_the_best_likelihood_before_any_step(activation: str, tmp_path: Path) -> None:
+    """y = A x + noise of variance 0.5 with 20 dimensions: the exact conditional's log-likelihood is known."""
+    rng = np.random.default_rng(10)
+    through = rng.normal(size=(20, 20)) / np.sqrt(20)
+    x = rng.normal(size=(6000, 20))
+    y = x @ through + np.sqrt(0.5) * rng.normal(size=x.shape)
+    critic = CLUB(hidden=64, steps=1, batch=32, activation=activation).fit(x[:4000], y[:4000])  # type: ignore[arg-type]
+    best = -0.5 * 20 * (np.log(2 * np.pi * 0.5) + 1)
+    assert best - 0.5 < log_likelihood(critic, x[4000:], y[4000:]) < best + 0.3
+    trained = CLUB(hidden=64, steps=20, batch=64, activation=activation).fit(x[:4000], y[:4000])  # type: ignore[arg-type]
+    trained.save(tmp_path / "critic.safetensors")
+    back = CLUB.load(tmp_path / "critic.safetensors")
+    assert back.digest == trained.digest and back.estimate(x, y) == trained.estimate(x, y)
+
+
+def test_copies_of_pairs_are_no_evidence() -> None:
+    x, y = (np.repeat(z, 20, axis=0) for z in gaussian(20, 5, 0.0, 11))
+    assert abs(CLUB(hidden=32, steps=100).fit(x, y).estimate(x, y)) < 0.5
 
 
 def test_wrong_arguments(small: CLUB, tmp_path: Path) -> None:
@@ -173,7 +197,7 @@ def test_wrong_arguments(small: CLUB, tmp_path: Path) -> None:
         small.sums(x, y, weights=-np.ones(30))
     with pytest.raises(ValueError, match="no rows"):
         small.estimate(x[:0], y[:0])
-    with pytest.raises(ValueError, match="two pairs"):
+    with pytest.raises(ValueError, match="at least 8 different pairs, not 1"):
         CLUB().fit(x[:1], y[:1])
     from safetensors.numpy import save_file
 

@@ -202,4 +202,4 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="two folds"):
         block_folds([0, 1], 1)
     with pytest.raises(ValueError, match=r"0\.\.0"):
-        held_out_sums([small(0).fit(x, y)], np.array([0, 0, 0, 0, 0, 1]), x, y)
+        held_out_sums([small(0).fit(*independent(20, 2, 6))], np.array([0, 0, 0, 0, 0, 1]), x, y)

@@ -45,10 +45,10 @@ def summed(
     g: np.ndarray,
     blocks: np.ndarray,
     n_blocks: int,
-    batch: int = 10**6,
+    candidates: int = 10**6,
 ) -> PairSums:
     """The vectors stand for the rows' contents, too."""
-    made: PairSums = sums_of(kind).from_rows(f, g, f, g, blocks, n_blocks, critic=MARK, batch=batch)
+    made: PairSums = sums_of(kind).from_rows(f, g, f, g, blocks, n_blocks, critic=MARK, candidates=candidates)
     return made
 
 
@@ -97,22 +97,22 @@ def test_a_sample_stands_for_all_rows_and_does_not_depend_on_who_took_it(
 ) -> None:
     f, g = (0.5 * z for z in vectors(3000, 4, 1))
     blocks = np.random.default_rng(1).integers(10, size=3000)
-    whole = summed(kind, f, g, blocks, 10, batch=256)
+    whole = summed(kind, f, g, blocks, 10, candidates=256)
     monkeypatch.setattr(pair_sums, "KEPT_ROWS", 1000)
-    few = summed(kind, f, g, blocks, 10, batch=256)
+    few = summed(kind, f, g, blocks, 10, candidates=256)
     assert not few.complete and len(few.f) == 1000 and few.n.sum() == 3000
     assert few.value() == pytest.approx(whole.value(), abs=0.1)
-    parts = [summed(kind, f[i::4], g[i::4], blocks[i::4], 10, batch=256) for i in range(4)]
+    parts = [summed(kind, f[i::4], g[i::4], blocks[i::4], 10, candidates=256) for i in range(4)]
     merged = parts[3].merge(parts[1]).merge(parts[0].merge(parts[2]))
     assert np.array_equal(merged.hashes, few.hashes) and np.array_equal(merged.f, few.f)
     assert merged.value() == pytest.approx(few.value(), abs=1e-9)
 
 
-def test_infonce_compares_with_as_many_as_a_batch_has() -> None:
+def test_infonce_compares_with_as_many_as_are_asked_for() -> None:
     f = certain(400)
-    for batch in (2, 16, 400, 10**6):
-        value = summed(InfoNCE, f, f, np.zeros(400, dtype=int), 1, batch).value()
-        assert value == pytest.approx(np.log(min(batch, 400)), abs=1e-3)
+    for candidates in (2, 16, 400, 10**6):
+        value = summed(InfoNCE, f, f, np.zeros(400, dtype=int), 1, candidates).value()
+        assert value == pytest.approx(np.log(min(candidates, 400)), abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,7 +146,7 @@ def test_two_critics_rows_are_not_paired(kind: type[SeparableEstimator]) -> None
     for half, mark in enumerate(("b2" * 32, "c3" * 32)):
         own = blocks % 2 == half
         part = sums_of(kind).from_rows(
-            f[own], g[own], f[own], g[own], blocks[own], 6, critic=mark, batch=10**6
+            f[own], g[own], f[own], g[own], blocks[own], 6, critic=mark, candidates=10**6
         )
         halves.append(part)
     expected = np.mean([bound(kind, f[blocks % 2 == half], g[blocks % 2 == half]) for half in (0, 1)])

@@ -6,7 +6,7 @@ from auditor.measures.families import over_modalities, over_scenarios
 from auditor.measures.judgement import of_scenarios, of_windows
 from auditor.measures.shares import Share
 from auditor.measures.verdict import scenario_verdict, window_verdict
-from schemas.config import AuditThresholds, ThresholdsConfig
+from schemas.config import AuditThresholds, DriftThresholds
 from schemas.report import Bound, Divergence, Intervals, Measures
 
 MOVED = {"text": Divergence(p_value=0.001, p_adjusted=0.001, excess=0.1)}
@@ -35,8 +35,8 @@ def test_an_audit_judges_by_emid_and_has_one_seed() -> None:
 
 
 def test_traffic_is_judged_by_p_values_and_shares_and_each_window_has_its_seeds() -> None:
-    thresholds = ThresholdsConfig()
-    judgement = of_windows(thresholds, 7)
+    thresholds = DriftThresholds()
+    judgement = of_windows(thresholds, 7, False)
     assert judgement.family is over_modalities
     found = judgement.rule(measures(9.0, 9.0), QUIET, SAME)
     assert found == window_verdict(400, QUIET, thresholds) and found.status == "pass"
@@ -44,9 +44,24 @@ def test_traffic_is_judged_by_p_values_and_shares_and_each_window_has_its_seeds(
     assert judgement.rule(measures(None), QUIET, LOST).status == "warn"
     seeds = [judgement.seed(window, what) for window in ("june", "july") for what in ("text", "emi")]
     assert len(set(seeds)) == 4 and seeds == [
-        of_windows(ThresholdsConfig(p_value=0.5), 7).seed(window, what)
+        of_windows(DriftThresholds(p_value=0.5), 7, False).seed(window, what)
         for window in ("june", "july")
         for what in ("text", "emi")
     ]
-    assert of_windows(thresholds, 8).seed("june", "text") != seeds[0]
+    assert of_windows(thresholds, 8, False).seed("june", "text") != seeds[0]
     assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_a_loss_of_relevance_is_heard() -> None:
+    """Above zero a warning, where critics do not know the rows they are compared with; above the threshold a
+    failure; not where EMI is not reliable."""
+    lost = measures(0.3)
+    assert of_windows(DriftThresholds(), 0, True).rule(lost, QUIET, SAME).status == "warn"
+    assert of_windows(DriftThresholds(), 0, False).rule(lost, QUIET, SAME).status == "pass"
+    at = DriftThresholds(emid=0.2)
+    failed = of_windows(at, 0, False).rule(lost, QUIET, SAME)
+    assert failed.status == "fail" and failed.because.startswith("relevance was lost, EMID 0.300")
+    assert of_windows(DriftThresholds(emid=0.295), 0, True).rule(lost, QUIET, SAME).status == "warn"
+    blind = lost.model_copy(update={"reliable": False})
+    assert of_windows(at, 0, True).rule(blind, QUIET, SAME).status == "pass"
+    assert of_windows(at, 0, True).rule(measures(-0.1), QUIET, SAME).status == "pass"

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from auditor.measures.shares import Share
-from auditor.measures.verdict import EXIT_CODES, overall, scenario_verdict, window_verdict, with_shares, worst
+from auditor.measures.verdict import (
+    EXIT_CODES,
+    overall,
+    scenario_verdict,
+    what_moved,
+    window_verdict,
+    with_shares,
+    worst,
+)
 from schemas.config import AuditThresholds, ThresholdsConfig
 from schemas.report import Distance, Divergence, RowCounts, Variation, Verdict
 
@@ -136,3 +144,21 @@ def test_what_is_not_reliable_decides_nothing() -> None:
     assert (
         scenario_verdict(400, 0.9, (0.8, 1.0), 0.6, both, unreliable="why").status == "fail"
     )  # by the bound
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["text", "response"], "the traffic that moved"),
+        (["response"], "the model that moved"),
+        (["response_given_input"], "the model that moved"),
+        (["text_given_image"], "the traffic that moved"),
+        (["image", "response", "response_given_input"], "the traffic and the model that moved"),
+        (["reference_given_input"], "what is correct that moved"),
+    ],
+)
+def test_who_moved_is_named(names, told) -> None:
+    assert what_moved(names) == f"it is {told}"
+    found = {name: Divergence(p_value=0.0, p_adjusted=0.0, score=-0.5) for name in names}
+    verdict = window_verdict(700, found, ThresholdsConfig())
+    assert verdict.status == "fail" and told in verdict.because and "-0.50 standard dev" in verdict.because

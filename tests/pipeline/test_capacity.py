@@ -34,7 +34,10 @@ def test_size_of_a_sketch_is_that_of_its_file(
     has["reference"] = np.arange(n) % 20 > 0
     z[3, ~has["reference"]] = 0
     ids = tuple(map(str, range(n)))
-    made = [CLUB(hidden=4, steps=1, holdout=0, seed=i).fit(z[0, :8], z[2, :8]) for i in range(critics)]
+    made = [
+        CLUB(hidden=4, steps=1, holdout=0, seed=i, start="random").fit(z[0, :8], z[2, :8])
+        for i in range(critics)
+    ]
     rows = Rows(ids, ids, ids, z[0], z[1], joined(z[0], z[1], every, every), z[2], z[3], has)
     path = tmp_path / "a.npz"
     write_profile(path, sketch_rows(rows, rng.random((n, 4)), made, sample))

@@ -13,7 +13,7 @@ from auditor.attribution.what_moved import what_moved
 from auditor.errors import AuditError
 from auditor.measures.assessment import Settings
 from auditor.measures.divergences import Divergences
-from auditor.measures.families import INPUTS, MODALITIES
+from auditor.measures.families import DEPENDENCES, INPUTS, MODALITIES
 from auditor.measures.judgement import of_scenarios, of_windows
 from auditor.pipeline.measure import (
     Comparison,
@@ -28,12 +28,14 @@ from auditor.pipeline.progress import Silent
 from auditor.pipeline.workers.measures import read_codebook
 from auditor.profiles.profile import GroupKey, Profile, read_profile, write_profile
 from auditor.storage.run_dir import RunDir
-from schemas.config import BoundsConfig, ShardConfig, ThresholdsConfig, WorkersConfig
+from schemas.config import BoundsConfig, DriftThresholds, ShardConfig, WorkersConfig
 from schemas.report import Divergence
 from tests.conftest import workplace_at
 from tests.pipeline.workers.test_measures import FACTS, N, scenario, sums
 
 P = "id"
+
+TESTS = (*MODALITIES, *DEPENDENCES)
 
 
 class Stages(Silent):
@@ -72,7 +74,7 @@ def compared(run, *names, models=("m",)):
 
 def measuring(at, judgement=None):
     p = read_profile(file(at.run, P)[0])
-    judgement = judgement or of_windows(ThresholdsConfig(), 0)
+    judgement = judgement or of_windows(DriftThresholds(), 0, False)
     return Measuring(judgement, Settings(0.9, BoundsConfig()), (), codebook_file(at, [p], 8, 0))
 
 
@@ -102,17 +104,17 @@ def test_measures_are_kept(run):
     stages = Stages()
     with serial(run, stages) as at:
         first = all_of(at, compared(run, "a", "b"))
-        assert stages.of == {"divergences": 2 * len(MODALITIES), "measures": 3}
+        assert stages.of == {"divergences": 2 * len(TESTS), "measures": 3}
         made = files(run)
-        assert len(made) == 2 * len(MODALITIES) + 3
+        assert len(made) == 2 * len(TESTS) + 3
         stages.of.clear()
         assert all_of(at, compared(run, "a", "b")) == first
         assert stages.of == {} and files(run) == made
 
         more = all_of(at, compared(run, "a", "b", "c"))
-        assert stages.of == {"divergences": len(MODALITIES), "measures": 1}
+        assert stages.of == {"divergences": len(TESTS), "measures": 1}
         after = files(run)
-        assert len(after) == len(made) + len(MODALITIES) + 1 and made.items() <= after.items()
+        assert len(after) == len(made) + len(TESTS) + 1 and made.items() <= after.items()
         for before, now in zip(first, more, strict=True):
             of_before, of_now = (x.by_group if hasattr(x, "by_group") else x for x in (before, now))
             assert all(of_now[key] == found for key, found in of_before.items())
@@ -136,7 +138,7 @@ def test_rows_that_failed_and_are_done_now_are_measured_anew(run):
         write_profile(path, whole)
         stages.of.clear()
         all_now = all_of(at, compared(run, "a", "b"))
-        assert stages.of == {"divergences": len(MODALITIES), "measures": 1}
+        assert stages.of == {"divergences": len(TESTS), "measures": 1}
         key = GroupKey("a", "m")
         assert all_now[1][key].measures.n == N and all_now[0].by_group[key] != few[0].by_group[key]
         assert all_now[1][GroupKey("b", "m")] == few[1][GroupKey("b", "m")]
@@ -158,9 +160,9 @@ def test_what_a_measure_depends_on_makes_another_one(run):
             assert assessments(at, compared(run, "a"), {}, found, of) != one[1]
             assert stages.of["measures"] == 1 and ("divergences" in stages.of) == ("level" in change)
         stages.of.clear()
-        other = measuring(at, of_windows(ThresholdsConfig(p_value=0.5), 1))  # the seed alone counts
+        other = measuring(at, of_windows(DriftThresholds(p_value=0.5), 1, False))  # the seed alone counts
         found = divergences(at, compared(run, "a"), other)
-        assert stages.of == {"divergences": len(MODALITIES)} and found.by_group != one[0].by_group
+        assert stages.of == {"divergences": len(TESTS)} and found.by_group != one[0].by_group
 
 
 def test_inputs_are_measured_once_whatever_the_number_of_models(run):
@@ -170,7 +172,7 @@ def test_inputs_are_measured_once_whatever_the_number_of_models(run):
     k = replace(k, q=file(run, "b"))
     with serial(run, stages) as at:
         found = divergences(at, [m, k], measuring(at))
-        assert stages.of == {"divergences": len(MODALITIES) + 1}
+        assert stages.of == {"divergences": len(TESTS) + 3}  # of responses and correct answers
         one, other = (found.by_group[each.key].found for each in (m, k))
         assert one["response"] != other["response"]
         assert {name: one[name] for name in INPUTS} == {name: other[name] for name in INPUTS}
@@ -181,7 +183,7 @@ def test_inputs_are_measured_once_whatever_the_number_of_models(run):
 
 def test_holm_is_over_the_family_and_leaves_the_kept_as_they_are(run):
     with serial(run) as at:
-        of = measuring(at, of_scenarios(ThresholdsConfig(), 0))
+        of = measuring(at, of_scenarios(DriftThresholds(), 0))
         found = divergences(at, compared(run, "a", "b", "c"), of)
         judged = found.judged(of.judgement.family)
         for modality in MODALITIES:
@@ -254,7 +256,7 @@ def test_workers_and_this_process_agree_to_the_bit(run, quiet_ray, monkeypatch):
             for path in files(run):
                 path.unlink()
             assert all_of(at, comparisons) == here
-            assert stages.of == {"divergences": 2 * len(MODALITIES), "measures": 3}
+            assert stages.of == {"divergences": 2 * len(TESTS), "measures": 3}
             assert {path.name: path.read_bytes() for path in files(run)} == kept
     finally:
         ray.shutdown()

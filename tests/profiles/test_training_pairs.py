@@ -6,11 +6,11 @@ from auditor.profiles.profile import GroupKey
 from auditor.profiles.rows import RowKeys
 from auditor.profiles.training_pairs import choose_pairs
 
-FULL = RowKeys("a", "a", (), "question", "said", "right")
+FULL = RowKeys("a", "a", "a", (), "question", "said", "right")
 PLANS = {
-    GroupKey("s", "m"): [FULL, RowKeys("b", "b", (), "question", "said", None)],
-    GroupKey("s", "n"): [FULL, RowKeys("c", "c", (), "question", None, "right")],
-    GroupKey("t", "m"): [FULL, RowKeys("d", "d", (), None, "said", "right")],
+    GroupKey("s", "m"): [FULL, RowKeys("b", "b", "b", (), "question", "said", None)],
+    GroupKey("s", "n"): [FULL, RowKeys("c", "c", "c", (), "question", None, "right")],
+    GroupKey("t", "m"): [FULL, RowKeys("d", "d", "d", (), None, "said", "right")],
 }
 
 

@@ -65,6 +65,7 @@ def test_merged_by_question(root: Path) -> None:
         responses={"model_two": ("model_two 1",), "one": ("one 1",)},
         reference="ref 1",
         tags=("category:conv",),
+        group=("picture:1.jpg",),
     )
     first = records(bench, "llava_bench_coco")[0]
     assert first.record_id == first.base_id == "llava_bench_coco/0"

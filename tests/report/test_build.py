@@ -268,7 +268,7 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
                 zip([key._replace(model=model) for key in keys], (quiet, moved, Divergences()), strict=True)
             ),
             dict(zip([key._replace(model=model) for key in keys], of, strict=True)),
-            of_windows(asked.thresholds, asked.seed),
+            of_windows(asked.thresholds, asked.seed, False),
             variations,
             None if variations else "the baseline keeps no windows",
             [],

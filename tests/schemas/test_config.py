@@ -65,7 +65,6 @@ def test_a_partly_given_critic_keeps_the_other_defaults() -> None:
             "bounds.conditional=true",
             "of auditor audit, auditor drift does not read it: ",
         ),
-        (DriftConfig, DRIFT, "thresholds.emid=0.1", "a window is judged by its p-values"),
         (DriftConfig, DRIFT, "thresholds.partial_bound=0.1", "thresholds.p_value"),
         (DriftConfig, DRIFT, "encoders={}", "those of the baseline"),
         (DriftConfig, DRIFT, "data.id=x", "drift compares data.traffic with the folder"),

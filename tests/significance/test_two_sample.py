@@ -479,3 +479,12 @@ def test_arrays_that_are_not_of_the_rows_are_refused() -> None:
             ReferenceRows.from_arrays(broken, p)
     with pytest.raises(ValueError, match="group labels"):
         ReferenceRows.fit(p, np.arange(3))
+
+
+def test_rows_of_p_itself_are_named() -> None:
+    """Rows that P holds too are nearer to it than fresh ones: the excess is far below zero."""
+    rng = np.random.default_rng(0)
+    p = rng.normal(size=(80, 40))
+    assert drift_test(p, p[rng.permutation(80)], permutations=50).inside
+    assert not drift_test(p, rng.normal(size=(80, 40)), permutations=50).inside
+    assert not drift_test(p, 3 + rng.normal(size=(80, 40)), permutations=50).inside

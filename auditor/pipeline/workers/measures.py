@@ -25,8 +25,9 @@ from auditor.measures.assessment import (
     nothing,
     write_assessment,
 )
+from auditor.measures.dependence import dependence
 from auditor.measures.divergences import Measured, divergence, read_measured, write_measured
-from auditor.measures.families import MODALITIES, by_modality
+from auditor.measures.families import DEPENDENCES, MODALITIES, by_modality
 from auditor.measures.reference import Fitted
 from auditor.measures.window_means import read_map, write_window
 from auditor.pipeline.executor import ShardResult
@@ -96,6 +97,8 @@ class DivergenceWorker:
             if self._settings.fitted is not None and self._fitted is None:
                 self._fitted = read_fitted(self._settings.fitted, p)
             fit = None if self._fitted is None else self._fitted.divergences
+            if item.modality in DEPENDENCES:
+                return dependence(p, q, item.modality, seed=item.seed, reference=fit)
             return divergence(p, q, item.modality, seed=item.seed, level=self._settings.level, reference=fit)
 
 

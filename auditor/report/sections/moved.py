@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from auditor.report import words
 from auditor.report.legend import Legend
-from auditor.report.numbers import interval, number, p_value
+from auditor.report.numbers import interval, number, p_value, signed
 from auditor.report.page import Page
 from auditor.report.registry import section
 from schemas.report import Divergence, Row
@@ -90,6 +90,8 @@ def _heat(rows: Sequence[Row], names: Legend, p_threshold: float) -> Heat | None
     many = len(models) > 1
     columns = [words.MODALITY[name] for name in inputs]
     columns += [f"Responses of {names.model_names[m]}" if many else "Responses" for m in models]
+    dependences = [name for name in words.DEPENDENCE if name in modalities]
+    columns += [words.DEPENDENCE[name] for name in dependences]
     excesses = [d.excess or 0.0 for row in rows for d in row.divergences.values()]
     top = max(0.05, *excesses)  # at least 0.05, or noise alone would glow
     lines = []
@@ -98,6 +100,8 @@ def _heat(rows: Sequence[Row], names: Legend, p_threshold: float) -> Heat | None
         all_cells = [scenario_rows[0].divergences.get(name) for name in inputs] + [
             by_model.get(model) for model in models
         ]
+        # Windows, which alone are tested for these, have one model.
+        all_cells += [scenario_rows[0].divergences.get(name) for name in dependences]
         cells = [
             None if d is None else _heat_cell(d, top, p_threshold, f"{scenario}: {column}")
             for d, column in zip(all_cells, columns, strict=True)
@@ -109,6 +113,8 @@ def _heat(rows: Sequence[Row], names: Legend, p_threshold: float) -> Heat | None
 def _heat_cell(divergence: Divergence, top: float, threshold: float, head: str) -> HeatCell:
     p = divergence.p_adjusted if divergence.p_adjusted is not None else divergence.p_value
     value = divergence.excess if divergence.excess is not None else divergence.value
+    if divergence.score is not None:
+        return _score_cell(divergence, p, threshold, head)
     share = max(divergence.excess or 0.0, 0.0) / top
     lines = [
         head,
@@ -128,6 +134,20 @@ def _heat_cell(divergence: Divergence, top: float, threshold: float, head: str) 
         p is not None and p <= threshold,
         "\n".join(lines),
         "" if value is None else repr(value),
+    )
+
+
+def _score_cell(divergence: Divergence, p: float | None, threshold: float, head: str) -> HeatCell:
+    lines = [
+        head,
+        f"mean score of how they go together {signed(divergence.score)} standard deviations",
+        f"p {p_value(divergence.p_value)}, adjusted {p_value(divergence.p_adjusted)}",
+        f"{divergence.n or 0:,} rows against {divergence.n_id or 0:,}",
+    ]
+    share = min(abs(divergence.score or 0.0), 1.0)
+    moved = p is not None and p <= threshold
+    return HeatCell(
+        f"{signed(divergence.score, 2)} sd", round(8 * share), moved, "\n".join(lines), repr(divergence.score)
     )
 
 
