@@ -1,7 +1,7 @@
 """Label-free risk on windows that are new mixes of known inputs, and on windows that are not.
 
 A world of k kinds: clusters of x on the unit sphere; the answer's logits depend on the kind and, within it,
-on x, so Y given a cell moves with the mix. Truth is of labels on a large draw, under the same codebooks
+on x, so Y given a cell moves with the mix. Truth is of labels on a large draw, on the same unions of cells
 (identified interval) or the same fixed critic (reweighted estimate). The critic is trained on other rows of
 P; "own" tells what one trained on the labelled rows themselves does, "folds" one cross-fitted on them.
 Windows of one world share its labelled rows, so the standard error of a coverage is of worlds.
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from auditor.estimators import CLUB
 from auditor.estimators.crossfit import CrossFitted, block_folds, fit_folds
 from auditor.neighbours.codebook import learn_codebook, nearest_cell
-from auditor.risk import identified_interval, measure_overlap, reweighted_emid
+from auditor.risk import IdentifiedInterval, identified_interval, measure_overlap, reweighted_emid
+from auditor.risk.identified import Codebooks
 from auditor.risk.overlap import Overlap
 from auditor.risk.tables import mutual_information
 from auditor.sketch import Float
@@ -61,9 +62,16 @@ class World:
         self.confusion = np.log(rng.dirichlet(np.full(ANSWERS, 0.5), size=k) + 1e-9)
         self.mix = rng.dirichlet(np.full(k, 5.0))
 
-    def draw(self, n: int, mix: Float, rng: np.random.Generator) -> Draw:
-        kind = rng.choice(self.k, size=n, p=mix)
-        within = rng.normal(size=(n, DIM))
+    def draw(self, n: int, mix: Float, rng: np.random.Generator, group: int = 1) -> Draw:
+        """n rows; `group` consecutive ones are of one kind and share half of their variance within it."""
+        if group == 1:
+            kind = rng.choice(self.k, size=n, p=mix)
+            within = rng.normal(size=(n, DIM))
+        else:
+            of = np.arange(n) // group
+            kind = rng.choice(self.k, size=of[-1] + 1, p=mix)[of]
+            shared = rng.normal(size=(of[-1] + 1, DIM))[of]
+            within = np.sqrt(0.5) * (shared + rng.normal(size=(n, DIM)))
         logits = self.logit[kind] + np.einsum("nad,nd->na", self.slope[kind], within)
         right = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
         skill = self.skill[kind] + np.einsum("nd,nd->n", self.skill_slope[kind], within)
@@ -109,13 +117,52 @@ def information(x: NDArray[np.int64], y: NDArray[np.int64], k_x: int, k_y: int) 
     return float(mutual_information(table))
 
 
+class LargeDraw(NamedTuple):
+    """A large labelled draw on the codebooks: the truth of cells."""
+
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    yhat: NDArray[np.int64]
+    outside: NDArray[np.bool_]
+
+    def truth(self, on: IdentifiedInterval) -> CellTruth:
+        """Of the unions of cells that `on` is about."""
+        of_x, of_y = np.array(on.unions_x), np.array(on.unions_y)
+        cell, y, yhat = of_x[self.x], of_y[self.y], of_y[self.yhat]
+        pair, inside = cell + on.k_x * self.outside, ~self.outside
+        model = information(pair, yhat, 2 * on.k_x, on.k_y)
+        return CellTruth(
+            pair=model - information(pair, y, 2 * on.k_x, on.k_y),
+            cell=information(cell, yhat, on.k_x, on.k_y) - information(cell, y, on.k_x, on.k_y),
+            model=model,
+            inside=information(cell[inside], y[inside], on.k_x, on.k_y),
+        )
+
+
+class CellTruth(NamedTuple):
+    pair: float
+    """EMI, x being the pair (cell, outside or not)"""
+    cell: float
+    """EMI, x being the cell"""
+    model: float
+    """I(X; model's answer), x being the pair"""
+    inside: float
+    """I(X; Y) of inside rows"""
+
+
+def on_cells(draw: Draw, books: Codebooks, index: faiss.IndexFlatL2, radius: float) -> LargeDraw:
+    """`index`: of P's inputs, `radius` the distance beyond which a row is outside."""
+    outside = np.sqrt(np.maximum(index.search(draw.x, 1)[0][:, 0], 0)) > radius
+    y, yhat = (nearest_cell(a, books[1]) for a in (draw.y, draw.yhat))
+    return LargeDraw(nearest_cell(draw.x, books[0]), y, yhat, outside)
+
+
 def windows(k: int, seed: int) -> list[Window]:
     """Every mix and size in one world."""
     rng = np.random.default_rng([k, seed, 1])
     world = World(k, seed, sharp=(1.5, 3.75)[seed % 2])
     p = world.draw(LABELLED, world.mix, rng)
     books = learn_codebook(p.x, 16), learn_codebook(np.concatenate([p.y, p.yhat]), 8)
-    k_x, k_y = len(books[0]), len(books[1])
     club = CLUB(steps=400, hidden=64, batch=512, lr=3e-3)
     other = world.draw(LABELLED, world.mix, rng)
     club.fit(np.concatenate([other.x, other.x]), np.concatenate([other.y, other.yhat]))
@@ -141,26 +188,19 @@ def windows(k: int, seed: int) -> list[Window]:
         at = rng.integers(HASH_BLOCKS, size=LARGE)
         return folded.sums(big.x, big.yhat, at).value() - folded.sums(big.x, big.y, at).value()
 
-    def truth(mix: Float, radius: float) -> dict[str, float]:
+    def truth(mix: Float, radius: float) -> tuple[LargeDraw, dict[str, float]]:
         big = world.draw(LARGE, mix, rng)
-        cell = nearest_cell(big.x, books[0])
-        y, yhat = nearest_cell(big.y, books[1]), nearest_cell(big.yhat, books[1])
-        out = np.sqrt(np.maximum(index.search(big.x, 1)[0][:, 0], 0)) > radius
-        pair = cell + k_x * out
-        return {
-            "pair": information(pair, yhat, 2 * k_x, k_y) - information(pair, y, 2 * k_x, k_y),
-            "cell": information(cell, yhat, k_x, k_y) - information(cell, y, k_x, k_y),
-            "in": information(cell[~out], y[~out], k_x, k_y),
+        return on_cells(big, books, index, radius), {
             "club": club.estimate(big.x, big.yhat) - club.estimate(big.x, big.y),
             "own": own.estimate(big.x, big.yhat) - own.estimate(big.x, big.y),
             "folds": folded_emi(big),
         }
 
     found: list[Window] = []
-    of_p: dict[str, float] = {}
+    of_p: tuple[LargeDraw, dict[str, float]] | None = None
     for concentration in MIXES:
         mix = rng.dirichlet(np.full(k, concentration))
-        of_q: dict[str, float] = {}
+        of_q: tuple[LargeDraw, dict[str, float]] | None = None
         for n in SIZES:
             q = world.draw(n, mix, rng)
             start = perf_counter()
@@ -175,19 +215,21 @@ def windows(k: int, seed: int) -> list[Window]:
             )
             of_p = of_p or truth(world.mix, overlap.radius)
             of_q = of_q or truth(mix, overlap.radius)
-            emid = {name: of_p[name] - of_q[name] for name in of_p}
+            emid = {name: of_p[1][name] - of_q[1][name] for name in of_p[1]}
+            cells_p, cells_q = of_p[0].truth(interval), of_q[0].truth(interval)
+            pair, cell = cells_p.pair - cells_q.pair, cells_p.cell - cells_q.cell
             found.append(
                 Window(
                     kinds=k,
                     world=seed,
                     mix=concentration,
                     n=n,
-                    covered=interval.low <= emid["pair"] <= interval.high,
-                    covered_cells=interval.low <= emid["cell"] <= interval.high,
+                    covered=interval.low <= pair <= interval.high,
+                    covered_cells=interval.low <= cell <= interval.high,
                     half=(interval.high - interval.low) / 2,
                     range_half=interval.width / 2,
-                    i_in=interval.i_in - of_q["in"],
-                    truth=emid["pair"],
+                    i_in=interval.i_in - cells_q.inside,
+                    truth=pair,
                     error=club_emid.value - emid["club"],
                     error_own=own_emid.value - emid["own"],
                     error_folded=folded_emid.value - emid["folds"],

@@ -77,7 +77,7 @@ def bounds(
         named = dict.fromkeys((*bound_terms(form), *entropies.terms))
         terms = {name: value for name in named if (value := values.get(name)) is not None}
         try:
-            value = emid_bound(form, **terms, incomplete=bool(absent))  # type: ignore[arg-type]
+            value = _within_range(form, terms, incomplete=bool(absent))
         except ValueError:
             by_form[form] = Bound(value=None, terms=[], complete=False)
             missing[f"bounds.{form}.value"] = f"none of its terms is known ({', '.join(absent)})"
@@ -104,6 +104,12 @@ def bounds(
     if no_interval:
         missing["bounds.interval"] = f"too few rows for an interval of {', '.join(no_interval)}"
     return by_form, missing
+
+
+def _within_range(form: str, terms: Mapping[str, float], suffix: str = "", *, incomplete: bool) -> float:
+    """Return the bound, and of answers on K cells 2 log K where it is above: no EMID of these is larger."""
+    value = emid_bound(form + suffix, **terms, incomplete=incomplete)  # type: ignore[arg-type]
+    return min(value, 2 * log(terms["symbols"])) if form in ON_CELLS else value
 
 
 def excesses(divergences: Mapping[str, Divergence]) -> dict[str, float | None]:
@@ -135,7 +141,7 @@ def _null_centred(
         terms = {name: known.get(name, plain.get(name)) for name in bound.terms}
         if bound.value is None or any(value is None for value in terms.values()):
             continue
-        value = emid_bound(form + NULL_CENTRED, **terms, incomplete=not bound.complete)  # type: ignore[arg-type]
+        value = _within_range(form, terms, NULL_CENTRED, incomplete=not bound.complete)  # type: ignore[arg-type]
         out[form + NULL_CENTRED] = bound.model_copy(update={"value": value, "interval": None})
     return out
 
@@ -174,7 +180,7 @@ class Groups:
                 **terms,
                 **{name: min(value, log(2)) if name in JS_TERMS else value for name, value in varied.items()},
             }
-            return emid_bound(form, **kept, incomplete=True)
+            return _within_range(form, kept, incomplete=True)
 
         try:
             return profile_interval(bound, moments(list(varying.values()), self.shares), self.level)

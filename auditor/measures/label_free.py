@@ -175,6 +175,7 @@ def label_free(
     choice = choose_method(coverage, bound, parts)
     gaussian = [critic for critic in critics if critic.gaussian]
     no_density = choice.method == "reweighted" and len(critics) > 0 and not gaussian
+    notes = [choice.reason]
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
@@ -191,8 +192,11 @@ def label_free(
     elif choice.method in ("reweighted", "identified"):
         interval = identified_interval(*rows.inputs, codebooks, level, seed, *rows.groups, overlap=coverage)
         estimate, low, high = interval.estimate, interval.low, interval.high
+        notes.append(f"It is of inputs on {interval.k_x} cells and answers on {interval.k_y}.")
     elif bound is not None and choice.method == "sound":
         high = bound.value
+    if no_density:
+        notes.append(NO_DENSITY)
     method = "identified" if choice.method == "reweighted" and not gaussian else choice.method
     return LabelFree(
         voice=method,
@@ -204,7 +208,7 @@ def label_free(
         moved=coverage.moved,
         effective=coverage.effective,
         auc=coverage.auc,
-        reason=f"{choice.reason} {NO_DENSITY}" if no_density else choice.reason,
+        reason=" ".join(notes),
     ), None
 
 

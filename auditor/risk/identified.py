@@ -9,10 +9,12 @@ the cells too.
 
 Bias and standard error are those of the delete-one jackknife over P's and Q's rows (or groups of rows that
 belong together), with the neighbours and w held: a row is left out of every term at once, its label also of
-every p̂ that it is part of. A bootstrap of
-rows was tried and refused: with 200 rows on 16 x 8 cells it removes too little of the bias (0.06 to 0.11 nats
-left in I(X; Ŷ), 50% coverage at nominal 90%; the jackknife left 0.01 to 0.03 and covered 92%), and it needs
-draws.
+every p̂ that it is part of. A bootstrap of rows was tried and refused: with 200 rows on 16 x 8 cells it
+removes too little of the bias (0.06 to 0.11 nats left in I(X; Ŷ), 50% coverage at nominal 90%; the jackknife
+left 0.01 to 0.03 and covered 92%), and it needs draws.
+
+The jackknife holds only where cells are few for the rows: with fewer rows (or groups) cells are joined
+(`auditor.risk.cells`), and the EMID is that of the unions.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from auditor.bounds.discrete_entropy import entropy
 from auditor.neighbours.codebook import Cells, learn_codebook, nearest_cell
+from auditor.risk.cells import affordable_cells, merge_cells
 from auditor.risk.inputs import Inputs, checked, group_labels, quantile, sums_by_group
 from auditor.risk.method import check_identified
 from auditor.risk.overlap import NEIGHBOURS, Overlap, measure_overlap
@@ -42,13 +45,14 @@ _CHUNK_ROWS = 1024
 @dataclass(frozen=True)
 class IdentifiedInterval:
     """The interval holds EMID (nats) of the quantised variables, x being the pair (cell, outside or not); not
-    CLUB's EMID."""
+    CLUB's EMID. Where rows are few the cells are unions of the codebooks' cells, and EMID is theirs."""
 
     estimate: float
     """As if y given the cell were outside as it is inside; always within the identified range"""
     low: float
     high: float
-    """At `level`: the identified range of EMID, each end moved out by its own sampling error"""
+    """At `level`, for EMID and not for its whole range: the identified range, each end moved out by its own
+    sampling error, within 2 log K_y of 0"""
     reported: bool
     """Whether the numbers may be reported: False with the reason, e.g. off the support"""
     reason: str | None
@@ -68,7 +72,11 @@ class IdentifiedInterval:
     i_model_q: float
     """I(X; Ŷ) on Q, measured"""
     k_x: int
+    """Cells of x: fewer than the codebook has, where rows are few"""
     k_y: int
+    unions_x: tuple[int, ...]
+    """Which of the k_x unions each cell of the codebook is part of"""
+    unions_y: tuple[int, ...]
     n_p: int
     n_q: int
     level: float
@@ -105,6 +113,8 @@ def identified_interval(
 
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). `codebooks`: centroids (K_x, d) and
     (K_y, d_y), nearest by squared Euclidean distance; without them k-means of P's rows, K_x = 16, K_y = 8.
+    With fewer than 5 (K_x - 1)(K_y - 1) rows, or groups, of P or Q (525 of 16 x 8) cells are joined, the same
+    ones for every window of that size: see `unions_x`, `unions_y`, `k_x` and `k_y` of the result.
     groups_p (n,), groups_q (m,): labels of rows that belong together (a chat, questions about one picture),
     which are left out together and are no neighbours of each other. `overlap`: of the same x_p and x_q in the
     same groups, where it was measured before. O((n + m) n d) for the neighbours. Equal to the bit for one
@@ -121,7 +131,9 @@ def identified_interval(
     if codebooks is None:
         codebooks = learn_codebooks(rows.x_p, rows.y_p, rows.yhat_p, seed)
     book_x, book_y = (np.asarray(book) for book in codebooks)
-    tables = _Tables.of(rows, coverage, book_x, book_y)
+    fewest = 1 + min(int(labels_p.max()), int(labels_q.max()))
+    cells = _Cells.of(rows, book_x, book_y, fewest)
+    tables = _Tables.of(cells, coverage)
     totals_p, totals_q = tables.p.sum(axis=0), tables.q.sum(axis=0)
     full = np.array(tables.ends(totals_p[None], totals_q[None]))[:, 0]
     of_p, of_q = sums_by_group(tables.p, labels_p), sums_by_group(tables.q, labels_q)
@@ -129,15 +141,20 @@ def identified_interval(
     bias_q, variance_q = _jackknife(full, of_q, lambda left: tables.ends(totals_p[None], left))
     value = _Ends(*(full - bias_p - bias_q))
     error = _Ends(*np.sqrt(variance_p + variance_q))
-    z = quantile(level, labels_p, labels_q)
-    # Debiased apart, the ends of a narrow range may cross; the range is then a point.
+    # Debiased apart, the ends of a narrow range may cross; they are then exchanged.
     ends = np.sort(np.array([value.low, value.high]))
-    reach = z * np.array([error.low, error.high])
+    errors = np.array([error.low, error.high])
+    reach = quantile(level, labels_p, labels_q, _ratio(ends[1] - ends[0], errors.max())) * errors
+    # No EMID lies farther from 0: it is two differences of informations of at most log K_y each.
+    most = 2 * np.log(cells.k_y)
+    low, estimate, high = np.clip(
+        (ends[0] - reach[0], np.clip(value.estimate, ends[0], ends[1]), ends[1] + reach[1]), -most, most
+    )
     reason = check_identified(coverage)
     return IdentifiedInterval(
-        estimate=float(np.clip(value.estimate, ends[0], ends[1])),
-        low=float(ends[0] - reach[0]),
-        high=float(ends[1] + reach[1]),
+        estimate=float(estimate),
+        low=float(low),
+        high=float(high),
         reported=reason is None,
         reason=reason,
         outside=coverage.outside,
@@ -149,8 +166,10 @@ def identified_interval(
         width=float(full[1] - full[0]),
         emi_p=float(value.emi_p),
         i_model_q=max(float(value.i_model_q), 0.0),
-        k_x=len(book_x),
-        k_y=len(book_y),
+        k_x=cells.k_x,
+        k_y=cells.k_y,
+        unions_x=cells.unions_x,
+        unions_y=cells.unions_y,
         n_p=len(rows.x_p),
         n_q=len(rows.x_q),
         level=level,
@@ -163,6 +182,41 @@ def learn_codebooks(x_p: ArrayLike, y_p: ArrayLike, yhat_p: ArrayLike, seed: int
     its references and answers (n, d_y) together."""
     answers = np.concatenate([np.asarray(y_p), np.asarray(yhat_p)])
     return learn_codebook(x_p, CELLS_X, seed), learn_codebook(answers, CELLS_Y, seed)
+
+
+class _Cells(NamedTuple):
+    """The cells of all rows, on as many unions of the codebooks' cells as the rows can carry."""
+
+    x_p: Cells
+    y_p: Cells
+    yhat_p: Cells
+    x_q: Cells
+    yhat_q: Cells
+    unions_x: tuple[int, ...]
+    unions_y: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: Inputs, book_x: ArrayLike, book_y: ArrayLike, fewest: int) -> _Cells:
+        """`fewest`: rows, or groups of rows, of the side that has fewer. Unions are chosen by P's rows alone,
+        so that windows of one size have the same."""
+        x_p, y_p, yhat_p, x_q, yhat_q = (
+            nearest_cell(getattr(rows, name), book, name)
+            for name, book in zip(Inputs._fields, (book_x, book_y, book_y, book_x, book_y), strict=True)
+        )
+        k_x, k_y = len(np.asarray(book_x)), len(np.asarray(book_y))
+        few_x, few_y = affordable_cells(k_x, k_y, fewest)
+        of_x = merge_cells(book_x, np.bincount(x_p, minlength=k_x), few_x)
+        of_y = merge_cells(book_y, np.bincount(np.concatenate([y_p, yhat_p]), minlength=k_y), few_y)
+        found = of_x[x_p], of_y[y_p], of_y[yhat_p], of_x[x_q], of_y[yhat_q]
+        return cls(*found, tuple(of_x.tolist()), tuple(of_y.tolist()))
+
+    @property
+    def k_x(self) -> int:
+        return max(self.unions_x) + 1
+
+    @property
+    def k_y(self) -> int:
+        return max(self.unions_y) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,13 +236,9 @@ class _Tables:
     k_y: int
 
     @classmethod
-    def of(cls, rows: Inputs, coverage: Overlap, book_x: ArrayLike, book_y: ArrayLike) -> _Tables:
-        cells_p, cells_q = nearest_cell(rows.x_p, book_x, "x_p"), nearest_cell(rows.x_q, book_x, "x_q")
-        y, yhat_p, yhat_q = (
-            nearest_cell(a, book_y, name)
-            for name, a in (("y_p", rows.y_p), ("yhat_p", rows.yhat_p), ("yhat_q", rows.yhat_q))
-        )
-        k_x, k_y = len(np.asarray(book_x)), len(np.asarray(book_y))
+    def of(cls, cells: _Cells, coverage: Overlap) -> _Tables:
+        cells_p, y, yhat_p, cells_q, yhat_q = cells[:5]
+        k_x, k_y = cells.k_x, cells.k_y
         labels = np.eye(k_y)[y]
         fit_p, fit_q = (_mean_labels(labels, near) for near in (coverage.neighbours_p, coverage.neighbours_q))
         inside_q = ~coverage.outside_q
@@ -242,6 +292,11 @@ class _Tables:
                 for v in (known + limits.low, known + high, known + estimate, i_in, emi_p, i_model_q)
             )
         )
+
+
+def _ratio(width: float, error: float) -> float:
+    """Return the range's width in standard errors, at most 100 (more changes nothing)."""
+    return float(min(width / error, 100.0)) if error > 0 else 0.0
 
 
 def _jackknife(full: Float, addends: Float, ends: Callable[[Float], _Ends]) -> tuple[Float, Float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from auditor.sketch import Float, Floats, as_rows
@@ -72,10 +73,18 @@ def sums_by_group(addends: Float, labels: Index) -> Float:
     return np.asarray(np.add.reduceat(addends[order], starts, axis=0))
 
 
-def quantile(level: float, labels_p: Index, labels_q: Index) -> float:
-    """Return the two-sided quantile of an interval: the normal one, and of rows in groups Student's t with
-    one degree of freedom less than the side with fewer groups has."""
+def quantile(level: float, labels_p: Index, labels_q: Index, width: float = 0.0) -> float:
+    """Return by how many standard errors an interval reaches out: the two-sided normal quantile, and of rows
+    in groups Student's t with one degree of freedom less than the side with fewer groups has.
+
+    `width`: of an identified range, in standard errors. The interval is to hold one value somewhere in that
+    range, not the whole range. Where the range is wide, the value can be missed at one end only, and less
+    reach is enough, down to the one-sided quantile (Imbens and Manski, Econometrica 2004).
+    """
     counts = [int(labels.max()) + 1 for labels in (labels_p, labels_q)]
-    if counts == [len(labels_p), len(labels_q)]:
-        return NormalDist().inv_cdf((1 + level) / 2)
-    return float(student.ppf((1 + level) / 2, max(1, min(counts) - 1)))
+    in_groups = counts != [len(labels_p), len(labels_q)]
+    law = student(max(1, min(counts) - 1)) if in_groups else norm()
+    most = float(law.ppf((1 + level) / 2))
+    if width <= 0:
+        return most
+    return float(brentq(lambda c: law.cdf(c + width) - law.cdf(-c) - level, min(law.ppf(level), most), most))

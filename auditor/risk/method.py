@@ -25,6 +25,8 @@ MOST_MOVED = 0.60
 0.69, of the radius itself 0.83 to 0.87, where the shares outside were 0.04 to 0.09 and 0.31 to 0.48."""
 LEAST_EFFECTIVE_REWEIGHTED = 50.0
 LEAST_EFFECTIVE_IDENTIFIED = 20.0
+LEAST_GROUPS_P, LEAST_GROUPS_Q = 100, 50
+"""Groups of rows (rows, where each is by itself) from which on intervals were measured to hold."""
 MOST_AUC = 0.995
 """A classifier that is never wrong has seen inputs that P does not have."""
 
@@ -105,6 +107,15 @@ def _first_reason(
 
 
 def _check(overlap: Overlap, estimate: str, most_outside: float, least_effective: float) -> str | None:
+    for side, groups, least in (
+        ("reference", overlap.groups_p, LEAST_GROUPS_P),
+        ("window", overlap.groups_q, LEAST_GROUPS_Q),
+    ):
+        if groups < least:
+            return (
+                f"The {estimate} is not reported: the {side} has {groups} rows, or groups of rows that "
+                f"belong together (at least {least})."
+            )
     if overlap.outside > most_outside:
         return (
             f"The {estimate} is not reported: {overlap.outside:.1%} of the rows lie outside the reference's "

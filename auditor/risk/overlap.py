@@ -59,6 +59,9 @@ class Overlap:
     """(n, 15) nearest other rows of P"""
     neighbours_q: NDArray[np.int64]
     """(m, 15) nearest rows of P"""
+    groups_p: int
+    """Groups of rows of P that belong together: n where each row is by itself"""
+    groups_q: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +180,8 @@ def measure_overlap(
         weights=ratio.weights,
         neighbours_p=support.neighbours,
         neighbours_q=near_q,
+        groups_p=_count(support.groups),
+        groups_q=_count(labels_q),
     )
 
 
@@ -189,9 +194,13 @@ def _rows(z: ArrayLike, name: str, least: int) -> NDArray[np.float32]:
 
 def _labels(groups: ArrayLike | None, n: int, name: str) -> NDArray[np.int64]:
     labels = group_labels(groups, n, name)
-    if (count := int(labels.max()) + 1) < LEAST_GROUPS:
+    if (count := _count(labels)) < LEAST_GROUPS:
         raise ValueError(f"{name} has {count} groups: at least {LEAST_GROUPS} are needed")
     return labels
+
+
+def _count(labels: NDArray[np.int64]) -> int:
+    return int(labels.max()) + 1
 
 
 def _others(ids: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -59,7 +59,8 @@ class ReweightedEmid:
 
 
 class _Pairs(NamedTuple):
-    """CLUB of measured pairs: its value without the pairs i = j, and each row's influence on it (mean 0)."""
+    """CLUB of measured pairs: its value without the pairs i = j, and each row's influence on it (mean 0):
+    n - 1 times what the value loses by leaving the row out."""
 
     value: float
     influence: Float
@@ -92,10 +93,10 @@ def reweighted_emid(
     x_p (n, d), y_p and yhat_p (n, d_y), x_q (m, d), yhat_q (m, d_y). groups_p (n,), groups_q (m,): labels of
     rows that belong together. `overlap`: of the same x_p and x_q in the same groups, where it was measured
     before. `blocks` (n,), (m,): hash blocks of the rows' groups, for a cross-fitted critic: each row is then
-    seen by the one that was not trained on it. The interval is normal (of groups Student's t), from influence
-    functions with t̂ and w held: a row's share in every term is counted together, and so are the rows of a
-    group. CLUB is taken
-    without the pairs i = j (n/(n-1) times Eq. 11), as windows of different sizes are compared.
+    seen by the one that was not trained on it. The interval is normal (of groups Student's t), from the
+    influences of rows with the neighbours and w held: a row's share in every term is counted together, and so
+    are the rows of a group. CLUB is taken without the pairs i = j (n/(n-1) times Eq. 11), as windows of
+    different sizes are compared. Silent below 100 rows (groups) of P or 50 of Q.
     O((n + m) n d) for the neighbours. ValueError names what does not fit, such as a critic without moments.
     """
     rows = checked(x_p, y_p, yhat_p, x_q, yhat_q, level)
@@ -129,7 +130,8 @@ def reweighted_emid(
     t = np.einsum("ij,ij->i", on_p.wmu - b, y) - 0.5 * np.einsum("ij,ij->i", on_p.w - c, np.square(y))
     t_p, t_q = t[coverage.neighbours_p].mean(axis=1), t[coverage.neighbours_q].mean(axis=1)
     residual = t - t_p
-    share_p = w * (residual - w @ residual)
+    # A label counts by every t̂ that it is part of, not by its own residual alone.
+    share_p = robust * (residual - robust @ residual)
     share_q = t_q - t_q.mean() - (on_q.wmu - b) @ m1 + 0.5 * (on_q.w - c) @ m2
     influence_p = sums_by_group((model_p.influence - reference_p.influence) / n + share_p, labels_p)
     influence_q = sums_by_group((share_q - model_q.influence) / m, labels_q)
@@ -175,11 +177,17 @@ def _critic(mu: Floats, logvar: Floats) -> _Critic:
 
 
 def _pairs(critic: _Critic, answers: Floats) -> _Pairs:
-    """CLUB of n measured pairs and its influence function, O(n d)."""
+    """CLUB of n >= 3 measured pairs and its rows' influence, exact for every row left out, O(n d).
+
+    The influence function (the limit of many rows) leaves out what is of order 1/n² in the variance, which is
+    all of it where x and y are independent; at 60 rows intervals covered 84 instead of 88%."""
     y = answers.astype(np.float64)
     y2, n = np.square(y), len(y)
     a = np.einsum("ij,ij->i", critic.wmu, y) - 0.5 * np.einsum("ij,ij->i", critic.w, y2)
-    m1, m2, b, c = y.mean(axis=0), y2.mean(axis=0), critic.wmu.mean(axis=0), critic.w.mean(axis=0)
-    addends = a - y @ b - critic.wmu @ m1 + 0.5 * (y2 @ c + critic.w @ m2)
-    value = float(a.mean() - m1 @ b + 0.5 * m2 @ c) * n / (n - 1)
-    return _Pairs(value, addends - addends.mean())
+    m1, m2, b, c = y.sum(axis=0), y2.sum(axis=0), critic.wmu.sum(axis=0), critic.w.sum(axis=0)
+    value = float(a.sum() - (m1 @ b - 0.5 * m2 @ c) / n) / (n - 1)
+    # Without row i: every sum less its addend.
+    crossed = m1 @ b - y @ b - critic.wmu @ m1 + np.einsum("ij,ij->i", y, critic.wmu)
+    squares = m2 @ c - y2 @ c - critic.w @ m2 + np.einsum("ij,ij->i", y2, critic.w)
+    without = (a.sum() - a - (crossed - 0.5 * squares) / (n - 1)) / (n - 2)
+    return _Pairs(value, (n - 1) * (without.mean() - without))

@@ -21,6 +21,7 @@ class SoundLabelFree:
     """The bound (nats) comes with every term that went into it; answers are on `symbols` = K cells."""
 
     value: float
+    """At most 2 log K, which no EMID of K cells exceeds"""
     h_model_p: float
     """H(P_Yθ), jackknifed"""
     h_model_q: float
@@ -84,7 +85,7 @@ def sound_label_free(
         symbols=symbols,
     )
     return SoundLabelFree(
-        value=value,
+        value=min(value, 2 * most),
         h_model_p=h_p,
         h_model_q=h_q,
         d_x=divergence,

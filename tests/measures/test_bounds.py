@@ -126,6 +126,14 @@ def test_a_ceiling_is_a_whole_sound_bound() -> None:
     assert ceiling({"sound_label_free": whole}, answered(0.1, 0.1)) is None
 
 
+def test_a_bound_of_cells_ends_at_the_range_of_emid() -> None:
+    found, _ = bounds({}, 0.6, answered(0.6, 0.6, Known(symbols=4)))
+    assert emid_bound(
+        "sound", delta_p=0.6, delta_q=0.6, d_x=0.6, entropy_y=9.0, entropy_model=9.0, symbols=4
+    ) > 2 * np.log(4)
+    assert found["sound"].value == pytest.approx(2 * np.log(4))
+
+
 def test_a_null_centred_form_lies_below_its_plain_one() -> None:
     from auditor.bounds import NULL_CENTRED
     from auditor.measures.assessment import Current, Reference, Settings, assess

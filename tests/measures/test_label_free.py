@@ -74,6 +74,7 @@ def test_critics_of_pairs_leave_it_to_the_quantised_interval(critic: CLUB) -> No
     said, _ = label_free(p, q, [of_pairs], bound=None, seed=0, level=0.9)
     assert said is not None and said.voice == "identified" and said.low < said.high
     assert said.reason.endswith("(those of critic.estimator club and gaussian do).")
+    assert "It is of inputs on 10 cells and answers on 5." in said.reason
     closed = CrossFitted((Gaussian().fit(x, y),))
     said, _ = label_free(p, q, [closed], bound=None, seed=0, level=0.9)
     assert said is not None and said.voice == "reweighted" and said.low < said.estimate < said.high

@@ -25,6 +25,8 @@ GOOD = Overlap(
     weights=np.ones(1),
     neighbours_p=np.zeros((1, 15), dtype=np.int64),
     neighbours_q=np.zeros((1, 15), dtype=np.int64),
+    groups_p=500,
+    groups_q=200,
 )
 RNG = np.random.default_rng(0)
 X_P, X_Q = RNG.normal(size=(300, 4)), RNG.normal(size=(200, 4))
@@ -42,6 +44,8 @@ YHAT_P, YHAT_Q = BOOK[RNG.integers(3, size=300)], BOOK[RNG.integers(2, size=200)
         ({"effective": 30.0}, False, True, "rests on 30 effective reference rows"),
         ({"effective": 5.0}, False, False, "rests on 5 effective reference rows"),
         ({"auc": 1.0}, False, False, "AUC 1.000"),
+        ({"groups_q": 49}, False, False, "the window has 49 rows, or groups of rows that belong together"),
+        ({"groups_p": 99}, False, False, "the reference has 99 rows"),
     ],
 )
 def test_the_rule(changed: dict[str, float], reweighted: bool, identified: bool, message: str) -> None:
@@ -108,6 +112,12 @@ def test_sound_label_free_holds_in_discrete_worlds() -> None:
 
 def _h(p: np.ndarray) -> float:
     return float(-(p[p > 0] * np.log(p[p > 0])).sum())
+
+
+def test_sound_label_free_says_no_more_than_the_range() -> None:
+    """Far inputs and a model sure of one answer: the sum of the terms is beyond 2 log K."""
+    got = sound_label_free(X_P, YHAT_P, X_Q, BOOK[np.zeros(200, dtype=int)], BOOK, d_x=log(2))
+    assert got.value == 2 * log(3)
 
 
 def test_sound_label_free_errors() -> None:
