@@ -73,8 +73,9 @@ class ReferenceFit:
         )
 
     @cached_property
-    def scores(self) -> dict[str, ReferenceScores]:
-        """Return what tests of how pairs go together keep of P, by their names: made when first asked for."""
+    def scores(self) -> dict[tuple[str, int], ReferenceScores]:
+        """Return what tests of how pairs go together keep of P, by their names and by what queries are made
+        of: made when first asked for."""
         return {}
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:

@@ -73,7 +73,7 @@ def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given |
     (source,) = sources(config, run, records)
     scenario = gather(_timed(source) if config.window else source, run, config.data)
     check_records(origin, scenario, "nothing to compare")
-    grouping = group_records([scenario], config.data)
+    grouping = group_records([scenario], config.data, splitter(config, scenario.n))
     split = splitter(config, scenario.n) or one_window()
     overview = survey(scenario.path, split, run.windows(TRAFFIC), unit)
     parts = tuple(in_order(overview.parts))

@@ -3,12 +3,14 @@
 Rows that share a user, a conversation or a picture are not independent of each other, so everything that
 infers works on whole groups. Keys are joined by connected components: where one record shares a user with a
 second and a picture with a third, all three are one group. Records of one base id are always one group, in
-all scenarios together, so that a perturbed copy falls into the group of its original.
+all scenarios together, so that a perturbed copy falls into the group of its original. Windows of traffic have
+groups of their own: what one window is found to be does not depend on which others are looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,8 +23,10 @@ from scipy.sparse.csgraph import connected_components
 
 from auditor.records import read_run_columns, write_run_groups
 from auditor.scenarios.scenario import Scenario
+from auditor.scenarios.windows import Splitter
 from auditor.sketch.blocks import hash64
 from schemas.config import DataConfig, GroupSource
+from schemas.record import Record
 
 Index = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -32,7 +36,14 @@ COMMON = 0.5
 `data.group_by` names pictures: a blank or a logo says nothing of what the records have in common."""
 LARGE = 0.2
 """A note names a group that holds more than this share of a scenario's records."""
-_COLUMNS = ("base_id", "group", "conversation_id", "images.list.element.digest")
+_COLUMNS = (
+    "record_id",
+    "base_id",
+    "group",
+    "conversation_id",
+    "images.list.element.digest",
+    "timestamp",
+)
 _WORDS = {
     "group": "the field `group` of the records",
     "conversation_id": "the field `conversation_id` of the records",
@@ -67,16 +78,19 @@ class Ties(NamedTuple):
     """(n,) 64-bit hashes of the base ids"""
     keys: dict[GroupSource, Keys]
     """group, conversation_id, image -> the records that have such keys"""
+    windows: Hashes
+    """(n,) a hash of the record's window, which is in all its other hashes, too; 0 where there is none"""
 
 
-def group_records(scenarios: Sequence[Scenario], data: DataConfig) -> Grouping:
-    """Find the groups of all records of the scenarios together, and write them into the scenarios' files.
+def group_records(scenarios: Sequence[Scenario], data: DataConfig, split: Splitter | None = None) -> Grouping:
+    """Find the groups of all records of the scenarios together, and write them into the scenarios' files;
+    with `split`, what cuts records into windows, those of each window by itself.
 
     A group is named by the first key of its first record, with its kind before it, or by that record's base
-    id. So the same user, conversation or picture mostly has the same name in another run. O(n) time, some
-    tens of bytes of memory a record.
+    id, as is a record with a picture that no other has. So the same user, conversation or picture mostly has
+    the same name in another run. O(n) time, some tens of bytes of memory a record.
     """
-    ties = [_ties(scenario) for scenario in scenarios]
+    ties = [_ties(scenario, split) for scenario in scenarios]
     notes: list[str] = []
     if data.group_by == "auto":
         source = _choose(ties)
@@ -116,9 +130,10 @@ def _keyed(sources: Sequence[GroupSource]) -> list[GroupSource]:
     return [source for source in sources if source != "base_id"]
 
 
-def _ties(scenario: Scenario) -> Ties:
+def _ties(scenario: Scenario, split: Splitter | None) -> Ties:
     """Read what ties a scenario's records together; one pass over a few columns."""
     base_ids: list[int] = []
+    windows: list[int] = []
     rows: dict[GroupSource, list[int]] = {"group": [], "conversation_id": [], "image": []}
     hashes: dict[GroupSource, list[int]] = {"group": [], "conversation_id": [], "image": []}
     for batch in read_run_columns(scenario.path, _COLUMNS):
@@ -127,13 +142,28 @@ def _ties(scenario: Scenario) -> Ties:
                 rows[kind] += [row] * len(of_row)
                 hashes[kind] += [hash64(key, b"group") for key in of_row]
         base_ids += [hash64(base_id, b"base") for base_id in batch["base_id"].to_pylist()]
-    return Ties(
-        np.array(base_ids, dtype=np.uint64),
-        {
-            kind: Keys(np.array(rows[kind], np.int64), np.array(of_kind, dtype=np.uint64))
-            for kind, of_kind in hashes.items()
-        },
-    )
+        windows += _windows(batch, split)
+    of_window = np.array(windows, dtype=np.uint64)
+    keyed: dict[GroupSource, Keys] = {}
+    for kind, of_kind in hashes.items():
+        at = np.array(rows[kind], np.int64)
+        keyed[kind] = Keys(at, _within(np.array(of_kind, dtype=np.uint64), of_window[at]))
+    return Ties(_within(np.array(base_ids, dtype=np.uint64), of_window), keyed, of_window)
+
+
+def _windows(batch: pa.RecordBatch, split: Splitter | None) -> list[int]:
+    if split is None:
+        return [0] * len(batch)
+    columns = (batch[name].to_pylist() for name in ("record_id", "base_id", "timestamp"))
+    return [
+        hash64(split(Record(i, base, timestamp=moment and moment.astimezone(UTC))).name, b"window")
+        for i, base, moment in zip(*columns, strict=True)
+    ]
+
+
+def _within(hashes: Hashes, windows: Hashes) -> Hashes:
+    """Return hashes that are the same in one window alone."""
+    return hashes ^ (windows * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _keys(batch: pa.RecordBatch) -> dict[GroupSource, list[list[str]]]:
@@ -168,16 +198,20 @@ def _choose(ties: Sequence[Ties]) -> GroupSource | None:
 def _leave_out_common(scenario: Scenario, ties: Ties) -> Iterator[str]:
     """Take out pictures that are in most of the records, and say so."""
     rows, hashes = ties.keys["image"]
-    pictured = len(np.unique(rows))
+    names, of_rows = np.unique(ties.windows[np.unique(rows)], return_counts=True)
     pairs = np.unique(np.stack([rows.astype(np.uint64), hashes]), axis=1)
-    values, counts = np.unique(pairs[1], return_counts=True)
+    values, first, counts = np.unique(pairs[1], return_index=True, return_counts=True)
+    # Records with pictures in the window that the picture is in.
+    pictured = of_rows[np.searchsorted(names, ties.windows[pairs[0][first].astype(np.int64)])]
     common = (counts > 1) & (counts > COMMON * pictured)
     if common.any():
         kept = ~np.isin(hashes, values[common])
         ties.keys["image"] = Keys(rows[kept], hashes[kept])
+        most = int(np.argmax(np.where(common, counts, 0)))
+        where = " of one window" if len(names) > 1 else ""
         yield (
-            f"{scenario.name}: one picture is in {counts[common].max():,} of {pictured:,} records with "
-            "pictures, so it does not tie them together (data.group_by: image would)"
+            f"{scenario.name}: one picture is in {counts[most]:,} of {pictured[most]:,} records with "
+            f"pictures{where}, so it does not tie them together (data.group_by: image would)"
         )
 
 
@@ -190,16 +224,28 @@ def _names(
     if not kinds:
         return [""] * len(labels)
     known = {key for kind in kinds for key in ties.keys[kind].hashes.tolist()}
+    alone = _alone(ties, labels) if kinds == ["image"] else np.zeros(len(labels), dtype=bool)
     out: list[str] = []
     for batch in read_run_columns(scenario.path, _COLUMNS):
         keys = _keys(batch)
         for row, base_id in enumerate(batch["base_id"].to_pylist()):
-            label = int(labels[len(out)])
+            at = len(out)
+            label = int(labels[at])
             if label not in names:
-                own = (key for kind in kinds for key in keys[kind][row])
-                names[label] = next((key for key in own if hash64(key, b"group") in known), base_id)
+                own = [key for kind in kinds for key in keys[kind][row]]
+                marks = np.array([hash64(key, b"group") for key in own], dtype=np.uint64)
+                inside = _within(marks, ties.windows[at : at + 1]).tolist()
+                shared = (key for key, mark in zip(own, inside, strict=True) if mark in known)
+                names[label] = base_id if alone[at] else next(shared, base_id)
             out.append(names[label] if names[label] != base_id else "")
     return out
+
+
+def _alone(ties: Ties, labels: Index) -> NDArray[np.bool_]:
+    """(n,) whether a record shares its group with no other base id of its scenario."""
+    pairs = np.unique(np.stack([labels.astype(np.uint64), ties.base_ids]), axis=1)
+    bases = np.bincount(pairs[0].astype(np.int64), minlength=int(labels.max(initial=0)) + 1)
+    return np.asarray(bases[labels] == 1)
 
 
 def _large_groups(scenario: Scenario, labels: Index) -> Iterator[str]:

@@ -8,6 +8,7 @@ import ray
 
 from auditor.errors import BadInput
 from auditor.lab.world import lab_items
+from auditor.measures.families import DEPENDENCES, MODALITIES
 from auditor.measures.verdict import EXIT_CODES
 from auditor.pipeline.bars import Bars
 from auditor.pipeline.baseline import build
@@ -146,7 +147,7 @@ def test_unshifted_traffic_passes(report):
     row = report.windows[0]
     print("unshifted", p_values(row))
     assert row.verdict.status == "pass"
-    assert set(row.divergences) == {"image", "text", "joint", "response"}
+    assert set(row.divergences) == {*MODALITIES, *DEPENDENCES}
     assert row.family == "window" and row.n == row.n_labelled == N and row.model == "m"
     partial = sum(row.divergences[m].value ** 0.5 for m in ("image", "text"))
     assert row.bounds["partial"].value == pytest.approx(partial) and row.bounds["partial"].complete
@@ -171,7 +172,7 @@ def test_only_the_images_changed(report):
     assert max(p_values(row)["image"], p_values(row)["joint"]) < 0.01
     assert min(p_values(row)["text"], p_values(row)["response"]) > 0.01
     assert row.verdict.because.startswith("image, joint moved")
-    assert "Holm-adjusted over 4 modalities" in row.verdict.because
+    assert "Holm-adjusted over 7 tests" in row.verdict.because
     assert {line["slice"] for line in report.tables[WHERE] if line["scenario"] == row.scenario} == {
         "cluster",
         "record",  # nobody gave tags
@@ -208,7 +209,8 @@ def test_where_the_drift_is(world, tmp_path):
 
 def test_without_responses_and_references(report):
     row = report.windows[3]
-    assert set(row.divergences) == {"image", "text", "joint"} and row.verdict.status == "pass"
+    assert set(row.divergences) == {"image", "text", "joint", "text_given_image"}
+    assert row.verdict.status == "pass"
     assert row.missing["divergences.response"] == "no row has a response"
     assert row.mi_model is None and row.emi is None and row.bounds["partial"].complete
     assert row.bounds["scaled"].terms == ["d_v", "d_t", "delta_p"] and not row.bounds["scaled"].complete
@@ -218,6 +220,7 @@ def test_without_responses_and_references(report):
 def test_without_images_in_one_window(report):
     row = report.windows[4]
     assert set(row.divergences) == {"text", "response"} and row.emi is not None
+    assert "too few to learn" in row.missing["divergences.response_given_input"]
     assert row.missing["divergences.image"] == row.missing["divergences.joint"] == "no row has an image"
     assert row.bounds["partial"].terms == ["d_t"] and not row.bounds["partial"].complete
     assert row.verdict.status == "warn"

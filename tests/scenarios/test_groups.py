@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from auditor.records import RecordWriter
 from auditor.scenarios import Scenario, group_records
 from auditor.scenarios.groups import Keys, components
+from auditor.scenarios.windows import by_rows
 from schemas.config import DataConfig
 from schemas.record import Image, Record
 
@@ -118,7 +119,7 @@ def test_a_copy_is_in_the_group_of_its_original(tmp_path: Path) -> None:
     alone = scenario(tmp_path, "other", [record(200 + i, picture=f"other {i}") for i in range(3)])
     group_records([p, q, alone], DataConfig())
     assert group_ids(p) == group_ids(q) == [f"image:p{i // 3}" for i in range(9)]
-    assert group_ids(alone) == [f"image:other {i}" for i in range(3)]
+    assert group_ids(alone) == [""] * 3
 
 
 def test_one_picture_of_most_records_ties_none_of_them(tmp_path: Path) -> None:
@@ -155,3 +156,22 @@ def test_files_are_written_where_something_changes_and_only_then(tmp_path: Path)
 def test_a_source_that_is_none() -> None:
     with pytest.raises(ValueError, match="group_by"):
         DataConfig(group_by="user")
+
+
+def test_windows_have_groups_of_their_own(tmp_path: Path) -> None:
+    """Whatever else is in the traffic, a window's records have the same groups: pictures that come again in
+    another window tie nothing, nor does a picture of half of one window."""
+    first = [record(i, picture=f"p{i // 2}") for i in range(8)]
+    second = [record(8 + i, picture=f"p{i}") for i in range(5)] + [
+        record(13 + i, picture="logo") for i in range(7)
+    ]
+    alone = found(tmp_path, first)[0]
+    assert len(set(alone)) == 4
+    both = scenario(tmp_path, "both", first + second)
+    grouping = group_records([both], DataConfig(), by_rows(8, 20))
+    names = group_ids(both)
+    assert names[:8] == alone and grouping.source == "pictures that several records share"
+    # Rows 8-15 are five pictures and three times the logo, rows 16-19 the logo alone.
+    assert names[8:13] == [""] * 5 and len(set(names[13:16])) == 1
+    assert names[16:] == [""] * 4 and "of one window" in " ".join(grouping.notes)
+    assert found(tmp_path, second[:5])[0] == [""] * 5
