@@ -132,15 +132,18 @@ def what_moved(names: Sequence[str]) -> str:
     """Say which of traffic, model and correct answers moved, from the tests that show a change.
 
     Answers that moved while no input did are the model's doing. Where inputs moved, other answers are to be
-    expected, and the model is named only where answers go otherwise with what they answer.
+    expected; answers that go otherwise with what they answer may then be the model's doing or, of a new mix
+    of inputs, that of the mix (`benchmarks/bench_dependence.py`).
     """
     traffic = [name for name in names if name in (*INPUTS, "text_given_image")]
-    movers = ["the traffic"] if traffic else []
+    movers = []
     if "response_given_input" in names or ("response" in names and not traffic):
         movers.append("the model")
     if "reference_given_input" in names:
         movers.append("what is correct")
-    return f"it is {' and '.join(movers)} that moved"
+    if not traffic:
+        return f"it is {' and '.join(movers)} that moved"
+    return "it is the traffic that moved" + (f", and perhaps {' and '.join(movers)}" if movers else "")
 
 
 def with_loss(
