@@ -8,7 +8,7 @@ from auditor.bounds import NULL_CENTRED
 from auditor.measures.models import Pair
 from auditor.report.numbers import interval, number, plural, signed
 from schemas.record import Reason
-from schemas.report import Graded
+from schemas.report import ComparedRow, Graded
 
 STATUS = {"pass": "Pass", "warn": "Warning", "fail": "Fail", "undecided": "Undecided"}
 STATUS_SIGN = {"pass": "✓", "warn": "!", "fail": "✕", "undecided": "?"}
@@ -189,10 +189,17 @@ def compared(pair: Pair) -> str:
     sentence = f"{claim} {between} on {over}. Clearly better in {pair.better}, clearly worse in {pair.worse}."
     if mean.style is not None:
         free = pair.other_forms.get(("style_free", None))
-        beside = "" if free is None else f" Free of style, EMI differs by {signed(free.corrected)} nats."
+        beside = "" if free is None else f" {_free_of_style(new, free)}"
         sentence += f" The two differ in style, {mean.style}: EMI may show that instead of content.{beside}"
     excluded = len(pair.scenarios) - n
     return sentence + (f" {plural(excluded, 'scenario')} could not be compared." if excluded else "")
+
+
+def _free_of_style(new: str, free: ComparedRow) -> str:
+    """Say which way EMI free of style differs. No number is given: its nats are those of another critic."""
+    if free.low is None or free.high is None or free.low <= 0 <= free.high:
+        return "Free of style, EMI shows no difference."
+    return f"Free of style, the EMI of {new} is {'higher' if free.low > 0 else 'lower'}."
 
 
 def quarantine_sentence(reason: str) -> str:
