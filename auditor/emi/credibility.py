@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.estimators.crossfit import FOLDS, fold_labels
+from auditor.estimators.gaussian import FEATURES, RIDGE, random_layer, root_mean_square
 from auditor.estimators.training import pairs
 from auditor.sketch import Float
+from auditor.sketch.blocks import Index, rows_of_groups
 
-FEATURES, RIDGE = 400, 30.0
-"""Of the critic: random tanh features of x, and what is added to their squares (rows' worth)."""
 PERMUTATIONS = 299
 DIRECTIONS = 32
 """Principal directions of y that are predicted: they do not know how rows are paired."""
@@ -35,8 +35,6 @@ LEAST_GROUPS = 20
 """Groups below which nothing is said: a critic would have too few to learn from."""
 LEAST_OF_A_SIZE = 5
 """Groups of one size below which they are cut to a smaller size, so that there is something to exchange."""
-
-Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,7 @@ def exchangeable(labels: NDArray[np.generic], rng: np.random.Generator) -> list[
     """Return the rows of each group, such that sizes repeat: a size that fewer than LEAST_OF_A_SIZE groups
     have is cut to the next smaller one. At most MOST_ROWS rows in all. What is left out depends on sizes
     alone."""
-    _, at = np.unique(labels, return_inverse=True)
-    order = np.argsort(at, kind="stable")
-    units = np.split(order, np.flatnonzero(np.diff(at[order])) + 1) if len(order) else []
+    units = rows_of_groups(labels)
     shuffled = rng.permutation(len(units))
     kept = int(np.searchsorted(np.cumsum([len(units[i]) for i in shuffled]), MOST_ROWS, side="right"))
     units = [units[i] for i in np.sort(shuffled[:kept])]
@@ -119,16 +115,15 @@ def exchangeable(labels: NDArray[np.generic], rng: np.random.Generator) -> list[
         if count[size] < LEAST_OF_A_SIZE and smaller:
             units = [unit[: max(smaller)] if len(unit) == size else unit for unit in units]
             count[max(smaller)] += count.pop(size)
-    return [np.asarray(unit, dtype=np.int64) for unit in units]
+    return units
 
 
 def random_features(x: NDArray[np.float32], rng: np.random.Generator) -> Float:
     """Return (n, FEATURES) features tanh(W x + b) of rows x (n, d), as the critic `gaussian` draws them."""
     wide = x.astype(np.float64)
     wide -= wide.mean(axis=0)
-    scale = float(np.sqrt(np.square(wide).mean())) or 1.0
-    inner = rng.normal(size=(x.shape[1], FEATURES)) / (np.sqrt(x.shape[1]) * scale)
-    return np.asarray(np.tanh(wide @ inner + rng.uniform(-1, 1, FEATURES)))
+    inner, bias = random_layer(x.shape[1], FEATURES, root_mean_square(wide), rng)
+    return np.asarray(np.tanh(wide @ inner + bias))
 
 
 def _exchange(sizes: Index, starts: Index, rng: np.random.Generator) -> Index:

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from auditor.emi.comparison import EmiSums
 from auditor.estimators.crossfit import FOLDS, CrossFitted, block_folds
-from auditor.estimators.gaussian import Gaussian
+from auditor.estimators.gaussian import FEATURES, RIDGE, Gaussian, root_mean_square
 from auditor.sketch import Float
 from auditor.sketch.blocks import HASH_BLOCKS
 
-FEATURES, RIDGE = 400, 30.0
 SEEDS = 3
 """Draws of features that a form is the mean over."""
 MOST_ROWS = 20_000
@@ -128,7 +127,7 @@ class _Style:
         vectors = np.concatenate([y for rows in answers for y in (rows.response, rows.reference)])
         self._mean_z, self._mean_y = known.mean(axis=0), vectors.mean(axis=0, dtype=np.float64)
         z = known - self._mean_z
-        self._scale = float(np.sqrt(np.square(z).mean())) or 1.0
+        self._scale = root_mean_square(z)
         z /= self._scale
         gram = z.T @ z
         gram[np.diag_indices_from(gram)] += RIDGE

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.estimators.gaussian import root_mean_square
 from auditor.estimators.ridge import ridge
 from auditor.estimators.training import linear_weights
 from auditor.sketch import Float, Floats
@@ -43,7 +44,7 @@ def ridge_start(
     xs, ys = x.astype(np.float64), y.astype(np.float64)
     d = xs.shape[1]
     mean = xs.mean(axis=0)
-    scale = float(np.sqrt(np.square(xs - mean).mean())) or 1.0
+    scale = root_mean_square(xs - mean)
     z = (xs - mean) / scale
     least = float(np.exp(-1))  # the least variance that the network can tell
     linear = _predictive(z, ys, groups, hidden // 2, seed, least)

@@ -22,13 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.divergences.representation import rows64
-from auditor.estimators.gaussian import Gaussian
+from auditor.estimators.gaussian import FEATURES, Gaussian
 from auditor.significance.permutation import PermutationTest, log_choices
 from auditor.sketch import Float
-from auditor.sketch.blocks import Index, hash_blocks
+from auditor.sketch.blocks import Index, group_sums, hash_blocks
 
 FOLDS = 5
-FEATURES = 400
 LEAST_ROWS_P = 100
 LEAST_GROUPS_Q = 20
 """Fewer groups than this, in all folds together, are not tested."""
@@ -171,6 +170,4 @@ def _products(critic: Gaussian, mean_mu: Float, mean_b: Float, a: Float, b: Floa
 
 def _sums(scores: Float, groups: NDArray[np.str_]) -> Float:
     """(k, 2) sum of scores, and number of rows, of each group."""
-    names, labels = np.unique(groups, return_inverse=True)
-    of_rows = np.bincount(labels, minlength=len(names)).astype(np.float64)
-    return np.stack([np.bincount(labels, weights=scores, minlength=len(names)), of_rows], axis=1)
+    return group_sums(np.stack([scores, np.ones_like(scores)], axis=1), groups)

@@ -23,21 +23,35 @@ from auditor.estimators.critic_files import digest_of, read_critic, write_critic
 from auditor.estimators.registry import critic
 from auditor.estimators.training import block_labels, pairs
 from auditor.registry import Settings
-from auditor.sketch import as_rows
+from auditor.sketch import Float, as_rows
 from auditor.sketch.blocks import HASH_BLOCKS
 from schemas.config import CriticConfig
 
+FEATURES, RIDGE = 400, 30.0
+"""Random features and the ridge with which this critic does as well as trained networks."""
 _CHUNK_ROWS = 4096
 _NAMES = ("mean_x", "inner", "inner_bias", "mean_z", "coefficients", "mean_y", "logvar")
 _LEAST_VARIANCE = 1e-6
 """Least variance of a dimension's residuals, as a share of the mean variance of y: none is known exactly."""
 
 
+def random_layer(d: int, features: int, scale: float, rng: np.random.Generator) -> tuple[Float, Float]:
+    """Return W (d, features) and b (features,) of random features tanh(x W + b), of x centred and of root
+    mean square `scale`."""
+    inner = rng.normal(size=(d, features)) / (np.sqrt(d) * scale)
+    return inner, rng.uniform(-1, 1, features)
+
+
+def root_mean_square(z: Float) -> float:
+    """Return the root mean square of numbers, 1 where all are zero."""
+    return float(np.sqrt(np.square(z).mean())) or 1.0
+
+
 class GaussianOptions(Settings):
     """These are the `critic.options` of `critic.estimator: gaussian`."""
 
     features: int = Field(0, ge=0, description="Random tanh features of x; 0: x itself, a linear mean.")
-    ridge: float = Field(30.0, gt=0, description="Added to the squares of the features, in rows' worth.")
+    ridge: float = Field(RIDGE, gt=0, description="Added to the squares of the features, in rows' worth.")
 
 
 @critic("gaussian", sums=ClubSums, options=GaussianOptions)
@@ -51,7 +65,7 @@ class Gaussian:
 
     kind: ClassVar[str]
 
-    def __init__(self, *, features: int = 0, ridge: float = 30.0, seed: int = 0) -> None:
+    def __init__(self, *, features: int = 0, ridge: float = RIDGE, seed: int = 0) -> None:
         self.features = features
         self.ridge = ridge
         self.seed = seed
@@ -70,12 +84,11 @@ class Gaussian:
         if n < 2:
             raise ValueError(f"a regression needs at least two pairs, not {n}")
         mean_x = xs.mean(axis=0)
-        scale = float(np.sqrt(np.square(xs - mean_x).mean())) or 1.0
-        rng = np.random.default_rng(self.seed)
-        inner = (
-            rng.normal(size=(d, self.features)) / (np.sqrt(d) * scale) if self.features else np.eye(d) / scale
-        )
-        bias = rng.uniform(-1, 1, self.features) if self.features else np.zeros(d)
+        scale = root_mean_square(xs - mean_x)
+        if self.features:
+            inner, bias = random_layer(d, self.features, scale, np.random.default_rng(self.seed))
+        else:
+            inner, bias = np.eye(d) / scale, np.zeros(d)
         self._arrays = {
             "mean_x": mean_x.astype(np.float32),
             "inner": inner.astype(np.float32),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from auditor.emi.credibility import LEAST_GROUPS, credibility
 from auditor.profiles.profile import Profile, having
@@ -25,17 +23,14 @@ class Checked(NamedTuple):
     """Why EMI is not reliable; None where it is."""
 
 
-def checked(rows: Profile, labels: NDArray[Any] | None = None) -> Checked | None:
+def checked(rows: Profile) -> Checked | None:
     """Check the sampled rows that have a query, an answer and a reference, those of EMI. None where there are
-    none. The draws are the same for all rows, whatever is checked with them.
-
-    labels (m,): which sampled rows belong together; those of one group where they are not given.
-    """
+    none. The draws are the same for all rows, whatever is checked with them."""
     used = having(rows.sample, "x", "response", "reference")
     if not used.any():
         return None
-    groups = (rows.sample.groups if labels is None else labels)[used]
-    found = credibility(rows.sample.rows["x"][used], rows.sample.rows["reference"][used], groups)
+    x, y = (rows.sample.rows[name][used] for name in ("x", "reference"))
+    found = credibility(x, y, rows.sample.groups[used])
     if found is None:
         why = f"fewer than {LEAST_GROUPS} groups of rows, or only one correct answer: it cannot be checked"
         return Checked(None, f"{why} whether the encoders hold the answers; {WAY_OUT}")

@@ -146,7 +146,7 @@ class EmbeddingMap:
     def of(self, window: Profile) -> WindowMeans:
         """Return the mean embeddings of a window, of at most MOST_ROWS rows of its sample. O(n d²)
 
-        Rows with one base id are taken to belong together. ValueError where dimensions differ from the map's.
+        Rows of one group are taken to belong together. ValueError where dimensions differ from the map's.
         """
         means: dict[str, Float] = {}
         noise: dict[str, float] = {}

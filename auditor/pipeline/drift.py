@@ -14,7 +14,7 @@ from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
 from auditor.graders import Choice, check_named, choose
 from auditor.measures.assessment import Settings
-from auditor.measures.judgement import of_windows
+from auditor.measures.judgement import Judgement, of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.measures.variation import ENOUGH_WINDOWS, judged
 from auditor.measures.window_means import read_windows
@@ -94,7 +94,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
                         quarantine.add(row)
                 raise BadInput(f"{traffic.origin}: nothing to compare; {quarantine.why_empty()}")
             adjusted = measured.judged(measuring.judgement.family)
-            variations, no_variation = _variations(workplace, config, baseline, files)
+            variations, no_variation = _variations(workplace, config, baseline, files, measuring.judgement)
             slices = measure.slice_rows(
                 workplace,
                 list(what_moved(adjusted, config.thresholds.p_value)),
@@ -231,7 +231,11 @@ def _comparisons(
 
 
 def _variations(
-    workplace: Workplace, config: DriftConfig, baseline: Baseline, files: dict[GroupKey, Files]
+    workplace: Workplace,
+    config: DriftConfig,
+    baseline: Baseline,
+    files: dict[GroupKey, Files],
+    judgement: Judgement,
 ) -> tuple[dict[str, Variation], str | None]:
     """Return how far each window lies from the others, or nothing and why: then rows alone are judged."""
     path, kept = baseline.windows_file, baseline.manifest.config
@@ -251,7 +255,6 @@ def _variations(
         )
     by_name = {key.scenario: paths for key, paths in files.items()}
     means = window_means(workplace, by_name, path)
-    judgement = of_windows(config.thresholds, config.seed, bool(baseline.manifest.config.critic.cross_fit))
     with threadpool_limits(workplace.shards.threads):
         return judged(
             windows.windows,

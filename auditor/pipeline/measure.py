@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -110,14 +109,14 @@ def codebook_file(workplace: Workplace, p: Sequence[Profile], symbols: int, seed
     codebook = answer_codebook([profile for profile in p if profile.n], symbols, seed)
     if codebook is None:
         return None
-    return _keep_codebook(workplace, codebook)
+    return _kept(workplace, "codebook", digest(codebook.tobytes().hex()), {"codebook": codebook})
 
 
-def _keep_codebook(workplace: Workplace, codebook: NDArray[np.float32]) -> Path:
-    mark = digest(codebook.tobytes().hex())
-    path = workplace.run.folder("measures", "codebooks") / f"codebook-{mark}.npz"
+def _kept(workplace: Workplace, name: str, mark: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Return the file of arrays, named by `mark`, their content; it is written where there is none."""
+    path = workplace.run.folder("measures", f"{name}s") / f"{name}-{mark}.npz"
     if not path.exists():
-        write_arrays(path, {"codebook": codebook})
+        write_arrays(path, arrays)
     return path
 
 
@@ -266,10 +265,7 @@ def keep_map(workplace: Workplace, windows: Iterable[Files]) -> tuple[EmbeddingM
         found = scatter.embedding_map()
     arrays = found.to_arrays()
     mark = digest(json.dumps({name: digest(array.tobytes().hex()) for name, array in arrays.items()}))
-    path = workplace.run.folder("measures", "maps") / f"map-{mark}.npz"
-    if not path.exists():
-        write_arrays(path, arrays)
-    return EmbeddingMap.from_arrays(arrays), path
+    return EmbeddingMap.from_arrays(arrays), _kept(workplace, "map", mark, arrays)
 
 
 def slice_rows(

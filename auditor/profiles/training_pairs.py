@@ -72,7 +72,7 @@ def choose_pairs(
     pairs with correct answers alone, each once a scenario, whatever the number of models. Beyond `max_rows` a
     seeded sample."""
     if contents == "references":
-        plans = {key: _once(rows, plans, key) for key, rows in plans.items()}
+        plans = _once(plans)
     pairs = [
         Pair(row, answer)
         for rows in plans.values()
@@ -86,17 +86,15 @@ def choose_pairs(
     return [pairs[i] for i in np.sort(kept)]
 
 
-def _once(
-    rows: Sequence[RowKeys], plans: Mapping[GroupKey, Sequence[RowKeys]], key: GroupKey
-) -> list[RowKeys]:
-    """Return the rows of a scenario that no model before this one has with a correct answer."""
-    seen: set[str] = set()
-    for other in plans:
-        if other == key:
-            break
-        if other.scenario == key.scenario:
-            seen |= {row.record_id for row in plans[other] if row.reference is not None}
-    return [row for row in rows if row.record_id not in seen]
+def _once(plans: Mapping[GroupKey, Sequence[RowKeys]]) -> dict[GroupKey, list[RowKeys]]:
+    """Return for each scenario and model the rows that no model before it has with a correct answer."""
+    seen: dict[str, set[str]] = {}
+    found = {}
+    for key, rows in plans.items():
+        known = seen.setdefault(key.scenario, set())
+        found[key] = [row for row in rows if row.record_id not in known]
+        known |= {row.record_id for row in rows if row.reference is not None}
+    return found
 
 
 def pairs_digest(pairs: Sequence[Pair]) -> str:

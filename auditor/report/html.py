@@ -23,7 +23,7 @@ from schemas.report import Example, Report
 
 log = logging.getLogger(__name__)
 
-_MACROS = '{% from "macros.html.j2" import pill, key, grid, folded with context %}\n'
+_MACROS = '{% from "macros.html.j2" import pill, key, grid, lines, folded with context %}\n'
 
 
 def html(report: Report, examples: Sequence[Example] = ()) -> str:

@@ -29,11 +29,12 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.bounds.discrete_entropy import entropy
 from auditor.neighbours.codebook import Cells, learn_codebook, nearest_cell
 from auditor.risk.cells import affordable_cells, merge_cells
-from auditor.risk.inputs import Inputs, checked, group_labels, quantile, sums_by_group
+from auditor.risk.inputs import Inputs, checked, group_labels, quantile
 from auditor.risk.method import check_identified
 from auditor.risk.overlap import NEIGHBOURS, Overlap, measure_overlap
 from auditor.risk.tables import identified_limits, mutual_information
 from auditor.sketch import Float
+from auditor.sketch.blocks import group_sums
 
 CELLS_X = 16
 CELLS_Y = 8
@@ -136,7 +137,7 @@ def identified_interval(
     tables = _Tables.of(cells, coverage)
     totals_p, totals_q = tables.p.sum(axis=0), tables.q.sum(axis=0)
     full = np.array(tables.ends(totals_p[None], totals_q[None]))[:, 0]
-    of_p, of_q = sums_by_group(tables.p, labels_p), sums_by_group(tables.q, labels_q)
+    of_p, of_q = group_sums(tables.p, labels_p), group_sums(tables.q, labels_q)
     bias_p, variance_p = _jackknife(full, of_p, lambda left: tables.ends(left, totals_q[None]))
     bias_q, variance_q = _jackknife(full, of_q, lambda left: tables.ends(totals_p[None], left))
     value = _Ends(*(full - bias_p - bias_q))

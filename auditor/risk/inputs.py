@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from auditor.sketch import Float, Floats, as_rows
+from auditor.sketch import Floats, as_rows
 from auditor.sketch.blocks import Index
 
 
@@ -62,15 +62,6 @@ def group_labels(groups: ArrayLike | None, n: int, name: str) -> Index:
     if labels.shape != (n,):
         raise ValueError(f"{name} has {labels.size} labels for {n} rows")
     return np.argsort(np.argsort(first))[labels].astype(np.int64)
-
-
-def sums_by_group(addends: Float, labels: Index) -> Float:
-    """Return (G, ...) sums of the addends (n, ...) of each group's rows; labels (n,) 0, 1, ..."""
-    if len(labels) and labels.max() + 1 == len(labels):
-        return addends
-    order = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    return np.asarray(np.add.reduceat(addends[order], starts, axis=0))
 
 
 def quantile(level: float, labels_p: Index, labels_q: Index, width: float = 0.0) -> float:

@@ -22,10 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 from auditor.estimators.club_sums import ClubSums
 from auditor.estimators.crossfit import CrossFitted
 from auditor.protocols import ConditionalGaussian
-from auditor.risk.inputs import checked, group_labels, quantile, sums_by_group
+from auditor.risk.inputs import checked, group_labels, quantile
 from auditor.risk.method import check_reweighted
 from auditor.risk.overlap import Overlap, measure_overlap
 from auditor.sketch import Float, Floats
+from auditor.sketch.blocks import group_sums
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def reweighted_emid(
     # A label counts by every t̂ that it is part of, not by its own residual alone.
     share_p = robust * (residual - robust @ residual)
     share_q = t_q - t_q.mean() - (on_q.wmu - b) @ m1 + 0.5 * (on_q.w - c) @ m2
-    influence_p = sums_by_group((model_p.influence - reference_p.influence) / n + share_p, labels_p)
-    influence_q = sums_by_group((share_q - model_q.influence) / m, labels_q)
+    influence_p = group_sums((model_p.influence - reference_p.influence) / n + share_p, labels_p)
+    influence_q = group_sums((share_q - model_q.influence) / m, labels_q)
     std = float(np.sqrt(np.square(influence_p).sum() + np.square(influence_q).sum()))
 
     emi_p, emi_q = model_p.value - reference_p.value, model_q.value - reference_q

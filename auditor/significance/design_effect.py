@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from auditor.sketch import Float, Floats
-from auditor.sketch.blocks import Index
+from auditor.sketch.blocks import Index, group_sums
 
 
 def effective_rows(z: Floats, groups: Index) -> float:
@@ -29,9 +29,7 @@ def effective_rows(z: Floats, groups: Index) -> float:
     if count < 2:
         return 1.0
     centred = z - z.mean(axis=0, dtype=np.float64)
-    order = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    of_groups = float(np.square(np.add.reduceat(centred[order], starts, axis=0)).sum())
+    of_groups = float(np.square(group_sums(centred, labels)).sum())
     of_rows = float(np.square(centred).sum())
     if of_rows <= 1e-20 * float(np.square(z).sum(dtype=np.float64)) or not of_groups:
         return float(count)  # equal rows: nothing tells how alike those of a group are

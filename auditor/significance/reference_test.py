@@ -28,7 +28,7 @@ from auditor.significance.permutation import (
 )
 from auditor.significance.resampling import ReferenceRows
 from auditor.sketch import Float
-from auditor.sketch.blocks import equal_blocks
+from auditor.sketch.blocks import Index, equal_blocks
 
 _CUT_SEED = 0
 _LEAST_SPREAD = 1e-6
@@ -47,7 +47,7 @@ def reference_test(
     cut_q = equal_blocks(len(q), block_rows, rng)[:k_q]
     labels = permuted_labels(k_p, k_q, permutations, rng)
     blocks = ReferenceBlocks.of(p, block_rows, k_p)
-    statistics = unpaired_statistics(blocks.grams(q, q[cut_q.ravel()]), labels, block_rows)
+    statistics = unpaired_statistics(blocks.grams(q, cut_q.ravel()), labels, block_rows)
     return PermutationTest(mmd(p.sketch, q), statistics, log_choices(k_p, k_q))
 
 
@@ -59,6 +59,9 @@ class ReferenceBlocks:
     reference: ReferenceRows
     rows: Float
     """(k·b, d) in order of blocks"""
+    rows32: NDArray[np.float32]
+    row_sums: Float
+    """(k, d) sums of the rows over each block"""
     block_rows: int
     """b"""
     linear: BlockGram
@@ -80,6 +83,8 @@ class ReferenceBlocks:
             kept[block_rows, k] = cls(
                 reference,
                 rows,
+                rows.astype(np.float32),
+                _sums(rows, block_rows),
                 block_rows,
                 linear_gram(rows, rows, block_rows),
                 quadratic_gram(rows, block_rows),
@@ -90,18 +95,18 @@ class ReferenceBlocks:
         blocks: ReferenceBlocks = kept[block_rows, k]
         return blocks
 
-    def grams(self, q: Float, of_blocks: Float) -> tuple[BlockGram, BlockGram, BlockGram]:
+    def grams(self, q: Float, cut: Index) -> tuple[BlockGram, BlockGram, BlockGram]:
         """Return the linear, quadratic and whitened Grams of P's blocks, then Q's: q (m, d) all rows of Q,
-        `of_blocks` (k_q·b, d) those in its blocks. To rounding the same as `unpaired_grams`."""
-        b = self.block_rows
+        cut (k_q·b,) those in its blocks. To rounding the same as `unpaired_grams`."""
+        b, of_blocks = self.block_rows, q[cut]
         own, sums_q = linear_gram(of_blocks, of_blocks, b), _sums(of_blocks, b)
-        linear = _joined(self.linear, _sums(self.rows, b) @ sums_q.T, own)
-        inner = np.square(of_blocks.astype(np.float32) @ self.rows.astype(np.float32).T)
+        linear = _joined(self.linear, self.row_sums @ sums_q.T, own)
+        inner = np.square(of_blocks.astype(np.float32) @ self.rows32.T)
         across = inner.reshape(len(sums_q), b, -1, b).sum(axis=(1, 3), dtype=np.float64).T
         quadratic = _joined(self.quadratic, across, quadratic_gram(of_blocks, b))
-        return linear, quadratic, self._whitened(q, of_blocks)
+        return linear, quadratic, self._whitened(q, cut)
 
-    def _whitened(self, q: Float, of_blocks: Float) -> BlockGram:
+    def _whitened(self, q: Float, cut: Index) -> BlockGram:
         reference, b = self.reference, self.block_rows
         n, d = reference.rows.shape
         total = n + len(q)
@@ -110,22 +115,24 @@ class ReferenceBlocks:
         spread = power - float(mean @ mean)
         if spread <= _LEAST_SPREAD * power:
             everything = np.concatenate([reference.rows, q])
-            z = np.concatenate([self.rows, of_blocks])
+            z = np.concatenate([self.rows, q[cut]])
             return linear_gram(*centred_and_metric(z, everything), b)
         ridge = spread / d
         # In P's eigenbasis the pooled covariance plus ridge is diag(a) + Qᵀ Q / total - mean meanᵀ.
         vectors = reference.updates.vectors
         a = reference.updates.moments / total + ridge
         middle = mean @ vectors
-        low_rank = np.concatenate([(q @ vectors) / np.sqrt(total), middle[None]])
+        of_q = q @ vectors
+        low_rank = np.concatenate([of_q / np.sqrt(total), middle[None]])
         signs = np.ones(len(low_rank))
         signs[-1] = -1.0
         weighed = low_rank / a
         core = np.diag(signs) + weighed @ low_rank.T
-        z_q = of_blocks @ vectors
-        sums = np.concatenate([self.sums, _sums(z_q, b)]) - b * middle
+        z_q = of_q[cut]
+        plain = np.concatenate([self.sums, _sums(z_q, b)])
+        sums = plain - b * middle
         squares = np.concatenate([self.squares, _sums(np.square(z_q), b)])
-        squares += (b * middle - 2 * np.concatenate([self.sums, _sums(z_q, b)])) * middle
+        squares += (b * middle - 2 * plain) * middle
         seen = np.concatenate([self.coordinates @ weighed.T, z_q @ weighed.T]) - middle @ weighed.T
         seen_sums = _sums(seen, b)
         solved = np.linalg.solve(core, seen.T).T

@@ -28,7 +28,7 @@ from auditor.significance.jackknife import Left, jackknife
 from auditor.significance.permutation import PermutationTest, paired_test, unpaired_test
 from auditor.significance.reference_test import reference_test
 from auditor.significance.resampling import Pairs, ReferenceRows, RjsdResampler
-from auditor.sketch import Float
+from auditor.sketch import Float, Sketch
 from auditor.sketch.blocks import JACKKNIFE_GROUPS, Index, group_shares, jackknife_groups
 
 ROWS_PER_RANK = 5
@@ -175,7 +175,8 @@ def drift_test(
     if far_more and fitted is not None and labels is None and n >= zp.shape[1]:
         test = reference_test(fitted, zq, permutations, test_rng)
     else:
-        test = _tested(zp, zq, pairs, labels, blocks_p, permutations, test_rng)
+        sketch_p = None if fitted is None else fitted.sketch
+        test = _tested(zp, zq, pairs, labels, blocks_p, permutations, test_rng, sketch_p)
     resampler = RjsdResampler(zp if fitted is None else fitted, zq, pairs)
     if far_more and fitted is not None:
         null = fitted.null(m, null_draws, NULL_SEED, None if labels is None else labels[:n])
@@ -228,6 +229,7 @@ def _tested(
     blocks_p: Index | None,
     permutations: int,
     rng: np.random.Generator,
+    sketch_p: Sketch | None = None,
 ) -> PermutationTest:
     """Swap within pairs, where there are any, and permute the rows that have no partner, where both sides
     have some."""
@@ -235,7 +237,7 @@ def _tested(
     if pairs is None:
         if labels is not None:
             return grouped_test(p, q, labels[:n], labels[n:], permutations, rng)
-        return unpaired_test(p, q, permutations, rng)
+        return unpaired_test(p, q, permutations, rng, sketch_p)
     blocks = None if blocks_p is None else blocks_p[pairs.p]
     swapped = paired_test(p[pairs.p], q[pairs.q], permutations, rng, blocks)
     if min(len(pairs.rest_p), len(pairs.rest_q)) < 2:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from auditor.sketch import Float
-from auditor.sketch.blocks import Index
+from auditor.sketch.blocks import Index, group_sums
 
 LEAST_WINDOWS = 3
 """Windows that have an embedding, below which nothing can be said of how they vary."""
@@ -42,14 +42,11 @@ def mean_embedding(features: Float, groups: Index) -> tuple[Float, float]:
     """Return the mean (r,) of features (n, r), and its noise: the expected squared error for few rows, with
     groups (n,) of rows that belong together as what is independent. The noise is nan below two groups."""
     n = len(features)
-    names, labels = np.unique(groups, return_inverse=True)
+    k = len(np.unique(groups))
     mean = features.mean(axis=0) if n else np.zeros(features.shape[1])
-    if len(names) < 2:
+    if k < 2:
         return mean, float("nan")
-    order, k = np.argsort(labels, kind="stable"), len(names)
-    starts = np.searchsorted(labels[order], np.arange(k))
-    sums = np.add.reduceat((features - mean)[order], starts, axis=0)
-    return mean, float(np.square(sums).sum()) / n**2 * k / (k - 1)
+    return mean, float(np.square(group_sums(features - mean, groups)).sum()) / n**2 * k / (k - 1)
 
 
 class Distances:

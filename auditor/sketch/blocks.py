@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from auditor.sketch.moments import Float
 
 HASH_BLOCKS = 60
 JACKKNIFE_GROUPS = 20
@@ -53,12 +56,29 @@ def equal_blocks(n: int, block_rows: int, rng: np.random.Generator) -> Index:
     return rng.permutation(n)[: k * block_rows].reshape(k, block_rows).astype(np.int64)
 
 
+def rows_of_groups(labels: NDArray[Any]) -> list[Index]:
+    """Return the positions of the rows of each group, ascending, groups in the order of their labels (n,)."""
+    order, starts = _by_group(labels)
+    return [part.astype(np.int64) for part in np.split(order, starts[1:])] if len(order) else []
+
+
+def group_sums(z: Float, labels: NDArray[Any]) -> Float:
+    """Return (G, ...) sums of the rows z (n, ...) of each group, groups in the order of their labels (n,)."""
+    order, starts = _by_group(labels)
+    return np.asarray(np.add.reduceat(z[order], starts, axis=0))
+
+
+def _by_group(labels: NDArray[Any]) -> tuple[Index, Index]:
+    """Return the order (n,) in which groups' rows lie beside each other, and where each group begins."""
+    _, groups = np.unique(labels, return_inverse=True)
+    order = np.argsort(groups, kind="stable")
+    return order, np.flatnonzero(np.diff(groups[order], prepend=-1))
+
+
 def whole_groups(labels: Index, rng: np.random.Generator) -> list[Index]:
     """Return the positions of the rows of each group, the groups in a random order; labels (n,) tell which
     rows belong together."""
-    _, groups = np.unique(labels, return_inverse=True)
-    order = np.argsort(groups, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    parts = rows_of_groups(labels)
     return [parts[k] for k in rng.permutation(len(parts))]
 
 

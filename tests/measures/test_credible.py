@@ -26,8 +26,8 @@ def test_answers_that_no_vector_shows_cannot() -> None:
 
 def test_few_groups_say_nothing() -> None:
     profile = profiled(rows(120, 0))
-    labels = np.arange(120) % 15
-    found = checked(profile, labels)
+    groups = np.array([f"group {i % 15}" for i in range(120)])
+    found = checked(replace(profile, sample=replace(profile.sample, groups=groups)))
     assert found is not None and found.credibility is None
     assert found.reason is not None and "fewer than 20 groups" in found.reason
 

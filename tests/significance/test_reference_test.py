@@ -33,10 +33,10 @@ def test_grams_are_those_of_the_long_way(n, m, d):
     p, q = sides(n, m, d, rng)
     block_rows, k_p, k_q = block_plan(n, m)
     blocks = ReferenceBlocks.of(ReferenceRows.fit(p), block_rows, k_p)
-    in_blocks = q[equal_blocks(m, block_rows, rng)[:k_q].ravel()]
-    long_way = unpaired_grams(np.concatenate([blocks.rows, in_blocks]), block_rows, np.concatenate([p, q]))
+    cut = equal_blocks(m, block_rows, rng)[:k_q].ravel()
+    long_way = unpaired_grams(np.concatenate([blocks.rows, q[cut]]), block_rows, np.concatenate([p, q]))
     for name, got, expected in zip(
-        ("linear", "quadratic", "whitened"), blocks.grams(q, in_blocks), long_way, strict=True
+        ("linear", "quadratic", "whitened"), blocks.grams(q, cut), long_way, strict=True
     ):
         tolerance = 1e-5 if name == "quadratic" else 1e-9  # fp32 products
         for part, whole in ((got.gram, expected.gram), (got.norms, expected.norms)):

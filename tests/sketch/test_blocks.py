@@ -6,8 +6,17 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from auditor.sketch.blocks import equal_blocks, hash_block, hash_blocks, jackknife_groups
+from auditor.sketch.blocks import (
+    equal_blocks,
+    group_sums,
+    hash_block,
+    hash_blocks,
+    jackknife_groups,
+    rows_of_groups,
+)
 
 
 def test_hash_block_is_a_fixed_function_of_the_base_id() -> None:
@@ -36,3 +45,15 @@ def test_jackknife_groups() -> None:
     assert len(sizes) == 20 and sizes.max() - sizes.min() == 1
     blocks = np.arange(60)
     assert (np.bincount(jackknife_groups(60, rng, blocks)) == 3).all()  # three hash blocks a group
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30))
+def test_rows_and_sums_by_group(labels: list[int]) -> None:
+    """Groups in the order of their labels, their rows ascending, each once."""
+    of = np.array(labels)
+    expected = [np.flatnonzero(of == label) for label in sorted(set(labels))]
+    found = rows_of_groups(of)
+    assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+    z = np.arange(2.0 * len(labels)).reshape(-1, 2)
+    np.testing.assert_array_equal(group_sums(z, of), [z[part].sum(axis=0) for part in expected])
+    assert rows_of_groups(of[:0]) == []

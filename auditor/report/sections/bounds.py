@@ -14,13 +14,7 @@ from schemas.report import Bound, Row
 
 TEMPLATE = """\
 <p class="lead">What EMID can be at most, in nats, by the name of the bound. Computed from estimates, a bound is an estimate itself; brackets hold the interval of the bound with its bias taken off, which small samples push the value above. * where a term is missing.</p>
-<div class="scroll tall card"><table class="sortable">
-<thead><tr><th scope="col">{{ page.row_noun }}</th>{% if page.has_models %}<th scope="col">Model</th>{% endif %}{% for column in view.columns %}<th scope="col" class="num">{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for line in view.rows %}
-<tr><th scope="row" title="{{ line.row.scenario }}">{{ line.name }}</th>{% if page.has_models %}<td>{{ line.row.model or "–" }}</td>{% endif %}{% for cell in line.cells %}<td class="num" data-v="{{ cell.sort }}"{% if cell.warn %} title="{{ cell.warn }}"{% endif %}>{{ cell.text }}{% if cell.detail %}<small>{{ cell.detail }}</small>{% endif %}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody></table></div>
+{{ lines(view.rows, view.columns) }}
 <details class="card"><summary>Which entropy went in</summary><ul>
 {% for source in view.sources %}
 <li>{{ source }}</li>

@@ -12,13 +12,7 @@ from schemas.report import EmiForms, Row, Style
 
 TEMPLATE = """\
 <p class="lead">The encoders show the correct answers where held-out inputs predict more of them than chance does; elsewhere EMI is not reliable, and no verdict, plot, correlation or comparison of models uses it. The other forms of EMI come from critics that know correct answers alone. Each form is in nats of its own critic, some of which are far surer of themselves than others: compare numbers within a column only. The cosine of answer and correct answer is the simple measure that EMI must beat.</p>
-<div class="scroll tall card"><table class="sortable">
-<thead><tr><th scope="col">{{ page.row_noun }}</th>{% if page.has_models %}<th scope="col">Model</th>{% endif %}{% for column in view.columns %}<th scope="col" class="num">{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for line in view.rows %}
-<tr><th scope="row" title="{{ line.row.scenario }}">{{ line.name }}</th>{% if page.has_models %}<td>{{ line.row.model or "–" }}</td>{% endif %}{% for cell in line.cells %}<td class="num" data-v="{{ cell.sort }}"{% if cell.warn %} title="{{ cell.warn }}"{% endif %}>{{ cell.text }}{% if cell.detail %}<small>{{ cell.detail }}</small>{% endif %}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody></table></div>
+{{ lines(view.rows, view.columns) }}
 """
 
 
