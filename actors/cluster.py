@@ -23,7 +23,8 @@ from ray._private.state import available_resources_per_node
 from ray.util.placement_group import PlacementGroup
 
 import actors
-from auditor.errors import BadInput, ClusterLost
+from actors.address import unanswered
+from auditor.errors import AuditError, BadInput, ClusterLost
 from schemas.config import WorkersConfig
 
 OBJECT_STORE_BYTES = 300 * 2**20
@@ -160,7 +161,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
     as the config asks for, where that is more than there are: on one's own machine that is one's own choice.
     `local_dir` is where it keeps its files (the system's temporary folder where that path would be too long).
     Workers run at Ray's own niceness (15; RAY_worker_niceness changes it), tokens stay on. Raises `BadInput`
-    where the cluster does not answer.
+    where the cluster does not answer, `AuditError` where a local Ray does not start.
     """
     if ray.is_initialized():
         cluster = _cluster(workers, started=False)
@@ -174,6 +175,8 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         _wait_until_free(cluster.free)
         return
     address = workers.address or os.environ.get("RAY_ADDRESS")
+    if address and (problem := unanswered(address)) is not None:
+        raise _not_reached(address, problem, workers)
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -188,11 +191,13 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
                 _temp_dir=_local_dir(local_dir),
             )
     except Exception as error:  # Ray raises bare ones too, as where its processes do not come up in time
-        target = f"the Ray cluster at {address}" if address else "a local Ray"
         why = " ".join(str(error).split())[:200]
-        source = "workers.address" if workers.address else "RAY_ADDRESS"
-        way_out = f"; check {source}, or leave it out for a local one" if address else ""
-        raise BadInput(f"{target} could not be reached ({why}){way_out}") from error
+        if address:
+            raise _not_reached(address, why, workers) from error
+        raise AuditError(
+            f"a local Ray could not be started ({why}); where the machine is busy, wait or end other work, or "
+            "work in this process: --set workers.executor=serial"
+        ) from error
     try:
         with _watch_cluster():
             yield _cluster(workers, started=not address)
@@ -202,6 +207,14 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         ray.shutdown()
         raise
     ray.shutdown()
+
+
+def _not_reached(address: str, why: str, workers: WorkersConfig) -> BadInput:
+    source = "workers.address" if workers.address else "RAY_ADDRESS"
+    return BadInput(
+        f"the Ray cluster at {address} could not be reached ({why}); check {source}, or leave it out for a "
+        "local one"
+    )
 
 
 @contextmanager

@@ -122,7 +122,11 @@ def baseline_build(
     model: Annotated[str | None, typer.Option(help="Whose responses (default: the only one's).")] = None,
     window: Annotated[
         str | None,
-        typer.Option(help="Length of a window: 1d, 6h. With ten or more, drift knows how windows vary."),
+        typer.Option(
+            help="Length of a window: 1d, 6h. Days begin at midnight, weeks on Mondays, in UTC "
+            "(--set timezone=Europe/Berlin, --set window_offset=6h). With ten or more, drift knows how "
+            "windows vary."
+        ),
     ] = None,
     window_rows: Annotated[int | None, typer.Option(help="Rows of a window.")] = None,
     config: Config = None,
@@ -170,7 +174,11 @@ def drift(
     traffic: Annotated[str | None, typer.Option(help="File or glob of the records to compare.")] = None,
     out: Out = Path("out-drift"),
     window: Annotated[
-        str | None, typer.Option(help="Length of a window: 1d, 6h, 30m. Default: one window.")
+        str | None,
+        typer.Option(
+            help="Length of a window: 1d, 6h, 30m. Days begin at midnight, weeks on Mondays, in UTC "
+            "(--set timezone=Europe/Berlin, --set window_offset=6h). Default: one window."
+        ),
     ] = None,
     window_rows: Annotated[int | None, typer.Option(help="Rows of a window.")] = None,
     media_root: MediaRoot = None,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -199,6 +201,8 @@ class EncoderConfig(_Named):
 
 
 def _named(value: object) -> object:
+    if isinstance(value, int | float | date) and not isinstance(value, bool):
+        raise ValueError(f"the name {value} is read as a number or a date; put it in quotes")
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -744,20 +748,41 @@ WINDOW_LENGTH = re.compile(r"([1-9]\d{0,4})([mhdw])")
 class WindowedConfig(JobConfig):
     """What a job has that can cut its records into windows."""
 
-    window: str | None = Field(None, description="Length of a window, e.g. 1d, 6h, 30m.")
+    window: str | None = Field(
+        None, description="Length of a window, e.g. 1d, 6h, 30m. Days begin at midnight, weeks on Mondays."
+    )
+    window_offset: str | None = Field(
+        None, description="How much later windows begin, e.g. 6h: days from six to six."
+    )
+    timezone: str = Field(
+        "UTC", description="The zone whose clock cuts windows, e.g. Europe/Berlin. Summer time is kept to."
+    )
     window_rows: int | None = Field(None, ge=2, description="Rows of a window.")
 
-    @field_validator("window")
+    @field_validator("window", "window_offset")
     @classmethod
     def _length(cls, value: str | None) -> str | None:
         if value is not None and not WINDOW_LENGTH.fullmatch(value.strip()):
             raise ValueError(f"{value!r} is no length of time; write a number and m, h, d or w, e.g. 1d")
         return value
 
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"there is no zone {value!r}; write a name such as Europe/Berlin, or UTC"
+            ) from None
+        return value
+
     @model_validator(mode="after")
     def _one_window(self) -> Self:
         if self.window and self.window_rows:
             raise ValueError("give --window or --window-rows, not both")
+        if self.window_offset and not self.window:
+            raise ValueError("window_offset: says when windows of time begin; give window, too")
         if self.window and self.data.reader != "records":
             raise ValueError(
                 f"window: the records of the reader {self.data.reader} have no timestamps; give window_rows"

@@ -22,7 +22,7 @@ from auditor.pipeline import measure
 from auditor.pipeline.checks import check_encoders, check_same_encoders
 from auditor.pipeline.choice import open_executor
 from auditor.pipeline.embed import chosen
-from auditor.pipeline.gather import Traffic, gather_traffic
+from auditor.pipeline.gather import Traffic, clock_cut, gather_traffic
 from auditor.pipeline.measure import Comparison, Measuring, window_means
 from auditor.pipeline.profile import Encoders, content, profile
 from auditor.pipeline.progress import Progress, Stopwatch
@@ -265,9 +265,9 @@ def _variations(
         ), None
 
 
-def _cut(config: WindowedConfig) -> tuple[timedelta | None, int | None]:
-    """Return how a config cuts records into windows: their length, or their rows."""
-    return window_length(config.window) if config.window else None, config.window_rows
+def _cut(config: WindowedConfig) -> tuple[object, int | None]:
+    """Return how a config cuts records into windows: by the clock, or by rows."""
+    return clock_cut(config, config.window) if config.window else None, config.window_rows
 
 
 def windows_between_alarms(config: DriftConfig) -> float:

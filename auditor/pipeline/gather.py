@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from auditor.pipeline.checks import check_records, responding_model
 from auditor.records import Progress, Rows
@@ -84,8 +86,15 @@ def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given |
 def splitter(config: WindowedConfig, rows: int) -> Splitter | None:
     """Return what cuts so many rows into the windows of a config; None where it names none."""
     if config.window:
-        return by_time(window_length(config.window))
+        return by_time(*clock_cut(config, config.window))
     return by_rows(config.window_rows, rows) if config.window_rows else None
+
+
+def clock_cut(config: WindowedConfig, window: str) -> tuple[timedelta, ZoneInfo, timedelta]:
+    """Return how a config cuts time: the length of a `window`, whose clock, and how much later windows
+    begin."""
+    offset = window_length(config.window_offset) if config.window_offset else timedelta()
+    return window_length(window), ZoneInfo(config.timezone), offset
 
 
 def _timed(source: Source) -> Source:

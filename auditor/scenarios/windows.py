@@ -1,11 +1,11 @@
-"""This module cuts traffic into windows: one, by time (floored in UTC), or by rows in the order of the
+"""This module cuts traffic into windows: one, by the clock of a zone, or by rows in the order of the
 files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from auditor.errors import BadInput, RowError
 from auditor.records import Rows
@@ -16,7 +16,7 @@ from schemas.record import Quarantined, Reason, Record
 ALL = "all traffic"
 """Name of the one window, where the traffic is not cut."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MONDAY = datetime(1970, 1, 5)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -48,18 +48,21 @@ def one_window(name: str = ALL) -> Splitter:
     return lambda record: window
 
 
-def by_time(length: timedelta) -> Splitter:
-    """Return the rule that cuts records into windows of `length`, counted from 1970-01-01 UTC: days begin at
-    midnight UTC, weeks on Thursdays.
+def by_time(length: timedelta, zone: tzinfo = UTC, offset: timedelta = timedelta()) -> Splitter:
+    """Return the rule that cuts records into windows of `length` by the clock of `zone`: days begin at
+    midnight, weeks on Mondays, and all of them `offset` later where it is given.
 
-    Every record must have a timestamp (see `timed`).
+    Where a clock is put back, the hour that comes twice is in one window; where it is put forward, a window
+    is shorter. Every record must have a timestamp (see `timed`).
     """
 
     def place(record: Record) -> Window:
         if record.timestamp is None:
             raise ValueError(f"record {record.record_id} has no timestamp")
-        start = _EPOCH + (record.timestamp - _EPOCH) // length * length
-        return Window(start.isoformat(), start, start + length)
+        clock = record.timestamp.astimezone(zone).replace(tzinfo=None)
+        start = _MONDAY + (clock - offset - _MONDAY) // length * length + offset
+        first, end = (moment.replace(tzinfo=zone) for moment in (start, start + length))
+        return Window(first.isoformat(), first, end)
 
     return place
 

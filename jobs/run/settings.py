@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from auditor.errors import BadInput
 from auditor.pipeline.checks import check_paths
 from auditor.pipeline.settings import explain
+from jobs.run.yaml_text import BadKey, load_yaml
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig, JobConfig, resolve
 
 T = TypeVar("T", bound=BaseModel)
@@ -43,9 +44,9 @@ def load_config(
         if not sep or not key:
             raise BadInput(f"--set {item}: write KEY=VALUE, e.g. --set critic.seeds=5")
         try:
-            value = yaml.safe_load(text)
+            value = load_yaml(text)
         except yaml.YAMLError as error:
-            raise BadInput(f"--set {item}: the value is not YAML ({_first_line(error)})") from error
+            raise BadInput(f"--set {item}: {_why(error)}") from error
         _set(tree, key.split("."), value, item)
     source = str(path) if path else "options"
     try:
@@ -85,20 +86,21 @@ def job_of(path: Path) -> type[JobConfig]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"cannot read the config {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not a UTF-8 text file") from error
     except yaml.YAMLError as error:
-        raise BadInput(f"{path}: not valid YAML ({_first_line(error)})") from error
+        raise BadInput(f"{path}: {_why(error)}") from error
     if not isinstance(tree, dict):
         raise BadInput(f"{path}: a config is a mapping of keys (data, models, ...)")
     return tree
 
 
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]
+def _why(error: yaml.YAMLError) -> str:
+    text = " ".join(str(error).split())[:160]
+    return text if isinstance(error, BadKey) else f"not valid YAML ({text})"
 
 
 def _set(tree: dict[str, Any], keys: Sequence[str], value: Any, item: str) -> None:

@@ -1,9 +1,12 @@
-"""Windows: one, by time in UTC, by rows."""
+"""Windows: one, by the clock of a zone, by rows."""
 
 import json
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auditor.errors import BadInput
 from auditor.records import Quarantine, admit, read_many
@@ -43,6 +46,47 @@ def test_time_is_floored_in_utc(length, moment, start):
     window = by_time(window_length(length))(at(moment))
     assert window.name == start == window.start.isoformat()
     assert window.start <= at(moment).timestamp < window.end == window.start + window_length(length)
+
+
+@pytest.mark.parametrize(
+    "length, offset, moment, start",
+    [
+        ("1w", "0", "2026-03-08T23:59:00+00:00", "2026-03-02T00:00:00+00:00"),  # weeks begin on Mondays
+        ("7d", "0", "2026-03-09T00:00:00+00:00", "2026-03-09T00:00:00+00:00"),
+        ("1d", "6h", "2026-03-03T05:59:00+00:00", "2026-03-02T06:00:00+00:00"),
+        ("1w", "1d", "2026-03-02T12:00:00+00:00", "2026-02-24T00:00:00+00:00"),  # from Tuesdays on
+    ],
+)
+def test_weeks_begin_on_mondays_and_an_offset_moves_all_windows(length, offset, moment, start):
+    later = timedelta() if offset == "0" else window_length(offset)
+    assert by_time(window_length(length), UTC, later)(at(moment)).name == start
+
+
+def test_days_are_those_of_the_clock_in_a_zone():
+    split = by_time(window_length("1d"), ZoneInfo("Europe/Berlin"))
+    summer = split(at("2026-06-01T22:30:00+00:00"))
+    assert summer.name == "2026-06-02T00:00:00+02:00"
+    begins, ends = at("2026-03-28T23:00:00+00:00"), at("2026-03-29T21:59:59+00:00")  # a day of 23 hours
+    assert split(begins) == split(ends) and split(begins).name == "2026-03-29T00:00:00+01:00"
+    assert split(at("2026-03-29T22:00:00+00:00")).name == "2026-03-30T00:00:00+02:00"
+
+
+def test_an_hour_that_comes_twice_is_one_window():
+    split = by_time(window_length("1h"), ZoneInfo("Europe/Berlin"))
+    first, second = split(at("2026-10-25T00:30:00+00:00")), split(at("2026-10-25T01:30:00+00:00"))
+    assert first == second and first.name == "2026-10-25T02:00:00+02:00"
+    assert first.end.astimezone(UTC) - first.start.astimezone(UTC) == timedelta(hours=2)
+
+
+@given(
+    st.datetimes(datetime(1960, 1, 1), datetime(2040, 1, 1)), st.sampled_from(["30m", "1h", "6h", "1d", "1w"])
+)
+def test_every_moment_lies_in_its_window(moment, length):
+    zone = ZoneInfo("America/New_York")
+    record = Record("a", "a", query="q", timestamp=moment.replace(tzinfo=UTC))
+    window = by_time(window_length(length), zone, timedelta(hours=3))(record)
+    start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
+    assert start <= record.timestamp < end
 
 
 def test_rows_in_their_order_and_a_short_last_window():

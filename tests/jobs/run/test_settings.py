@@ -62,7 +62,7 @@ def test_set_reaches_keys_list_items_and_short_forms(file: Path) -> None:
         (GOOD, ["data.scenaros={}"], "unknown key data.scenaros (did you mean scenarios?)"),
         (GOOD, ["critic.seeds=many"], "critic.seeds"),
         (GOOD, ["critic.seeds"], "write KEY=VALUE"),
-        (GOOD, ["critic.seeds=[1"], "not YAML"),
+        (GOOD, ["critic.seeds=[1"], "not valid YAML"),
         (GOOD, ["models.7.samples=1"], "models"),
         (GOOD + "seed: 3\n", ["seed.x=1"], "holds a value"),
         (GOOD, ["models=[a, a]"], "same name"),
