@@ -10,8 +10,8 @@ from ray._private.services import canonicalize_bootstrap_address
 
 ANSWER_SECONDS = 5.0
 
-# Ray's services speak HTTP/2: whoever connects sends these bytes and its settings, and the server sends its own
-# settings (RFC 9113, section 3.4).
+# Ray's services speak HTTP/2: whoever connects sends these bytes and its settings, and the server sends its
+# own settings (RFC 9113, section 3.4).
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _HEADER_BYTES = 9
 _SETTINGS = 4

@@ -195,7 +195,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         if address:
             raise _not_reached(address, why, workers) from error
         raise AuditError(
-            f"a local Ray could not be started ({why}); where the machine is busy, wait or end other work, or "
+            f"a local Ray could not be started ({why}); where the machine is busy, end other work, or "
             "work in this process: --set workers.executor=serial"
         ) from error
     try:
