@@ -14,6 +14,7 @@ from auditor.report.numbers import NONE, count, duration, interval, number, plur
 from schemas.report import Report, Row, Status
 
 STYLE: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "undecided": "cyan"}
+MOVED = "Moved"
 MOST = 30
 """Rows printed; the reports hold all of them."""
 MOST_COMPARED = 4
@@ -23,38 +24,35 @@ DEAREST = 3
 
 
 def summary(report: Report) -> RenderableType:
-    """Return the verdict, a table of the results (the worst first where there are many), how models compare,
-    and what is missing."""
+    """Return a table of the results (the worst first where there are many), how models compare, what is
+    missing, and last, where it is still on the screen, the verdict."""
     status = report.verdict.status
-    parts: list[RenderableType] = [
-        Text.assemble(
-            (f"{words.STATUS_SIGN[status]} {words.STATUS[status]}", STYLE[status]),
-            ": ",
-            _clean(report.verdict.because),
-        )
-    ]
+    parts: list[RenderableType] = []
     rows = [*report.scenarios, *report.windows]
     if rows:
-        parts.append(_table(rows))
+        parts.append(_table(rows, report.run.thresholds.get("p_value")))
     if len(rows) > MOST:
         parts.append(Text(f"and {plural(len(rows) - MOST, 'more result')} in the reports", style="dim"))
     parts += _compared(report)
     remarks = _remarks(report, rows)
     if remarks:
         parts.append(Text("\n".join(remarks), style="dim"))
+    verdict = (f"{words.STATUS_SIGN[status]} {words.STATUS[status]}", STYLE[status])
+    parts.append(Text.assemble(verdict, ": ", _clean(report.verdict.because)))
     return Group(*parts)
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[Row], p_threshold: float | None) -> Table:
     printed = rows
     if len(rows) > MOST:
         printed = sorted(rows, key=lambda row: (words.STATUS_ORDER[row.verdict.status], -(row.emid or 0.0)))[
             :MOST
         ]
     windows = any(row.start for row in rows)
+    models = len({row.model for row in rows})
     columns: list[tuple[str, list[str]]] = [
         ("Window" if windows else "Scenario", [row.scenario for row in printed]),
-        ("Model", [row.model or "" for row in printed]),
+        ("Model", [row.model or "" if models > 1 else "" for row in printed]),
         ("Rows", [count(row.n) if windows else "" for row in printed]),  # 80 columns are soon full
         ("In groups", [rows_told(row) for row in printed]),
         ("EMI", [_relevance(row, number(row.emi)) for row in printed]),
@@ -68,13 +66,18 @@ def _table(rows: Sequence[Row]) -> Table:
         ("Partial", [_bound(row, "partial") for row in printed]),
         ("Accuracy", [number(row.accuracy) for row in printed]),
         ("Win rate", [number(row.win_rate) for row in printed]),
-        *((m.capitalize() + "\np", [_p(row, m) for row in printed]) for m in words.MODALITY if windows),
+        (MOVED, [_moved(row, p_threshold) if windows else "" for row in printed]),
     ]
     table = Table(box=None, header_style="bold", pad_edge=False)
     filled = [(name, values) for name, values in columns if any(v not in {"", "–"} for v in values)]
     for name, _ in filled:
-        names = name in {"Scenario", "Window", "Model"}
-        table.add_column(name, justify="left" if names else "right", overflow="fold" if names else "ellipsis")
+        texts = name in {"Scenario", "Window", "Model", MOVED}
+        table.add_column(
+            name,
+            justify="left" if texts else "right",
+            overflow="fold" if texts else "ellipsis",
+            no_wrap=name == "Window",
+        )
     table.add_column("Verdict", no_wrap=True)
     for i, row in enumerate(printed):
         status = row.verdict.status
@@ -115,9 +118,13 @@ def _relevance(row: Row, shown: str) -> str:
     return f"({shown})" if row.reliable is False and shown != NONE else shown
 
 
-def _p(row: Row, modality: str) -> str:
-    divergence = row.divergences.get(modality)
-    return number(None if divergence is None else divergence.p_adjusted)
+def _moved(row: Row, p_threshold: float | None) -> str:
+    """Return what moved by more than chance among the row's records; nothing where no limit is set."""
+    if p_threshold is None:
+        return ""
+    tests = {name: d.p_adjusted for name, d in row.divergences.items() if d.p_adjusted is not None}
+    moved = [word.lower() for name, word in words.TESTED.items() if tests.get(name, 1.0) <= p_threshold]
+    return ", ".join(moved) or NONE
 
 
 def _remarks(report: Report, rows: Sequence[Row]) -> list[str]:

@@ -22,6 +22,8 @@ DEPENDENCE = {
     "reference_given_input": "Correct answers given the input",
 }
 
+TESTED = MODALITY | DEPENDENCE
+
 FAMILY = {
     "id": "In-distribution",
     "visual": "Visual shift",

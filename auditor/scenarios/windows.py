@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from auditor.errors import BadInput, RowError
 from auditor.records import Rows
@@ -17,6 +17,7 @@ ALL = "all traffic"
 """Name of the one window, where the traffic is not cut."""
 
 _MONDAY = datetime(1970, 1, 5)
+_DAY = timedelta(days=1)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -62,9 +63,18 @@ def by_time(length: timedelta, zone: tzinfo = UTC, offset: timedelta = timedelta
         clock = record.timestamp.astimezone(zone).replace(tzinfo=None)
         start = _MONDAY + (clock - offset - _MONDAY) // length * length + offset
         first, end = (moment.replace(tzinfo=zone) for moment in (start, start + length))
-        return Window(first.isoformat(), first, end)
+        return Window(_name(start, length), first, end)
 
     return place
+
+
+def _name(start: datetime, length: timedelta) -> str:
+    """Return the name of a window as people write it: a day by its date, several days by the first and the
+    last one, others by the moment at which they begin."""
+    if start.time() != time() or length % _DAY:
+        return start.strftime("%Y-%m-%d %H:%M")
+    last = start + length - _DAY
+    return str(start.date()) if last == start else f"{start.date()} to {last.date()}"
 
 
 def by_rows(size: int, total: int) -> Splitter:

@@ -299,7 +299,7 @@ def test_a_row_for_every_window(drifted: Callable[..., Drifted]) -> None:
 
 def test_windows_beside_those_of_the_baseline(drifted: Callable[..., Drifted]) -> None:
     """The second day moved by chance among rows; it fails under an alarm alone."""
-    days = [(DAY + timedelta(days=d)).isoformat() for d in (0, 1)]
+    days = [(DAY + timedelta(days=d)).date().isoformat() for d in (0, 1)]
 
     def variation(rank: int, since: str | None = None) -> Variation:
         place = Distance(value=1.0, band=(-1.0, 1.0), rank=rank, of=13, p_value=rank / 13)

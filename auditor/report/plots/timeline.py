@@ -3,7 +3,8 @@ threshold, and EMID."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -23,16 +24,19 @@ def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: flo
     right = LEFT + max(step * len(rows), 560.0)
     centres = [LEFT + step * (i + 0.5) for i in range(len(rows))]
     modalities = [m for m in words.MODALITY if any(m in row.divergences for row in rows)]
+    dependences = [t for t in words.DEPENDENCE if any(t in row.divergences for row in rows)]
+    colours = {name: f"m{i}" for i, name in enumerate([*modalities, *dependences])}
     parts = [_strip(rows, centres, step)]
     top = TOP + STRIP + GAP
-    # One scale for all modalities: their bars are to be compared.
-    excesses = [v for row in rows for m in modalities if (v := _excess(row, m)) is not None]
-    for i, modality in enumerate(modalities):
-        parts.append(_bars(rows, centres, step, right, top, modality, f"m{i}", excesses))
-        top += BARS + GAP
+    # One scale for all modalities, and one for all dependences: their bars are to be compared.
+    for names, measure in ((modalities, EXCESS), (dependences, SCORE)):
+        scale = [v for row in rows for name in names if (v := measure.of(row, name)) is not None]
+        for name in names:
+            parts.append(_bars(rows, centres, step, right, top, name, colours[name], measure, scale))
+            top += BARS + GAP
     top += 8
     if any(d.p_adjusted is not None for row in rows for d in row.divergences.values()):
-        parts.append(_p_values(rows, centres, right, top, modalities, p_threshold))
+        parts.append(_p_values(rows, centres, right, top, colours, p_threshold))
         top += POINTS + GAP
     if any(row.variation is not None for row in rows):
         parts.append(_distances(rows, centres, step, right, top))
@@ -46,9 +50,23 @@ def timeline(rows: Sequence[Row], p_threshold: float | None, emid_threshold: flo
     return drawing(right + RIGHT, top - GAP + LABELS, f"{len(rows)} windows over time", group(parts))
 
 
-def _excess(row: Row, modality: str) -> float | None:
-    divergence = row.divergences.get(modality)
-    return None if divergence is None else divergence.excess
+class Measure(NamedTuple):
+    """A measure of how far a window moved: what bars show."""
+
+    title: str
+    word: str
+    field: Literal["excess", "score"]
+    least: float
+    """The axis reaches at least so far."""
+
+    def of(self, row: Row, name: str) -> float | None:
+        """Return the value of the window's test of this name; None where there is none."""
+        divergence = row.divergences.get(name)
+        return None if divergence is None else getattr(divergence, self.field)
+
+
+EXCESS = Measure("excess divergence", "excess", "excess", 0.02)
+SCORE = Measure("mean score, in standard deviations", "mean score", "score", 0.2)
 
 
 def _window(row: Row) -> str:
@@ -85,22 +103,22 @@ def _bars(
     step: float,
     right: float,
     top: float,
-    modality: str,
+    name: str,
     colour: str,
-    excesses: Sequence[float],
+    measure: Measure,
+    scale: Sequence[float],
 ) -> Markup:
-    up = axis_over([*excesses, 0.02], top + BARS, top, zero=True)
-    parts = [_title(words.MODALITY[modality] + ": excess divergence", top), *_lines(up, right, 3)]
+    up = axis_over([*scale, measure.least], top + BARS, top, zero=True)
+    parts = [_title(f"{words.TESTED[name]}: {measure.title}", top), *_lines(up, right, 3)]
     width = min(max(step * 0.7, 3.0), 46.0)
     for row, x in zip(rows, centres, strict=True):
-        value = _excess(row, modality)
+        value = measure.of(row, name)
         if value is None:
             parts.append(text(x, top + BARS - 4, "–", "tick"))
             continue
-        divergence = row.divergences[modality]
         tooltip = (
-            f"{_window(row)}\n{words.MODALITY[modality]}: excess {number(value)}, adjusted p "
-            f"{p_value(divergence.p_adjusted)}"
+            f"{_window(row)}\n{words.TESTED[name]}: {measure.word} {number(value)}, adjusted p "
+            f"{p_value(row.divergences[name].p_adjusted)}"
         )
         y, zero = up(value), up(0.0)
         box = el(
@@ -121,25 +139,23 @@ def _p_values(
     centres: Sequence[float],
     right: float,
     top: float,
-    modalities: Sequence[str],
+    colours: Mapping[str, str],
     threshold: float | None,
 ) -> Markup:
     up = Axis(LEAST_P, 1.0, top + POINTS, top, log=True)
     parts = [_title("Adjusted p-value (lower: surer that it moved)", top), *_lines(up, right)]
     if threshold is not None:
         parts += _threshold(up(threshold), right, threshold)
-    for i, modality in enumerate(modalities):
-        offset = (i - (len(modalities) - 1) / 2) * min(
+    for i, (name, colour) in enumerate(colours.items()):
+        offset = (i - (len(colours) - 1) / 2) * min(
             5.0, (centres[1] - centres[0]) / 6 if len(centres) > 1 else 5.0
         )
         for row, x in zip(rows, centres, strict=True):
-            divergence = row.divergences.get(modality)
+            divergence = row.divergences.get(name)
             if divergence is not None and divergence.p_adjusted is not None:
-                tooltip = (
-                    f"{_window(row)}\n{words.MODALITY[modality]}: adjusted p {p_value(divergence.p_adjusted)}"
-                )
+                tooltip = f"{_window(row)}\n{words.TESTED[name]}: adjusted p {p_value(divergence.p_adjusted)}"
                 parts.append(
-                    mark("circle", x + offset, up(divergence.p_adjusted), f"dot small m{i}", tooltip)
+                    mark("circle", x + offset, up(divergence.p_adjusted), f"dot small {colour}", tooltip)
                 )
     return group(parts)
 
@@ -164,7 +180,7 @@ def _distances(
             f"{_window(row)}\ndistance {number(place.value)}: rank {place.rank} of {place.of} windows, 1 the "
             "farthest"
         )
-        parts.append(mark("circle", x, up(place.value), "dot small m0", tooltip))
+        parts.append(mark("circle", x, up(place.value), "dot small m7", tooltip))
     return group(parts)
 
 
@@ -181,7 +197,7 @@ def _evidence(rows: Sequence[Row], centres: Sequence[float], right: float, top: 
         tooltip = (
             f"{_window(row)}\nevidence {number(variation.evidence)}, an alarm begins at {budget:g}{alarm}"
         )
-        parts.append(mark("diamond", x, up(variation.evidence), "dot small m5", tooltip))
+        parts.append(mark("diamond", x, up(variation.evidence), "dot small m7", tooltip))
     return group(parts)
 
 
@@ -199,9 +215,9 @@ def _emid(
             continue
         if row.intervals.emid is not None:
             low, high = row.intervals.emid
-            parts.append(line(x, up(low), x, up(high), "whisker m4"))
+            parts.append(line(x, up(low), x, up(high), "whisker m7"))
         tooltip = f"{_window(row)}\nEMID {number(row.emid)} {interval(row.intervals.emid)}"
-        parts.append(mark("diamond", x, up(row.emid), "dot small m4", tooltip))
+        parts.append(mark("diamond", x, up(row.emid), "dot small m7", tooltip))
     return group(parts)
 
 
