@@ -19,10 +19,11 @@ import pyarrow as pa
 from PIL import Image as Pillow
 
 from auditor.errors import BadInput, RowError, one_line
+from auditor.records.containers.cells import batch_fields
 from auditor.records.fields import FIELDS, parse_id
 from auditor.records.limits import Limits
 from auditor.records.media import MAX_PIXELS, rgb, upright
-from auditor.records.readers import batch_fields, one_row
+from auditor.records.readers import one_row
 from auditor.records.rows import Progress, Rows
 from schemas.record import Quarantined, Reason, Record
 

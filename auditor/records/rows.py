@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from auditor.records.coercions import Coercions
 from auditor.records.screen import Place
 from schemas.record import Quarantined, Record
 
@@ -22,6 +23,8 @@ class Progress:
     """Timestamps without a zone, taken as UTC."""
     lost_scores: int = 0
     """Scores that were no number from 0 to 1, or of no one model, and were left out."""
+    coercions: Coercions = field(default_factory=Coercions)
+    """What was read otherwise than it stood."""
 
     def advance(self, source: str, row: int) -> Place:
         """Move on to the row at `source`, `row`, and return that place."""
