@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from auditor.errors import BadInput, RowError
 from auditor.records.containers.cells import batch_fields
-from auditor.records.limits import Limits
 from auditor.records.raw import Raw
 from auditor.records.screen import Place
 from auditor.records.sources import why
@@ -20,9 +19,7 @@ _BATCH_BYTES = 64 * 2**20
 _MOST_BATCH_ROWS = 4096
 
 
-def rows(
-    stream: BinaryIO, source: str, limits: Limits, columns: tuple[str, ...] | None = None
-) -> Iterator[Raw]:
+def rows(stream: BinaryIO, source: str, columns: tuple[str, ...] | None) -> Iterator[Raw]:
     """Yield the rows by their number, from 0; of the `columns` those that are there. Raises `BadInput` where
     the first of `columns`, the row's id, is not."""
     try:
