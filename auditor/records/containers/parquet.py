@@ -1,0 +1,53 @@
+"""Parquet: a table, read a batch of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from auditor.errors import BadInput, RowError
+from auditor.records.containers.cells import batch_fields
+from auditor.records.raw import Raw
+from auditor.records.screen import Place
+from auditor.records.sources import why
+from schemas.record import Reason
+
+_BATCH_BYTES = 64 * 2**20
+_MOST_BATCH_ROWS = 4096
+
+
+def rows(stream: BinaryIO, source: str, columns: tuple[str, ...] | None) -> Iterator[Raw]:
+    """Yield the rows by their number, from 0; of the `columns` those that are there. Raises `BadInput` where
+    the first of `columns`, the row's id, is not."""
+    try:
+        # Column chunks are streamed through a buffer instead of being held whole.
+        file = pq.ParquetFile(stream, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
+        names = list(file.schema_arrow.names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadInput(f"{source}: no readable Parquet file ({why(error)}); is the file whole?") from None
+    if columns is not None and columns[0] not in names:
+        present = ", ".join(sorted(map(str, names)))[:200]
+        raise BadInput(f"{source}: has no column `{columns[0]}` (it has {present}); rename or add it")
+    wanted = names if columns is None else [name for name in columns if name in names]
+    row = 0
+    try:
+        for batch in _batches(file, wanted):
+            for fields in batch_fields(batch):
+                yield Raw(Place(source, row), fields)
+                row += 1
+    except (pa.ArrowException, OSError, ValueError) as error:
+        rest = f"rows {row} to {file.metadata.num_rows - 1} cannot be read: {why(error)}"
+        yield Raw(Place(source, row), RowError(Reason.UNREADABLE_LINE, rest))
+
+
+def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of about `_BATCH_BYTES` by the file's own figures (images make rows heavy); none reaches over
+    row groups, so that a damaged group takes no rows of the one before with it."""
+    for index in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(index)
+        row_bytes = max(group.total_byte_size / max(group.num_rows, 1), 1.0)
+        rows = int(min(max(_BATCH_BYTES / row_bytes, 1), _MOST_BATCH_ROWS))
+        yield from file.iter_batches(rows, row_groups=[index], columns=columns, use_threads=False)
