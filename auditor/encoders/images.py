@@ -85,8 +85,9 @@ class ImageEncoder:
     def encode(self, contents: Sequence[bytes] | Sequence[str]) -> Array:
         """Return vectors (n, dim) float32, not normalised, of encoded image bytes.
 
-        Contents are admitted ones; one that does not decode all the same is a row of NaN, its neighbours keep
-        their bits, and the caller, who looks for rows that are not finite anyway, finds it.
+        Contents are admitted ones: their headers were checked, their pixels are not. One that does not decode
+        is a row of NaN, its neighbours keep their bits, and the caller finds it and asks why
+        (`auditor.encoders.isolation`).
         """
         import torch
 
@@ -129,7 +130,7 @@ class ImageEncoder:
 
     def _load(self, data: bytes) -> Tensor | None:
         try:
-            image = decode(data)
+            image = decode(data, None)
         except RowError:
             return None
         return self._prepare(image)

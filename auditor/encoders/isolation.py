@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from auditor.errors import RowError
 from auditor.protocols import Array, Encoder
+from auditor.records.pictures import decode
 from auditor.storage.row_cache import Failure
 from schemas.record import Reason
 
@@ -30,7 +31,8 @@ class Encoded(NamedTuple):
 
 
 def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Encoded:
-    """Encode contents; one that fails (or came as a `Failure`) is replaced by a blank, in its own place.
+    """Encode contents; one that fails (or came as a `Failure`) is replaced by a blank, in its own place. An
+    image that does not decode, which shows here first, fails with the decoder's reason.
 
     Raises what the encoder raises where no single row is at fault. O(n); where rows raise, they are found by
     halving: each costs about two more passes.
@@ -47,6 +49,9 @@ def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Enco
         for row, failure in _failing_rows(encoder, rows, 0):
             rows[row], failures[row] = blank, failure
         vectors = _encode(encoder, rows)
+    if encoder.modality == "image":
+        for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
+            failures[row] = failures[row] or _undecodable(rows[row])
     return Encoded(vectors, failures)
 
 
@@ -70,11 +75,22 @@ def _failing_rows(encoder: Encoder, rows: Sequence[Content], start: int) -> Iter
         _encode(encoder, rows)
     except Exception as error:
         if len(rows) == 1:
-            yield start, failure_of(error)
+            yield start, _undecodable(rows[0]) or failure_of(error)
             return
         middle = len(rows) // 2
         yield from _failing_rows(encoder, rows[:middle], start)
         yield from _failing_rows(encoder, rows[middle:], start + middle)
+
+
+def _undecodable(content: Content) -> Failure | None:
+    """Why a content is no picture; None where it is one, or a text."""
+    if isinstance(content, str):
+        return None
+    try:
+        decode(content, None)
+    except RowError as error:
+        return failure_of(error)
+    return None
 
 
 def _encode(encoder: Encoder, rows: Sequence[Content]) -> Array:

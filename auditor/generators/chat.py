@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image as Pillow
 
-from auditor.records.media import FORMATS, decode
+from auditor.records.pictures import decode, readable_formats
 from auditor.records.values import clean
 from schemas.response import Prompt
 
@@ -55,12 +55,12 @@ def messages(prompt: Prompt) -> list[dict[str, Any]]:
 def data_url(data: bytes) -> str:
     """Return the image for a message. JPEG, PNG, WebP and GIF go as they are; other formats, animations and
     turned pictures (servers differ in whether they follow EXIF) go as PNG of what our encoders see."""
-    with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Pillow.open(io.BytesIO(data), formats=readable_formats()) as image:
         kind = _SENT_AS_THEY_ARE.get(image.format or "")
         plain = image.getexif().get(_ORIENTATION, 1) == 1 and getattr(image, "n_frames", 1) == 1
     if kind is None or not plain:
         out = io.BytesIO()
-        decode(data).save(out, "PNG")
+        decode(data, None).save(out, "PNG")
         kind, data = "image/png", out.getvalue()
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from auditor.encoders.isolation import failure_of
 from auditor.encoders.pretrained import fixed_threads, load_model, weights_digest
 from auditor.errors import AuditError, one_line
 from auditor.generators.logprobs import TokenLogProbs
@@ -114,9 +115,9 @@ class TransformersGenerator:
         failed: dict[int, Answer] = {}
         for place, (text, encoded) in enumerate(rows):
             try:
-                batch[place] = (text, [decode(data) for data in encoded])
+                batch[place] = (text, [decode(data, None) for data in encoded])
             except Exception as error:
-                failed[place] = Answer(error=one_line(error))
+                failed[place] = Answer(error=str(failure_of(error)))
         try:
             answers = self._run(batch, length, seed)
         except torch.OutOfMemoryError as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from auditor.encoders.isolation import failure_of
 from auditor.encoders.pretrained import files_digest
 from auditor.errors import AuditError, BadInput, missing_package, one_line
 from auditor.generators.registry import generator, weights_of
@@ -140,7 +141,7 @@ class VllmGenerator:
             except Exception as error:
                 if type(error).__name__ == "EngineDeadError":
                     raise self._engine_failure(error) from error
-                answers[index] = Answer(error=one_line(error))
+                answers[index] = Answer(error=str(failure_of(error)))
             else:
                 indices.append(index)
         try:
@@ -163,7 +164,7 @@ class VllmGenerator:
         text = self._chat.render(prompt)
         request: dict[str, Any] = {"prompt": text}
         if prompt.images:
-            request["multi_modal_data"] = {"image": [decode(image) for image in prompt.images]}
+            request["multi_modal_data"] = {"image": [decode(image, None) for image in prompt.images]}
         greedy = self._sampling.temperature == 0
         llm.enqueue(
             [request],

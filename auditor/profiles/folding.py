@@ -19,9 +19,9 @@ EVERY = 8
 """Units, or nodes of as many, that are folded at a time: then each is written once and read once."""
 MOST_FILES = 32
 """Files that a group may be read from; more (many failed units wait) are folded into one for the readers."""
-LASTING = frozenset({Reason.NON_FINITE_EMBEDDING})
-"""Reasons that would come again: the same content in the same encoder has the same vector. All others may go
-(an image is there again, a worker has more memory, a server answers)."""
+LASTING = frozenset({Reason.NON_FINITE_EMBEDDING, Reason.IMAGE_CORRUPT, Reason.IMAGE_TRUNCATED})
+"""Reasons that would come again: the same content decodes alike, and has the same vector in the same encoder.
+All others may go (an image is there again, a worker has more memory, a server answers)."""
 
 
 class Fold:

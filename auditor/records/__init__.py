@@ -12,7 +12,8 @@ from auditor.records.admit import admit
 from auditor.records.collection import Records, read
 from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.llavabench import LlavaBench
-from auditor.records.media import MediaPolicy, decode, load_image, thumbnail
+from auditor.records.media import MediaPolicy, load_image, thumbnail
+from auditor.records.pictures import decode
 from auditor.records.quarantine import Quarantine
 from auditor.records.readers import read_many, read_records
 from auditor.records.rows import Progress, Rows

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import BadInput
-from auditor.records.limits import Limits
-from auditor.records.media import MAX_PIXELS
+from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.memory import Held, held, read_held
+from auditor.records.pictures import MAX_PIXELS
 from auditor.records.readers import read_many
 from auditor.records.rows import Rows
 from auditor.records.sources import expand, fingerprint, is_uri, shown
@@ -50,9 +50,10 @@ class Records:
     def rows(self) -> Rows:
         """Return the rows, which count how far they are read. Raises `BadInput` for a file that cannot be
         read."""
-        limits = Limits()
-        if (most := self.settings.get("max_text_chars")) is not None:
-            limits = replace(limits, text_chars=most)
+        limits = Limits(
+            text_chars=self.settings.get("max_text_chars", DEFAULT_LIMITS.text_chars),
+            images=self.settings.get("max_images", DEFAULT_LIMITS.images),
+        )
         if self.held is not None:
             return read_held(self.held, limits, self.settings.get("max_image_pixels", MAX_PIXELS))
         return read_many(self.files, limits)
@@ -77,6 +78,7 @@ def read(
     url_private: bool | None = None,
     max_image_bytes: int | None = None,
     max_image_pixels: int | None = None,
+    max_images: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
     """Return records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a
@@ -101,6 +103,7 @@ def read(
         "url_private": url_private,
         "max_image_bytes": max_image_bytes,
         "max_image_pixels": max_image_pixels,
+        "max_images": max_images,
         "max_text_chars": max_text_chars,
     }
     settings = {name: value for name, value in options.items() if value is not None}

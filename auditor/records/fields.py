@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from auditor.errors import RowError
-from auditor.records import pictures
+from auditor.records import image_fields
 from auditor.records.coercions import Coercions
 from auditor.records.lines import kind, load_json
 from auditor.records.timestamps import moment
@@ -87,7 +87,7 @@ def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
     record = Record(
         record_id=record_id,
         base_id=row.text("base_id") or record_id,
-        images=pictures.images(fields, row.coercions),
+        images=image_fields.images(fields, row.coercions),
         query=row.text("query"),
         history=row.history(),
         responses=responses,

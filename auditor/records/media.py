@@ -1,6 +1,6 @@
 """The media policy says which images may be opened, and how large they may be. A record cannot have a file
 opened by naming it: paths stay under the declared root, URLs need an allow-list, sizes are checked before
-pixels are decoded."""
+pixels are decoded (`auditor.records.pictures`)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import numpy as np
-from PIL import Image as Pillow
-from PIL import ImageOps
-
 from auditor.errors import BadInput, RowError
+from auditor.records.pictures import MAX_PIXELS, allow_pixels, decode, inspect
 from auditor.records.remote import fetch, read_remote
 from auditor.records.sources import is_uri, shown, why
 from schemas.record import Image, Reason, Record
 
-MAX_PIXELS = 50_000_000
 THUMBNAIL = 128
-# Only these: others of Pillow's formats start programs (EPS) or have no use here.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _PLAIN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-\[\]-~]+")  # printable ASCII, no backslash
 _TWO_MEANINGS = re.compile(r"(^|/)\.\.?(/|$)|%(2e|2f|5c)", re.IGNORECASE)
 
@@ -61,64 +55,20 @@ class MediaPolicy:
 
 
 def load_image(image: Image, policy: MediaPolicy) -> bytes:
-    """Return the encoded bytes of `image`, allowed by `policy` and known to decode.
+    """Return the encoded bytes of `image`, allowed by `policy`; its header says a format that is read and a
+    size within the limits. Whether its pixels are whole is found where they are decoded (`decode`).
 
-    An image that was admitted (has a digest) is not decoded again, but must still have the bytes it had
-    then. Raises `RowError`: image_missing, image_outside_root, url_not_allowed, image_too_large,
-    image_corrupt.
+    An image that was admitted (has a digest) must still have the bytes it had then. Raises `RowError`:
+    image_missing, image_outside_root, url_not_allowed, image_too_large, image_format_not_read,
+    image_truncated, image_corrupt, image_changed.
     """
+    allow_pixels(policy.max_pixels)
     data = _read(image, policy)
     if image.digest is None:
-        decode(data, policy.max_pixels)
+        inspect(data, policy.max_pixels)
     elif hashlib.sha256(data).hexdigest() != image.digest:
-        raise RowError(Reason.IMAGE_CORRUPT, "the file is another than when it was admitted")
+        raise RowError(Reason.IMAGE_CHANGED, "the file is another than when it was admitted")
     return data
-
-
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
-    """Decode the image to RGB: upright (EXIF), the first frame of an animation, transparency over white, 16
-    bits cut to 8.
-
-    The size is read from the header before any pixel is decoded. Raises `RowError`: image_too_large,
-    image_corrupt.
-    """
-    try:
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")
-            image.load()
-            return rgb(upright(image))
-    except RowError:
-        raise
-    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
-        raise RowError(Reason.IMAGE_TOO_LARGE, f"more than {max_pixels:,} pixels") from None
-    except Exception as error:  # what Pillow's decoders raise on hostile bytes is documented nowhere
-        raise RowError(Reason.IMAGE_CORRUPT, f"cannot be decoded ({type(error).__name__})") from None
-
-
-def upright(image: Pillow.Image) -> Pillow.Image:
-    """Turn the image as its EXIF says."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # broken EXIF beside sound pixels: take these as they lie
-        return image
-
-
-def rgb(image: Pillow.Image) -> Pillow.Image:
-    """Convert the image to RGB: transparency lies over white, 16 bits are cut to 8, and values without a
-    fixed range are scaled by their own."""
-    if image.mode.startswith("I;16"):
-        image = Pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):  # no agreed range: the image's own
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-        low, high = float(values.min()), float(values.max())
-        image = Pillow.fromarray(((values - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Pillow.new("RGBA", image.size, "white")
-        return Pillow.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
 
 
 def _read(image: Image, policy: MediaPolicy) -> bytes:
@@ -222,7 +172,10 @@ def _bounded(data: bytes, policy: MediaPolicy) -> bytes:
 
 
 def _too_many_bytes(policy: MediaPolicy) -> RowError:
-    return RowError(Reason.IMAGE_TOO_LARGE, f"more than {policy.max_bytes:,} bytes")
+    return RowError(
+        Reason.IMAGE_TOO_LARGE,
+        f"more than {policy.max_bytes:,} bytes; raise data.max_image_bytes to read it",
+    )
 
 
 def thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
@@ -231,7 +184,7 @@ def thumbnail(record: Record, policy: MediaPolicy) -> bytes | None:
     if not record.images:
         return None
     try:
-        picture = decode(load_image(record.images[0], policy))
+        picture = decode(load_image(record.images[0], policy), policy.max_pixels, least=THUMBNAIL)
     except RowError:
         return None
     picture.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -23,7 +23,7 @@ from auditor.records.coercions import Coercions
 from auditor.records.containers.cells import batch_fields
 from auditor.records.fields import FIELDS, parse_id
 from auditor.records.limits import Limits
-from auditor.records.media import MAX_PIXELS, rgb, upright
+from auditor.records.pictures import MAX_PIXELS, rgb, too_many_pixels, upright
 from auditor.records.readers import one_row
 from auditor.records.rows import Progress, Rows
 from schemas.record import Quarantined, Reason, Record
@@ -245,9 +245,8 @@ def _plain(value: Any, max_pixels: int) -> Any:
 
 def encoded(image: Pillow.Image, max_pixels: int = MAX_PIXELS) -> bytes:
     """Return a picture as PNG, upright. Raises `RowError`: image_too_large, image_corrupt."""
-    width, height = image.size
-    if width * height > max_pixels:
-        raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} x {height} pixels, at most {max_pixels:,}")
+    if image.width * image.height > max_pixels:
+        raise too_many_pixels(image.size, max_pixels)
     out = io.BytesIO()
     try:
         picture = upright(image)

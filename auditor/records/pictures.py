@@ -1,177 +1,256 @@
-"""The images of a row, however it names them: paths, addresses, bytes, base64, `data:` addresses, and the
-structs of data sets. Nothing is opened here, and nothing fetched."""
+"""Pictures are decoded here, from bytes that may be anything. The formats are listed, sizes are read from the
+header before any pixel is decoded, and what fails says how: a format that is not read, a file that ends too
+early, or one that is corrupt."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import unquote_to_bytes
+import importlib.util
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
-from auditor.errors import RowError
-from auditor.records.coercions import Coercions
-from auditor.records.lines import kind
-from auditor.records.values import Unreadable, clean, nested, plain, scalar_text
-from schemas.record import Image, Reason
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError, features
 
-FIELDS = ("image", "image_bytes", "images")
-_DATA = re.compile(r"\s*data:", re.IGNORECASE)
-_HEAD = re.compile(r"\s*(?:data:)?([^,]{0,200}),", re.IGNORECASE)
-_BARE_HEAD = re.compile(r"\s*image/[a-z0-9.+-]{1,40}(;[^,]{0,100})?;base64,", re.IGNORECASE)
-_BYTES = ("image_bytes", "bytes", "data", "b64_json", "base64")
-_NAMES = ("image", "path", "url", "image_url", "uri", "file_name")
-# How the bytes of a picture begin in base64: JPEG, PNG, GIF, WebP, TIFF (either order).
-_ENCODED = ("/9j/", "_9j_", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{48,}={0,2}\s*")
-_SURELY_BASE64 = 512
-"""A text of so many letters, digits, `+` and `/`, without a dot, is no path."""
-_PLAIN = str.maketrans("-_", "+/")
+from auditor.errors import EXTRAS, RowError
+from schemas.record import Reason
+
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""Only these: others of Pillow's formats start programs (EPS), hold pictures larger than their header says
+(ICO), are known by no mark (TGA), or have no use here."""
+HEIF = "pillow_heif"
+_BIT_DEPTHS = (8, 10, 12, 14, 16)
+_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE = 258, 281  # tags of TIFF
+
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_ICONS = {b"\x00\x00\x01\x00": "ICO", b"\x00\x00\x02\x00": "CUR"}
+_MARKS = (
+    (b"%!PS", "EPS"),
+    (b"\xc5\xd0\xd3\xc6", "EPS"),
+    (b"%PDF", "PDF"),
+    (b"8BPS", "PSD"),
+    (b"DDS ", "DDS"),
+    (b"icns", "ICNS"),
+    (b"qoif", "QOI"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"SIMPLE  =", "FITS"),
+    (b"\x1aE\xdf\xa3", "WebM or Matroska (a video)"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "SVG"),
+    (b"\xd7\xcd\xc6\x9a", "WMF"),
+)
+_TGA_KINDS, _TGA_DEPTHS = {1, 2, 3, 9, 10, 11}, {8, 15, 16, 24, 32}
 
 
-def images(fields: Mapping[str, Any], coercions: Coercions) -> tuple[Image, ...]:
-    """Return the images of `image` (or `image_bytes`), then those of `images`; an image of `images` that is
-    that of `image` again is taken once. What was read otherwise than as the format has it is counted.
+def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
+    """Check the header of an image: that its format is read, and its size. No pixel is decoded.
 
-    Raises `RowError`: image_corrupt for bytes that cannot be read, image_missing for a null among `images`
-    and an object that names no image. A row whose image is lost would be another question.
+    Raises `RowError`: image_format_not_read, image_too_large, image_truncated, image_corrupt.
     """
-    for name in FIELDS:
-        if isinstance(value := fields.get(name), Unreadable):
-            raise RowError(Reason.IMAGE_CORRUPT, f"`{name}`: {value.detail}")
-    found: list[Image] = []
-    data, named = plain(fields.get("image_bytes")), _value(fields, "image", coercions)
-    if data is not None and not (isinstance(data, str) and not data.strip()):
-        found.append(_encoded(data, "image_bytes", coercions))
-    elif isinstance(named, list):
-        if len(named) > 1:
-            coercions["image", "taken as several images"] += 1
-        found.extend(_listed(named, "image", coercions))
-    elif (image := _one(named, "image", coercions)) is not None:
-        found.append(image)
-    first = found[:1]
-    listed = _value(fields, "images", coercions)
-    if isinstance(listed, dict) and any(isinstance(part, list) for part in listed.values()):
-        listed = _transposed(listed)
-    if isinstance(listed, list):
-        found.extend(image for image in _listed(listed, "images", coercions) if image not in first)
-    elif (image := _one(listed, "images", coercions)) is not None:
-        coercions["images", "taken as one image"] += 1
-        found.extend([image] if image not in first else [])
-    return tuple(found)
+    with _opened(data, max_pixels):
+        pass
 
 
-def _value(fields: Mapping[str, Any], name: str, coercions: Coercions) -> Any:
-    value = plain(fields.get(name))
-    parsed = nested(value, name, said := Coercions())
-    if parsed is value:
-        return value
-    items = parsed if isinstance(parsed, list) else [parsed]
-    if not items or not all(isinstance(item, str | dict) for item in items):
-        return value  # a path may be of brackets, too
-    coercions.update(said)
-    return parsed
+def decode(data: bytes, max_pixels: int | None = MAX_PIXELS, least: int | None = None) -> Pillow.Image:
+    """Decode the image to RGB: upright (EXIF), the first frame of an animation, transparency over white, 10
+    to 16 bits scaled to 8 (see `rgb`).
+
+    The size is read from the header before any pixel is decoded; `max_pixels` is None for an image that was
+    admitted. With `least`, a JPEG that is larger comes out at the smallest half, quarter or eighth that has
+    no side below `least`: made while it is decoded, it takes less time.
+
+    Raises `RowError`: image_format_not_read, image_too_large, image_truncated, image_corrupt.
+    """
+    with _opened(data, max_pixels) as image:
+        if least is not None:
+            image.draft(None, (least, least))  # other formats than JPEG have no draft and stay as they are
+        image.load()
+        return rgb(upright(image), bit_depth(image))
 
 
-def _listed(items: list[Any], name: str, coercions: Coercions) -> list[Image]:
-    found = []
-    for position, item in enumerate(items):
-        image = _one(item, name, coercions)
-        if image is None:
-            raise RowError(Reason.IMAGE_MISSING, f"`{name}[{position}]` is empty")
-        found.append(image)
-    return found
+def allow_pixels(max_pixels: int) -> None:
+    """Raise the bound at which Pillow itself refuses an image, where the user's own limit lies above it."""
+    if Pillow.MAX_IMAGE_PIXELS is not None and max_pixels > Pillow.MAX_IMAGE_PIXELS:
+        Pillow.MAX_IMAGE_PIXELS = max_pixels
 
 
-def _transposed(columns: dict[str, Any]) -> list[Any]:
-    """A list of structs that was written as a struct of lists."""
-    lists = {name: part for name, part in columns.items() if isinstance(part, list)}
-    longest = max(map(len, lists.values()))
-    return [{name: part[i] for name, part in lists.items() if i < len(part)} for i in range(longest)]
+def too_many_pixels(size: tuple[int, int], max_pixels: int) -> RowError:
+    """Return the error of an image with more pixels than `data.max_image_pixels` allows."""
+    width, height = size
+    return RowError(
+        Reason.IMAGE_TOO_LARGE,
+        f"{width} x {height} pixels, at most {max_pixels:,}; raise data.max_image_pixels to read it",
+    )
 
 
-def _one(item: Any, name: str, coercions: Coercions, deep: bool = False) -> Image | None:
-    item = plain(item)
-    match item:
-        case None:
-            return None
-        case bool():
-            coercions[name, "left out, since it was a boolean"] += 1
-            return None
-        case dict():
-            return _struct(item, name, coercions, deep)
-        case str():
-            if not item.strip():
-                return None
-            if _is_encoded(item):
-                coercions[name, f"taken from {'a data: address' if _is_data(item) else 'base64'}"] += 1
-                return _encoded(item, name, coercions)
-            return Image(path=clean(item))
-        case bytes() | bytearray() | memoryview():
-            return _encoded(bytes(item), name, coercions)
-    if (text := scalar_text(item)) is not None:
-        coercions[name, f"taken from {text.source}"] += 1
-        return Image(path=clean(text.text))
-    raise RowError(Reason.IMAGE_CORRUPT, f"`{name}` is {kind(item)}, not a path, an address, bytes or base64")
+def readable_formats() -> tuple[str, ...]:
+    """Return the names, as Pillow knows them, of the formats that are read here."""
+    return (*FORMATS, "HEIF") if _reads_heif() else FORMATS
 
 
-def _struct(item: dict[str, Any], name: str, coercions: Coercions, deep: bool) -> Image | None:
-    """An image as data sets keep it (`{bytes, path}`, either of them null), MongoDB (`$binary`), or a chat
-    (`{image_url: {url}}`)."""
-    if (binary := item.get("$binary")) is not None:
-        return _encoded(binary.get("base64") if isinstance(binary, dict) else binary, name, coercions)
-    for key in _BYTES:
-        if (data := plain(item.get(key))) is not None and data != "":
-            return _encoded(data, name, coercions)
-    for key in _NAMES:
-        if (named := plain(item.get(key))) is not None and named != "":
-            if deep and isinstance(named, dict):
-                break
-            return _one(named, name, coercions, deep=True)
-    if all(plain(part) in (None, "") for part in item.values()):
-        return None
-    raise RowError(Reason.IMAGE_MISSING, f"`{name}` is an object without bytes, path or url")
-
-
-def _is_data(text: str) -> bool:
-    return _DATA.match(text) is not None or _BARE_HEAD.match(text) is not None
-
-
-def _is_encoded(text: str) -> bool:
-    if _is_data(text):
-        return True
-    if len(text) < _SURELY_BASE64 and not text.lstrip().startswith(_ENCODED):
-        return False
-    return _BASE64.fullmatch(text) is not None
-
-
-def _encoded(data: Any, name: str, coercions: Coercions) -> Image:
-    """The image of bytes, of base64, or of a `data:` address (as text or bytes)."""
-    if isinstance(data, bytes) and data[:5].lower() == b"data:" and data.isascii():
-        data = data.decode("ascii")
-    if isinstance(data, str):
-        if name == "image_bytes" and _is_data(data):
-            coercions[name, "taken from a data: address"] += 1
-        data = _decoded(data, name)
-    if not isinstance(data, bytes):
-        raise RowError(Reason.IMAGE_CORRUPT, f"`{name}` is {kind(data)}, not base64 or bytes")
-    if not data:
-        raise RowError(Reason.IMAGE_CORRUPT, f"`{name}` is empty")
-    return Image(data=data)
-
-
-def _decoded(text: str, name: str) -> bytes:
-    if _is_data(text):
-        head = _HEAD.match(text)
-        if head is None:
-            raise RowError(Reason.IMAGE_CORRUPT, f"`{name}` is a data: address without a comma")
-        rest = text[head.end() :]
-        if not head[1].lower().rstrip().endswith("base64"):
-            return unquote_to_bytes(rest)
-        text = unquote_to_bytes(rest).decode("latin-1") if "%" in rest else rest
-    letters = "".join(text.split()).translate(_PLAIN).rstrip("=")
+def upright(image: Pillow.Image) -> Pillow.Image:
+    """Turn the image as its EXIF says."""
     try:
-        return base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise RowError(Reason.IMAGE_CORRUPT, f"`{name}` is not base64") from None
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF beside sound pixels: take these as they lie
+        return image
+
+
+def rgb(image: Pillow.Image, depth: int | None = None) -> Pillow.Image:
+    """Convert the image to RGB: transparency lies over white, grey values of `depth` bits (see `bit_depth`)
+    are scaled to 8, and values without a fixed range by their own."""
+    depth = depth or bit_depth(image)
+    if depth is not None:
+        image = Pillow.fromarray((np.asarray(image) >> (depth - 8)).astype(np.uint8))
+    elif image.mode in ("I", "F"):  # no agreed range: the image's own
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        image = Pillow.fromarray(((values - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Pillow.new("RGBA", image.size, "white")
+        return Pillow.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def bit_depth(image: Pillow.Image) -> int | None:
+    """Return how many of 16 bits the values of a grey picture use; None for other pictures. What its file
+    says counts (TIFF), else the fewest of 8, 10, 12, 14 or 16 that hold the largest value: cameras and
+    scanners write 10 and 12 bits into 16 without a word."""
+    if not (image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")):
+        return None
+    tags = getattr(image, "tag_v2", {})
+    declared = int(np.max(tags.get(_BITS_PER_SAMPLE, 16)))
+    if 8 < declared < 16:
+        return declared
+    largest = max(int(np.asarray(image).max(initial=0)), int(np.max(tags.get(_MAX_SAMPLE_VALUE, 0))))
+    return next((depth for depth in _BIT_DEPTHS if largest < 2**depth), 16)
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int | None) -> Iterator[Pillow.Image]:
+    """Open the image, its size checked; whatever fails in the block is a `RowError`."""
+    try:
+        with Pillow.open(io.BytesIO(data), formats=readable_formats()) as image:
+            width, height = image.size
+            if max_pixels is not None and width * height > max_pixels:
+                raise too_many_pixels(image.size, max_pixels)
+            yield image
+    except RowError:
+        raise
+    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
+        raise RowError(
+            Reason.IMAGE_TOO_LARGE,
+            f"more pixels than at most {max_pixels or MAX_PIXELS:,}; raise data.max_image_pixels to read it",
+        ) from None
+    except UnidentifiedImageError:
+        raise _unidentified(data) from None
+    except Exception as error:  # what Pillow's decoders raise on hostile bytes is documented nowhere
+        if ends_early(data) or "truncated" in str(error).lower():
+            raise RowError(
+                Reason.IMAGE_TRUNCATED, f"the file ends before its picture does, after {len(data):,} bytes"
+            ) from None
+        raise RowError(Reason.IMAGE_CORRUPT, f"cannot be decoded ({type(error).__name__})") from None
+
+
+def _unidentified(data: bytes) -> RowError:
+    """Return why Pillow knows no image in these bytes."""
+    name = other_format(data)
+    if name == "HEIC" and not _reads_heif():
+        return RowError(
+            Reason.IMAGE_FORMAT_NOT_READ,
+            f"the format HEIC is read with pillow-heif: pip install 'shift-auditor[{EXTRAS[HEIF]}]'",
+        )
+    if name not in (None, "HEIC"):
+        return RowError(
+            Reason.IMAGE_FORMAT_NOT_READ, f"the format {name} is not read; convert it to PNG or JPEG"
+        )
+    if data and ends_early(data):
+        return RowError(Reason.IMAGE_TRUNCATED, f"the file ends within its header, after {len(data):,} bytes")
+    return RowError(Reason.IMAGE_CORRUPT, "no image is found in its bytes" if data else "the file is empty")
+
+
+def other_format(data: bytes) -> str | None:
+    """Return the name of a format that these bytes begin like and that is not among `FORMATS`; None where
+    they begin like none that is known."""
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        if brand in (b"avif", b"avis"):
+            return None if features.check("avif") else "AVIF"
+        return "HEIC" if brand in _HEIC_BRANDS else "MP4 (a video)"
+    if data[4:8] == b"jP  ":
+        return None if features.check("jpg_2000") else "JPEG 2000"
+    if data[:4] in _ICONS and data[4:6] != b"\x00\x00":  # how many; a TGA has zeros there
+        return _ICONS[data[:4]]
+    start = data.lstrip()[:16] if data[:64].lstrip()[:1] == b"<" else data[:16]
+    for mark, name in _MARKS:
+        if start.startswith(mark):
+            return name
+    return "TGA" if _like_tga(data) else None
+
+
+def ends_early(data: bytes) -> bool:
+    """Return whether the bytes of a known format stop before its end: the mark that closes it does not come,
+    or it says itself that it is longer."""
+    if data.startswith(b"\xff\xd8"):
+        return data.find(b"\xff\xd9", max(0, data.rfind(b"\xff\xda"))) < 0
+    if data.startswith(b"\x89PNG"):
+        return b"IEND\xaeB`\x82" not in data
+    if data.startswith(b"GIF8"):
+        return not data.rstrip(b"\x00").endswith(b";")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if data.startswith(b"BM") and len(data) >= 6:
+        return int.from_bytes(data[2:6], "little") > len(data)
+    if data[4:8] in (b"ftyp", b"jP  "):
+        return _boxes_end_early(data)
+    return False
+
+
+def _boxes_end_early(data: bytes) -> bool:
+    """Whether a file of boxes (AVIF, HEIC, JPEG 2000: length, name, content) stops within one of them."""
+    place = 0
+    while place < len(data):
+        header = data[place : place + 16]
+        if len(header) < 8:
+            return True
+        length = int.from_bytes(header[:4], "big")
+        if length == 0:  # the last box goes on to the end, wherever that is
+            return header[4:8] == b"jp2c" and not data.endswith(b"\xff\xd9")
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        if length < 8:
+            return False
+        place += length
+    return place > len(data)
+
+
+def _like_tga(data: bytes) -> bool:
+    """Whether the bytes are a TGA's: newer ones have a mark at their end, older ones have none at all."""
+    if data[-18:-2] == b"TRUEVISION-XFILE":
+        return True
+    return (
+        len(data) > 18
+        and data[1] in (0, 1)
+        and data[2] in _TGA_KINDS
+        and data[16] in _TGA_DEPTHS
+        and data[17] & 0xC0 == 0
+        and 0 not in (int.from_bytes(data[12:14], "little"), int.from_bytes(data[14:16], "little"))
+    )
+
+
+@cache
+def _reads_heif() -> bool:
+    """Whether pillow-heif is here; then it is made known to Pillow."""
+    if importlib.util.find_spec(HEIF) is None:
+        return False
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    return True

@@ -56,7 +56,10 @@ async def _get(url: str, max_bytes: int, private: bool) -> bytes:
             if answer.status != 200:
                 raise RowError(Reason.IMAGE_MISSING, f"cannot be fetched (status {answer.status})")
             if (answer.content_length or 0) > max_bytes:
-                raise RowError(Reason.IMAGE_TOO_LARGE, f"more than {max_bytes:,} bytes")
+                raise RowError(
+                    Reason.IMAGE_TOO_LARGE,
+                    f"more than {max_bytes:,} bytes; raise data.max_image_bytes to read it",
+                )
             return await web.read_bounded(answer, max_bytes)
     except TimeoutError:
         raise RowError(

@@ -59,7 +59,10 @@ def _check(record: Record, limits: Limits) -> None:
     if not record.images and not (record.query or "").strip():
         raise RowError(Reason.MISSING_INPUT, "neither an image nor a query")
     if len(record.images) > limits.images:
-        raise RowError(Reason.IMAGE_TOO_LARGE, f"{len(record.images)} images, at most {limits.images}")
+        raise RowError(
+            Reason.IMAGE_TOO_LARGE,
+            f"{len(record.images)} images, at most {limits.images}; raise data.max_images to read them",
+        )
     _check_length("record_id", record.record_id, limits.id_chars)
     _check_length("base_id", record.base_id, limits.id_chars)
     for key in record.group:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from auditor.errors import RowError
 from auditor.records import MediaPolicy, load_image
-from auditor.scenarios.scenario import Rows, Scenario, Source, gather, media_policy
-from auditor.shifts import Step, apply_shift, find_shift, source_mark
+from auditor.scenarios.scenario import Rows, Scenario, Source, gather, media_policy, records_of
+from auditor.shifts import Step, find_shift, shifter, source_mark
 from auditor.storage.run_dir import RunDir
 from schemas.config import JobConfig, ScenarioSpec
-from schemas.record import Record
+from schemas.record import Quarantined, Record
 
 
 def perturbed_source(name: str, spec: ScenarioSpec, source: Source, config: JobConfig, run: RunDir) -> Source:
@@ -24,20 +24,23 @@ def perturbed_source(name: str, spec: ScenarioSpec, source: Source, config: JobC
     family = spec.family or (str(families.pop()) if len(families) == 1 else "joint")
 
     def rows() -> Rows:
-        scenario = gather(source, run, config.data)
-        yield from apply_shift(_with_bytes(scenario, media_policy(config.data)), steps, config.seed)
+        return _shifted(
+            name, gather(source, run, config.data), media_policy(config.data), shifter(steps, config.seed)
+        )
 
     code = "".join(f" {mark}" for step in steps if (mark := source_mark(step[0])))
     print_ = f"shift {steps}{code} seed {config.seed} of {source.fingerprint}"
     return Source(name, family, print_, rows, spec.partition)
 
 
-def _with_bytes(scenario: Scenario, policy: MediaPolicy) -> Iterator[Record]:
-    """Yield the records with their images' bytes; one whose image went away since is left out."""
-    for batch in scenario.batches():
-        for record in batch:
-            try:
-                images = tuple(replace(i, data=load_image(i, policy), path=None) for i in record.images)
-            except RowError:
-                continue
-            yield replace(record, images=images)
+def _shifted(
+    name: str, scenario: Scenario, policy: MediaPolicy, shifted: Callable[[Record], Record]
+) -> Iterator[Record | Quarantined]:
+    """Yield the copies of the records, with their images' bytes. One whose image went away since, or does not
+    decode, is quarantined."""
+    for place, record in enumerate(records_of([scenario])):
+        try:
+            images = tuple(replace(i, data=load_image(i, policy), path=None) for i in record.images)
+            yield shifted(replace(record, images=images))
+        except RowError as error:
+            yield Quarantined(name, place, error.reason, error.detail, record.record_id, name)

@@ -33,6 +33,7 @@ from auditor.records import (
     read_run_tags,
     records_from_table,
 )
+from auditor.records.pictures import readable_formats
 from auditor.scenarios.registry import READERS
 from auditor.sketch.blocks import hash64
 from auditor.storage.run_dir import RunDir, digest, write_bytes
@@ -120,7 +121,7 @@ def media_policy(data: DataConfig) -> MediaPolicy:
 
 
 def limits(data: DataConfig) -> Limits:
-    return Limits(text_chars=data.max_text_chars)
+    return Limits(text_chars=data.max_text_chars, images=data.max_images)
 
 
 def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
@@ -128,7 +129,14 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     path = run.records(source.name)
     print_ = digest(
         json.dumps(
-            [source.fingerprint, data.max_text_chars, asdict(media_policy(data)), __version__, RECORDS.names],
+            [
+                source.fingerprint,
+                asdict(limits(data)),
+                asdict(media_policy(data)),
+                readable_formats(),
+                __version__,
+                RECORDS.names,
+            ],
             default=str,
         )
     )
@@ -167,8 +175,8 @@ def _scenario(source: Source, path: Path, meta: dict[str, Any]) -> Scenario:
 
 
 def _threads() -> int:
-    """Return the number of threads. Images are decoded outside the interpreter's lock, so that every core of
-    the driver's machine helps."""
+    """Return the number of threads. Images are read and digested outside the interpreter's lock, so that
+    every core of the driver's machine helps."""
     return min(MOST_ADMITTING, len(os.sched_getaffinity(0)))
 
 

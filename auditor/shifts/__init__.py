@@ -5,7 +5,7 @@ Languages, new mixes and natural pools are not made here: the lab has its own, o
 new shift is one file with `@shift("name", "visual")` above its function.
 """
 
-from auditor.shifts.apply import Step, apply_shift
+from auditor.shifts.apply import Step, apply_shift, shifter
 from auditor.shifts.registry import (
     SHIFTS,
     NamedShift,
@@ -25,5 +25,6 @@ __all__ = [
     "shift",
     "shift_image",
     "shift_text",
+    "shifter",
     "source_mark",
 ]

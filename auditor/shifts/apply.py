@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,16 @@ def apply_shift(
     seed: int,
     policy: MediaPolicy | None = None,
 ) -> Iterator[Record]:
-    """Put each record through all `shifts`, pairs of (name, severity) or with a mapping of options as a
-    third, in their order; several make a joint shift.
+    """Put each record through all `shifts` (see `shifter`). Raises `BadInput` before the first record is
+    read."""
+    return map(shifter(shifts, seed, policy), records)
+
+
+def shifter(
+    shifts: Sequence[Step], seed: int, policy: MediaPolicy | None = None
+) -> Callable[[Record], Record]:
+    """Return what puts a record through all `shifts`, pairs of (name, severity) or with a mapping of options
+    as a third, in their order; several make a joint shift.
 
     What is drawn for a record depends on the seed, the shift's name and the record's `base_id` only, so
     neither on the order of records nor on who does the work, and is the same at every severity. The copy
@@ -33,13 +41,12 @@ def apply_shift(
     responses: they were not answers to this input. History stays as it is. `policy` says which image paths
     may be opened (none by default: bytes only).
 
-    Raises:
-        BadInput: an unknown shift, severity or option, before the first record is read.
-        RowError: an image that cannot be opened; records are admitted ones, so none should be.
+    Raises `BadInput` for an unknown shift, severity or option. What is returned raises `RowError` for an image
+    that cannot be opened, or does not decode.
     """
     steps = [(find_shift(*step), step[1]) for step in shifts]
     allowed = policy or MediaPolicy()
-    return (_shift_record(record, steps, seed, allowed) for record in records)
+    return lambda record: _shift_record(record, steps, seed, allowed)
 
 
 def _shift_record(

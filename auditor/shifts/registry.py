@@ -88,7 +88,7 @@ def shift_image(
 
 def image_through(shift: NamedShift, data: bytes, severity: int, rng: np.random.Generator) -> bytes:
     """Do what `shift_image` does, with a shift that was found before."""
-    pixels = np.asarray(decode(data), dtype=np.float64) / 255.0
+    pixels = np.asarray(decode(data, None), dtype=np.float64) / 255.0
     shifted = shift.function(pixels, severity, rng)
     out = io.BytesIO()
     Image.fromarray(np.rint(shifted * 255.0).astype(np.uint8)).save(out, format="PNG", compress_level=1)

@@ -533,7 +533,7 @@ def test_images_are_read_by_the_media_policy(cluster, tmp_path):
     assert {k[0]: f.reason for k, f in store.errors().items()} == {
         "0": Reason.IMAGE_MISSING,
         "1": Reason.IMAGE_OUTSIDE_ROOT,
-        "2": Reason.IMAGE_CORRUPT,
+        "2": Reason.IMAGE_CHANGED,
     }
     raw = Images().encode([b"aaab", b"zz"])
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)

@@ -3,18 +3,16 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zlib
 from pathlib import Path
 
 import fsspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from auditor.errors import BadInput, RowError
-from auditor.records import MediaPolicy, decode, load_image
+from auditor.records import MediaPolicy, load_image
 from auditor.records.media import allowed
 from schemas.record import Image, Reason
 
@@ -122,84 +120,19 @@ def test_no_path_raises_anything_else_or_leaves_the_root(path: str) -> None:
 
 def test_sizes(root: Path) -> None:
     limit = MediaPolicy(root=root, max_bytes=len(PNG) - 1)
+    with pytest.raises(RowError, match=r"data\.max_image_bytes"):
+        load_image(Image(path="a.png"), limit)
     assert reason(Image(path="a.png"), limit) is Reason.IMAGE_TOO_LARGE
     assert reason(Image(data=PNG), limit) is Reason.IMAGE_TOO_LARGE
     assert reason(Image(data=PNG), MediaPolicy(max_pixels=47)) is Reason.IMAGE_TOO_LARGE
     assert load_image(Image(data=PNG), MediaPolicy(max_pixels=48)) == PNG
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("size", [(20_000, 20_000), (10_000, 10_000), (8_000, 8_000)])
-def test_bombs_are_refused_from_their_header(size: tuple[int, int]) -> None:
-    from_header = encoded(Pillow.new("1", (1, 1))).replace(
-        b"\x00\x00\x00\x01\x00\x00\x00\x01", size[0].to_bytes(4, "big") + size[1].to_bytes(4, "big"), 1
-    )
-    fixed = _with_checksum(from_header)
-    with pytest.raises(RowError) as caught:
-        decode(fixed)
-    assert caught.value.reason is Reason.IMAGE_TOO_LARGE
-
-
-def _with_checksum(png: bytes) -> bytes:
-    return png[:29] + zlib.crc32(png[12:29]).to_bytes(4, "big") + png[33:]
-
-
-JPEG = encoded(Pillow.effect_noise((64, 64), 80).convert("RGB"), "JPEG")
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"hello", PNG[:40], JPEG[:-300], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", PNG[:8] * 9],
-)
-def test_what_does_not_decode(data: bytes) -> None:
-    assert reason(Image(data=data), MediaPolicy()) is Reason.IMAGE_CORRUPT
-
-
-@settings(max_examples=150, deadline=None)
-@given(place=st.integers(0, len(JPEG) - 1), byte=st.integers(0, 255), source=st.sampled_from([PNG, JPEG]))
-def test_damaged_images_decode_or_are_quarantined(place: int, byte: int, source: bytes) -> None:
-    data = bytearray(source)
-    data[place % len(data)] = byte
-    try:
-        assert decode(bytes(data)).mode == "RGB"
-    except RowError as error:
-        assert error.reason in (Reason.IMAGE_CORRUPT, Reason.IMAGE_TOO_LARGE)
-
-
-def corner(data: bytes) -> tuple[int, ...]:
-    return tuple(int(c) for c in np.asarray(decode(data))[0, 0])
-
-
-def test_modes_become_rgb() -> None:
-    assert corner(encoded(Pillow.new("RGBA", (2, 2), (0, 0, 0, 0)))) == (255, 255, 255)
-    assert corner(encoded(Pillow.new("RGBA", (2, 2), (255, 0, 0, 255)))) == (255, 0, 0)
-    assert corner(encoded(Pillow.new("LA", (2, 2), (0, 0)))) == (255, 255, 255)
-    assert corner(encoded(Pillow.new("P", (2, 2), 0), transparency=0)) == (255, 255, 255)
-    assert corner(encoded(Pillow.new("RGB", (2, 2), (9, 9, 9)), transparency=(9, 9, 9))) == (255, 255, 255)
-    assert corner(encoded(Pillow.new("1", (2, 2), 1), transparency=1)) == (255, 255, 255)
-    assert corner(encoded(Pillow.fromarray(np.full((2, 2), 0x8000, np.uint16)))) == (128, 128, 128)
-    floats = np.array([[5.0, np.nan], [-5.0, 0.0]], np.float32)
-    assert np.asarray(decode(encoded(Pillow.fromarray(floats), "TIFF")))[:, 0, 0].tolist() == [255, 0]
-    cmyk = encoded(Pillow.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK"), "JPEG", quality=95)
-    assert np.abs(np.subtract(corner(cmyk), (200, 30, 30))).max() < 12
-
-
-def test_orientation_and_animation() -> None:
-    pixels = Pillow.new("RGB", (4, 2), "black")
-    exif = Pillow.Exif()
-    exif[0x0112] = 6
-    assert decode(encoded(pixels, "JPEG", exif=exif)).size == (2, 4)
-    frames = [Pillow.new("RGB", (4, 4), c) for c in ("red", "blue")]
-    for kind in ("GIF", "WEBP", "PNG"):
-        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=20)
-        assert np.abs(np.subtract(corner(data), (255, 0, 0))).max() < 10
-
-
 def test_an_admitted_image_must_be_the_same(root: Path) -> None:
     image = Image(path="a.png", digest=hashlib.sha256(PNG).hexdigest())
     assert load_image(image, MediaPolicy(root=root)) == PNG
-    (root / "a.png").write_bytes(JPEG)
-    assert reason(image, MediaPolicy(root=root)) is Reason.IMAGE_CORRUPT
+    (root / "a.png").write_bytes(encoded(Pillow.new("RGB", (8, 6), "blue")))
+    assert reason(image, MediaPolicy(root=root)) is Reason.IMAGE_CHANGED
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def test_records_are_read_alike_in_every_job(job: type[JobConfig], tree: dict[st
         "media_root": "images",
         "max_image_bytes": 5,
         "max_image_pixels": 6,
+        "max_images": 8,
         "max_text_chars": 7,
         "options": {"columns": 3},
         "group_by": ["image", "group"],
