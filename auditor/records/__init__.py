@@ -16,6 +16,7 @@ from auditor.records.media import MediaPolicy, decode, load_image, thumbnail
 from auditor.records.quarantine import Quarantine
 from auditor.records.readers import read_many, read_records
 from auditor.records.rows import Progress, Rows
+from auditor.records.tally import FileRows, Tally
 from auditor.records.writer import (
     RecordWriter,
     read_run_columns,
@@ -30,6 +31,7 @@ from auditor.records.writer import (
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "FileRows",
     "Limits",
     "LlavaBench",
     "MediaPolicy",
@@ -38,6 +40,7 @@ __all__ = [
     "RecordWriter",
     "Records",
     "Rows",
+    "Tally",
     "admit",
     "decode",
     "load_image",

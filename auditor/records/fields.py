@@ -106,6 +106,15 @@ def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
     return Parsed(record, naive, lost_scores)
 
 
+def parse_moment(fields: Mapping[str, Any]) -> datetime | None:
+    """Return the moment of a row that cannot be used for another reason; None where it has none, or none that
+    can be read."""
+    try:
+        return _timestamp(fields.get("timestamp"))[0]
+    except RowError:
+        return None
+
+
 def _wrong(name: str, value: object, wanted: str) -> RowError:
     return RowError(Reason.UNREADABLE_LINE, f"`{name}` is {kind(value)}, not {wanted}")
 

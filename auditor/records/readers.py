@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.errors import BadInput, RowError
-from auditor.records.fields import FIELDS, Unreadable, parse_id, parse_record
+from auditor.records.fields import FIELDS, Unreadable, parse_id, parse_moment, parse_record
 from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.lines import json_lines
 from auditor.records.rows import Progress, Rows
@@ -130,7 +130,8 @@ def one_row(
         record_id = parse_id(fields)
         record, naive, lost_scores = parse_record(fields, record_id)
     except RowError as error:
-        yield place.quarantined(error, record_id)
+        moment = None if isinstance(fields, RowError) else parse_moment(fields)
+        yield place.quarantined(error, record_id, timestamp=moment)
         return
     progress.naive_timestamps += naive
     progress.lost_scores += lost_scores

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from auditor.errors import BadInput, RowError
 from auditor.records import Rows
@@ -48,9 +49,18 @@ def one_window(name: str = ALL) -> Splitter:
     return lambda record: window
 
 
+def window_at(moment: datetime, length: timedelta) -> Window:
+    """Return the window of `length` that holds a moment, counted from 1970-01-01 UTC: days begin at midnight
+    UTC, weeks on Thursdays."""
+    start = _EPOCH + (moment - _EPOCH) // length * length
+    try:
+        return Window(start.isoformat(), start, start + length)
+    except OverflowError:  # the last window of year 9999
+        return Window(start.isoformat(), start, datetime.max.replace(tzinfo=UTC))
+
+
 def by_time(length: timedelta) -> Splitter:
-    """Return the rule that cuts records into windows of `length`, counted from 1970-01-01 UTC: days begin at
-    midnight UTC, weeks on Thursdays.
+    """Return the rule that cuts records into windows of `length` (see `window_at`).
 
     Every record must have a timestamp (see `timed`).
     """
@@ -58,8 +68,7 @@ def by_time(length: timedelta) -> Splitter:
     def place(record: Record) -> Window:
         if record.timestamp is None:
             raise ValueError(f"record {record.record_id} has no timestamp")
-        start = _EPOCH + (record.timestamp - _EPOCH) // length * length
-        return Window(start.isoformat(), start, start + length)
+        return window_at(record.timestamp, length)
 
     return place
 
@@ -72,10 +81,28 @@ def by_rows(size: int, total: int) -> Splitter:
     def place(record: Record) -> Window:
         nonlocal position
         position += 1
-        first = position // size * size
-        return Window(f"rows {first}-{min(first + size, total) - 1}")
+        return _window_of_rows(position, size, total)
 
     return place
+
+
+def _window_of_rows(position: int, size: int, total: int) -> Window:
+    first = position // size * size
+    return Window(f"rows {first}-{min(first + size, total) - 1}")
+
+
+Placer = Callable[[Quarantined], Window | None]
+"""Tells the window that a quarantined row would have been in; None where nobody knows."""
+
+
+def placer(length: timedelta | None, size: int | None, total: int) -> Placer:
+    """Return the rule for quarantined rows that goes with `by_time(length)`, `by_rows(size, total)` or, where
+    both are None, with `one_window()`: by their moment, or by how many records came before them."""
+    if length is not None:
+        return lambda row: None if row.timestamp is None else window_at(row.timestamp, length)
+    if size is not None and total:
+        return lambda row: _window_of_rows(min(row.position, total - 1), size, total)
+    return lambda row: Window(ALL)
 
 
 def timed(rows: Rows) -> Rows:
@@ -93,11 +120,16 @@ def timed(rows: Rows) -> Rows:
     return Rows(sifted(), rows.progress)
 
 
-def gaps(windows: Sequence[Window]) -> int:
-    """Count how many windows of time between the first and the last of `windows` hold no row: a feed that
-    broke."""
-    starts = sorted(w.start for w in windows if w.start is not None)
+def gaps(windows: Sequence[Window]) -> list[tuple[datetime, datetime, int]]:
+    """Return where windows of time between the first and the last of `windows` are missing: the first moment
+    of each gap, the first one after it, and how many windows it is long."""
+    starts = sorted({w.start for w in windows if w.start is not None})
     lengths = [w.end - w.start for w in windows if w.start is not None and w.end is not None]
-    if not starts or not lengths:
-        return 0
-    return (starts[-1] - starts[0]) // lengths[0] + 1 - len(starts)
+    if not lengths:
+        return []
+    length = max(lengths)
+    found = []
+    for before, after in pairwise(starts):
+        if (missing := (after - before) // length - 1) > 0:
+            found.append((before + length, after, missing))
+    return found
