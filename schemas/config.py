@@ -489,6 +489,12 @@ class ThresholdsConfig(_Model):
 
     p_value: float = Field(0.01, gt=0, lt=1, description="Adjusted p-value at which a modality has moved.")
     min_rows: int = Field(50, ge=2, description="Below this a verdict is undecided.")
+    max_left_out: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="A window or scenario fails where more than this share of its rows could not be used.",
+    )
 
 
 class DriftThresholds(ThresholdsConfig):

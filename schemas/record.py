@@ -84,6 +84,7 @@ class Reason(StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     MISSING_ID = "missing_id"
     DUPLICATE_ID = "duplicate_id"
+    CONFLICTING_ID = "conflicting_id"
     MISSING_INPUT = "missing_input"
     IMAGE_MISSING = "image_missing"
     IMAGE_OUTSIDE_ROOT = "image_outside_root"
@@ -113,6 +114,10 @@ class Quarantined:
     record_id: str | None = None
     scenario: str = ""
     model: str = ""
+    timestamp: datetime | None = None
+    """Its moment where that could be read, else that of the row before it in its file (or the first one)."""
+    position: int = 0
+    """Records of its scenario that had been admitted before it."""
 
 
 IMAGE_TYPE = pa.struct([("path", pa.string()), ("data", pa.binary()), ("digest", pa.string())])
@@ -147,5 +152,7 @@ QUARANTINE = pa.schema(
         ("record_id", pa.string()),
         ("scenario", pa.string()),
         ("model", pa.string()),
+        ("timestamp", pa.timestamp("us", tz="UTC")),
+        ("position", pa.int64()),
     ]
 )

@@ -157,6 +157,47 @@ class Style(_Model):
     )
 
 
+class Finding(_Model):
+    """Something that is missing or spoilt: rows, contents, a file, a day."""
+
+    where: str = Field(description="Window, scenario or file that it is about.")
+    kind: Literal[
+        "left_out", "repeats", "nothing", "share", "constant", "again", "rows", "gap", "clock", "file"
+    ] = Field(
+        description="left_out: rows could not be used; repeats: rows came twice; nothing: a content that the "
+        "reference data has is gone; share: another share of the rows has it; constant: one and the same "
+        "stands in most rows; again: rows of an earlier window, or of the reference data; rows: few or many; "
+        "gap: no rows came; clock: far from all other windows; file: nothing usable, no rows, or cut off."
+    )
+    status: Literal["warn", "fail"]
+    because: str = Field(description="In one sentence.")
+
+
+class Census(_Model):
+    """What came in, what of it was used, and what it holds."""
+
+    rows_in: int = Field(description="Rows that came: used, left out, and repeats.")
+    used: int = Field(description="Usable rows.")
+    left_out: dict[str, int] = Field(
+        default_factory=dict, description="Reason -> rows that could not be used, but for repeats."
+    )
+    repeats: int = Field(0, description="Rows that a row before them says, too, with the same id.")
+    lost_answers: dict[str, int] = Field(
+        default_factory=dict, description="Reason -> answers (or references) that could not be used."
+    )
+    answered: int | None = Field(None, description="Rows with an answer; null: not counted.")
+    with_image: int | None = None
+    with_query: int | None = None
+    with_reference: int | None = None
+    refused: int | None = Field(None, description="Answers that begin as refusals do (in English).")
+    scripts: dict[str, int] = Field(
+        default_factory=dict, description="Script, as Unicode names it -> queries that are written in it."
+    )
+    distinct: dict[str, int] = Field(
+        default_factory=dict, description="image, query, answer -> different ones among the sampled rows."
+    )
+
+
 class Verdict(_Model):
     status: Status
     because: str = Field(description="In one sentence: measure, value, interval, threshold and its source.")
@@ -252,7 +293,11 @@ class Row(Measures):
     variation: Variation | None = Field(
         None, description="Of a window, where the baseline keeps windows to compare it with."
     )
-    quarantined: int = 0
+    quarantined: int = Field(0, description="Rows and single answers that were set aside.")
+    census: Census | None = Field(None, description="What came in, what of it was used, what it holds.")
+    findings: list[Finding] = Field(
+        default_factory=list, description="What is missing or spoilt here; the verdict heeds it."
+    )
     verdict: Verdict
     notes: list[str] = Field(default_factory=list)
     start: str | None = Field(None, description="Start of a window (ISO 8601).")
@@ -357,6 +402,11 @@ class Report(_Model):
     tables: dict[str, list[PlainObject]] = Field(default_factory=dict)
     correlations: list[Correlation] = Field(default_factory=list)
     quarantine: dict[str, int] = Field(default_factory=dict)
+    feed: list[Finding] = Field(
+        default_factory=list,
+        description="What is missing of the whole: files and days of which nothing came or was usable. The "
+        "verdict heeds it.",
+    )
     missing: dict[str, str] = Field(default_factory=dict)
     verdict: Verdict
     notes: list[str] = Field(default_factory=list)

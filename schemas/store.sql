@@ -1,4 +1,4 @@
--- Tables of audit.duckdb, the results of every run (format 4).
+-- Tables of audit.duckdb, the results of every run (format 5).
 --
 -- Every table has its run_id; config hash, code version and seed of a run are in `runs`.
 -- A result is one scenario (kind = 'scenario') or window (kind = 'window') under one model:
@@ -61,11 +61,18 @@ CREATE TABLE results (
     accuracy DOUBLE,
     win_rate DOUBLE,
     variation JSON,
+    census JSON,
     quarantined BIGINT NOT NULL,
     status VARCHAR NOT NULL,
     because VARCHAR NOT NULL,
     "start" VARCHAR,
     "end" VARCHAR
+);
+
+-- What is missing or spoilt: of a result, or (kind = 'run') of the whole feed. `about` is what kind of thing it is.
+CREATE TABLE findings (
+    run_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, scenario VARCHAR, model VARCHAR, pos INTEGER NOT NULL,
+    place VARCHAR NOT NULL, about VARCHAR NOT NULL, status VARCHAR NOT NULL, because VARCHAR NOT NULL
 );
 
 -- measure: emi, emid, accuracy

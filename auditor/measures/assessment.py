@@ -31,6 +31,7 @@ from auditor.estimators.crossfit import CrossFitted
 from auditor.measures.answers import AnswerSide, answer_side, answer_terms
 from auditor.measures.bounds import bounds, ceiling, grouped
 from auditor.measures.conditional import conditionals
+from auditor.measures.contents import Contents, contents
 from auditor.measures.credible import Checked, checked
 from auditor.measures.divergences import Divergences, input_divergence
 from auditor.measures.label_free import label_free
@@ -38,7 +39,6 @@ from auditor.measures.reference import Fitted
 from auditor.measures.relevance import Relevance, model_information, relevance
 from auditor.measures.row_counts import row_counts
 from auditor.measures.sampled_entropies import query_entropies
-from auditor.measures.shares import Share, shares
 from auditor.profiles.profile import Profile
 from auditor.profiles.rows import means
 from auditor.significance.design_effect import effective_scores
@@ -47,7 +47,7 @@ from schemas.config import BoundsConfig
 from schemas.record import Quarantined
 from schemas.report import Interval, Intervals, Measures
 
-FORMAT = 1
+FORMAT = 2
 """Raised when assessments come to say other things of the same rows: kept ones are made again."""
 NO_ROW = "no usable row"
 TERMS = ("emi", "emid", "mi_model", "label_free")
@@ -103,8 +103,8 @@ class Assessment(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     measures: Measures
-    shares: list[Share]
-    """The shares of the rows that have an image, and a text, beside those of P."""
+    contents: Contents
+    """What the rows hold, in counts."""
     conditional: list[dict[str, Any]]
     """Rows of the table of conditional divergences, where they are asked for."""
     set_aside: list[Quarantined]
@@ -138,7 +138,7 @@ def nothing(q: Profile, modalities: Sequence[str]) -> Assessment:
     with."""
     lacking = (*TERMS, *(f"divergences.{m}" for m in modalities))
     measures = Measures(n=0, missing=dict.fromkeys(lacking, NO_ROW))
-    return Assessment(measures=measures, shares=[], conditional=[], set_aside=list(q.set_aside))
+    return Assessment(measures=measures, contents=contents(q), conditional=[], set_aside=list(q.set_aside))
 
 
 def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> Assessment:
@@ -153,7 +153,7 @@ def assess_reference(reference: Reference, settings: Settings, *, seed: int) -> 
     measures = _with_check(measures, own, [own])
     return Assessment(
         measures=measures.model_copy(update={"delta": delta_q}),
-        shares=[],
+        contents=contents(p),
         conditional=[],
         set_aside=list(p.set_aside),
         unreliable=own and own.reason,
@@ -223,7 +223,7 @@ def assess(
                 "missing": missing,
             }
         ),
-        shares=shares(p, q),
+        contents=contents(q),
         conditional=[] if of_conditional is None else of_conditional.table(current.scenario),
         set_aside=list(q.set_aside),
         unreliable=own and own.reason,

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
+from auditor.measures.census import Rules
 from auditor.measures.families import DEPENDENCES, MODALITIES, Family, over_modalities, over_scenarios
-from auditor.measures.shares import Share
-from auditor.measures.verdict import scenario_verdict, window_verdict, with_loss, with_shares
+from auditor.measures.verdict import scenario_verdict, window_verdict, with_findings, with_loss
 from schemas.config import AuditThresholds, DriftThresholds
-from schemas.report import Divergence, Measures, Variation, Verdict
+from schemas.report import Divergence, Finding, Measures, Variation, Verdict
 
 
 class Rule(Protocol):
-    """The verdict of rows from their measures, their adjusted divergences, their shares, and of a window how
-    far it lies from others."""
+    """The verdict of rows from their measures, their adjusted divergences, what is missing of them, and of
+    a window how far it lies from others."""
 
     def __call__(
         self,
         measures: Measures,
         divergences: Mapping[str, Divergence],
-        shares: Sequence[Share],
+        findings: Sequence[Finding],
         variation: Variation | None = None,
     ) -> Verdict: ...
 
@@ -39,24 +39,28 @@ class Judgement:
     """What is tested of each group of rows."""
     family: Family
     rule: Rule
+    missing: Rules
+    """By what it is found what is missing."""
 
 
 def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
     """Return the judgement of an audit: one seed for all, Holm's adjustment over the scenarios, the rule of
-    EMID."""
+    EMID. Other languages are what scenarios are made of, and no sign of something missing."""
 
     def rule(
         measures: Measures,
         divergences: Mapping[str, Divergence],
-        shares: Sequence[Share],
+        findings: Sequence[Finding],
         variation: Variation | None = None,
     ) -> Verdict:
         partial = measures.bounds["partial"].value if "partial" in measures.bounds else None
         unreliable = measures.missing.get("reliable") if measures.reliable is False else None
         emid, interval = measures.emid, measures.intervals.emid
-        return scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows, unreliable)
+        verdict = scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows, unreliable)
+        return with_findings(verdict, findings)
 
-    return Judgement(lambda scenario, what: seed, MODALITIES, over_scenarios, rule)
+    missing = Rules(thresholds.p_value, thresholds.max_left_out, scripts=False)
+    return Judgement(lambda scenario, what: seed, MODALITIES, over_scenarios, rule, missing)
 
 
 def of_windows(thresholds: DriftThresholds, seed: int, cross_fitted: bool) -> Judgement:
@@ -71,10 +75,11 @@ def of_windows(thresholds: DriftThresholds, seed: int, cross_fitted: bool) -> Ju
     def rule(
         measures: Measures,
         divergences: Mapping[str, Divergence],
-        shares: Sequence[Share],
+        findings: Sequence[Finding],
         variation: Variation | None = None,
     ) -> Verdict:
         verdict = window_verdict(measures.n, divergences, thresholds, measures.rows, variation)
-        return with_loss(with_shares(verdict, shares, thresholds), measures, thresholds, cross_fitted)
+        return with_findings(with_loss(verdict, measures, thresholds, cross_fitted), findings)
 
-    return Judgement(seed_of, (*MODALITIES, *DEPENDENCES), over_modalities, rule)
+    missing = Rules(thresholds.p_value, thresholds.max_left_out)
+    return Judgement(seed_of, (*MODALITIES, *DEPENDENCES), over_modalities, rule, missing)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from auditor.measures.divergences import article
 from auditor.measures.families import DEPENDENCES, INPUTS
-from auditor.measures.shares import Share
 from schemas.config import AuditThresholds, DriftThresholds, ThresholdsConfig
-from schemas.report import Divergence, Interval, Measures, RowCounts, Status, Variation, Verdict
+from schemas.report import Divergence, Finding, Interval, Measures, RowCounts, Status, Variation, Verdict
 
 _SEVERITY: tuple[Status, ...] = ("pass", "warn", "undecided", "fail")
 
@@ -211,17 +209,15 @@ def _beside_others(moved: Sequence[str], facts: str, variation: Variation) -> Ve
     return Verdict(status="pass", because=f"no modality moved: {facts}; {windows}; {evidence}")
 
 
-def with_shares(verdict: Verdict, shares: Sequence[Share], thresholds: ThresholdsConfig) -> Verdict:
-    """Turn a passing verdict of a window into a warning where another share of its rows than in the baseline
-    has an image, or a text: the modalities' own tests are of the rows that have it."""
-    moved = [s for s in shares if s.p_value <= thresholds.p_value]
-    if verdict.status != "pass" or not moved:
+def with_findings(verdict: Verdict, findings: Sequence[Finding]) -> Verdict:
+    """Let a verdict heed what is missing or spoilt: the tests of what is there say nothing of it. A failing
+    finding fails, a warning makes a warning of a pass; either way the verdict names it first."""
+    if not findings:
         return verdict
-    facts = ", ".join(
-        f"{s.q:.0%} of the rows have {article(s.content)} ({s.p:.0%} in the baseline, p={s.p_value:.2g})"
-        for s in moved
-    )
-    return Verdict(status="warn", because=f"{facts}; {verdict.because}")
+    facts = "; ".join(finding.because for finding in findings)
+    status: Status = "fail" if any(finding.status == "fail" for finding in findings) else "warn"
+    status = max(status, verdict.status, key=_SEVERITY.index)
+    return Verdict(status=status, because=f"{facts}; {verdict.because}")
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
@@ -241,6 +237,16 @@ def overall(verdicts: Mapping[str, Verdict]) -> Verdict:
         return Verdict(status="pass", because=tally)
     name = next(name for name, v in verdicts.items() if v is decisive)
     return Verdict(status=decisive.status, because=f"{tally}. First: {name}: {decisive.because}")
+
+
+def with_feed(verdict: Verdict, feed: Sequence[Finding]) -> Verdict:
+    """Let the verdict of a report heed what is missing of the whole feed."""
+    if not feed:
+        return verdict
+    count = f"{len(feed)} of the feed: " if len(feed) > 1 else ""
+    decisive = next((f for f in feed if f.status == "fail"), feed[0])
+    status = max(decisive.status, verdict.status, key=_SEVERITY.index)
+    return Verdict(status=status, because=f"{verdict.because}. Missing: {count}{decisive.because}")
 
 
 _NOTHING = Verdict(status="undecided", because="there was nothing to judge")

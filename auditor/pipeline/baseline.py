@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from auditor.graders import check_named, choose
+from auditor.measures.census import Came, window_counts
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.measures.reference import Fitted
 from auditor.measures.window_means import BaselineWindows
 from auditor.pipeline.checks import check_encoders
 from auditor.pipeline.choice import open_executor
-from auditor.pipeline.gather import REFERENCE, gather_reference
-from auditor.pipeline.learn import learn
+from auditor.pipeline.gather import REFERENCE, Reference, gather_reference
+from auditor.pipeline.learn import Learned, learn
 from auditor.pipeline.measure import keep_map, window_means
 from auditor.pipeline.progress import Progress, Stopwatch
 from auditor.pipeline.workers.profiles import ModelAnswers
 from auditor.pipeline.workplace import open_workplace
-from auditor.profiles.baseline import Baseline, Manifest, coverage, save
-from auditor.profiles.profile import GroupKey
+from auditor.profiles.baseline import Baseline, BaselineCensus, Manifest, coverage, save
+from auditor.profiles.profile import GroupKey, read_facts
 from auditor.profiles.rows import means
 from auditor.report.provenance import versions
 from auditor.scenarios import Given, media_policy, records_of
@@ -88,6 +90,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
             grader=grader.graded(),
             accuracy=float(profile.scores.mean()) if len(profile.scores) else None,
             quarantine=learned.quarantine.counts(),
+            census=_census(reference, learned),
             chars_per_token=known.chars_per_token(queries(records_of([scenario]))),
             groups=reference.grouping.source,
             pairs=learned.trained.pairs,
@@ -96,6 +99,21 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
         baseline = save(out, manifest, profile, fitted, learned.trained.paths, windows)
         run.finished(REFERENCE)
         return baseline
+
+
+def _census(reference: Reference, learned: Learned) -> BaselineCensus:
+    """Return what came, and what of it could not be used, window by window."""
+    (profile,) = learned.profiles.values()
+    whole = Came("", "", profile.n, set_aside=list(learned.quarantine))
+    set_aside = {window.name: rows for window, rows in reference.set_aside.items() if window is not None}
+    facts: dict[str, Counter[str]] = {name: Counter() for name in set_aside} if learned.windows else {}
+    for key, files in learned.windows.items():
+        for file in files:
+            facts.setdefault(key.scenario, Counter()).update(read_facts(file))
+    windows = {name: window_counts(facts[name], set_aside.get(name, ())) for name in sorted(facts)}
+    return BaselineCensus(
+        rows_in=whole.rows_in, left_out=whole.left_out, repeats=whole.repeats, windows=windows
+    )
 
 
 def no_critic(pairs: int) -> str:

@@ -14,15 +14,17 @@ from auditor.attribution.what_moved import what_moved
 from auditor.errors import BadInput
 from auditor.graders import Choice, check_named, choose
 from auditor.measures.assessment import Settings
+from auditor.measures.census import Standard
 from auditor.measures.judgement import Judgement, of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
+from auditor.measures.shares import Counted
 from auditor.measures.variation import ENOUGH_WINDOWS, judged
 from auditor.measures.window_means import read_windows
 from auditor.pipeline import measure
 from auditor.pipeline.checks import check_encoders, check_same_encoders
 from auditor.pipeline.choice import open_executor
 from auditor.pipeline.embed import chosen
-from auditor.pipeline.gather import Traffic, clock_cut, gather_traffic
+from auditor.pipeline.gather import Traffic, gather_traffic
 from auditor.pipeline.measure import Comparison, Measuring, window_means
 from auditor.pipeline.profile import Encoders, content, profile
 from auditor.pipeline.progress import Progress, Stopwatch
@@ -39,9 +41,9 @@ from auditor.report.examples import example
 from auditor.report.store import Store
 from auditor.scenarios import Given, media_policy
 from auditor.scenarios.row_ranges import Part, Survey, first_rows
-from auditor.scenarios.windows import window_length
+from auditor.scenarios.windows import cut, window_length
 from auditor.storage.run_dir import RunDir
-from schemas.config import DriftConfig, GraderConfig, WindowedConfig
+from schemas.config import DriftConfig, GraderConfig
 from schemas.record import Record
 from schemas.report import Example, Report, Variation
 
@@ -123,6 +125,8 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
                 used.identities,
                 grader.graded(),
                 traffic.grouping,
+                traffic.set_aside,
+                _standard(config, baseline),
             )
             report = drift_report(drifted, content(parts), executor.description, watch.seconds)
             examples = list(_examples(config, parts, model, workplace.media))
@@ -239,12 +243,12 @@ def _variations(
 ) -> tuple[dict[str, Variation], str | None]:
     """Return how far each window lies from the others, or nothing and why: then rows alone are judged."""
     path, kept = baseline.windows_file, baseline.manifest.config
-    cut = f"window: {kept.window}" if kept.window else f"window_rows: {kept.window_rows}"
+    how = f"window: {kept.window}" if kept.window else f"window_rows: {kept.window_rows}"
     rows_alone = "windows are judged by chance among rows alone, so that days which merely differ may fail"
     if path is None:
         return {}, f"the baseline keeps no windows of its own (`window`, when it is built): {rows_alone}"
-    if _cut(config) != _cut(kept):
-        return {}, f"the baseline's windows are cut by {cut}, these are not: {rows_alone}"
+    if cut(config) != cut(kept):
+        return {}, f"the baseline's windows are cut by {how}, these are not: {rows_alone}"
     windows = read_windows(path)
     least = config.thresholds.min_rows
     count = sum(window.n >= least and bool(window.means) for window in windows.windows)
@@ -265,9 +269,20 @@ def _variations(
         ), None
 
 
-def _cut(config: WindowedConfig) -> tuple[object, int | None]:
-    """Return how a config cuts records into windows: by the clock, or by rows."""
-    return clock_cut(config, config.window) if config.window else None, config.window_rows
+def _standard(config: DriftConfig, baseline: Baseline) -> Standard:
+    """Return what the baseline's rows hold, and its windows where the traffic is cut as they are."""
+    census = baseline.manifest.census
+    if census is None:
+        return Standard.of("the baseline", baseline.profile)
+    left_out, new = sum(census.left_out.values()), census.rows_in - census.repeats
+    windows = census.windows if cut(config) == cut(baseline.manifest.config) else {}
+    return Standard.of(
+        "the baseline",
+        baseline.profile,
+        Counted(left_out, new),
+        Counted(census.repeats, census.rows_in),
+        windows,
+    )
 
 
 def windows_between_alarms(config: DriftConfig) -> float:

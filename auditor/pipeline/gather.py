@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from zoneinfo import ZoneInfo
 
 from auditor.pipeline.checks import check_records, responding_model
 from auditor.records import Progress, Rows
@@ -20,12 +19,26 @@ from auditor.scenarios import (
     sources,
 )
 from auditor.scenarios.row_ranges import Part, Survey, in_order, survey
-from auditor.scenarios.windows import Splitter, by_rows, by_time, one_window, timed, window_length
+from auditor.scenarios.windows import (
+    Splitter,
+    Window,
+    by_rows,
+    by_time,
+    cut,
+    one_window,
+    placer,
+    timed,
+)
 from auditor.storage.run_dir import RunDir
 from schemas.config import BaselineConfig, DriftConfig, WindowedConfig
+from schemas.record import Quarantined
 
 REFERENCE = "baseline"
 """Name of the reference records in a run directory."""
+
+
+SetAside = Mapping[Window | None, Sequence[Quarantined]]
+"""The window that quarantined rows would have been in (None where nobody knows) -> these rows."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class Reference:
     """Whose recorded responses are used; None where there are none."""
     split: Splitter | None
     """What cuts them into windows; None where they are not cut."""
+    set_aside: SetAside
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,7 @@ class Traffic:
     parts: tuple[Part, ...]
     """The windows in their order: by time, or as the rows come."""
     model: str | None
+    set_aside: SetAside
 
 
 def gather_reference(config: BaselineConfig, run: RunDir, records: Given | None = None) -> Reference:
@@ -65,7 +80,8 @@ def gather_reference(config: BaselineConfig, run: RunDir, records: Given | None 
     grouping = group_records([scenario], config.data)
     models = sorted({name for record in records_of([scenario]) for name in record.responses})
     model = responding_model(origin, models, config.model)
-    return Reference(origin, scenario, grouping, model, splitter(config, scenario.n))
+    split, set_aside = splitter(config, scenario.n), _set_aside(config, scenario)
+    return Reference(origin, scenario, grouping, model, split, set_aside)
 
 
 def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given | None = None) -> Traffic:
@@ -80,21 +96,23 @@ def gather_traffic(config: DriftConfig, run: RunDir, unit: int, records: Given |
     overview = survey(scenario.path, split, run.windows(TRAFFIC), unit)
     parts = tuple(in_order(overview.parts))
     model = responding_model(origin, overview.models, config.model)
-    return Traffic(origin, scenario, grouping, overview, parts, model)
+    return Traffic(origin, scenario, grouping, overview, parts, model, _set_aside(config, scenario))
 
 
 def splitter(config: WindowedConfig, rows: int) -> Splitter | None:
     """Return what cuts so many rows into the windows of a config; None where it names none."""
-    if config.window:
-        return by_time(*clock_cut(config, config.window))
-    return by_rows(config.window_rows, rows) if config.window_rows else None
+    clock, size = cut(config)
+    if clock is not None:
+        return by_time(clock)
+    return by_rows(size, rows) if size else None
 
 
-def clock_cut(config: WindowedConfig, window: str) -> tuple[timedelta, ZoneInfo, timedelta]:
-    """Return how a config cuts time: the length of a `window`, whose clock, and how much later windows
-    begin."""
-    offset = window_length(config.window_offset) if config.window_offset else timedelta()
-    return window_length(window), ZoneInfo(config.timezone), offset
+def _set_aside(config: WindowedConfig, scenario: Scenario) -> SetAside:
+    window_of = placer(*cut(config), scenario.n)
+    by_window: dict[Window | None, list[Quarantined]] = {}
+    for row in scenario.quarantine():
+        by_window.setdefault(window_of(row), []).append(row)
+    return by_window
 
 
 def _timed(source: Source) -> Source:

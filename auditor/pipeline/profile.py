@@ -156,7 +156,7 @@ def profile(
     identity = json.dumps(
         {
             "format": FORMAT,
-            "records": {"texts": with_texts, "shard": workplace.shards.stream, "chars": True},
+            "records": {"texts": with_texts, "shard": workplace.shards.stream, "chars": True, "facts": 2},
             "models": [[m.name, m.responses and m.responses.name, m.drawn] for m in models],
             "encoders": vectors.identities,
             "vectors": "encoded" if encoders else "kept",

@@ -34,6 +34,19 @@ _NAME = "baseline.json"
 _OURS = ("sketches-*.npz", "profile-*.npz", "fitted-*.npz", "windows-*.npz", "critic-*.safetensors")
 
 
+class BaselineCensus(BaseModel):
+    """What came when a baseline was built, and what of it could not be used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows_in: int = Field(description="Rows that came, usable or not.")
+    left_out: dict[str, int] = Field(description="Reason -> rows that could not be used, but for repeats.")
+    repeats: int
+    windows: dict[str, dict[str, int]] = Field(
+        description="Window -> what it holds (`auditor.measures.census.window_counts`); empty: not cut."
+    )
+
+
 class Manifest(BaseModel):
     """The manifest is what `baseline.json` says."""
 
@@ -56,6 +69,7 @@ class Manifest(BaseModel):
     grader: Graded | None = Field(None, description="What answers were graded by; null: nothing.")
     accuracy: float | None = Field(None, description="Mean score of the graded answers, 0 to 1.")
     quarantine: dict[str, int]
+    census: BaselineCensus | None = Field(None, description="Null in a baseline of an earlier version.")
     chars_per_token: float | None = Field(
         description="Of the queries, by the text encoder; null where it cannot tell (a multilingual encoder)."
     )

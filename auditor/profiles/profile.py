@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -45,6 +45,9 @@ SKETCHED = ("image", "text", "x", "response", "reference")
 PAIRS = ("model", "emi_model", "emi_reference")
 """Sums kept per critic: of (x, answer) over every answered row, and of (x, answer) and (x, reference) over
 the rows that have both, so that EMI compares the two over the same inputs."""
+
+_SET_ASIDE = ("source", "row", "reason", "detail", "record_id", "scenario", "model")
+"""What is kept of a quarantined row: it lies in its group, and so needs no moment to be placed by."""
 
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
@@ -220,7 +223,7 @@ class Profile:
         head = {
             "format": FORMAT,
             "facts": dict(self.facts),
-            "set_aside": [asdict(row) for row in self.set_aside],
+            "set_aside": [{name: getattr(row, name) for name in _SET_ASIDE} for row in self.set_aside],
             "again": self.again,
             "units": self.units,
             "critics": len(next(iter(self.critic_sums.values()), ())),
@@ -473,6 +476,13 @@ def failed_rows(path: Path) -> tuple[int, ...]:
     """Read `Profile.again` of a file, without the rest of it. Raises as `read_profile`."""
     with opened(path) as file:
         return tuple(_count(row, "again") for row in _head(file["profile"])["again"])
+
+
+def read_facts(path: Path) -> dict[str, int]:
+    """Read `Profile.facts` of a file, without the rest of it. Raises as `read_profile`."""
+    with opened(path) as file:
+        facts = _head(file["profile"])["facts"]
+        return {str(name): _count(value, f"facts.{name}") for name, value in facts.items()}
 
 
 def profile_mark(path: Path) -> str:

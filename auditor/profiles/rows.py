@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditor.bounds.entropies import LEAST_CELL_SAMPLES
 from auditor.profiles.refusals import refuses
+from auditor.profiles.scripts import script
 from auditor.storage.embedding_store import Vectors
 from auditor.storage.response_store import ResponseStore
 from auditor.storage.work_units import (
@@ -25,6 +26,9 @@ from auditor.storage.work_units import (
 )
 from schemas.record import Quarantined, Record
 from schemas.response import Answer
+
+SCRIPT = "script_"
+"""How the names of facts about scripts begin."""
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -261,13 +265,15 @@ def _mean_vectors(keys: Sequence[tuple[str, ...]], store: Vectors | None) -> tup
 
 
 def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]]) -> dict[str, int]:
-    """Sum plain facts of the rows, to be divided by their counts: they say in words what moved."""
+    """Sum plain facts of the rows, to be divided by their counts: they say in words what moved. `script_...`:
+    queries that are written in a script."""
     sums = {
         "n": 0,
         "query_chars": 0,
         "response_chars": 0,
         "answered": 0,
         "with_image": 0,
+        "with_query": 0,
         "with_reference": 0,
         "refused": 0,
         "references_refuse": 0,
@@ -276,6 +282,10 @@ def descriptors(records: Iterable[Record], responses: Iterable[tuple[str, ...]])
         sums["n"] += 1
         sums["query_chars"] += len(record.query or "")
         sums["with_image"] += bool(record.images)
+        query = record.input_text()
+        sums["with_query"] += query is not None and bool(query.strip())
+        if (name := script(record.query or "")) is not None:
+            sums[f"{SCRIPT}{name}"] = sums.get(f"{SCRIPT}{name}", 0) + 1
         sums["with_reference"] += record.reference is not None
         sums["references_refuse"] += refuses(record.reference or "")
         if texts:

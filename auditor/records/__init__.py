@@ -17,6 +17,7 @@ from auditor.records.pictures import decode
 from auditor.records.quarantine import Quarantine
 from auditor.records.readers import read_many, read_records
 from auditor.records.rows import Progress, Rows
+from auditor.records.tally import FileRows, Tally
 from auditor.records.writer import (
     RecordWriter,
     read_run_columns,
@@ -31,6 +32,7 @@ from auditor.records.writer import (
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "FileRows",
     "Limits",
     "LlavaBench",
     "MediaPolicy",
@@ -39,6 +41,7 @@ __all__ = [
     "RecordWriter",
     "Records",
     "Rows",
+    "Tally",
     "admit",
     "decode",
     "load_image",

@@ -13,7 +13,7 @@ from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.media import MediaPolicy, load_image
 from auditor.records.rows import Rows
 from auditor.records.screen import Place, screen
-from auditor.records.seen import Seen
+from auditor.records.seen import Seen, record_digest
 from schemas.record import Image, Quarantined, Reason, Record
 
 _LOOK_AHEAD = 64
@@ -27,8 +27,9 @@ def admit(
     executor: Executor | None = None,
 ) -> Iterator[Record | Quarantined]:
     """Yield the rows of one scenario, in order, each record checked: texts within `limits`, its id not seen
-    before (the first row of an id stands for it), every image allowed, whole and decodable; then each image
-    has its digest. What fails comes out as `Quarantined`; rows that are so already pass, with the scenario.
+    before (the first row of an id stands for it; one that comes again is told apart by its contents), every
+    image allowed, whole and decodable; then each image has its digest. What fails comes out as `Quarantined`;
+    rows that are so already pass, with the scenario.
 
     With an `executor` (of threads) images are verified in it, at most 64 rows ahead of the consumer.
     Memory: the inline images of the rows ahead; ids are remembered outside (see `Seen`).
@@ -72,9 +73,12 @@ def _unique(
             if isinstance(item, Quarantined):
                 yield item
                 continue
-            if not seen.add(item.record_id):
-                error = RowError(Reason.DUPLICATE_ID, "a row before has this record_id")
-                yield place.quarantined(error, item.record_id, scenario)
+            before = seen.add(item.record_id, record_digest(item))
+            if before != "new":
+                error = RowError(Reason.DUPLICATE_ID, "a row before has this record_id and these contents")
+                if before == "other":
+                    error = RowError(Reason.CONFLICTING_ID, "a row before has this record_id, and others")
+                yield place.quarantined(error, item.record_id, scenario, timestamp=item.timestamp)
                 continue
             yield place, item
 
@@ -88,14 +92,14 @@ def _settle(
     try:
         return future.result()
     except RowError as error:
-        return place.quarantined(error, record.record_id, scenario)
+        return place.quarantined(error, record.record_id, scenario, timestamp=record.timestamp)
 
 
 def _verified(place: Place, record: Record, policy: MediaPolicy, scenario: str) -> Record | Quarantined:
     try:
         return _verify(record, policy)
     except RowError as error:
-        return place.quarantined(error, record.record_id, scenario)
+        return place.quarantined(error, record.record_id, scenario, timestamp=record.timestamp)
 
 
 def _verify(record: Record, policy: MediaPolicy) -> Record:

@@ -103,6 +103,12 @@ def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
     return Parsed(record, row.coercions)
 
 
+def parse_moment(fields: Mapping[str, Any]) -> datetime | None:
+    """Return the moment of a row that cannot be used for another reason; None where it has none, or none that
+    can be read."""
+    return _Row(fields).timestamp()
+
+
 class _Row:
     """A `_Row` reads one row's fields, and counts what it reads otherwise than it stands."""
 

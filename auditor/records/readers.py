@@ -11,7 +11,7 @@ from typing import Any
 from auditor.errors import BadInput, RowError
 from auditor.records.coercions import Coercions
 from auditor.records.containers import check, raw_rows
-from auditor.records.fields import FIELDS, parse_id, parse_record
+from auditor.records.fields import FIELDS, parse_id, parse_moment, parse_record
 from auditor.records.formats import RECORDS, columns, translate
 from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.rows import Progress, Rows
@@ -84,7 +84,8 @@ def one_row(
         record_id = parse_id(fields, of_id)
         record, coercions = parse_record(fields, record_id)
     except RowError as error:
-        yield place.quarantined(error, record_id)
+        moment = None if isinstance(fields, RowError) else parse_moment(fields)
+        yield place.quarantined(error, record_id, timestamp=moment)
         return
     progress.coercions.update(of_id)
     progress.coercions.update(coercions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 from auditor.errors import RowError
@@ -18,10 +19,18 @@ class Place(NamedTuple):
     row: int
 
     def quarantined(
-        self, error: RowError, record_id: str | None = None, scenario: str = "", model: str = ""
+        self,
+        error: RowError,
+        record_id: str | None = None,
+        scenario: str = "",
+        model: str = "",
+        timestamp: datetime | None = None,
     ) -> Quarantined:
-        """Return the row at this place, quarantined for `error`."""
-        return Quarantined(self.source, self.row, error.reason, error.detail, record_id, scenario, model)
+        """Return the row at this place, quarantined for `error`; `timestamp`: its moment, where that is
+        known."""
+        return Quarantined(
+            self.source, self.row, error.reason, error.detail, record_id, scenario, model, timestamp
+        )
 
 
 def screen(
@@ -37,7 +46,7 @@ def screen(
     try:
         _check(record, limits)
     except RowError as error:
-        yield place.quarantined(error, record.record_id, scenario)
+        yield place.quarantined(error, record.record_id, scenario, timestamp=record.timestamp)
         return
     kept: dict[str, tuple[str, ...]] = {}
     for model, answers in record.responses.items():
@@ -45,7 +54,8 @@ def screen(
         if usable:
             kept[model] = usable
         if not answers or len(usable) < len(answers):
-            yield place.quarantined(_lost(answers, limits), record.record_id, scenario, model)
+            why = _lost(answers, limits)
+            yield place.quarantined(why, record.record_id, scenario, model, record.timestamp)
     if kept == record.responses:
         yield record
         return

@@ -4,12 +4,14 @@ tables, notes and the verdict."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from auditor.encoders.coverage import KNOWN
 from auditor.encoders.precision import precision_notes
 from auditor.measures.assessment import NO_ROW, Assessment, nothing
+from auditor.measures.census import Rules, Standard
 from auditor.measures.conditional import TABLE as CONDITIONAL
 from auditor.measures.correlations import correlations
 from auditor.measures.divergences import Divergences, check_comparable
@@ -18,16 +20,18 @@ from auditor.measures.forms import Formed, formed, styles_apart
 from auditor.measures.judgement import Judgement
 from auditor.measures.models import NOTHING, OTHER_FORMS, TABLE, compare_models
 from auditor.measures.query_coverage import unknown_queries
-from auditor.measures.verdict import overall
+from auditor.measures.verdict import overall, with_feed, with_findings
 from auditor.profiles.baseline import Baseline
 from auditor.profiles.profile import GroupKey, Profile
 from auditor.records import Quarantine
+from auditor.report.census import Counts, of_scenarios, of_windows
 from auditor.report.numbers import plural
 from auditor.report.provenance import Provenance, how_trained, run
 from auditor.scenarios import Grouping, Scenario
 from auditor.scenarios.row_ranges import Part
-from auditor.scenarios.windows import gaps
+from auditor.scenarios.windows import Window, cut
 from schemas.config import AuditConfig, CriticConfig, DriftConfig, config_hash
+from schemas.record import Quarantined
 from schemas.report import WHERE, ComparedRow, Form, Graded, Report, Row, Variation, Verdict
 
 
@@ -62,7 +66,10 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
     notes = unknown_queries(config.encoders.text, scenarios)
     notes |= {s.name: [*s.notes, *notes.get(s.name, [])] for s in scenarios if s.notes}
     forms = formed({key: p for key, p in audited.profiles.items() if p.n}, config.seed)
-    rows = [_row(audited, s, m, notes.get(s.name, []), forms) for m in models for s in scenarios]
+    counts, feed = of_scenarios(
+        scenarios, audited.profiles, audited.assessments, audited.quarantine, audited.judgement.missing
+    )
+    rows = [_row(audited, s, m, notes.get(s.name, []), forms, counts) for m in models for s in scenarios]
     unreliable = _unreliable_in_itself(audited)
     compared = compare_models(
         {key: profile for key, profile in audited.profiles.items() if profile.n},
@@ -113,8 +120,11 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
         | ({CONDITIONAL: conditional_rows} if conditional_rows else {}),
         correlations=correlations(rows, scores, config.seed),
         quarantine=audited.quarantine.counts(),
+        feed=feed,
         missing=missing,
-        verdict=overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"}),
+        verdict=with_feed(
+            overall({f"{r.scenario} / {r.model}": r.verdict for r in rows if r.family != "id"}), feed
+        ),
         notes=[
             _level(config.critic),
             *_sampled_notes(list(audited.profiles.values()), config.row_sample),
@@ -168,18 +178,20 @@ def _row(
     model: str,
     notes: list[str],
     forms: Mapping[GroupKey, Formed],
+    counts: Mapping[GroupKey, Counts],
 ) -> Row:
     key, reference = GroupKey(scenario.name, model), scenario is audited.scenarios[0]
     divergences = audited.divergences.get(key, Divergences())
     assessed = audited.assessments.get(key) or nothing(audited.profiles[key], () if reference else MODALITIES)
+    came = counts[key]
     if not assessed.measures.n:
-        verdict = Verdict(status="undecided", because=NO_ROW)
+        verdict = with_findings(Verdict(status="undecided", because=NO_ROW), came.findings)
     elif reference:
         verdict = Verdict(
             status="pass", because="the in-distribution records, which the others are compared with"
         )
     else:
-        verdict = audited.judgement.rule(assessed.measures, divergences.found, assessed.shares)
+        verdict = audited.judgement.rule(assessed.measures, divergences.found, came.findings)
     quarantined = sum(r.scenario == scenario.name and r.model in ("", model) for r in audited.quarantine)
     made = row(
         assessed,
@@ -189,6 +201,7 @@ def _row(
         model=model,
         family=scenario.family,
         quarantined=quarantined,
+        came=came,
         notes=notes,
     )
     found = forms.get(key)
@@ -204,6 +217,7 @@ def row(
     model: str | None,
     family: str,
     quarantined: int,
+    came: Counts | None = None,
     notes: Sequence[str] = (),
     start: str | None = None,
     end: str | None = None,
@@ -220,6 +234,8 @@ def row(
         divergences=divergences.found,
         variation=variation,
         quarantined=quarantined,
+        census=None if came is None else came.census,
+        findings=[] if came is None else came.findings,
         verdict=verdict,
         notes=list(notes),
         start=start,
@@ -228,6 +244,8 @@ def row(
 
 
 # Traffic.
+
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 ENOUGH_WINDOWS = 10
 """Windows against one baseline are not independent tests: below this many windows' rows in the baseline, some
@@ -262,6 +280,20 @@ class Drifted:
     """What answers were graded by."""
     grouping: Grouping
     """Of the traffic."""
+    set_aside: Mapping[Window | None, Sequence[Quarantined]]
+    """The window that rows which could not be read would have been in -> these rows."""
+    standard: Standard
+    """What the baseline's rows hold."""
+
+    @property
+    def windows(self) -> list[Window]:
+        """Return all windows in their order, with those that no row of could be used."""
+        windows = [part.window for part in self.parts]
+        empty = {w for w in self.set_aside if w is not None and w not in windows}
+        start = {w: w.start for w in (*windows, *empty)}
+        if any(moment is None for moment in start.values()):
+            return windows
+        return sorted(start, key=lambda w: start[w] or _NO_TIME)
 
 
 def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
@@ -271,9 +303,21 @@ def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping
     for assessed in drifted.assessments.values():
         for quarantined in assessed.set_aside:
             quarantine.add(quarantined)
-    rows = [_window(drifted, part) for part in drifted.parts]
-    if not (config.window or config.window_rows):  # the one window's are all that there are
-        rows = [row.model_copy(update={"quarantined": len(quarantine)}) for row in rows]
+    counts, feed = of_windows(
+        drifted.traffic,
+        drifted.windows,
+        drifted.set_aside,
+        {key.scenario: assessed for key, assessed in drifted.assessments.items()},
+        drifted.standard,
+        drifted.baseline.profile,
+        _rules(drifted),
+        cut(config)[0],
+    )
+    parts = {part.window: part for part in drifted.parts}
+    rows = [
+        _window(drifted, parts[window], came) if window in parts else _empty_window(drifted, window, came)
+        for window, came in counts.items()
+    ]
     provenance = Provenance(
         config_hash(config),
         f"{manifest.identity}{content}",
@@ -298,22 +342,48 @@ def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping
             "baseline": [{"rows": manifest.n, "model": manifest.model, **graded, **manifest.descriptors}],
         },
         quarantine=quarantine.counts(),
-        verdict=overall({row.scenario: row.verdict for row in rows}),
+        feed=feed,
+        verdict=with_feed(overall({row.scenario: row.verdict for row in rows}), feed),
         notes=_drift_notes(drifted, rows),
     )
 
 
-def _window(drifted: Drifted, part: Part) -> Row:
+def _rules(drifted: Drifted) -> Rules:
+    """Return the rules by which it is found what is missing of a window. Where alarms have a budget, so have
+    these."""
+    rules = drifted.judgement.missing
+    budget = next((v.budget for v in drifted.variations.values()), None)
+    return rules if budget is None else replace(rules, level=min(rules.level, 1 / budget))
+
+
+def _empty_window(drifted: Drifted, window: Window, came: Counts) -> Row:
+    """Return the row of a window of which rows came and none could be used."""
+    assessed = nothing(Profile.empty(), drifted.judgement.tests)
+    return row(
+        assessed,
+        Divergences(),
+        with_findings(Verdict(status="undecided", because=NO_ROW), came.findings),
+        scenario=window.name,
+        model=drifted.model,
+        family="window",
+        quarantined=len(drifted.set_aside[window]),
+        came=came,
+        start=window.start.isoformat() if window.start else None,
+        end=window.end.isoformat() if window.end else None,
+    )
+
+
+def _window(drifted: Drifted, part: Part, came: Counts) -> Row:
     window, key = part.window, GroupKey(part.window.name, drifted.model or "")
     divergences, assessed = drifted.divergences[key], drifted.assessments[key]
     start, end = window.start, window.end
     if start is None and part.times is not None:
         start, end = part.times
-    verdict = Verdict(status="undecided", because=NO_ROW)
+    verdict = with_findings(Verdict(status="undecided", because=NO_ROW), came.findings)
     notes: list[str] = []
     variation = drifted.variations.get(window.name)
     if assessed.measures.n:
-        verdict = drifted.judgement.rule(assessed.measures, divergences.found, assessed.shares, variation)
+        verdict = drifted.judgement.rule(assessed.measures, divergences.found, came.findings, variation)
         notes = _window_notes(drifted, window.name, assessed.measures.n, divergences)
     return row(
         assessed,
@@ -322,7 +392,8 @@ def _window(drifted: Drifted, part: Part) -> Row:
         scenario=window.name,
         model=drifted.model,
         family="window",
-        quarantined=len(assessed.set_aside),
+        quarantined=len(assessed.set_aside) + len(drifted.set_aside.get(window, ())),
+        came=came,
         notes=notes,
         start=start.isoformat() if start else None,
         end=end.isoformat() if end else None,
@@ -371,8 +442,6 @@ def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
         notes.append(
             f"{len(rows)} windows are tested at {p:g} each: about {len(rows) * p:.2g} would fail by chance"
         )
-    if empty := gaps([part.window for part in drifted.parts]):
-        notes.append(f"{empty} windows between the first and the last have no row")
     if None not in (model, manifest.model) and model != manifest.model:
         notes.append(
             f"the responses are of {model}, the baseline's of {manifest.model}: "

@@ -29,11 +29,13 @@ from auditor.errors import AuditError, BadInput
 from auditor.storage.disk import is_full, no_space
 from schemas.report import (
     Bound,
+    Census,
     Correlation,
     Credibility,
     Divergence,
     EmiForms,
     Example,
+    Finding,
     Interval,
     Intervals,
     LabelFree,
@@ -49,7 +51,7 @@ from schemas.report import (
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 """Version of the tables in `schemas/store.sql`."""
 
 WAIT_SECONDS = 15.0
@@ -86,10 +88,12 @@ _PARTS: dict[str, type[BaseModel]] = {
     "style": Style,
 }
 """Tables with at most one row a result."""
-_OF_RUN = (*_OF_RESULT, "quarantine", "tables", "correlations", "examples")
+_OF_RUN = (*_OF_RESULT, "findings", "quarantine", "tables", "correlations", "examples")
 _RUN_JSON = ("config", "versions", "encoders", "models", "grader", "thresholds", "seconds")
 _ROW_SCALARS = tuple(
-    name for name in Row.model_fields if name not in {*_OF_RESULT, "rows", "variation", "verdict"}
+    name
+    for name in Row.model_fields
+    if name not in {*_OF_RESULT, "rows", "variation", "census", "findings", "verdict"}
 )
 
 
@@ -149,6 +153,7 @@ class Store:
             head = _select(con, "runs", run_id)[0]
             rows = _load_rows(con, run_id)
             whole = {t: _select(con, t, run_id) for t in ("quarantine", "tables", "correlations")}
+            feed = _select(con, "findings", run_id, kind="run")
             missing = _select(con, "missing", run_id, kind="run")
             notes = _select(con, "notes", run_id, kind="run")
         tables: dict[str, list[_Values]] = {}
@@ -165,6 +170,7 @@ class Store:
             windows=rows["window"],
             tables=tables,
             correlations=[Correlation(**_fields(Correlation, c)) for c in whole["correlations"]],
+            feed=[_finding(f) for f in feed],
             quarantine={q["reason"]: q["count"] for q in whole["quarantine"]},
             missing={m["path"]: m["reason"] for m in missing},
             verdict=Verdict(status=head["status"], because=head["because"]),
@@ -324,8 +330,12 @@ def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
     key: _Values = {"run_id": run_id, "kind": kind, "scenario": row.scenario, "model": row.model}
     scalars = {name: getattr(row, name) for name in _ROW_SCALARS}
     counts = {name: getattr(row.rows, name, None) for name in ("groups", "effective_n")}
-    variation = {"variation": None if row.variation is None else row.variation.model_dump_json()}
-    batch["results"].append(key | scalars | counts | variation | row.verdict.model_dump())
+    whole = {
+        name: None if part is None else part.model_dump_json()
+        for name, part in (("variation", row.variation), ("census", row.census))
+    }
+    batch["results"].append(key | scalars | counts | whole | row.verdict.model_dump())
+    _add_findings(batch, key, row.findings)
     for measure, interval in row.intervals:
         if interval is not None:
             batch["intervals"].append(key | {"measure": measure} | _limits(interval))
@@ -345,6 +355,13 @@ def _add_row(batch: _Batch, run_id: str, kind: Kind, row: Row) -> None:
     _add_remarks(batch, key, row.missing, row.notes)
 
 
+def _add_findings(batch: _Batch, key: _Values, findings: Sequence[Finding]) -> None:
+    for pos, finding in enumerate(findings):
+        values = finding.model_dump()
+        about = {"about": values.pop("kind"), "place": values.pop("where")}
+        batch["findings"].append(key | {"pos": pos} | about | values)
+
+
 def _add_remarks(batch: _Batch, key: _Values, missing: Mapping[str, str], notes: Sequence[str]) -> None:
     for pos, (path, reason) in enumerate(missing.items()):
         batch["missing"].append(key | {"pos": pos, "path": path, "reason": reason})
@@ -355,7 +372,9 @@ def _add_remarks(batch: _Batch, key: _Values, missing: Mapping[str, str], notes:
 def _add_outcome(batch: _Batch, report: Report, examples: Sequence[Example]) -> None:
     """Add what belongs to the run and to no single result."""
     key: _Values = {"run_id": report.run.run_id}
-    _add_remarks(batch, key | {"kind": "run", "scenario": None, "model": None}, report.missing, report.notes)
+    of_run: _Values = key | {"kind": "run", "scenario": None, "model": None}
+    _add_remarks(batch, of_run, report.missing, report.notes)
+    _add_findings(batch, of_run, report.feed)
     for pos, (reason, count) in enumerate(report.quarantine.items()):
         batch["quarantine"].append(key | {"pos": pos, "reason": reason, "count": count})
     position = 0
@@ -431,7 +450,7 @@ def _runs(con: _Connection) -> list[RunInfo]:
 def _load_rows(con: _Connection, run_id: str) -> dict[str, list[Row]]:
     """Return the results of a run by kind."""
     parts: dict[tuple[object, ...], dict[str, list[_Values]]] = defaultdict(lambda: defaultdict(list))
-    for table in _OF_RESULT:
+    for table in (*_OF_RESULT, "findings"):
         for values in _select(con, table, run_id):
             parts[_key(values)][table].append(values)
     rows: dict[str, list[Row]] = {"scenario": [], "window": []}
@@ -446,13 +465,15 @@ def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
 
     values = {name: result[name] for name in _ROW_SCALARS}
     counts = {name: result[name] for name in ("groups", "effective_n")}
-    variation = result["variation"]
+    variation, census = result["variation"], result["census"]
     for table, kind in _PARTS.items():
         values[table] = next((kind(**_fields(kind, v)) for v in rows(table)), None)
     return Row(
         **values,
         rows=None if counts["groups"] is None else RowCounts(used=result["n"], **counts),
         variation=None if variation is None else Variation.model_validate_json(variation),
+        census=None if census is None else Census.model_validate_json(census),
+        findings=[_finding(v) for v in rows("findings")],
         intervals=Intervals(**{v["measure"]: _interval(v) for v in rows("intervals")}),
         bounds={v["form"]: Bound(**_fields(Bound, v)) for v in rows("bounds")},
         divergences={v["modality"]: Divergence(**_fields(Divergence, v)) for v in rows("divergences")},
@@ -461,6 +482,11 @@ def _row(result: _Values, parts: Mapping[str, list[_Values]]) -> Row:
         missing={v["path"]: v["reason"] for v in rows("missing")},
         notes=[v["note"] for v in rows("notes")],
     )
+
+
+def _finding(values: _Values) -> Finding:
+    named = {"where": values["place"], "kind": values["about"]}
+    return Finding(**named, status=values["status"], because=values["because"])
 
 
 def _key(values: _Values) -> tuple[object, ...]:

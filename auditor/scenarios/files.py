@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from auditor.errors import BadInput
 from auditor.records import Records, read
+from auditor.records.sources import expand, shown
 from auditor.scenarios.perturbed import perturbed_source
 from auditor.scenarios.registry import reader
 from auditor.scenarios.scenario import ID, TRAFFIC, Given, Source
@@ -48,7 +49,11 @@ def file_source(name: str, family: str, path: str, partition: Partitioning | Non
 
 def records_source(name: str, family: str, records: Records, partition: Partitioning | None = None) -> Source:
     """Return the source of records from wherever they come."""
-    return Source(name, family, records.fingerprint, records.rows, partition)
+
+    def listed() -> list[str]:
+        return [shown(path) for path in expand(records.files)] if records.files else []
+
+    return Source(name, family, records.fingerprint, records.rows, partition, listed)
 
 
 def _refuse(name: str, spec: ScenarioSpec, *keys: str) -> None:

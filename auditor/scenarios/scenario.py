@@ -21,11 +21,13 @@ import pyarrow as pa
 from auditor import __version__
 from auditor.errors import BadInput
 from auditor.records import (
+    FileRows,
     Limits,
     MediaPolicy,
     Quarantine,
     Records,
     RecordWriter,
+    Tally,
     admit,
     read_run_columns,
     read_run_records,
@@ -38,7 +40,7 @@ from auditor.scenarios.registry import READERS
 from auditor.sketch.blocks import hash64
 from auditor.storage.run_dir import RunDir, digest, write_bytes
 from schemas.config import DataConfig, Partitioning
-from schemas.record import RECORDS, Quarantined, Record
+from schemas.record import QUARANTINE, RECORDS, Quarantined, Record
 
 Rows = Iterable[Record | Quarantined]
 ID, TRAFFIC = "id", "traffic"
@@ -60,6 +62,8 @@ class Source:
     fingerprint: str
     rows: Callable[[], Rows]
     partition: Partitioning | None = None
+    files: Callable[[], Sequence[str]] = tuple
+    """Lists the files that its rows come from, as reports name them, so that one without rows is missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Scenario:
     """What the report says beside it."""
     lost_scores: int = 0
     """Scores of the records that could not be used."""
+    files: tuple[FileRows, ...] = ()
+    """What each file held, and what of it could not be used."""
 
     def batches(self) -> Iterator[list[Record]]:
         """Yield the records, in lists of bounded length."""
@@ -136,6 +142,7 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
                 readable_formats(),
                 __version__,
                 RECORDS.names,
+                QUARANTINE.names,
             ],
             default=str,
         )
@@ -146,10 +153,15 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
         if meta["fingerprint"] == print_:
             return _scenario(source, path, meta)
     stamp.unlink(missing_ok=True)
-    quarantine, rows = Quarantine(), source.rows()
+    quarantine, rows, tally = Quarantine(), source.rows(), Tally(source.name)
     with ThreadPoolExecutor(_threads()) as threads, RecordWriter(path) as writer:
-        for record in quarantine.sift(admit(rows, media_policy(data), limits(data), source.name, threads)):
-            writer.write(record)
+        counted = tally.counted(rows)
+        for row in admit(counted, media_policy(data), limits(data), source.name, threads):
+            if isinstance(row, Record):
+                writer.write(row)
+            else:
+                quarantine.add(replace(row, position=writer.count))
+    quarantine = tally.dated(quarantine)
     quarantine.write(_sibling_path(path, "quarantine"))
     progress = getattr(rows, "progress", None)
     meta = {
@@ -157,6 +169,7 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
         "n": writer.count,
         "naive": progress.naive_timestamps if progress is not None else 0,
         "lost_scores": progress.lost_scores if progress is not None else 0,
+        "files": [asdict(file) for file in tally.files(quarantine, source.files())],
     }
     write_bytes(stamp, json.dumps(meta).encode())
     return _scenario(source, path, meta)
@@ -171,6 +184,7 @@ def _scenario(source: Source, path: Path, meta: dict[str, Any]) -> Scenario:
         meta["naive"],
         source.partition,
         lost_scores=meta["lost_scores"],
+        files=tuple(FileRows(**file) for file in meta["files"]),
     )
 
 

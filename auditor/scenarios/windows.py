@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from auditor.errors import BadInput, RowError
 from auditor.records import Rows
 from auditor.records.screen import Place
-from schemas.config import WINDOW_LENGTH
+from schemas.config import WINDOW_LENGTH, WindowedConfig
 from schemas.record import Quarantined, Reason, Record
 
 ALL = "all traffic"
@@ -49,32 +51,61 @@ def one_window(name: str = ALL) -> Splitter:
     return lambda record: window
 
 
-def by_time(length: timedelta, zone: tzinfo = UTC, offset: timedelta = timedelta()) -> Splitter:
-    """Return the rule that cuts records into windows of `length` by the clock of `zone`: days begin at
-    midnight, weeks on Mondays, and all of them `offset` later where it is given.
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A clock cuts time into windows of `length`, as it runs in `zone`: days begin at midnight, weeks on
+    Mondays, and all of them `offset` later.
 
-    Where a clock is put back, the hour that comes twice is in one window; where it is put forward, a window
-    is shorter. Every record must have a timestamp (see `timed`).
+    Where it is put back, the hour that comes twice is in one window; where it is put forward, a window is
+    shorter.
     """
+
+    length: timedelta
+    zone: tzinfo = UTC
+    offset: timedelta = timedelta()
+
+    def window(self, moment: datetime) -> Window:
+        """Return the window that holds a moment."""
+        clock = moment.astimezone(self.zone).replace(tzinfo=None)
+        start = _MONDAY + (clock - self.offset - _MONDAY) // self.length * self.length + self.offset
+        try:
+            end = start + self.length
+        except OverflowError:  # the last window of year 9999
+            end = datetime.max
+        return Window(_name(start, end), start.replace(tzinfo=self.zone), end.replace(tzinfo=self.zone))
+
+    def named(self, name: str) -> Window:
+        """Return the window of that name."""
+        return self.window(datetime.fromisoformat(name.partition(" to ")[0]).replace(tzinfo=self.zone))
+
+
+def _name(start: datetime, end: datetime) -> str:
+    """Return the name of a window as people write it: a day by its date, several days by the first and the
+    last one, others by the moment at which they begin."""
+    if start.time() != time() or (end - start) % _DAY:
+        return start.strftime("%Y-%m-%d %H:%M")
+    first, last = start.date(), end.date() - _DAY
+    return str(first) if last == first else f"{first} to {last}"
+
+
+def cut(config: WindowedConfig) -> tuple[Clock | None, int | None]:
+    """Return how a config cuts records into windows: by a clock, or by rows."""
+    if config.window is None:
+        return None, config.window_rows
+    offset = window_length(config.window_offset) if config.window_offset else timedelta()
+    return Clock(window_length(config.window), ZoneInfo(config.timezone), offset), None
+
+
+def by_time(clock: Clock) -> Splitter:
+    """Return the rule that cuts records into the windows of a clock. Every record must have a timestamp (see
+    `timed`)."""
 
     def place(record: Record) -> Window:
         if record.timestamp is None:
             raise ValueError(f"record {record.record_id} has no timestamp")
-        clock = record.timestamp.astimezone(zone).replace(tzinfo=None)
-        start = _MONDAY + (clock - offset - _MONDAY) // length * length + offset
-        first, end = (moment.replace(tzinfo=zone) for moment in (start, start + length))
-        return Window(_name(start, length), first, end)
+        return clock.window(record.timestamp)
 
     return place
-
-
-def _name(start: datetime, length: timedelta) -> str:
-    """Return the name of a window as people write it: a day by its date, several days by the first and the
-    last one, others by the moment at which they begin."""
-    if start.time() != time() or length % _DAY:
-        return start.strftime("%Y-%m-%d %H:%M")
-    last = start + length - _DAY
-    return str(start.date()) if last == start else f"{start.date()} to {last.date()}"
 
 
 def by_rows(size: int, total: int) -> Splitter:
@@ -85,10 +116,28 @@ def by_rows(size: int, total: int) -> Splitter:
     def place(record: Record) -> Window:
         nonlocal position
         position += 1
-        first = position // size * size
-        return Window(f"rows {first}-{min(first + size, total) - 1}")
+        return _window_of_rows(position, size, total)
 
     return place
+
+
+def _window_of_rows(position: int, size: int, total: int) -> Window:
+    first = position // size * size
+    return Window(f"rows {first}-{min(first + size, total) - 1}")
+
+
+Placer = Callable[[Quarantined], Window | None]
+"""Tells the window that a quarantined row would have been in; None where nobody knows."""
+
+
+def placer(clock: Clock | None, size: int | None, total: int) -> Placer:
+    """Return the rule for quarantined rows that goes with `by_time(clock)`, `by_rows(size, total)` or, where
+    both are None, with `one_window()`: by their moment, or by how many records came before them."""
+    if clock is not None:
+        return lambda row: None if row.timestamp is None else clock.window(row.timestamp)
+    if size is not None and total:
+        return lambda row: _window_of_rows(min(row.position, total - 1), size, total)
+    return lambda row: Window(ALL)
 
 
 def timed(rows: Rows) -> Rows:
@@ -106,11 +155,21 @@ def timed(rows: Rows) -> Rows:
     return Rows(sifted(), rows.progress)
 
 
-def gaps(windows: Sequence[Window]) -> int:
-    """Count how many windows of time between the first and the last of `windows` hold no row: a feed that
-    broke."""
-    starts = sorted(w.start for w in windows if w.start is not None)
+def _put_forward(begin: datetime, end: datetime) -> bool:
+    """Return whether there is no time from `begin` to `end`, since the clock is put forward there."""
+    return begin.astimezone(UTC) >= end.astimezone(UTC)
+
+
+def gaps(windows: Sequence[Window]) -> list[tuple[datetime, datetime, int]]:
+    """Return where windows of time between the first and the last of `windows` are missing: the first moment
+    of each gap, the first one after it, and how many windows it is long."""
+    starts = sorted({w.start for w in windows if w.start is not None})
     lengths = [w.end - w.start for w in windows if w.start is not None and w.end is not None]
-    if not starts or not lengths:
-        return 0
-    return (starts[-1] - starts[0]) // lengths[0] + 1 - len(starts)
+    if not lengths:
+        return []
+    length = max(lengths)
+    found = []
+    for before, after in pairwise(starts):
+        if (missing := (after - before) // length - 1) > 0 and not _put_forward(before + length, after):
+            found.append((before + length, after, missing))
+    return found

@@ -1,4 +1,4 @@
-"""Images on their way through a job: each is decoded once, and one that does not decode is quarantined there."""
+"""Images on their way through a job: each is decoded once, and one that does not decode is quarantined."""
 
 from __future__ import annotations
 

@@ -57,10 +57,16 @@ def test_one_bad_image_costs_the_row(executor: Executor | None) -> None:
 
 
 def test_duplicates_within_a_scenario(executor: Executor | None) -> None:
-    records = [Record("a", "a", query="first"), Record("b", "b", query="q"), Record("a", "a", query="second")]
+    records = [
+        Record("a", "a", query="first"),
+        Record("b", "b", query="q"),
+        Record("a", "a", query="second"),
+        Record("a", "a", query="first"),
+    ]
     out = list(admit(records, MediaPolicy(), scenario="s", executor=executor))
     assert out[:2] == records[:2]
-    assert isinstance(out[2], Quarantined) and out[2].reason is Reason.DUPLICATE_ID
+    reasons = [row.reason for row in out[2:] if isinstance(row, Quarantined)]
+    assert reasons == [Reason.CONFLICTING_ID, Reason.DUPLICATE_ID]  # others, and the same again
     assert list(admit(records[2:], MediaPolicy(), scenario="another")) == records[2:]
 
 

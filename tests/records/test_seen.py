@@ -9,8 +9,8 @@ from auditor.records.seen import Seen
 def test_an_id_is_new_once():
     seen = Seen()
     ids = ["a", "b", "a", "", "b\x00", "b", "ü", "\ud800"]
-    assert [seen.add(i) for i in ids] == [True, True, False, True, True, False, True, True]
-    assert Seen().add("a")  # each set by itself
+    assert [seen.add(i) == "new" for i in ids] == [True, True, False, True, True, False, True, True]
+    assert Seen().add("a") == "new"  # each set by itself
 
 
 def test_memory_stays_where_its_cache_ends():
@@ -25,8 +25,8 @@ for i in range(20_000):
     ids.add(str(i))
 before = peak()
 for i in range(20_000, 200_000):
-    assert ids.add(str(i))
-assert not ids.add("7") and not ids.add("199999")
+    assert ids.add(str(i)) == "new"
+assert ids.add("7") == ids.add("199999") == "same"
 print(peak() - before)
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -37,7 +37,7 @@ from auditor.report.build import Audited, Drifted, audit_report, drift_report
 from auditor.report.provenance import Provenance
 from auditor.scenarios import Grouping, Scenario
 from auditor.scenarios.row_ranges import Part, survey
-from auditor.scenarios.windows import by_time
+from auditor.scenarios.windows import Clock, by_time
 from auditor.storage.embedding_store import Embeddings, normalise
 from schemas.config import AuditConfig, BaselineConfig, BoundsConfig, DriftConfig
 from schemas.record import Quarantined, Reason, Record
@@ -210,7 +210,7 @@ def traffic(root: Path) -> tuple[Scenario, list[Part]]:
                 writer.write(Record(f"{day}-{i}", f"{day}-{i}", query="what?", timestamp=at))
     Quarantine().write(root / "traffic.quarantine.parquet")
     (root / "windows").mkdir()
-    found = survey(root / "traffic.parquet", by_time(timedelta(days=1)), root / "windows", 10)
+    found = survey(root / "traffic.parquet", by_time(Clock(timedelta(days=1))), root / "windows", 10)
     return Scenario("traffic", "window", root / "traffic.parquet", 9, 4), list(found.parts)
 
 

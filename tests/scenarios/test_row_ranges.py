@@ -8,7 +8,7 @@ import pytest
 from auditor.errors import AuditError, BadInput
 from auditor.records import RecordWriter, read_run_rows, records_from_table
 from auditor.scenarios.row_ranges import first_rows, part_tags, positions, read_unit, survey
-from auditor.scenarios.windows import Window, by_rows, by_time, one_window
+from auditor.scenarios.windows import Clock, Window, by_rows, by_time, one_window
 from schemas.record import Image, Record, Turn
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -67,7 +67,7 @@ def test_every_row_is_in_its_window_in_the_order_of_the_file(tmp_path):
     """6,000 rows in no order, more than a batch and a group of rows, over 25 windows."""
     order = np.random.default_rng(0).permutation(6000)
     path = written(tmp_path / "r.parquet", (record(int(i) % 600, query=str(i)) for i in order))
-    found = survey(path, by_time(timedelta(days=1)), tmp_path, 100)
+    found = survey(path, by_time(Clock(timedelta(days=1))), tmp_path, 100)
     assert sum(part.n for part in found.parts) == 6000 and len(found.parts) == 25
     for part in found.parts:
         mine = [

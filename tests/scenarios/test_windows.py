@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import BadInput
 from auditor.records import Quarantine, admit, read_many
-from auditor.scenarios.windows import by_rows, by_time, gaps, one_window, timed, window_length
+from auditor.scenarios.windows import Clock, by_rows, by_time, gaps, one_window, timed, window_length
 from schemas.record import Record
 
 
@@ -43,7 +43,7 @@ def test_what_is_no_length_is_refused(text):
     ],
 )
 def test_time_is_floored_in_utc(length, moment, start):
-    window = by_time(window_length(length))(at(moment))
+    window = by_time(Clock(window_length(length)))(at(moment))
     assert window.start.isoformat() == start
     assert window.start <= at(moment).timestamp < window.end == window.start + window_length(length)
 
@@ -59,7 +59,7 @@ def test_time_is_floored_in_utc(length, moment, start):
 )
 def test_weeks_begin_on_mondays_and_an_offset_moves_all_windows(length, offset, moment, start):
     later = timedelta() if offset == "0" else window_length(offset)
-    assert by_time(window_length(length), UTC, later)(at(moment)).start.isoformat() == start
+    assert by_time(Clock(window_length(length), UTC, later))(at(moment)).start.isoformat() == start
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_weeks_begin_on_mondays_and_an_offset_moves_all_windows(length, offset, 
     ],
 )
 def test_windows_have_the_names_that_people_write(length, offset, name):
-    split = by_time(window_length(length), UTC, timedelta(hours=offset))
+    split = by_time(Clock(window_length(length), UTC, timedelta(hours=offset)))
     assert split(at("2026-03-04T14:00:00+00:00")).name == name
 
 
 def test_days_are_those_of_the_clock_in_a_zone():
-    split = by_time(window_length("1d"), ZoneInfo("Europe/Berlin"))
+    split = by_time(Clock(window_length("1d"), ZoneInfo("Europe/Berlin")))
     summer = split(at("2026-06-01T22:30:00+00:00"))
     assert summer.name == "2026-06-02" and summer.start.isoformat() == "2026-06-02T00:00:00+02:00"
     begins, ends = at("2026-03-28T23:00:00+00:00"), at("2026-03-29T21:59:59+00:00")  # a day of 23 hours
@@ -87,7 +87,7 @@ def test_days_are_those_of_the_clock_in_a_zone():
 
 
 def test_an_hour_that_comes_twice_is_one_window():
-    split = by_time(window_length("1h"), ZoneInfo("Europe/Berlin"))
+    split = by_time(Clock(window_length("1h"), ZoneInfo("Europe/Berlin")))
     first, second = split(at("2026-10-25T00:30:00+00:00")), split(at("2026-10-25T01:30:00+00:00"))
     assert first == second and first.name == "2026-10-25 02:00"
     assert first.end.astimezone(UTC) - first.start.astimezone(UTC) == timedelta(hours=2)
@@ -99,7 +99,7 @@ def test_an_hour_that_comes_twice_is_one_window():
 def test_every_moment_lies_in_its_window(moment, length):
     zone = ZoneInfo("America/New_York")
     record = Record("a", "a", query="q", timestamp=moment.replace(tzinfo=UTC))
-    window = by_time(window_length(length), zone, timedelta(hours=3))(record)
+    window = by_time(Clock(window_length(length), zone, timedelta(hours=3)))(record)
     start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
     assert start <= record.timestamp < end
 
@@ -129,7 +129,20 @@ def test_rows_without_a_timestamp_are_set_aside_where_they_stood(tmp_path):
 
 
 def test_empty_windows_between_are_counted():
-    split = by_time(window_length("1d"))
+    split = by_time(Clock(window_length("1d")))
     days = [split(at(f"2026-03-0{day}T05:00:00+00:00")) for day in (5, 1, 2)]
     assert gaps(days) == 2 and gaps(days[1:]) == 0 and gaps([]) == 0
     assert gaps([one_window()(at("2026-03-01T00:00:00+00:00"))]) == 0
+
+
+def test_an_hour_that_the_clock_skips_is_no_gap():
+    split = by_time(Clock(window_length("1h"), ZoneInfo("Europe/Berlin")))
+    hours = [split(at(f"2026-03-29T{hour:02d}:10:00+00:00")) for hour in (0, 1, 3)]
+    assert [length for _, _, length in gaps(hours)] == [1]  # 02:00 is skipped, 04:00 is missing
+
+
+@pytest.mark.parametrize("length", ["1d", "1w", "6h", "30m"])
+def test_a_window_is_found_by_its_name(length):
+    clock = Clock(window_length(length), ZoneInfo("Europe/Berlin"), timedelta(hours=2))
+    window = clock.window(datetime(2026, 5, 6, 7, 8, tzinfo=UTC))
+    assert clock.named(window.name) == window

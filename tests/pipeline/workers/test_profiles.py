@@ -36,7 +36,7 @@ from auditor.profiles.rows import (
 )
 from auditor.records import RecordWriter, read_run_records
 from auditor.scenarios.row_ranges import survey
-from auditor.scenarios.windows import by_time, one_window
+from auditor.scenarios.windows import Clock, by_time, one_window
 from auditor.sketch.merge_tree import tree_merge
 from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.work_units import cut
@@ -250,7 +250,7 @@ def test_a_window_has_its_rows_wherever_they_stand(tmp_path, critics):
     """Shuffled traffic: each day's sums are those of the day's rows alone, in their order."""
     order = np.random.default_rng(0).permutation(N)
     path = written(tmp_path / "r.parquet", (record(int(i)) for i in order))
-    got = profiled(path, tmp_path, critics, by_time(timedelta(days=2)))
+    got = profiled(path, tmp_path, critics, by_time(Clock(timedelta(days=2))))
     assert sorted(got) == [(DAY + timedelta(days=d)).isoformat() for d in range(-1, 6, 2)]
     for k, (window, found) in enumerate(got.items()):
         start = datetime.fromisoformat(window)

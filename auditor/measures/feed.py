@@ -1,0 +1,222 @@
+"""What is missing of a whole feed: files of which nothing came or was usable, windows of time without rows or
+with few, windows far from all others, and windows that say what others said before them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import numpy as np
+
+from auditor.measures.contents import MOST_MARKS, Contents
+from auditor.records import FileRows
+from auditor.scenarios.windows import Window, gaps
+from schemas.record import Reason
+from schemas.report import Finding
+
+LEAST_FILE_ROWS = 5
+"""Rows of a file from which on it is named for having lost many of them."""
+USUAL_WINDOWS, USUAL_ROWS = 5, 20
+"""Windows, and rows in the middle one, from which on it is known how many rows are usual."""
+FACTOR, DEVIATIONS = 2.0, 4.0
+"""A window has few or many rows where it has this many times fewer or more than are usual, and lies this many
+(robust) standard deviations off, on the scale of logarithms."""
+FAR_WINDOWS = 30
+"""Windows without rows from which on what lies beyond may have another clock."""
+LEAST_MARKS = 10
+"""Different rows of a window from which on it is looked at for repeating others."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """This is what a window brought."""
+
+    window: Window
+    phrase: str
+    """The window in a sentence: "On 2025-06-02"."""
+    rows: int
+    """Rows that came, usable or not, but for repeats."""
+    contents: Contents | None = None
+
+
+def of_files(files: Sequence[FileRows], max_left_out: float) -> list[Finding]:
+    """Name the files of which nothing came or was usable, which lost many rows, or were cut off."""
+    found = []
+    for file in files:
+        lost = sum(file.left_out.values())
+        repeats = file.left_out.get(Reason.DUPLICATE_ID.value, 0)
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in file.left_out.items())
+        if not file.rows:
+            found.append(_file(file, "warn", f"{file.name} holds no rows"))
+        elif file.rows == repeats:
+            found.append(_file(file, "warn", f"all {file.rows:,} rows of {file.name} are repeats of others"))
+        elif file.rows == lost:
+            found.append(_file(file, "fail", f"nothing of {file.name} was usable: {lost:,} rows ({reasons})"))
+        elif file.rows >= LEAST_FILE_ROWS and lost - repeats > max_left_out * (file.rows - repeats):
+            said = f"{lost:,} of {file.rows:,} rows of {file.name} were left out ({reasons})"
+            found.append(_file(file, "warn", said))
+        if file.broken:
+            said = f"the last of {file.rows:,} rows of {file.name} cannot be read: it may have been cut off"
+            found.append(_file(file, "warn", said))
+    return found
+
+
+def of_gaps(windows: Sequence[Arrived], usual: Sequence[Window]) -> list[Finding]:
+    """Name where windows of time between others hold no row, for longer than between the `usual` ones, those
+    of the baseline."""
+    longest = max((length for _, _, length in gaps(usual)), default=0)
+    far = _far(windows)
+    near = [came.window for came in windows if came.window not in far]
+    found = []
+    for start, end, length in gaps(near):
+        if length <= longest:
+            continue
+        span = (end - start) / length
+        last = end - span
+        until = "" if length == 1 else f" to {moment_named(last)} ({length:,} windows)"
+        said = f"no rows came for {moment_named(start)}{until}, between others that have some"
+        found.append(Finding(where=start.isoformat(), kind="gap", status="warn", because=said))
+    return found
+
+
+def of_windows(
+    windows: Sequence[Arrived],
+    usual_rows: Sequence[int],
+    standard: frozenset[str],
+    own: float,
+    sampled: float,
+) -> dict[Window, list[Finding]]:
+    """Return what is found of each window beside the others, in the order of time. `usual_rows`: how many
+    rows the baseline's windows have, if it has enough of them; `standard`: marks of the baseline's rows;
+    `own`: the share of these that repeat another one; `sampled`: the share of the baseline's rows that have
+    a mark."""
+    found: dict[Window, list[Finding]] = {came.window: [] for came in windows}
+    timed = [came for came in windows if came.window.start is not None]
+    far = _far(timed)
+    for came in timed:
+        if (apart := far.get(came.window)) is not None:
+            said = f"{came.rows:,} rows lie {apart:,} windows away from most others: is their clock right?"
+            found[came.window].append(_finding(came.window, "clock", f"{came.phrase} {said}"))
+    for window, said in _few_or_many(timed, usual_rows).items():
+        found[window].append(_finding(window, "rows", said))
+    for window, said in _again(windows, standard, own, sampled).items():
+        found[window].append(_finding(window, "again", said))
+    return found
+
+
+def phrase(window: Window) -> str:
+    """Return a window as sentences begin with it: "On 2025-06-02", "In rows 0-99"."""
+    if window.start is None or window.end is None:
+        return f"In {window.name}"
+    if window.end - window.start == timedelta(days=1):
+        return f"On {moment_named(window.start)}"
+    return f"In the window from {moment_named(window.start)}"
+
+
+def repeated_share(marks: Sequence[str], sampled: float) -> float:
+    """Return the share of rows with these marks (a row each) that say what another one says, too, where only
+    the share `sampled` of all rows has a mark."""
+    if not marks:
+        return 0.0
+    _, counts = np.unique(np.array(marks), return_counts=True)
+    return min(1.0, float(counts[counts > 1].sum()) / len(marks) / sampled)
+
+
+def moment_named(moment: datetime) -> str:
+    """Return the day, or where it is no midnight the minute."""
+    return moment.strftime("%Y-%m-%d" if (moment.hour, moment.minute) == (0, 0) else "%Y-%m-%d %H:%M")
+
+
+def _far(windows: Sequence[Arrived]) -> dict[Window, int]:
+    """Return the windows that lie apart from most of the rows by at least FAR_WINDOWS and more than there are
+    windows, and by how many."""
+    ordered = sorted((came for came in windows if came.window.start is not None), key=_start)
+    least = max(FAR_WINDOWS, len(ordered))
+    clusters: list[list[Arrived]] = []
+    for came in ordered:
+        if not clusters or _between(clusters[-1][-1], came) >= least:
+            clusters.append([])
+        clusters[-1].append(came)
+    if len(clusters) < 2:
+        return {}
+    main = max(clusters, key=lambda cluster: sum(came.rows for came in cluster))
+    apart = (came for cluster in clusters if cluster is not main for came in cluster)
+    return {came.window: min(_between(came, main[0]), _between(came, main[-1])) for came in apart}
+
+
+def _start(came: Arrived) -> datetime:
+    assert came.window.start is not None
+    return came.window.start
+
+
+def _between(one: Arrived, other: Arrived) -> int:
+    """Return how many windows fit between two."""
+    return sum(length for _, _, length in gaps([one.window, other.window]))
+
+
+def _few_or_many(windows: Sequence[Arrived], usual_rows: Sequence[int]) -> dict[Window, str]:
+    """Say which windows have many fewer, or more, rows than are usual."""
+    counts = np.array(usual_rows or [came.rows for came in windows], dtype=np.float64)
+    counts = counts[counts > 0]
+    if len(counts) < USUAL_WINDOWS or np.median(counts) < USUAL_ROWS:
+        return {}
+    usual = float(np.median(counts))
+    spread = 1.4826 * float(np.median(np.abs(np.log(counts / usual))))
+    limit = max(np.log(FACTOR), DEVIATIONS * max(spread, usual**-0.5))
+    return {
+        came.window: f"{came.phrase} {came.rows:,} rows came, where {usual:,.0f} are usual"
+        for came in windows
+        if came.rows and abs(np.log(came.rows / usual)) >= limit
+    }
+
+
+def _again(
+    windows: Sequence[Arrived], standard: frozenset[str], own: float, sampled: float
+) -> dict[Window, str]:
+    """Say which windows mostly hold rows of an earlier window, or of the baseline, under other ids.
+
+    A mark is kept of a sample of the rows, and of those with the smallest marks, so that the share of rows
+    that came before is the share among the marks that both would have kept, over the share of rows sampled.
+    Where the baseline's own rows repeat each other (`own`), the others have to do so more.
+    """
+    said: dict[Window, str] = {}
+    limit = own + (1 - own) / 2
+    holders: dict[str, tuple[int, int]] = {}
+    """Mark -> the first and the last window so far that has it: of many, two do."""
+    for number, came in enumerate(windows):
+        marks = came.contents.marks if came.contents is not None else ()
+        hits = Counter(e for mark in marks if mark in holders for e in set(holders[mark]))
+        shares = {e: _share_of(marks, windows[e].contents, n) for e, n in sorted(hits.items())}
+        best = max(shares, key=lambda e: shares[e], default=None)
+        known = sum(mark in standard for mark in marks) / len(marks) / sampled if marks else 0.0
+        if len(marks) >= LEAST_MARKS and best is not None and shares[best] >= limit:
+            before = windows[best].phrase
+            said[came.window] = (
+                f"{came.phrase} {shares[best]:.0%} of the rows say what rows said before, "
+                f"{before[:1].lower()}{before[1:]}: does the feed stand still?"
+            )
+        elif len(marks) >= LEAST_MARKS and known >= limit:
+            share = f"{min(1.0, known):.0%}"
+            said[came.window] = f"{came.phrase} {share} of the rows say what rows of the baseline said"
+        for mark in marks:
+            holders[mark] = holders.get(mark, (number, number))[0], number
+    return said
+
+
+def _share_of(marks: Sequence[str], earlier: Contents | None, hits: int) -> float:
+    """Return the share of the rows with these marks that an earlier window has, too."""
+    assert earlier is not None
+    whole = len(earlier.marks) < MOST_MARKS
+    comparable = len(marks) if whole else sum(mark <= earlier.marks[-1] for mark in marks)
+    return min(1.0, hits / comparable / earlier.sampled)
+
+
+def _file(file: FileRows, status: Literal["warn", "fail"], said: str) -> Finding:
+    return Finding(where=file.name, kind="file", status=status, because=said)
+
+
+def _finding(window: Window, kind: Literal["clock", "rows", "again"], said: str) -> Finding:
+    return Finding(where=window.name, kind=kind, status="warn", because=said)
