@@ -10,15 +10,21 @@ from typing import Any
 from auditor.errors import RowError
 from auditor.records.containers import check_name, raw_rows
 from auditor.records.fields import FIELDS, parse_id, parse_record
-from auditor.records.formats import RECORDS, columns, translate
+from auditor.records.formats import Chosen, Reading, translate
 from auditor.records.limits import DEFAULT_LIMITS, Limits
+from auditor.records.raw import Failed, Raw
 from auditor.records.rows import Progress, Rows
 from auditor.records.screen import Place, screen
 from auditor.records.sources import expand, open_source, shown
-from schemas.record import Quarantined, Record
+from schemas.record import Quarantined, Reason, Record
 
 
-def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS, format: str = RECORDS) -> Rows:
+def read_records(
+    path: str | Path,
+    limits: Limits = DEFAULT_LIMITS,
+    chosen: Chosen | None = None,
+    media_root: str | Path | None = None,
+) -> Rows:
     """Return the rows of one file: `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`; a local path or fsspec
     URI.
 
@@ -26,35 +32,51 @@ def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS, format: str 
     their row stays. Where a file breaks half-way, the rows before count and one unreadable_line stands for
     the rest. Raises `BadInput` (at once, or when the first row is taken) for a file that cannot be read.
     """
-    return read_many([path], limits, format)
+    return read_many([path], limits, chosen, media_root)
 
 
 def read_many(
-    paths: str | Path | Sequence[str | Path], limits: Limits = DEFAULT_LIMITS, format: str = RECORDS
+    paths: str | Path | Sequence[str | Path],
+    limits: Limits = DEFAULT_LIMITS,
+    chosen: Chosen | None = None,
+    media_root: str | Path | None = None,
 ) -> Rows:
     """Return the rows of all files of a glob, a path or a list of either, one file after the other; within a
-    glob in the order of names. Errors as `read_records`."""
+    glob in the order of names. `chosen`: what they are (None: told from the first rows of each). `media_root`:
+    where files lie that rows name. Errors as `read_records`."""
     files = expand(paths)
     for path in files:
         check_name(shown(path))
     progress = Progress()
-    return Rows(_read_files(files, limits, format, progress), progress)
+    reading = Reading(limits, media_root, progress.coercions)
+    raws = translate(_raw_files(files, limits), chosen or Chosen(), reading, progress.formats)
+    return Rows(_rows(raws, limits, progress), progress)
 
 
-def _read_files(
-    files: list[str], limits: Limits, format: str, progress: Progress
-) -> Iterator[Record | Quarantined]:
+def _raw_files(files: list[str], limits: Limits) -> Iterator[Iterator[Raw]]:
     for path in files:
-        with open_source(path) as stream:
-            raws = raw_rows(stream, shown(path), limits, columns(format, FIELDS))
-            for raw in translate(raws, format, progress.coercions):
-                yield from one_row(raw.fields, limits, progress.advance(*raw.place), progress)
+        yield _raw_rows(path, limits)
+
+
+def _raw_rows(path: str, limits: Limits) -> Iterator[Raw]:
+    with open_source(path) as stream:
+        yield from raw_rows(stream, shown(path), limits, FIELDS)
+
+
+def _rows(raws: Iterator[Raw], limits: Limits, progress: Progress) -> Iterator[Record | Quarantined]:
+    for raw in raws:
+        yield from one_row(raw.fields, limits, progress.advance(*raw.place), progress, raw.failed)
 
 
 def one_row(
-    fields: dict[str, Any] | RowError, limits: Limits, place: Place, progress: Progress
+    fields: dict[str, Any] | RowError,
+    limits: Limits,
+    place: Place,
+    progress: Progress,
+    failed: Sequence[Failed] = (),
 ) -> Iterator[Record | Quarantined]:
-    """Yield the record of a row's fields, or why it is quarantined, as `screen` does."""
+    """Yield the record of a row's fields, or why it is quarantined, as `screen` does; before a record also the
+    models that failed on it."""
     record_id = None
     try:
         if isinstance(fields, RowError):
@@ -66,4 +88,8 @@ def one_row(
         return
     progress.naive_timestamps += naive
     progress.lost_scores += lost_scores
-    yield from screen(record, limits, place)
+    for row in screen(record, limits, place):
+        if isinstance(row, Record):
+            for model, why in failed:
+                yield place.quarantined(RowError(Reason.MODEL_FAILED, why), record_id, model=model)
+        yield row

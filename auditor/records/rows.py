@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ class Progress:
     """Timestamps without a zone, taken as UTC."""
     lost_scores: int = 0
     """Scores that were no number from 0 to 1, or of no one model, and were left out."""
+    formats: Counter[str] = field(default_factory=Counter)
+    """Files by the format that they are read in."""
     coercions: Coercions = field(default_factory=Coercions)
     """What was read otherwise than it stood."""
 
