@@ -71,9 +71,9 @@ class Record:
     def input_text(self) -> str | None:
         """The text that is embedded: earlier turns, then the query.
 
-        Instructions to the model (turns of `INSTRUCTING`) are left out. They are the same in many rows and often
-        long: the questions would drown in them, or be cut off. A model that answers here is given them, so that
-        other instructions show as other answers to the same inputs.
+        Instructions to the model (turns of `INSTRUCTING`) are left out. They are the same in many rows and
+        often long: the questions would drown in them, or be cut off. A model that answers here is given them,
+        so that other instructions show as other answers to the same inputs.
         """
         parts = [turn.text for turn in self.history if turn.role not in INSTRUCTING]
         if self.query is not None:

@@ -42,8 +42,8 @@ def read_many(
     media_root: str | Path | None = None,
 ) -> Rows:
     """Return the rows of all files of a glob, a path or a list of either, one file after the other; within a
-    glob in the order of names. `chosen`: what they are (None: told from the first rows of each). `media_root`:
-    where files lie that rows name. Errors as `read_records`."""
+    glob in the order of names. `chosen`: what they are (None: told from the first rows of each).
+    `media_root`: where files lie that rows name. Errors as `read_records`."""
     files = expand(paths)
     for path in files:
         check_name(shown(path))
@@ -75,8 +75,8 @@ def one_row(
     progress: Progress,
     failed: Sequence[Failed] = (),
 ) -> Iterator[Record | Quarantined]:
-    """Yield the record of a row's fields, or why it is quarantined, as `screen` does; before a record also the
-    models that failed on it."""
+    """Yield the record of a row's fields, or why it is quarantined, as `screen` does; before a record also
+    the models that failed on it."""
     record_id = None
     try:
         if isinstance(fields, RowError):

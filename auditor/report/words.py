@@ -68,7 +68,7 @@ QUARANTINE = {
     Reason.MISSING_ID: "The row has no record_id.",
     Reason.DUPLICATE_ID: "Another row before it has the same record_id.",
     Reason.MISSING_INPUT: "The row has neither an image nor a query.",
-    Reason.CONTENT_WITHHELD: "The log has the call, but not what was asked: its content was left out or has been lost.",
+    Reason.CONTENT_WITHHELD: "The log has the call, but not what was asked: that was left out or lost.",
     Reason.IMAGE_MISSING: "The image file that the row names does not exist.",
     Reason.IMAGE_OUTSIDE_ROOT: "The image path leads outside the media folder, so it was not opened.",
     Reason.IMAGE_CORRUPT: "The image cannot be decoded.",
@@ -78,7 +78,7 @@ QUARANTINE = {
     Reason.EMPTY_RESPONSE: "The model's response is empty.",
     Reason.BAD_TIMESTAMP: "The timestamp cannot be read.",
     Reason.NON_FINITE_EMBEDDING: "The encoder gave a vector with a number that is not finite.",
-    Reason.MODEL_FAILED: "The model gave no answer: it failed here twice, or the log says that the call failed.",
+    Reason.MODEL_FAILED: "The model gave no answer: it failed here twice, or the log says so.",
 }
 
 GLOSSARY = (

@@ -1,9 +1,9 @@
 """Formats: the objects of a vendor's log become rows with the fields of the public format.
 
-A format sees the rows of files of its own as a stream of `Raw`, and gives a stream of `Raw`: it may rename, join
-or split rows, and holds none in memory beyond the one at hand (those that wait for their other half lie outside
-of it). A row that it cannot translate stays a row, with a `RowError` as its fields, so that nothing that was read
-disappears.
+A format sees the rows of files of its own as a stream of `Raw`, and gives a stream of `Raw`: it may rename,
+join or split rows, and holds none in memory beyond the one at hand (those that wait for their other half lie
+outside of it). A row that it cannot translate stays a row, with a `RowError` as its fields, so that nothing
+that was read disappears.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ __all__ = [
 ]
 
 AUTO = "auto"
+NONE = "none that is known"
+"""What stands for the format of a file of which no row was recognised."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A `Chosen` is what the config says of the format of files (`data.format`, `data.map`). Raises `BadInput` for
-    a format that is not known, or a mapping that cannot be used."""
+    """A `Chosen` is what the config says of the format of files (`data.format`, `data.map`). Raises
+    `BadInput` for a format that is not known, or a mapping that cannot be used."""
 
     format: str = AUTO
     map: Mapping[str, Path] | None = None
@@ -65,7 +67,8 @@ class Chosen:
             mapping_format(self.map)
 
     def formats(self) -> list[Format]:
-        """Return the formats that a file may be of, in the order in which they are asked: the mapping first."""
+        """Return the formats that a file may be of, in the order in which they are asked: the mapping
+        first."""
         if self.format != AUTO:
             return [FORMATS.find(self.format, "data.format")]
         return [*([mapping_format(self.map)] if self.map is not None else []), *in_order()]
@@ -76,29 +79,30 @@ def translate(
 ) -> Iterator[Raw]:
     """Yield the rows of files with the fields of the public format.
 
-    Each file's format is told from its first rows, unless it was chosen; `found` counts files by the name of their
-    format. Files of one format that follow each other are read together, so that requests find their results.
+    Each file's format is told from its first rows, unless it was chosen; `found` counts files by the name of
+    their format. Files of one format that follow each other are read together, so that requests find their
+    results.
     """
     ids = ContentIds()
     formats = chosen.formats()
 
     def each() -> Iterator[tuple[Format | None, Iterator[Raw]]]:
         for raws in files:
-            format: Format | None = formats[0]
+            its: Format | None = formats[0]
             if chosen.format == AUTO:
-                format, raws = told(raws, formats)
-            found[format.name if format is not None else RECORDS] += 1
-            yield format, raws
+                its, raws = told(raws, formats)
+            found[its.name if its is not None else NONE] += 1
+            yield its, raws
 
-    for format, group in groupby(each(), key=lambda file: file[0]):
+    for its, group in groupby(each(), key=lambda file: file[0]):
         raws = chain.from_iterable(rows for _, rows in group)
-        for raw in unrecognised(raws) if format is None else format.translate(raws, reading):
-            if isinstance(raw.fields, dict) and format is not None and format.name != RECORDS:
+        for raw in _unrecognised(raws) if its is None else its.translate(raws, reading):
+            if isinstance(raw.fields, dict) and its is not None and its.name != RECORDS:
                 raw = raw._replace(fields=_with_id(raw.fields, ids, reading))
             yield raw
 
 
-def unrecognised(raws: Iterator[Raw]) -> Iterator[Raw]:
+def _unrecognised(raws: Iterator[Raw]) -> Iterator[Raw]:
     """Yield rows of no format: those with an id of ours as they are, others with the way out."""
     for raw in raws:
         if isinstance(raw.fields, dict) and "record_id" not in raw.fields:

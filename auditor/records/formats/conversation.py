@@ -28,9 +28,9 @@ _ROLES = (
 class Conversation:
     """A `Conversation` gathers turns in their order, and then gives the public fields.
 
-    The last turn of the user is the query, all other turns are the history; images of all turns are the images
-    of the row, since the model was shown them all. What the assistant says at the end is no part of the input:
-    it is the answer.
+    The last turn of the user is the query, all other turns are the history; images of all turns are the
+    images of the row, since the model was shown them all. What the assistant says at the end is no part of
+    the input: it is the answer.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -43,8 +43,8 @@ class Conversation:
         self._turns.append((_ROLES.get(name.lower(), name), read_content(value)))
 
     def add_message(self, message: Any) -> None:
-        """Add a message: an object with its role, and its `content` (chat), `parts` (OpenTelemetry) or `value`
-        (LLaVA), and the tools that it calls. A text is a question."""
+        """Add a message: an object with its role, and its `content` (chat), `parts` (OpenTelemetry) or
+        `value` (LLaVA), and the tools that it calls. A text is a question."""
         if not isinstance(message, Mapping):
             self.add("user", message)
             return
@@ -85,9 +85,9 @@ class Conversation:
         """Return the row.
 
         `answers`: of `model`, where they stand apart from the conversation. Where they do not, what the
-        assistant says at the end is the model's answer; without a model's name it is the reference, as in a set
-        that models are tuned on. `failed`: why the model gave no answer, or null. `images`: those that stand
-        apart from the messages. `fields`: further public fields; nulls are left out.
+        assistant says at the end is the model's answer; without a model's name it is the reference, as in a
+        set that models are tuned on. `failed`: why the model gave no answer, or null. `images`: those that
+        stand apart from the messages. `fields`: further public fields; nulls are left out.
 
         Raises `RowError`: content_withheld where nothing is left of the input.
         """

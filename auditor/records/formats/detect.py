@@ -16,8 +16,9 @@ MOST_ROWS = 20
 
 
 def told(raws: Iterator[Raw], formats: Sequence[Format]) -> tuple[Format | None, Iterator[Raw]]:
-    """Return the format of the rows, and the rows from the first one on. Each row is of the first of `formats`
-    that recognises it; the format is that of most of the first rows. None where no row is recognised."""
+    """Return the format of the rows, and the rows from the first one on. Each row is of the first of
+    `formats` that recognises it; the format is that of most of the first rows. None where no row is
+    recognised."""
     seen: list[Raw] = []
     votes: Counter[str] = Counter()
     for raw in raws:

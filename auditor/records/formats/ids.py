@@ -11,9 +11,9 @@ from auditor.records.seen import CACHE_BYTES
 
 
 class ContentIds:
-    """`ContentIds` gives ids of contents. Rows with equal contents are numbered in the order in which they come:
-    the same question may well be asked twice. What was given lies in a private temporary database, at most
-    `CACHE_BYTES` of it in memory."""
+    """`ContentIds` gives ids of contents. Rows with equal contents are numbered in the order in which they
+    come: the same question may well be asked twice. What was given lies in a private temporary database, at
+    most `CACHE_BYTES` of it in memory."""
 
     def __init__(self) -> None:
         self._counts = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -24,7 +24,8 @@ class ContentIds:
         self._counts.execute("BEGIN")  # one that never ends: nothing is written before the cache is full
 
     def give(self, fields: dict[str, Any]) -> str:
-        """Return the id of a row: `content-` and 128 bits of its fields' digest, then its number from 2 on."""
+        """Return the id of a row: `content-` and 128 bits of its fields' digest, then its number from 2
+        on."""
         digest = blake2b(_bytes(fields), digest_size=16)
         (count,) = self._counts.execute(
             "INSERT INTO counts VALUES (?, 1) ON CONFLICT (digest) DO UPDATE SET n = n + 1 RETURNING n",

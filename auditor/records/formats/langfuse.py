@@ -1,5 +1,5 @@
-"""The format `langfuse`: observations of Langfuse, as its interface gives them or as they are exported to a blob
-storage."""
+"""The format `langfuse`: observations of Langfuse, as its interface gives them or as they are exported to a
+blob storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The format `llava`: conversations as LLaVA, ShareGPT and their kin keep them, also as columns of a table."""
+"""The format `llava`: conversations as LLaVA, ShareGPT and their kin keep them, also as columns of a
+table."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def recognises(row: Mapping[str, Any]) -> bool:
 
 @format(
     "llava",
-    told_by="`conversations` of `from` and `value` (or `texts` of `user` and `assistant`), with `image` or `images`",
+    told_by="`conversations` of `from` and `value`, or `texts` of `user` and `assistant`",
     recognises=recognises,
     order=40,
 )

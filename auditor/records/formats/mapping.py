@@ -1,4 +1,5 @@
-"""A mapping in the config says where the public fields stand in rows of any other format: JSONPath, by field."""
+"""A mapping in the config says where the public fields stand in rows of any other format: JSONPath, by
+field."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ def mapping_format(mapping: Mapping[str, Path]) -> Format:
     """Return the format of rows that `mapping` reads: field -> path, or list of paths; for `responses` and
     `scores` also model -> path.
 
-    A row is of this format where a path of its inputs finds anything. Raises `BadInput` for an unknown field, or
-    a path that is none.
+    A row is of this format where a path of its inputs finds anything. Raises `BadInput` for an unknown field,
+    or a path that is none.
     """
     paths = {field: _compiled(field, path) for field, path in mapping.items()}
     inputs = [path for field in _INPUTS for found in paths.get(field, {}).values() for path in found]

@@ -34,8 +34,8 @@ def recognises(row: Mapping[str, Any]) -> bool:
     order=15,
 )
 def mlflow(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
-    """Translate every span that is a call of a model into a row. A trace without one is a row of its own, of its
-    outermost input and output."""
+    """Translate every span that is a call of a model into a row. A trace without one is a row of its own, of
+    its outermost input and output."""
     for raw in raws:
         if isinstance(raw.fields, RowError):
             yield raw

@@ -1,5 +1,5 @@
-"""The format `openai_batch`: files of requests and files of results, joined by `custom_id`. vLLM's `run_batch`
-writes the same."""
+"""The format `openai_batch`: files of requests and files of results, joined by `custom_id`. vLLM's
+`run_batch` writes the same."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def recognises(row: Mapping[str, Any]) -> bool:
     order=20,
 )
 def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
-    """Translate the lines of requests and results, in whatever order they come: a row comes once both are read.
+    """Translate the lines of requests and results, in whatever order they come: a row comes once both are
+    read.
 
-    A request without a result stays a row without an answer. A result without a request is quarantined: nobody
-    knows what was asked.
+    A request without a result stays a row without an answer. A result without a request is quarantined:
+    nobody knows what was asked.
     """
     waiting = Waiting()
     for raw in raws:

@@ -1,5 +1,5 @@
-"""The format `openai_chat`: chat completions with their messages, as proxies and stored completions keep them,
-and files that models are tuned on."""
+"""The format `openai_chat`: chat completions with their messages, as proxies and stored completions keep
+them, and files that models are tuned on."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The format `otel`: calls of models by OpenTelemetry's conventions for generative AI (`gen_ai.*`), on spans or
-on the event `gen_ai.client.inference.operation.details`."""
+"""The format `otel`: calls of models by OpenTelemetry's conventions for generative AI (`gen_ai.*`), on spans
+or on the event `gen_ai.client.inference.operation.details`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _BARE, _DONE = "span without content", "told"
 def otel(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
     """Translate every span or event that tells of a call of a model into a row; others are counted.
 
-    A span may come without messages and an event with them (before or after it): they are one row. Spans whose
-    messages come from nowhere are quarantined as withheld, at the end.
+    A span may come without messages and an event with them (before or after it): they are one row. Spans
+    whose messages come from nowhere are quarantined as withheld, at the end.
     """
     waiting = Waiting()
     for raw in raws:
@@ -69,22 +69,22 @@ def _call(told: Told, raw: Raw, waiting: Waiting, reading: Reading) -> Iterator[
     if attributes.get(INPUT) is None and attributes.get(f"{INPUT}_ref") is None:
         if told.key is None:
             yield Raw(raw.place, _withheld(attributes, None))
-        elif not waiting.has(told.key, _DONE) and not waiting.put(told.key, _BARE, raw.place, told.as_json()):
-            reading.left_out("a span that was told before")
+        elif waiting.has(told.key, _DONE) or not waiting.put(told.key, _BARE, raw.place, told.as_json()):
+            reading.left_out("a span or event whose call was told before")
         return
-    place = raw.place
-    if told.key is not None:
-        if (bare := waiting.take(told.key, _BARE)) is not None:
+    place, key = raw.place, told.key
+    if key is not None:
+        if (bare := waiting.take(key, _BARE)) is not None:
             place, held = bare
             told = Told(
-                told.key,
+                key,
                 held["name"],
                 held["when"] or told.when,
                 held["attributes"] | attributes,
                 held["failed"] or told.failed,
                 False,
             )
-        waiting.put(told.key, _DONE, Place("", 0))
+        waiting.put(key, _DONE, Place("", 0))
     yield from made(Raw(place, raw.fields), partial(_row, told, reading))
 
 
@@ -98,7 +98,7 @@ def _row(told: Told, reading: Reading) -> Row:
     if asked is None:
         raise RowError(
             Reason.CONTENT_WITHHELD,
-            f"the file of `{INPUT}_ref` is not under data.media_root: uploads get lost when many come at once",
+            f"the file of `{INPUT}_ref` is not under data.media_root: full queues drop uploads",
         )
     conversation.add_messages(asked)
     answered = _messages(attributes, OUTPUT, reading)
@@ -154,8 +154,8 @@ def _model_of(name: str) -> str | None:
 def _withheld(attributes: Mapping[str, Any], key: str | None) -> RowError:
     if any(name.startswith(_OLDER) for name in attributes):
         detail = (
-            "its messages are in attributes of another convention (gen_ai.prompt.N, llm.input_messages.N), which "
-            "are not read: export gen_ai.input.messages, or map the fields (data.map)"
+            "its messages are in attributes of another convention (gen_ai.prompt.N, llm.input_messages.N), "
+            "which are not read: export gen_ai.input.messages, or map the fields (data.map)"
         )
     else:
         detail = f"the call{f' {key}' if key else ''} has no `{INPUT}`: capturing of contents was off"

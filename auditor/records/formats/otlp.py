@@ -1,5 +1,5 @@
-"""Spans and events as OpenTelemetry writes them: the export of OTLP as JSON, the console exporters of its SDKs,
-and logs of clouds that keep attributes as labels. Each is brought to one shape."""
+"""Spans and events as OpenTelemetry writes them: the export of OTLP as JSON, the console exporters of its
+SDKs, and logs of clouds that keep attributes as labels. Each is brought to one shape."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def tellings(row: Mapping[str, Any]) -> Iterator[Told]:
 
 
 def _told(item: Mapping[str, Any]) -> Iterator[Told]:
-    context = item.get("context") if isinstance(item.get("context"), Mapping) else item
+    inner_context = item.get("context")
+    context = inner_context if isinstance(inner_context, Mapping) else item
     trace, span = first_name(context, "traceId", "trace_id"), first_name(context, "spanId", "span_id")
     if trace is None:
         trace = first_name(item, "trace")
@@ -95,8 +96,8 @@ def _failed(item: Mapping[str, Any]) -> bool:
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
-    """Return attributes by name: those of an object, or of a list of `{key, value}` as OTLP writes them. Names
-    that a table has written with underscores (`gen_ai_input_messages`) are not guessed at."""
+    """Return attributes by name: those of an object, or of a list of `{key, value}` as OTLP writes them.
+    Names that a table has written with underscores (`gen_ai_input_messages`) are not guessed at."""
     if isinstance(value, Mapping):
         return {str(name): item for name, item in value.items()}
     pairs = (pair for pair in _objects(value) if isinstance(pair.get("key"), str))

@@ -13,8 +13,8 @@ _QUESTIONS = ("prompt", "question", "query", "input", "text")
 
 
 def add_input(conversation: Conversation, value: Any) -> None:
-    """Add what was asked: messages, an object with messages, a text, or an object that holds a text. Any other
-    object is added as JSON, since nobody knows what it means."""
+    """Add what was asked: messages, an object with messages, a text, or an object that holds a text. Any
+    other object is added as JSON, since nobody knows what it means."""
     value = from_json(value)
     if not isinstance(value, Mapping):
         conversation.add_messages(value)
@@ -33,8 +33,8 @@ def add_input(conversation: Conversation, value: Any) -> None:
 
 
 def output_answers(value: Any) -> tuple[list[str] | None, str | None]:
-    """Return the answers of an output (None: it has none), and why there are none. Of several messages the last
-    one is the answer."""
+    """Return the answers of an output (None: it has none), and why there are none. Of several messages the
+    last one is the answer."""
     value = from_json(value)
     if value is None:
         return None, None

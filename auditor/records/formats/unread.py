@@ -50,4 +50,4 @@ def way_out(row: Mapping[str, Any]) -> str:
     if known is not None:
         return f"these are {known.name}, which are not read: {known.way_out}"
     names = ", ".join(sorted(map(str, row))[:_FIELDS_SHOWN]) or "none"
-    return f"no record_id, and the fields ({names}) are of no format that is read: say where they stand (data.map)"
+    return f"no record_id, and no format that is read has the fields {names}: say where they stand (data.map)"

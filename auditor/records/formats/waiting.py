@@ -22,8 +22,8 @@ class Waiting:
         self._rows.execute("PRAGMA synchronous = OFF")
         self._rows.execute(f"PRAGMA cache_size = -{CACHE_BYTES // 1024}")
         self._rows.execute(
-            "CREATE TABLE waiting (number INTEGER PRIMARY KEY, key TEXT, part TEXT, source TEXT, row INTEGER, "
-            "held TEXT)"
+            "CREATE TABLE waiting "
+            "(number INTEGER PRIMARY KEY, key TEXT, part TEXT, source TEXT, row INTEGER, held TEXT)"
         )
         self._rows.execute("CREATE UNIQUE INDEX by_key ON waiting (key, part)")
         self._rows.execute("BEGIN")  # one that never ends: nothing is written before the cache is full

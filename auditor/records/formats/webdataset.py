@@ -30,8 +30,8 @@ def recognises(row: Mapping[str, Any]) -> bool:
     order=5,
 )
 def webdataset(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
-    """Translate the samples. What their `json` holds may be of any other format, which is told from the first of
-    them; the images of the sample are its images. A text alone is the reference of its image."""
+    """Translate the samples. What their `json` holds may be of any other format, which is told from the first
+    of them; the images of the sample are its images. A text alone is the reference of its image."""
     formats = [format for format in in_order() if format.name != "webdataset"]
     chosen, samples = told((_sample(raw) for raw in raws), formats)
     yield from samples if chosen is None else chosen.translate(samples, reading)
