@@ -52,6 +52,9 @@ class Record:
     chat that it is a turn of. Rows that share one of these are not independent of each other. A run decides
     which keys count, and writes the group that the record is in to `group_id` (empty: the rows of its base_id
     alone).
+
+    `other_references` are right answers beside `reference`: graders take the best of all, and whatever else
+    needs a right answer takes `reference`.
     """
 
     record_id: str
@@ -67,6 +70,7 @@ class Record:
     group: tuple[str, ...] = ()
     conversation_id: str | None = None
     group_id: str = ""
+    other_references: tuple[str, ...] = ()
 
     def input_text(self) -> str | None:
         """The text that is embedded: earlier turns, then the query.
@@ -135,6 +139,7 @@ RECORDS = pa.schema(
         ("group", pa.list_(pa.string())),
         ("conversation_id", pa.string()),
         ("group_id", pa.string()),
+        ("other_references", pa.list_(pa.string())),
     ]
 )
 """Records as they are kept in a run directory: admitted, so every image has its digest."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image as Pillow
 
-from auditor.records.fields import clean
 from auditor.records.media import FORMATS, decode
+from auditor.records.values import clean
 from schemas.response import Prompt
 
 FORMAT = 1

@@ -26,9 +26,11 @@ class ReferenceGrader(ABC):
         return self._identity
 
     def grade(self, record: Record, answer: str, model: str) -> float | None:
-        """Return the score of one answer; None where the record has no reference, or one that cannot be
-        used."""
-        return None if record.reference is None else self.match(answer, record.reference)
+        """Return the score of one answer: the best by any of the record's references. None where it has
+        none, or none that can be used."""
+        references = () if record.reference is None else (record.reference, *record.other_references)
+        scores = [self.match(answer, reference) for reference in references]
+        return max((score for score in scores if score is not None), default=None)
 
     @abstractmethod
     def match(self, answer: str, reference: str) -> float | None:

@@ -144,6 +144,7 @@ def _content(row: Record | Quarantined) -> bytes:
             when,
             row.tags,
             ties,
+            row.other_references,
         )
     return repr(values).encode("utf-8", "surrogatepass") + b"\0"
 

@@ -1,18 +1,23 @@
-"""One row's fields become a `Record`: this is the public record format, whatever file the row came from."""
+"""One row's fields become a `Record`: this is the public record format, whatever file the row came from.
+
+Only an id, and one of image and query, must be there. Whatever else cannot be read is left out of the record
+and counted, and so is whatever was read otherwise than it stands.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from auditor.errors import RowError
+from auditor.records import pictures
+from auditor.records.coercions import Coercions
 from auditor.records.lines import kind, load_json
-from schemas.record import Image, Reason, Record, Turn
+from auditor.records.timestamps import moment
+from auditor.records.values import Unreadable, clean, message_text, nested, plain, scalar_text, unusable
+from schemas.record import Reason, Record, Turn
 
 FIELDS = (
     "record_id",
@@ -24,6 +29,7 @@ FIELDS = (
     "history",
     "responses",
     "reference",
+    "references",
     "timestamp",
     "tags",
     "score",
@@ -34,228 +40,262 @@ FIELDS = (
 """The fields of the public format; all others are ignored."""
 
 _SCORES = ("score", "scores")
-_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
-_ENCODED_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{48,}={0,2}\s*")
+_LOST_SCORE = "left out, since it was no number from 0 to 1, or of no one model"
 
 
 class Parsed(NamedTuple):
-    """A `Parsed` is a record, and what was mended in it."""
+    """A `Parsed` is a record, and what was read in it otherwise than it stands."""
 
     record: Record
-    naive: bool
-    """Whether its timestamp came without a zone (and was taken as UTC)."""
-    lost_scores: int
-    """Scores that were left out (see `_scores`)."""
+    coercions: Coercions
 
 
-class Unreadable:
-    """An `Unreadable` stands for a value that a file holds but that cannot be read; `detail` says why."""
-
-    def __init__(self, detail: str) -> None:
-        self.detail = detail
-
-
-def clean(text: str) -> str:
-    """Return `text` with NUL and lone surrogates, which no UTF-8 file or tokenizer takes, replaced by
-    U+FFFD."""
-    return _UNUSABLE.sub("\ufffd", text)
-
-
-def parse_id(fields: Mapping[str, Any]) -> str:
-    """Return the row's record_id. Raises `RowError` (missing_id): ids are never mended, since rows are
-    joined, paired and deleted by them."""
+def parse_id(fields: Mapping[str, Any], coercions: Coercions) -> str:
+    """Return the row's record_id: a text, or a single value as its text, which is counted. Raises `RowError`
+    (missing_id): beyond that ids are never mended, since rows are joined, paired and deleted by them."""
     value = fields.get("record_id")
-    if not isinstance(value, str):
-        raise RowError(Reason.MISSING_ID, f"`record_id` is {kind(value)}, not a text")
-    if not value.strip():
+    if isinstance(value, Unreadable):
+        raise RowError(Reason.MISSING_ID, f"`record_id`: {value.detail}")
+    value = plain(value)
+    if value is None:
+        missing = "null" if "record_id" in fields else "absent"
+        raise RowError(
+            Reason.MISSING_ID,
+            f"`record_id` is {missing}; say which field holds it (`map`, see the formats), or add one",
+        )
+    text = scalar_text(value)
+    if text is None:
+        raise RowError(Reason.MISSING_ID, f"`record_id` is {kind(value)}, not a text or a number")
+    if not text.text.strip():
         raise RowError(Reason.MISSING_ID, "`record_id` is blank")
-    if _UNUSABLE.search(value):
+    if unusable(text.text):
         raise RowError(Reason.MISSING_ID, "`record_id` holds a NUL or a lone surrogate")
-    return value
+    if text.source is not None:
+        coercions["record_id", f"taken from {text.source}"] += 1
+    return text.text
 
 
 def parse_record(fields: Mapping[str, Any], record_id: str) -> Parsed:
-    """Return the record of one row. Raises `RowError`: unreadable_line for a field of the wrong type,
-    bad_timestamp, image_corrupt (undecodable base64), image_missing (a null among `images`).
+    """Return the record of one row. Raises `RowError` for images that cannot be read (image_corrupt,
+    image_missing) and where neither an image nor a query is left (missing_input).
 
-    Blank texts are absent texts; lengths and emptiness are `screen`'s business. A score never costs the row:
-    one that cannot be used is left out, and counted.
+    Blank texts are absent texts; lengths are `screen`'s business. Any other field that cannot be used is left
+    out, and counted.
     """
-    for name in FIELDS:
-        value = fields.get(name)
-        if isinstance(value, Unreadable) and name not in _SCORES:
-            raise RowError(Reason.UNREADABLE_LINE, f"`{name}`: {value.detail}")
-    timestamp, naive = _timestamp(fields.get("timestamp"))
-    responses = _responses(fields.get("responses"))
-    scores, lost_scores = _scores(fields, responses)
+    row = _Row(fields)
+    responses = row.responses()
     record = Record(
         record_id=record_id,
-        base_id=_text(fields, "base_id") or record_id,
-        images=_images(fields),
-        query=_text(fields, "query"),
-        history=_history(fields.get("history")),
+        base_id=row.text("base_id") or record_id,
+        images=pictures.images(fields, row.coercions),
+        query=row.text("query"),
+        history=row.history(),
         responses=responses,
-        reference=_text(fields, "reference"),
-        timestamp=timestamp,
-        tags=_tags(fields.get("tags")),
-        scores=scores,
-        group=_group(fields.get("group")),
-        conversation_id=_text(fields, "conversation_id"),
+        **row.references(),
+        timestamp=row.timestamp(),
+        tags=row.tags(),
+        scores=row.scores(responses),
+        group=row.group(),
+        conversation_id=row.text("conversation_id"),
     )
-    return Parsed(record, naive, lost_scores)
+    if not record.images and record.query is None:
+        raise RowError(Reason.MISSING_INPUT, row.no_input())
+    return Parsed(record, row.coercions)
 
 
-def _wrong(name: str, value: object, wanted: str) -> RowError:
-    return RowError(Reason.UNREADABLE_LINE, f"`{name}` is {kind(value)}, not {wanted}")
+class _Row:
+    """A `_Row` reads one row's fields, and counts what it reads otherwise than it stands."""
 
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.fields = fields
+        self.coercions = Coercions()
 
-def _text(fields: Mapping[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _wrong(name, value, "a text")
-    return clean(value) if value.strip() else None
+    def text(self, name: str) -> str | None:
+        value = self._value(name)
+        if value is None:
+            return None
+        text = message_text(value, name, self.coercions)
+        if text is None:
+            self._left_out(name, f"it was {kind(value)}, not a text")
+            return None
+        return clean(text) if text.strip() else None
 
-
-def _timestamp(value: object) -> tuple[datetime | None, bool]:
-    if value is None:
-        return None, False
-    try:
-        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
-        if isinstance(moment, datetime):
-            naive = moment.tzinfo is None
-            return (moment.replace(tzinfo=UTC) if naive else moment.astimezone(UTC)), naive
-    except (ValueError, OverflowError):  # no such day, or beyond year 9999 once in UTC
-        pass
-    raise RowError(Reason.BAD_TIMESTAMP, "`timestamp` is no ISO 8601 moment, such as 2025-06-01T12:00:00Z")
-
-
-def _images(fields: Mapping[str, Any]) -> tuple[Image, ...]:
-    first = _image(fields)
-    images = [] if first is None else [first]
-    listed = fields.get("images")
-    if listed is None:
-        return tuple(images)
-    if not isinstance(listed, list):
-        raise _wrong("images", listed, "a list")
-    for position, item in enumerate(listed):
-        image = _listed_image(item)
-        if image is None:
-            raise RowError(Reason.IMAGE_MISSING, f"`images[{position}]` is empty")
-        if image != first:  # `image` is often repeated as the first of `images`
-            images.append(image)
-    return tuple(images)
-
-
-def _listed_image(item: object) -> Image | None:
-    match item:
-        case dict() if "image" in item or "image_bytes" in item:
-            return _image(item)
-        case dict():
-            return _struct(item)
-        case bytes():
-            return _image({"image_bytes": item})
-        case str() if item.startswith(_ENCODED_IMAGE) and _BASE64.fullmatch(item):
-            return _image({"image_bytes": item})
-        case _:
-            return _image({"image": item})
-
-
-def _image(fields: Mapping[str, Any]) -> Image | None:
-    data, named = fields.get("image_bytes"), fields.get("image")
-    if data is None and isinstance(named, bytes):
-        data = named
-    if data is None and isinstance(named, dict):
-        return _struct(named)
-    if data is None:
-        path = _text(fields, "image")
-        return None if path is None else Image(path=path)
-    if isinstance(data, str):
-        try:
-            data = base64.b64decode("".join(data.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise RowError(Reason.IMAGE_CORRUPT, "`image_bytes` is not base64") from None
-    if not isinstance(data, bytes):
-        raise _wrong("image_bytes", data, "base64 or bytes")
-    if not data:
-        raise RowError(Reason.IMAGE_CORRUPT, "`image_bytes` is empty")
-    return Image(data=data)
-
-
-def _struct(fields: Mapping[str, Any]) -> Image | None:
-    """An image as data sets of Hugging Face keep it: `{bytes, path}`, either of them null."""
-    return _image({"image_bytes": fields.get("bytes"), "image": fields.get("path")})
-
-
-def _history(value: object) -> tuple[Turn, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise _wrong("history", value, "a list of {role, text}")
-    turns = []
-    for turn in value:
-        if not isinstance(turn, dict):
-            raise _wrong("history", turn, "a list of {role, text}")
-        role, text = turn.get("role"), turn.get("text")
-        if not isinstance(role, str) or not isinstance(text, str):
-            raise RowError(Reason.UNREADABLE_LINE, "`history` has a turn without role or text")
-        turns.append(Turn(clean(role), clean(text)))
-    return tuple(turns)
-
-
-def _responses(value: object) -> dict[str, tuple[str, ...]]:
-    """Model -> answers. A null is no answer; whatever else is no text becomes an empty answer."""
-    if isinstance(value, str):  # a JSON object in a text column
-        value = load_json(value)
-    if value is None:
-        return {}
-    pairs = list(value.items()) if isinstance(value, dict) else value  # an Arrow map is a list of pairs
-    if not isinstance(pairs, list):
-        raise _wrong("responses", value, "an object of model -> answer")
-    responses: dict[str, tuple[str, ...]] = {}
-    for pair in pairs:
-        if not isinstance(pair, tuple):
-            raise _wrong("responses", value, "an object of model -> answer")
-        model, answer = pair
-        if not isinstance(model, str) or not model.strip():
-            raise RowError(Reason.UNREADABLE_LINE, "`responses` has an answer without a model's name")
-        if answer is None:
-            continue
-        answers = answer if isinstance(answer, list) else [answer]
-        texts = tuple(clean(text) if isinstance(text, str) else "" for text in answers)
-        responses[clean(model)] = responses.get(clean(model), ()) + texts  # an Arrow map may repeat a key
-    return responses
-
-
-def _scores(
-    fields: Mapping[str, Any], responses: Mapping[str, tuple[str, ...]]
-) -> tuple[dict[str, float], int]:
-    """Model -> score of its answer, from `score` and `scores` (which goes before it), and how many were left
-    out: those that are no number from 0 to 1, or of no named model. A number alone is the score of the row's
-    one model; where the row has answers of several, or of none, nobody knows whose it is."""
-    scores: dict[str, float] = {}
-    lost = 0
-    for name in _SCORES:
-        pairs = _score_pairs(fields.get(name), responses)
-        if pairs is None:
-            lost += 1
-            continue
-        for model, value in pairs:
-            if value is None or value != value:  # NaN is how data frames write that there is none
+    def references(self) -> dict[str, Any]:
+        """The right answer, and the further ones where there are several: `reference` is one or a list of
+        them, and `references` holds further ones."""
+        usable: list[str] = []
+        for name in ("reference", "references"):
+            value = self._nested(name) if name == "references" else self._value(name)
+            if value is None:
                 continue
-            named = isinstance(model, str) and model.strip()
-            if named and isinstance(value, int | float | Decimal) and 0 <= value <= 1:
-                scores[clean(model)] = float(value)
+            several = value if isinstance(value, list) and not _are_parts(value) else [value]
+            texts = [message_text(item, name, self.coercions) for item in several]
+            if several and all(text is None for text in texts):
+                self._left_out(name, f"it was {kind(value)}, not a text or a list of texts")
+            usable += [clean(text) for text in texts if text is not None and text.strip()]
+        usable = list(dict.fromkeys(usable))
+        if len(usable) > 1:
+            self._note("reference", "several: graders take the best of them, all else the first")
+        return {"reference": usable[0], "other_references": tuple(usable[1:])} if usable else {}
+
+    def timestamp(self) -> datetime | None:
+        value = self._value("timestamp")
+        if value is None:
+            return None
+        try:
+            found = moment(value)
+        except ValueError:
+            self._left_out("timestamp", "it was no moment, such as 2025-06-01T12:00:00Z")
+            return None
+        for said in found.kinds:
+            self._note("timestamp", said)
+        return found.moment
+
+    def history(self) -> tuple[Turn, ...]:
+        value = self._nested("history")
+        if value is None:
+            return ()
+        turns = value if isinstance(value, list) else [value]
+        if not all(isinstance(turn, dict) and isinstance(turn.get("role"), str) for turn in turns):
+            self._left_out("history", "it was no list of {role, text}")
+            return ()
+        found = []
+        for turn in turns:
+            text = message_text(turn, "history", self.coercions)
+            if text is None:
+                self._note("history", "read without its turns that have no text")
             else:
-                lost += 1
-    return scores, lost
+                found.append(Turn(clean(turn["role"]), clean(text)))
+        return tuple(found)
+
+    def responses(self) -> dict[str, tuple[str, ...]]:
+        """Model -> answers. A null is no answer; what has no text becomes an empty answer."""
+        value = self._nested("responses")
+        if value is None:
+            return {}
+        pairs = _pairs(value)
+        if pairs is None:
+            self._left_out("responses", f"it was {kind(value)}, not an object of model -> answer")
+            return {}
+        responses: dict[str, tuple[str, ...]] = {}
+        for key, answer in pairs:
+            model, answer = scalar_text(plain(key)), plain(answer)
+            if answer is None:
+                continue
+            if model is None or not model.text.strip():
+                self._note("responses", "read without the answers of a model that has no name")
+                continue
+            name = clean(model.text)
+            responses[name] = responses.get(name, ()) + self._answers(answer)  # a map may repeat a key
+        return responses
+
+    def _answers(self, value: Any) -> tuple[str, ...]:
+        """The answers of one model; one that has no text is empty."""
+        several = value if isinstance(value, list) and not _are_parts(value) else [value]
+        texts = (message_text(item, "responses", self.coercions) for item in several)
+        return tuple("" if text is None else clean(text) for text in texts)
+
+    def scores(self, responses: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+        """Model -> score of its answer, from `score` and `scores` (which goes before it). A number alone is
+        the score of the row's one model; where the row has answers of several, or of none, nobody knows whose
+        it is."""
+        scores: dict[str, float] = {}
+        for name in _SCORES:
+            pairs = _score_pairs(plain(self.fields.get(name)), responses)
+            if pairs is None:
+                self._note(name, _LOST_SCORE)
+                continue
+            for model, value in pairs:
+                if (value := plain(value)) is None:  # NaN is how data frames write that there is none
+                    continue
+                named = scalar_text(model)
+                number = isinstance(value, int | float | Decimal) and 0 <= value <= 1
+                if named is not None and named.text.strip() and number:
+                    scores[clean(named.text)] = float(value)
+                else:
+                    self._note(name, _LOST_SCORE)
+        return scores
+
+    def group(self) -> tuple[str, ...]:
+        """The keys of the row's groups, each once: one, or a list of them. Blank ones are left out."""
+        value = self._nested("group")
+        keys = value if isinstance(value, list) else [] if value is None else [value]
+        return tuple(dict.fromkeys(key for key in self._texts("group", keys) if key.strip()))
+
+    def tags(self) -> tuple[str, ...]:
+        value = self._nested("tags")
+        if value is None:
+            return ()
+        if isinstance(value, dict) or (isinstance(value, list) and value and _pairs(value) is not None):
+            self._note("tags", "an object, whose names and values were joined (name:value)")
+            items = []
+            for key, part in _pairs(value) or []:
+                parts = part if isinstance(part, list) else [part]
+                names = self._texts("tags", [key])
+                items += [f"{n}:{text}" for n in names for text in self._texts("tags", parts) if text.strip()]
+            return tuple(items)
+        if not isinstance(value, list):
+            self._note("tags", "taken as one tag")
+            value = [value]
+        return tuple(tag for tag in self._texts("tags", value) if tag.strip())
+
+    def no_input(self) -> str:
+        """Why there is neither an image nor a query."""
+        lost = [f"`{name}` was {said}" for name, said in self.coercions if said.startswith("left out")]
+        lost = [text for text in lost if text.startswith(("`query`", "`image"))]
+        return "; ".join(["neither an image nor a query", *lost])
+
+    def _texts(self, name: str, items: list[Any]) -> list[str]:
+        texts = []
+        for item in items:
+            if (item := plain(item)) is None:
+                continue
+            if (text := scalar_text(item)) is None:
+                self._note(name, f"read without what was {kind(item)}")
+                continue
+            if text.source is not None:
+                self._note(name, f"taken from {text.source}")
+            texts.append(clean(text.text))
+        return texts
+
+    def _value(self, name: str) -> Any:
+        """The field's value; None where it is absent, blank, or cannot be read."""
+        value = self.fields.get(name)
+        if isinstance(value, Unreadable):
+            self._left_out(name, "it could not be read")
+            return None
+        value = plain(value)
+        return None if isinstance(value, str) and not value.strip() else value
+
+    def _nested(self, name: str) -> Any:
+        return nested(self._value(name), name, self.coercions)
+
+    def _note(self, name: str, said: str) -> None:
+        self.coercions[name, said] += 1
+
+    def _left_out(self, name: str, because: str) -> None:
+        self._note(name, f"left out, since {because}")
+
+
+def _are_parts(items: list[Any]) -> bool:
+    """Whether a list is one message in parts (each says its `type`) rather than several."""
+    return bool(items) and all(isinstance(item, dict) and "type" in item for item in items)
+
+
+def _pairs(value: Any) -> list[tuple[Any, Any]] | None:
+    """The pairs of an object, or of an Arrow map (a list of pairs); None for anything else."""
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
+        return value
+    return None
 
 
 def _score_pairs(value: object, responses: Mapping[str, tuple[str, ...]]) -> list[tuple[Any, Any]] | None:
     """The pairs of model and value that a field holds; None where they cannot be told."""
     if isinstance(value, str):  # a JSON object, or a number, in a text column
+        if not value.strip():
+            return []
         try:
             value = load_json(value)
         except RowError:
@@ -264,28 +304,5 @@ def _score_pairs(value: object, responses: Mapping[str, tuple[str, ...]]) -> lis
         case None:
             return []
         case int() | float() | Decimal():
-            return [(model, value) for model in responses] if len(responses) == 1 or value != value else None
-        case dict():
-            return list(value.items())
-        case list() if all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):  # an Arrow map
-            return value
-        case _:
-            return None
-
-
-def _group(value: object) -> tuple[str, ...]:
-    """Return the keys of a row's groups, each once: one text, or a list of them. Blank ones are left out."""
-    if value is None:
-        return ()
-    keys = [value] if isinstance(value, str) else value
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise _wrong("group", value, "a text or a list of texts")
-    return tuple(dict.fromkeys(clean(key) for key in keys if key.strip()))
-
-
-def _tags(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
-        raise _wrong("tags", value, "a list of texts")
-    return tuple(clean(tag) for tag in value)
+            return [(model, value) for model in responses] if len(responses) == 1 else None
+    return _pairs(value)

@@ -4,18 +4,51 @@ crash."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from auditor.errors import RowError
 from schemas.record import Reason
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _LARGE_LINE = 2**20
 _MOST_VALUES = 1_000_000
 
+
+class Written(float):
+    """A `Written` is a number of a JSON text that remembers its digits: `text` is as it stood there."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Written:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+class Repeated(dict[str, Any]):
+    """A `Repeated` is an object of a JSON text that gives a name more than once; the last value is taken."""
+
+    __slots__ = ("repeated",)
+    repeated: frozenset[str]
+    """The names that stood there more than once."""
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) == len(pairs):
+        return values
+    several = Repeated(values)
+    several.repeated = frozenset(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+    return several
+
+
 # Python writes NaN and Infinity, which are no JSON, for numbers that are missing: they are read as null.
-_DECODER = json.JSONDecoder(parse_constant=lambda name: None)
+_DECODER = json.JSONDecoder(
+    parse_constant=lambda name: None, parse_float=Written, object_pairs_hook=_object_of
+)
 
 
 def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
@@ -27,14 +60,9 @@ def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, An
         if line is None:
             yield number, RowError(Reason.UNREADABLE_LINE, f"longer than {limit:,} bytes")
             continue
-        if number == 1:
-            line = line.removeprefix(_BOM)
-        if not line.strip():
-            continue
-        try:
-            yield number, _object(line)
-        except RowError as error:
-            yield number, error
+        line = line.removeprefix(BOM)  # files that were joined have one in their middle, too
+        if line.strip():
+            yield number, json_object(line)
 
 
 def load_json(text: str) -> Any:
@@ -57,18 +85,22 @@ def _bounded(stream: BinaryIO, limit: int) -> Iterator[bytes | None]:
         yield None
 
 
-def _object(line: bytes) -> dict[str, Any]:
-    # Millions of empty lists take twenty times their text as Python objects; images have no separators.
-    if len(line) > _LARGE_LINE and sum(map(line.count, (b"[", b"{", b","))) > _MOST_VALUES:
-        raise RowError(Reason.UNREADABLE_LINE, f"more than {_MOST_VALUES:,} values")
+def json_object(line: bytes) -> dict[str, Any] | RowError:
+    """Return the object that `line` is, or why it is none."""
     try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RowError(Reason.UNREADABLE_LINE, f"not UTF-8 at byte {error.start}") from None
-    value = load_json(text)
-    if not isinstance(value, dict):
-        raise RowError(Reason.NOT_AN_OBJECT, f"{kind(value)}, not an object")
-    return value
+        # Millions of empty lists take twenty times their text as Python objects; images have no separators.
+        if len(line) > _LARGE_LINE and sum(map(line.count, (b"[", b"{", b","))) > _MOST_VALUES:
+            raise RowError(Reason.UNREADABLE_LINE, f"more than {_MOST_VALUES:,} values")
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RowError(Reason.UNREADABLE_LINE, f"not UTF-8 at byte {error.start}") from None
+        value = load_json(text)
+        if not isinstance(value, dict):
+            raise RowError(Reason.NOT_AN_OBJECT, f"{kind(value)}, not an object")
+        return value
+    except RowError as error:
+        return error
 
 
 def kind(value: object) -> str:

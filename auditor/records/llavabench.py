@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from auditor.errors import BadInput, RowError
-from auditor.records.fields import clean
 from auditor.records.limits import DEFAULT_LIMITS
 from auditor.records.lines import json_lines, kind, load_json
 from auditor.records.rows import Progress, Rows
 from auditor.records.screen import Place, screen
 from auditor.records.sources import open_source, why
+from auditor.records.values import clean
 from schemas.record import Image, Quarantined, Reason, Record
 
 ID_SCENARIO = "llava_bench_coco"

@@ -19,6 +19,7 @@ import pyarrow as pa
 from PIL import Image as Pillow
 
 from auditor.errors import BadInput, RowError, one_line
+from auditor.records.coercions import Coercions
 from auditor.records.containers.cells import batch_fields
 from auditor.records.fields import FIELDS, parse_id
 from auditor.records.limits import Limits
@@ -91,7 +92,10 @@ def _read(
         place, record_id = progress.advance(source.label, number), None
         try:
             mapping = _mapping(row)
-            record_id = parse_id({"record_id": _plain(mapping.get("record_id"), max_pixels)})
+            id_fields = (
+                {"record_id": _plain(mapping["record_id"], max_pixels)} if "record_id" in mapping else {}
+            )
+            record_id = parse_id(id_fields, Coercions())
             fields = _fields(mapping, max_pixels)
         except RowError as error:
             yield place.quarantined(error, record_id)
@@ -197,6 +201,7 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "base_id": record.base_id,
         "query": record.query,
         "reference": record.reference,
+        "references": list(record.other_references),
         "timestamp": record.timestamp,
         "images": [{"image": image.path, "image_bytes": image.data} for image in record.images],
         "history": [{"role": turn.role, "text": turn.text} for turn in record.history],

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from auditor.errors import BadInput
 from auditor.records.atomic import atomic_path
-from auditor.records.fields import clean
 from auditor.records.limits import DEFAULT_LIMITS
 from auditor.records.sources import open_source, shown, why
+from auditor.records.values import clean
 from schemas.record import QUARANTINE, Quarantined, Reason, Record
 
 _DETAIL_CHARS = 200

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import RowError
+from auditor.records.coercions import Coercions
 from auditor.records.containers import check_name, raw_rows
 from auditor.records.fields import FIELDS, parse_id, parse_record
 from auditor.records.formats import Chosen, Reading, translate
@@ -81,13 +82,14 @@ def one_row(
     try:
         if isinstance(fields, RowError):
             raise fields
-        record_id = parse_id(fields)
-        record, naive, lost_scores = parse_record(fields, record_id)
+        of_id = Coercions()
+        record_id = parse_id(fields, of_id)
+        record, coercions = parse_record(fields, record_id)
     except RowError as error:
         yield place.quarantined(error, record_id)
         return
-    progress.naive_timestamps += naive
-    progress.lost_scores += lost_scores
+    progress.coercions.update(of_id)
+    progress.coercions.update(coercions)
     for row in screen(record, limits, place):
         if isinstance(row, Record):
             for model, why in failed:

@@ -20,14 +20,10 @@ class Progress:
     """Where the last row taken stood."""
     rows: int = 0
     """Rows seen, good and bad."""
-    naive_timestamps: int = 0
-    """Timestamps without a zone, taken as UTC."""
-    lost_scores: int = 0
-    """Scores that were no number from 0 to 1, or of no one model, and were left out."""
     formats: Counter[str] = field(default_factory=Counter)
     """Files by the format that they are read in."""
     coercions: Coercions = field(default_factory=Coercions)
-    """What was read otherwise than it stood."""
+    """What was read otherwise than it stands, of the rows that became records."""
 
     def advance(self, source: str, row: int) -> Place:
         """Move on to the row at `source`, `row`, and return that place."""

@@ -66,7 +66,8 @@ def _check(record: Record, limits: Limits) -> None:
         _check_length("group", key, limits.id_chars)
     _check_length("conversation_id", record.conversation_id or "", limits.id_chars)
     _check_length("query", record.query or "", limits.text_chars)
-    _check_length("reference", record.reference or "", limits.text_chars)
+    for reference in (record.reference or "", *record.other_references):
+        _check_length("reference", reference, limits.text_chars)
     for turn in record.history:
         _check_length("history", turn.text, limits.text_chars)
 

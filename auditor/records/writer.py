@@ -39,6 +39,7 @@ _PUBLIC = pa.schema(
         ("history", pa.list_(TURN_TYPE)),
         ("responses", pa.map_(pa.string(), pa.list_(pa.string()))),
         ("reference", pa.string()),
+        ("references", pa.list_(pa.string())),
         ("timestamp", pa.timestamp("us", tz="UTC")),
         ("tags", pa.list_(pa.string())),
         ("scores", pa.map_(pa.string(), pa.float64())),
@@ -122,6 +123,7 @@ def _public(record: Record) -> dict[str, Any]:
         }
         or None,
         "reference": record.reference,
+        "references": list(record.other_references) or None,
         "timestamp": record.timestamp.isoformat() if record.timestamp else None,
         "tags": list(record.tags) or None,
         "scores": dict(record.scores) or None,
@@ -281,6 +283,7 @@ def _row(record: Record) -> dict[str, Any]:
         "group": list(record.group),
         "conversation_id": record.conversation_id,
         "group_id": record.group_id,
+        "other_references": list(record.other_references),
     }
 
 
@@ -299,4 +302,5 @@ def _record(row: dict[str, Any]) -> Record:
         group=tuple(row["group"]),
         conversation_id=row["conversation_id"],
         group_id=row["group_id"],
+        other_references=tuple(row["other_references"]),
     )

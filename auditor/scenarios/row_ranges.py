@@ -28,7 +28,15 @@ from schemas.record import TRUTH_TAG, Record
 BATCH = 4096
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _CONTENT = ("record_id", "base_id", "query", "history", "responses", "reference")
-_COLUMNS = (*_CONTENT, "images.list.element.digest", "timestamp", "tags", "scores", "group_id")
+_COLUMNS = (
+    *_CONTENT,
+    "images.list.element.digest",
+    "timestamp",
+    "tags",
+    "scores",
+    "group_id",
+    "other_references",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +167,22 @@ def survey(records: Path, split: Splitter, folder: Path, unit: int) -> Survey:
 
 def contents(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[Any, ...]]:
     """Yield what makes each row what it is: _CONTENT as plain values, the digests of its images, and what
-    grades may depend on (its scores, and the tags that tell the right answer) with its group, if it has one
-    of its own."""
+    grades may depend on (its scores, the tags that tell the right answer, and further right answers) with its
+    group, if it has one of its own."""
     table = pa.table(rows) if isinstance(rows, pa.RecordBatch) else rows
     column = table["images"].combine_chunks()
     counts = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
     flat = iter(pc.struct_field(pc.list_flatten(column), "digest").to_pylist())
     images = [[next(flat) for _ in range(count)] for count in counts]
-    columns = (table[name].to_pylist() for name in ("scores", "tags", "group_id"))
+    columns = (table[name].to_pylist() for name in ("scores", "tags", "group_id", "other_references"))
     graded = [
-        [scores or [], [tag for tag in tags or () if tag.startswith(TRUTH_TAG)], *([group] if group else [])]
-        for scores, tags, group in zip(*columns, strict=True)
+        [
+            scores or [],
+            [tag for tag in tags or () if tag.startswith(TRUTH_TAG)],
+            *([group] if group else []),
+            *([{"references": others}] if others else []),
+        ]
+        for scores, tags, group, others in zip(*columns, strict=True)
     ]
     return zip(*(table[name].to_pylist() for name in _CONTENT), images, graded, strict=True)
 

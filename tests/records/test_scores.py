@@ -26,6 +26,7 @@ FORMS: list[tuple[dict[str, str] | None, dict[str, Any], dict[str, float], int]]
     (ONE, {"score": None, "scores": None}, {}, 0),
     (TWO, {"score": {"m": 0.5, "k": 0}}, {"m": 0.5, "k": 0.0}, 0),
     (TWO, {"scores": '{"m": 0.5}'}, {"m": 0.5}, 0),
+    (ONE, {"score": " "}, {}, 0),
     (TWO, {"score": {"m": 0.5, "k": None}}, {"m": 0.5}, 0),
     (ONE, {"score": 0.1, "scores": {"m": 0.9}}, {"m": 0.9}, 0),
     # What cannot be used is counted.
@@ -51,7 +52,7 @@ def test_scores_of_jsonl(
     rows = read_records(jsonl({"record_id": "a", "query": "q", "responses": responses, **fields}))
     (row,) = rows
     assert isinstance(row, Record) and row.scores == scores
-    assert rows.progress.lost_scores == lost
+    assert rows.progress.coercions.total() == lost
 
 
 def test_scores_of_parquet(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_scores_of_parquet(tmp_path: Path) -> None:
         pq.write_table(table.append_column("score", column), tmp_path / f"{name}.parquet")
         rows = read_records(tmp_path / f"{name}.parquet")
         assert [row.scores for row in rows if isinstance(row, Record)] == [{"m": 0.5}, {}, {}]
-        assert rows.progress.lost_scores == 0
+        assert not rows.progress.coercions
 
 
 def test_a_score_goes_with_its_answer(jsonl: Write) -> None:

@@ -37,7 +37,7 @@ records = st.builds(
     responses=st.dictionaries(texts, st.lists(texts, min_size=1, max_size=2).map(tuple), max_size=2),
     reference=st.none() | texts,
     timestamp=st.none() | st.datetimes(timezones=st.just(UTC)),
-    tags=st.lists(free, max_size=2).map(tuple),
+    tags=st.lists(texts, max_size=2).map(tuple),
     scores=st.dictionaries(texts, st.floats(0, 1), max_size=2),
     group=st.lists(texts, max_size=2, unique=True).map(tuple),
     conversation_id=st.none() | texts,

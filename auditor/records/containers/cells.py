@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from auditor.records.fields import Unreadable
 from auditor.records.sources import why
+from auditor.records.values import Unreadable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -44,14 +44,14 @@ def _value(column: pa.Array, i: int) -> Any:
         return Unreadable(why(error))
 
 
-def _moments(column: pa.Array) -> list[datetime | int | None]:
-    """Moments to the microsecond; one beyond Python's years stays the integer it was, which is no moment."""
+def _moments(column: pa.Array) -> list[datetime | Unreadable | None]:
+    """Moments to the microsecond; one beyond Python's years is an `Unreadable`."""
     unit = _PER_SECOND[column.type.unit]
     zone = _EPOCH if column.type.tz is not None else _EPOCH.replace(tzinfo=None)
-    moments: list[datetime | int | None] = []
+    moments: list[datetime | Unreadable | None] = []
     for value in column.cast(pa.int64()).to_pylist():
         try:
             moments.append(value if value is None else zone + timedelta(microseconds=value * 10**6 // unit))
         except OverflowError:
-            moments.append(value)
+            moments.append(Unreadable("a moment beyond the calendar"))
     return moments
