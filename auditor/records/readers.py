@@ -3,20 +3,21 @@ the fields become a `Record`. A bad row is a `Quarantined`, a bad file a `BadInp
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from auditor.errors import RowError
+from auditor.errors import BadInput, RowError
 from auditor.records.coercions import Coercions
-from auditor.records.containers import check_name, raw_rows
+from auditor.records.containers import check, raw_rows
 from auditor.records.fields import FIELDS, parse_id, parse_record
 from auditor.records.formats import Chosen, Reading, translate
 from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.raw import Failed, Raw
 from auditor.records.rows import Progress, Rows
 from auditor.records.screen import Place, screen
-from auditor.records.sources import expand, open_source, shown
+from auditor.records.sources import expand, mark, open_source, record_ending, shown
 from schemas.record import Quarantined, Reason, Record
 
 
@@ -26,8 +27,8 @@ def read_records(
     chosen: Chosen | None = None,
     media_root: str | Path | None = None,
 ) -> Rows:
-    """Return the rows of one file: `.jsonl`, `.ndjson` (also `.gz`) or `.parquet`; a local path or fsspec
-    URI.
+    """Return the rows of one file, a local path or fsspec URI: JSON lines, JSON, CSV, TSV, Parquet or a tar
+    of WebDataset, also compressed by gzip, zstd or bzip2. The content tells which, whatever the name says.
 
     Every row comes out as a `Record` or a `Quarantined`; see `screen` for answers that are quarantined while
     their row stays. Where a file breaks half-way, the rows before count and one unreadable_line stands for
@@ -42,26 +43,44 @@ def read_many(
     chosen: Chosen | None = None,
     media_root: str | Path | None = None,
 ) -> Rows:
-    """Return the rows of all files of a glob, a path or a list of either, one file after the other; within a
-    glob in the order of names. `chosen`: what they are (None: told from the first rows of each).
-    `media_root`: where files lie that rows name. Errors as `read_records`."""
+    """Return the rows of all files of a path, a glob, a folder or a list of these (see `expand`), one file
+    after the other. `chosen`: the format of their rows (None: told from the first rows of each).
+    `media_root`: where files lie that rows name.
+
+    Of several files, one that cannot be read is one unreadable_line, and the others are read. Raises
+    `BadInput` where none can be, else as `read_records`.
+    """
     files = expand(paths)
-    for path in files:
-        check_name(shown(path))
+    if len(files) == 1 and record_ending(files[0]) is None and os.path.isfile(files[0]):
+        with open_source(files[0]) as stream:
+            check(stream, files[0])
     progress = Progress()
     reading = Reading(limits, media_root, progress.coercions)
-    raws = translate(_raw_files(files, limits), chosen or Chosen(), reading, progress.formats)
+    raws = translate(_raw_files(files, limits, progress), chosen or Chosen(), reading, progress.formats)
     return Rows(_rows(raws, limits, progress), progress)
 
 
-def _raw_files(files: list[str], limits: Limits) -> Iterator[Iterator[Raw]]:
+def _raw_files(files: list[str], limits: Limits, progress: Progress) -> Iterator[Iterator[Raw]]:
+    refused: list[BadInput] = []
+
+    def rows(path: str) -> Iterator[Raw]:
+        try:
+            yield from _raw_rows(path, limits, progress)
+        except BadInput as error:
+            refused.append(error)
+            if len(refused) == len(files):
+                raise refused[0] from None
+            yield Raw(Place(shown(path), 0), RowError(Reason.UNREADABLE_LINE, str(error)))
+
     for path in files:
-        yield _raw_rows(path, limits)
+        yield rows(path)
 
 
-def _raw_rows(path: str, limits: Limits) -> Iterator[Raw]:
+def _raw_rows(path: str, limits: Limits, progress: Progress) -> Iterator[Raw]:
+    source = shown(path)
     with open_source(path) as stream:
-        yield from raw_rows(stream, shown(path), limits, FIELDS)
+        progress.open(source, mark(path))
+        yield from raw_rows(stream, source, limits, progress.coercions, FIELDS)
 
 
 def _rows(raws: Iterator[Raw], limits: Limits, progress: Progress) -> Iterator[Record | Quarantined]:

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 
 from auditor.records.coercions import Coercions
 from auditor.records.screen import Place
+from auditor.records.sources import FileMark
 from schemas.record import Quarantined, Record
+
+
+@dataclass(slots=True)
+class FileRead:
+    """A `FileRead` says how much was read of one file (or set of rows in memory)."""
+
+    rows: int = 0
+    """Rows seen, good and bad."""
+    mark: FileMark | None = None
+    """What tells whether the file is still the same; None for what is no file."""
 
 
 @dataclass(slots=True)
@@ -24,11 +35,18 @@ class Progress:
     """Files by the format that they are read in."""
     coercions: Coercions = field(default_factory=Coercions)
     """What was read otherwise than it stands, of the rows that became records."""
+    files: dict[str, FileRead] = field(default_factory=dict)
+    """What was read of each file that was opened, in their order."""
+
+    def open(self, source: str, mark: FileMark | None) -> None:
+        """Begin with the file `source`."""
+        self.files.setdefault(source, FileRead()).mark = mark
 
     def advance(self, source: str, row: int) -> Place:
         """Move on to the row at `source`, `row`, and return that place."""
         self.source, self.row = source, row
         self.rows += 1
+        self.files.setdefault(source, FileRead()).rows += 1
         return Place(source, row)
 
 

@@ -277,7 +277,7 @@ DatasetDict.__module__ = "datasets.dataset_dict"
         ("nowhere.jsonl", "nowhere.jsonl: no such file"),
         (["nowhere.jsonl"], "nowhere.jsonl: no such file"),
         ("nowhere-*.jsonl", "no such file"),
-        ("notes.txt", "unknown file type"),
+        ("notes.txt", "notes.txt: no such file"),
         (
             [
                 pa.RecordBatch.from_pydict({"record_id": ["a"]}),

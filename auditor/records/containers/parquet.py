@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from auditor.errors import BadInput, RowError
 from auditor.records.containers.cells import batch_fields
-from auditor.records.limits import Limits
 from auditor.records.raw import Raw
 from auditor.records.screen import Place
 from auditor.records.sources import why
@@ -20,11 +19,9 @@ _BATCH_BYTES = 64 * 2**20
 _MOST_BATCH_ROWS = 4096
 
 
-def rows(
-    stream: BinaryIO, source: str, limits: Limits, columns: tuple[str, ...] | None = None
-) -> Iterator[Raw]:
-    """Yield the rows by their number, from 0; of the `columns` those that are there. A table
-    without the first of `columns`, the row's id, is of another format: all its columns are read."""
+def rows(stream: BinaryIO, source: str, columns: tuple[str, ...] | None) -> Iterator[Raw]:
+    """Yield the rows by their number, from 0; of the `columns` those that are there. A table without the
+    first of `columns`, the row's id, is of another format: all its columns are read."""
     try:
         # Column chunks are streamed through a buffer instead of being held whole.
         file = pq.ParquetFile(stream, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)

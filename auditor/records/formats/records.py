@@ -17,7 +17,7 @@ def recognises(row: Mapping[str, Any]) -> bool:
     return "record_id" in row
 
 
-@stream_format(RECORDS, told_by="`record_id`", recognises=recognises, order=0)
+@stream_format(RECORDS, told_by="`record_id`", recognises=recognises, order=1)
 def records(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
     """The rows as they are. Their ids are never made up: rows are joined, paired and deleted by them."""
     yield from raws

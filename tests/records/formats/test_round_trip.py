@@ -35,7 +35,9 @@ def admitted(source: str, media: Path) -> tuple[dict[str, Record], dict[str, int
     """The records by id, each image by its digest alone; and the files by format."""
     rows = auditor.read(source, media_root=media).rows()
     found = list(admit(rows, MediaPolicy(media)))
-    assert all(isinstance(row, Record) for row in found), [row for row in found if not isinstance(row, Record)][:2]
+    assert all(isinstance(row, Record) for row in found), [
+        row for row in found if not isinstance(row, Record)
+    ][:2]
     plain = [
         replace(row, images=tuple(Image(digest=image.digest) for image in row.images))
         for row in found

@@ -71,7 +71,10 @@ def talks(n: int = 200, seed: int = 0) -> list[Talk]:
         pictures = [items[draw.randrange(20)].image for _ in range(draw.choice((0, 1, 1, 1, 2, 3)))]
         if i % 3 == 0:
             first, pictures = tuple(pictures[:1]), pictures[1:]
-            turns += [Said("user", f"Look at this, {i}: \u00e9\u4f60\u0917", first), Said("assistant", "I do.")]
+            turns += [
+                Said("user", f"Look at this, {i}: \u00e9\u4f60\u0917", first),
+                Said("assistant", "I do."),
+            ]
         turns.append(Said("user", item.query, tuple(pictures)))
         made.append(
             Talk(
@@ -282,7 +285,12 @@ def _span(talk: Talk, attributes: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _exports(path: Path, spans: list[dict[str, Any]]) -> str:
     """Spans in batches, as the collector's exporter of files writes them: one export a line."""
-    other = {"traceId": "0" * 32, "spanId": "1" * 16, "name": "GET /", "attributes": [_attribute("http.route", "/")]}
+    other = {
+        "traceId": "0" * 32,
+        "spanId": "1" * 16,
+        "name": "GET /",
+        "attributes": [_attribute("http.route", "/")],
+    }
     exports = []
     for start in range(0, len(spans), 16):
         scope = {"scope": {"name": "genai"}, "spans": [*spans[start : start + 16], other]}
@@ -414,7 +422,7 @@ def langfuse(all_: list[Talk], folder: Path) -> str:
             for message in messages:
                 for part in message["content"] if isinstance(message["content"], list) else []:
                     if part["type"] == "image_url":
-                        media = f"{talk.span}-{len(list((folder / "media").iterdir()))}"
+                        media = f"{talk.span}-{len(list((folder / 'media').iterdir()))}"
                         path = folder / "media" / f"{media}.png"
                         path.parent.mkdir(parents=True, exist_ok=True)
                         path.write_bytes(base64.b64decode(part["image_url"]["url"].partition(",")[2]))
