@@ -3,11 +3,9 @@ field."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-
-import jsonpath
 
 from auditor.errors import BadInput, RowError, one_line
 from auditor.records.fields import FIELDS
@@ -20,7 +18,9 @@ from schemas.record import Reason
 
 MAP = "map"
 Path = str | Sequence[str] | Mapping[str, str]
-Compiled = Mapping[str, list[jsonpath.JSONPath | jsonpath.CompoundJSONPath]]
+Finder = Callable[[Any], list[Any]]
+"""What finds the values of a path in a row."""
+Compiled = Mapping[str, list[Finder]]
 
 _INPUTS = ("query", "history", "image", "images", "image_bytes")
 _LISTS = ("images", "history", "tags", "group")
@@ -70,22 +70,24 @@ def _compiled(field: str, path: Path) -> Compiled:
     return {"": [_path(field, item) for item in ([path] if isinstance(path, str) else path)]}
 
 
-def _path(key: str, path: Any) -> jsonpath.JSONPath | jsonpath.CompoundJSONPath:
+def _path(key: str, path: Any) -> Finder:
     if not isinstance(path, str) or not path.startswith("$"):
         raise BadInput(
             f"data.map.{key}: {path!r} is no path; paths begin with $, such as $.messages[-1].content"
         )
+    import jsonpath
+
     try:
-        return jsonpath.compile(path)
+        return jsonpath.compile(path).findall
     except jsonpath.JSONPathError as error:
         raise BadInput(f"data.map.{key}: {path!r} is no JSONPath ({one_line(error)})") from None
 
 
-def _found(path: jsonpath.JSONPath | jsonpath.CompoundJSONPath, row: Any) -> list[Any]:
+def _found(path: Finder, row: Any) -> list[Any]:
     """What a path finds in a row; nothing where the row is not what the path supposes."""
     try:
-        return [value for value in path.findall(row) if value is not None]
-    except (jsonpath.JSONPathError, RecursionError, TypeError, ValueError):
+        return [value for value in path(row) if value is not None]
+    except Exception:  # whatever the library raises on a row: there is nothing where the path says
         return []
 
 
@@ -121,7 +123,7 @@ def _row(paths: Mapping[str, Compiled], row: Mapping[str, Any], reading: Reading
     return Row({name: value for name, value in fields.items() if value not in (None, [], {})})
 
 
-def _all(paths: Sequence[jsonpath.JSONPath | jsonpath.CompoundJSONPath], row: Any) -> list[Any]:
+def _all(paths: Sequence[Finder], row: Any) -> list[Any]:
     return [value for path in paths for value in _found(path, row)]
 
 

@@ -28,13 +28,14 @@ def recognises(row: Mapping[str, Any]) -> bool:
 )
 def webdataset(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
     """Translate the samples. What their `json` holds may be of any other format, which is told from the first
-    of them; the images of the sample are its images. A text alone is the reference of its image."""
-    rows = (
-        raw._replace(fields=_fields(raw.fields, reading)) if isinstance(raw.fields, dict) else raw
-        for raw in raws
-    )
-    chosen, rows = told(rows, _others())
-    yield from rows if chosen is None else chosen.translate(rows, reading)
+    of them; else it is of ours, and its key is the id. A text alone is the reference of its image."""
+    chosen, samples = told(_samples(raws, reading), _others())
+    yield from samples if chosen is None else chosen.translate(samples, reading)
+
+
+def _samples(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
+    for raw in raws:
+        yield raw._replace(fields=_fields(raw.fields, reading)) if isinstance(raw.fields, dict) else raw
 
 
 def _fields(sample: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
