@@ -94,6 +94,18 @@ class DataConfig(_Named):
     reader: str = Field(
         "records", description="Name of a reader: records, llavabench, lab, or another package's."
     )
+    format: str = Field(
+        "auto",
+        description="What the rows of files are: records (our own), openai_chat, openai_responses, "
+        "openai_batch, otel, langfuse, mlflow, llava, question_answer, webdataset, lmms_eval, inspect, or "
+        "another package's. auto: told from the first rows of each file, and said.",
+    )
+    map: dict[str, str | tuple[str, ...] | dict[str, str]] | None = Field(
+        None,
+        description="For rows of any other format: field -> where it stands in a row, as a JSONPath such as "
+        "$.request.messages[-1].content, or a list of them. Files in which no input is found so are told "
+        "as by format: auto.",
+    )
     root: str | None = Field(None, description="llavabench: folder with the questions, answers and images.")
     media_root: str | None = Field(None, description="Folder that every image path must stay under.")
     url_allow: tuple[str, ...] = Field((), description="URL prefixes that images may be fetched from.")
@@ -129,6 +141,14 @@ class DataConfig(_Named):
     def _one_source(cls, value: object) -> object:
         """`image` is short for `[image]`."""
         return (value,) if isinstance(value, str) and value != "auto" else value
+
+    @model_validator(mode="after")
+    def _one_format(self) -> DataConfig:
+        if self.map is not None and self.format != "auto":
+            raise ValueError(
+                f"data.map: says what rows are, and so does data.format: {self.format}; remove one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _root(self) -> DataConfig:

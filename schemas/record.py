@@ -31,6 +31,9 @@ class Turn:
     text: str
 
 
+INSTRUCTING = ("system", "developer")
+"""Roles of turns that instruct a model and are no part of the conversation."""
+
 TRUTH_TAG = "truth:"
 """A tag that begins so tells a grader the right answer. It is never shown as a slice of the records: it would
 give the answers away, and it says nothing of what they have in common."""
@@ -70,8 +73,13 @@ class Record:
     other_references: tuple[str, ...] = ()
 
     def input_text(self) -> str | None:
-        """The text that is embedded and given to a model: earlier turns, then the query."""
-        parts = [turn.text for turn in self.history]
+        """The text that is embedded: earlier turns, then the query.
+
+        Instructions to the model (turns of `INSTRUCTING`) are left out. They are the same in many rows and
+        often long: the questions would drown in them, or be cut off. A model that answers here is given them,
+        so that other instructions show as other answers to the same inputs.
+        """
+        parts = [turn.text for turn in self.history if turn.role not in INSTRUCTING]
         if self.query is not None:
             parts.append(self.query)
         return "\n".join(parts) if parts else None
@@ -86,6 +94,7 @@ class Reason(StrEnum):
     DUPLICATE_ID = "duplicate_id"
     CONFLICTING_ID = "conflicting_id"
     MISSING_INPUT = "missing_input"
+    CONTENT_WITHHELD = "content_withheld"
     IMAGE_MISSING = "image_missing"
     IMAGE_OUTSIDE_ROOT = "image_outside_root"
     IMAGE_FORMAT_NOT_READ = "image_format_not_read"

@@ -392,6 +392,9 @@ class ComparedRow(_Model):
 
 WHERE = "Where the drift is"
 """The table of the slices that have most of the drift, a row a slice (`auditor.attribution.slices`)."""
+SOURCES = "sources"
+"""The table of the files that were read, a row a file: rows = used + those of `left_out`
+(`auditor.scenarios.reading`)."""
 
 
 class Report(_Model):

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import BadInput
+from auditor.records.formats import AUTO, Chosen
+from auditor.records.formats.mapping import Path as FieldPath
 from auditor.records.limits import DEFAULT_LIMITS, Limits
 from auditor.records.memory import Held, held, read_held
 from auditor.records.pictures import MAX_PIXELS
@@ -56,14 +58,19 @@ class Records:
         )
         if self.held is not None:
             return read_held(self.held, limits, self.settings.get("max_image_pixels", MAX_PIXELS))
-        return read_many(self.files, limits)
+        return read_many(self.files, limits, self._chosen, self.settings.get("media_root"))
+
+    @property
+    def _chosen(self) -> Chosen:
+        return Chosen(self.settings.get("format", AUTO), self.settings.get("map"))
 
     @property
     def fingerprint(self) -> str:
         """Return what changes when the rows change: of files their names, sizes and times of change, of rows
         in memory a digest of all that is in them (one pass over them). Computed when it is asked for."""
         if self.held is None:
-            return f"file {fingerprint(self.files)}"
+            chosen = "" if self._chosen == Chosen() else f" {self._chosen}"
+            return f"file {fingerprint(self.files)}{chosen}"
         state = blake2b(digest_size=16)
         for row in self.rows():
             state.update(_content(row))
@@ -73,6 +80,8 @@ class Records:
 def read(
     source: Any,
     *,
+    format: str | None = None,
+    map: Mapping[str, FieldPath] | None = None,
     media_root: str | Path | None = None,
     url_allow: Sequence[str] | None = None,
     url_private: bool | None = None,
@@ -81,9 +90,13 @@ def read(
     max_images: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Return records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a
-    list of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of
-    dicts or of `schemas.record.Record`.
+    """Return records from `source`: a path, a glob or an address (`s3://...`) of files, or a list of them; a
+    pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or of
+    `schemas.record.Record`.
+
+    `format` says what the rows of files are (see docs/formats.md), `map` where the fields of the record
+    format stand in rows of any other kind; where neither is given, each file's format is told from its first
+    rows.
 
     A row has the fields of the record format: `record_id`, `image` (a path) or `image_bytes` or `images`,
     `query`, `history`, `responses` (model -> text or list of texts), `reference`, `timestamp`, `base_id`,
@@ -98,6 +111,8 @@ def read(
     `record_id`.
     """
     options: dict[str, Any] = {
+        "format": format,
+        "map": None if map is None else dict(map),
         "media_root": None if media_root is None else str(media_root),
         "url_allow": None if url_allow is None else tuple(url_allow),
         "url_private": url_private,
@@ -112,7 +127,8 @@ def read(
     if isinstance(source, str | Path):
         source = [source]
     if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
-        files = tuple(map(str, source))
+        files = tuple(str(item) for item in source)
+        Chosen(format or AUTO, map)  # raises for a format that is not known, or a mapping that is none
         read_many(files)  # raises where a file is of another kind
         if missing := [shown(file) for file in expand(files) if not is_uri(file) and not Path(file).exists()]:
             raise BadInput(f"{missing[0]}: no such file; check the path")

@@ -82,11 +82,11 @@ def _read(image: Image, policy: MediaPolicy) -> bytes:
         host, slash, local = path[len("file://") :].partition("/")
         if host.lower() not in ("", "localhost"):
             raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "a file:// address of another machine")
-        return _read_under_root(slash + unquote(local), policy)
+        return read_under_root(slash + unquote(local), policy)
     if lowered.startswith("data:"):
         raise RowError(Reason.URL_NOT_ALLOWED, "data: addresses are not read; use image_bytes")
     if not is_uri(path):
-        return _read_under_root(path, policy)
+        return read_under_root(path, policy)
     root = None if policy.root is None or policy.folder is not None else str(policy.root)
     if root is not None and allowed(path, (root.rstrip("/") + "/",)):
         return _bounded(fetch(path, policy.max_bytes, private=True), policy)
@@ -119,7 +119,9 @@ def _matches(url: SplitResult, entry: str) -> bool:
     return url.path == under or url.path.startswith(under + "/")
 
 
-def _read_under_root(path: str, policy: MediaPolicy) -> bytes:
+def read_under_root(path: str, policy: MediaPolicy) -> bytes:
+    """Return the bytes of a file that a row names by its path under the root. Raises `RowError`:
+    image_outside_root, image_missing, image_too_large."""
     if policy.root is None:
         raise RowError(Reason.IMAGE_OUTSIDE_ROOT, "set data.media_root to the folder of the images")
     if ".." in re.split(r"[/\\]", path):

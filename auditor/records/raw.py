@@ -8,6 +8,13 @@ from auditor.errors import RowError
 from auditor.records.screen import Place
 
 
+class Failed(NamedTuple):
+    """A `Failed` is a model that gave no answer to a row, and why. The row stays: its inputs were traffic."""
+
+    model: str
+    why: str
+
+
 class Raw(NamedTuple):
     """A `Raw` is one row of a file: where it stood, and its fields by name, or why it cannot be read.
 
@@ -18,3 +25,4 @@ class Raw(NamedTuple):
 
     place: Place
     fields: dict[str, Any] | RowError
+    failed: tuple[Failed, ...] = ()

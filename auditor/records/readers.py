@@ -12,15 +12,21 @@ from auditor.errors import BadInput, RowError
 from auditor.records.coercions import Coercions
 from auditor.records.containers import check, raw_rows
 from auditor.records.fields import FIELDS, parse_id, parse_moment, parse_record
-from auditor.records.formats import RECORDS, columns, translate
+from auditor.records.formats import Chosen, Reading, translate
 from auditor.records.limits import DEFAULT_LIMITS, Limits
+from auditor.records.raw import Failed, Raw
 from auditor.records.rows import Progress, Rows
 from auditor.records.screen import Place, screen
 from auditor.records.sources import expand, mark, open_source, record_ending, shown
 from schemas.record import Quarantined, Reason, Record
 
 
-def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS, format: str = RECORDS) -> Rows:
+def read_records(
+    path: str | Path,
+    limits: Limits = DEFAULT_LIMITS,
+    chosen: Chosen | None = None,
+    media_root: str | Path | None = None,
+) -> Rows:
     """Return the rows of one file, a local path or fsspec URI: JSON lines, JSON, CSV, TSV, Parquet or a tar
     of WebDataset, also compressed by gzip, zstd or bzip2. The content tells which, whatever the name says.
 
@@ -28,14 +34,18 @@ def read_records(path: str | Path, limits: Limits = DEFAULT_LIMITS, format: str 
     their row stays. Where a file breaks half-way, the rows before count and one unreadable_line stands for
     the rest. Raises `BadInput` (at once, or when the first row is taken) for a file that cannot be read.
     """
-    return read_many([path], limits, format)
+    return read_many([path], limits, chosen, media_root)
 
 
 def read_many(
-    paths: str | Path | Sequence[str | Path], limits: Limits = DEFAULT_LIMITS, format: str = RECORDS
+    paths: str | Path | Sequence[str | Path],
+    limits: Limits = DEFAULT_LIMITS,
+    chosen: Chosen | None = None,
+    media_root: str | Path | None = None,
 ) -> Rows:
     """Return the rows of all files of a path, a glob, a folder or a list of these (see `expand`), one file
-    after the other.
+    after the other. `chosen`: the format of their rows (None: told from the first rows of each).
+    `media_root`: where files lie that rows name.
 
     Of several files, one that cannot be read is one unreadable_line, and the others are read. Raises
     `BadInput` where none can be, else as `read_records`.
@@ -45,37 +55,48 @@ def read_many(
         with open_source(files[0]) as stream:
             check(stream, files[0])
     progress = Progress()
-    return Rows(_read_files(files, limits, format, progress), progress)
+    reading = Reading(limits, media_root, progress.coercions)
+    raws = translate(_raw_files(files, limits, progress), chosen or Chosen(), reading, progress.formats)
+    return Rows(_rows(raws, limits, progress), progress)
 
 
-def _read_files(
-    files: list[str], limits: Limits, format: str, progress: Progress
-) -> Iterator[Record | Quarantined]:
-    refused: list[tuple[Place, BadInput]] = []
-    for path in files:
+def _raw_files(files: list[str], limits: Limits, progress: Progress) -> Iterator[Iterator[Raw]]:
+    refused: list[BadInput] = []
+
+    def rows(path: str) -> Iterator[Raw]:
         try:
-            yield from _read_file(path, limits, format, progress)
+            yield from _raw_rows(path, limits, progress)
         except BadInput as error:
-            refused.append((progress.advance(shown(path), 0), error))
+            refused.append(error)
             if len(refused) == len(files):
-                raise refused[0][1] from None
-            if len(files) > 1:
-                yield refused[-1][0].quarantined(RowError(Reason.UNREADABLE_LINE, str(error)))
+                raise refused[0] from None
+            yield Raw(Place(shown(path), 0), RowError(Reason.UNREADABLE_LINE, str(error)))
+
+    for path in files:
+        yield rows(path)
 
 
-def _read_file(path: str, limits: Limits, format: str, progress: Progress) -> Iterator[Record | Quarantined]:
+def _raw_rows(path: str, limits: Limits, progress: Progress) -> Iterator[Raw]:
     source = shown(path)
     with open_source(path) as stream:
         progress.open(source, mark(path))
-        raws = raw_rows(stream, source, limits, progress.coercions, columns(format, FIELDS))
-        for raw in translate(raws, format, progress.coercions):
-            yield from one_row(raw.fields, limits, progress.advance(*raw.place), progress)
+        yield from raw_rows(stream, source, limits, progress.coercions, FIELDS)
+
+
+def _rows(raws: Iterator[Raw], limits: Limits, progress: Progress) -> Iterator[Record | Quarantined]:
+    for raw in raws:
+        yield from one_row(raw.fields, limits, progress.advance(*raw.place), progress, raw.failed)
 
 
 def one_row(
-    fields: dict[str, Any] | RowError, limits: Limits, place: Place, progress: Progress
+    fields: dict[str, Any] | RowError,
+    limits: Limits,
+    place: Place,
+    progress: Progress,
+    failed: Sequence[Failed] = (),
 ) -> Iterator[Record | Quarantined]:
-    """Yield the record of a row's fields, or why it is quarantined, as `screen` does."""
+    """Yield the record of a row's fields, or why it is quarantined, as `screen` does; before a record also
+    the models that failed on it."""
     record_id = None
     try:
         if isinstance(fields, RowError):
@@ -89,4 +110,8 @@ def one_row(
         return
     progress.coercions.update(of_id)
     progress.coercions.update(coercions)
-    yield from screen(record, limits, place)
+    for row in screen(record, limits, place):
+        if isinstance(row, Record):
+            for model, why in failed:
+                yield place.quarantined(RowError(Reason.MODEL_FAILED, why), record_id, model=model)
+        yield row

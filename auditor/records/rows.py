@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -30,6 +31,8 @@ class Progress:
     """Where the last row taken stood."""
     rows: int = 0
     """Rows seen, good and bad."""
+    formats: Counter[str] = field(default_factory=Counter)
+    """Files by the format that they are read in."""
     coercions: Coercions = field(default_factory=Coercions)
     """What was read otherwise than it stands, of the rows that became records."""
     files: dict[str, FileRead] = field(default_factory=dict)

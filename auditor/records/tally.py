@@ -17,13 +17,23 @@ from schemas.record import Quarantined, Reason, Record
 class FileRows:
     """This is how many rows a file (or data set) held, and which of them could not be used."""
 
-    name: str
+    file: str
     rows: int
     """Rows that it holds, good and bad."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Reason -> rows; single answers are not counted."""
     broken: bool = False
     """Whether its last row could not be read: a file that was cut off ends so."""
+    bytes: int | None = None
+    """Null for what is no file, or where its storage does not tell."""
+    sha256: str | None = None
+    """Null for a file that is large, or not local."""
+    changed: str = ""
+    """Where there is no digest: the version or time of change that its storage tells."""
+
+    @property
+    def used(self) -> int:
+        return self.rows - sum(self.left_out.values())
 
 
 @dataclass(slots=True)

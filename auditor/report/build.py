@@ -28,11 +28,12 @@ from auditor.report.census import Counts, of_scenarios, of_windows
 from auditor.report.numbers import plural
 from auditor.report.provenance import Provenance, how_trained, run
 from auditor.scenarios import Grouping, Scenario
+from auditor.scenarios.reading import reading_notes, sources_table
 from auditor.scenarios.row_ranges import Part
 from auditor.scenarios.windows import Window, cut
 from schemas.config import AuditConfig, CriticConfig, DriftConfig, config_hash
 from schemas.record import Quarantined
-from schemas.report import WHERE, ComparedRow, Form, Graded, Report, Row, Variation, Verdict
+from schemas.report import SOURCES, WHERE, ComparedRow, Form, Graded, Report, Row, Variation, Verdict
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
     missing = {} if "image" in provenance.encoders else {"divergences.image": _no_images(config)}
     if len(models) > 1 and not compared:
         missing["comparison"] = NOTHING
-    naive = sum(s.naive_timestamps for s in scenarios)
+    readings = [s.reading for s in scenarios]
+    read = sources_table(readings)
     conditional: dict[str, list[dict[str, Any]]] = {}
     for key, assessment in audited.assessments.items():  # of inputs and references: of any model
         if assessment.conditional:
@@ -117,7 +119,8 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
         tables=({TABLE: [row.model_dump() for row in compared]} if compared else {})
         | ({OTHER_FORMS: [row.model_dump() for row in others]} if others else {})
         | ({WHERE: audited.slices} if audited.slices else {})
-        | ({CONDITIONAL: conditional_rows} if conditional_rows else {}),
+        | ({CONDITIONAL: conditional_rows} if conditional_rows else {})
+        | ({SOURCES: read} if read else {}),
         correlations=correlations(rows, scores, config.seed),
         quarantine=audited.quarantine.counts(),
         feed=feed,
@@ -131,8 +134,7 @@ def audit_report(audited: Audited, provenance: Provenance) -> Report:
             *_label_free_notes(rows),
             *precision_notes(config.encoders, provenance.encoders),
             *dict.fromkeys(note for lines in notes.values() for note in lines),
-            *([f"{naive} timestamps had no zone and were taken as UTC"] if naive else []),
-            *_lost_scores(scenarios),
+            *reading_notes(readings),
             *audited.grouping.notes,
         ],
     )
@@ -334,11 +336,13 @@ def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping
     graded: dict[str, Any] = {}
     if manifest.grader is not None:
         graded = {"accuracy": manifest.accuracy, "grader": manifest.grader.name}
+    read = sources_table([drifted.traffic.reading])
     return Report(
         run=run(config, "baseline", provenance, drifted.grouping.source),
         windows=rows,
         tables={
             **({WHERE: drifted.slices} if drifted.slices else {}),
+            **({SOURCES: read} if read else {}),
             "baseline": [{"rows": manifest.n, "model": manifest.model, **graded, **manifest.descriptors}],
         },
         quarantine=quarantine.counts(),
@@ -452,14 +456,12 @@ def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
             "the critic was trained on the baseline's own rows: quiet windows may have an EMID above 0, too, "
             "and the ranges of reweighted label-free estimates are too narrow"
         )
-    if naive := drifted.traffic.naive_timestamps:
-        notes.append(f"{naive} timestamps had no zone and were taken as UTC")
     if drifted.grouping.source != manifest.groups:
         notes.append(
             f"rows that belong together are taken from {drifted.grouping.source}; in the baseline from "
             f"{manifest.groups}"
         )
-    return [*notes, *_lost_scores([drifted.traffic]), *drifted.grouping.notes]
+    return [*notes, *reading_notes([drifted.traffic.reading]), *drifted.grouping.notes]
 
 
 def _variation_notes(drifted: Drifted) -> list[str]:
@@ -483,14 +485,6 @@ def _variation_notes(drifted: Drifted) -> list[str]:
 
 
 # Notes.
-
-
-def _lost_scores(scenarios: Sequence[Scenario]) -> list[str]:
-    """Return a note on scores that could not be used, where there were any."""
-    count = sum(scenario.lost_scores for scenario in scenarios)
-    if not count:
-        return []
-    return [f"{count} scores of records were left out: no number from 0 to 1, or of no one model"]
 
 
 def _label_free_notes(rows: Sequence[Row]) -> list[str]:

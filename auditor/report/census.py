@@ -71,7 +71,7 @@ def of_scenarios(
         for name, c in came.items():
             found[GroupKey(name, model)] = Counts(c.census(), findings(c, standard, rules))
         of_reference += found[GroupKey(first, model)].findings
-    by_name = {file.name: file for s in scenarios for file in s.files}
+    by_name = {file.file: file for s in scenarios for file in s.reading.files}
     return found, [*dict.fromkeys(of_reference), *feed.of_files(list(by_name.values()), rules.max_left_out)]
 
 
@@ -116,7 +116,7 @@ def of_windows(
         for window, c in came.items()
     }
     usual_windows = [clock.named(name) for name in standard.windows] if clock else []
-    whole = [*feed.of_files(traffic.files, rules.max_left_out), *feed.of_gaps(arrived, usual_windows)]
+    whole = [*feed.of_files(traffic.reading.files, rules.max_left_out), *feed.of_gaps(arrived, usual_windows)]
     return found, whole
 
 

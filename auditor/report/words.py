@@ -71,6 +71,7 @@ QUARANTINE = {
     Reason.DUPLICATE_ID: "A repeat: a row before it has the same record_id and the same contents.",
     Reason.CONFLICTING_ID: "Another row before it, with other contents, has the same record_id.",
     Reason.MISSING_INPUT: "The row has neither an image nor a query.",
+    Reason.CONTENT_WITHHELD: "The log has the call, but not what was asked: that was left out or lost.",
     Reason.IMAGE_MISSING: "The image file that the row names does not exist.",
     Reason.IMAGE_OUTSIDE_ROOT: "The image path leads outside the media folder, so it was not opened.",
     Reason.IMAGE_FORMAT_NOT_READ: "The image is of a format that is not read here.",
@@ -83,7 +84,7 @@ QUARANTINE = {
     Reason.EMPTY_RESPONSE: "The model's response is empty.",
     Reason.BAD_TIMESTAMP: "The timestamp cannot be read.",
     Reason.NON_FINITE_EMBEDDING: "The encoder gave a vector with a number that is not finite.",
-    Reason.MODEL_FAILED: "The model failed on this row, and failed again on a second try.",
+    Reason.MODEL_FAILED: "The model gave no answer: it failed here twice, or the log says so.",
 }
 
 GLOSSARY = (

@@ -20,8 +20,12 @@ def files(config: JobConfig, run: RunDir, record_sets: Given | None = None) -> I
     """Yield `data.id`, then each of `data.scenarios` from its `path` or by its `shifts`; or `data.traffic`.
     `record_sets`: records by name, used instead of the files that the config names."""
 
+    data = config.data
+
     def records(name: str, path: str) -> Records:
-        return record_sets[name] if record_sets and name in record_sets else read(path)
+        if record_sets and name in record_sets:
+            return record_sets[name]
+        return read(path, format=data.format, map=data.map, media_root=data.media_root)
 
     if isinstance(config.data, DriftData):
         yield records_source(TRAFFIC, "window", records(TRAFFIC, config.data.traffic))

@@ -21,7 +21,6 @@ import pyarrow as pa
 from auditor import __version__
 from auditor.errors import BadInput
 from auditor.records import (
-    FileRows,
     Limits,
     MediaPolicy,
     Quarantine,
@@ -36,6 +35,7 @@ from auditor.records import (
     records_from_table,
 )
 from auditor.records.pictures import readable_formats
+from auditor.scenarios.reading import NOT_READ, Reading, lost_fields, reading
 from auditor.scenarios.registry import READERS
 from auditor.sketch.blocks import hash64
 from auditor.storage.run_dir import RunDir, digest, write_bytes
@@ -74,14 +74,11 @@ class Scenario:
     family: str
     path: Path
     n: int
-    naive_timestamps: int
     partition: Partitioning | None = None
     notes: tuple[str, ...] = ()
     """What the report says beside it."""
-    lost_scores: int = 0
-    """Scores of the records that could not be used."""
-    files: tuple[FileRows, ...] = ()
-    """What each file held, and what of it could not be used."""
+    reading: Reading = NOT_READ
+    """What reading its rows found beside the records."""
 
     def batches(self) -> Iterator[list[Record]]:
         """Yield the records, in lists of bounded length."""
@@ -106,7 +103,9 @@ def records_of(scenarios: Iterable[Scenario]) -> Iterator[Record]:
 def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None:
     """Raise `BadInput` where the records have no response of one of these models, which has no generator."""
     recorded_models: set[str] = set()
+    read: list[Reading] = []
     for scenario in scenarios if models else ():
+        read.append(scenario.reading)
         for batch in scenario.batches():
             recorded_models.update(name for record in batch for name in record.responses)
         if recorded_models.issuperset(models):
@@ -115,6 +114,7 @@ def check_recorded(models: Sequence[str], scenarios: Iterable[Scenario]) -> None
         raise BadInput(
             f"models: no recorded responses of {', '.join(missing)}; the records have "
             f"{', '.join(sorted(recorded_models)) or 'none'} (or give the model a generator)"
+            f"{lost_fields(read, 'responses')}"
         )
 
 
@@ -167,9 +167,7 @@ def gather(source: Source, run: RunDir, data: DataConfig) -> Scenario:
     meta = {
         "fingerprint": print_,
         "n": writer.count,
-        "naive": progress.naive_timestamps if progress is not None else 0,
-        "lost_scores": progress.lost_scores if progress is not None else 0,
-        "files": [asdict(file) for file in tally.files(quarantine, source.files())],
+        "reading": reading(source.name, progress, tally.files(quarantine, source.files())).as_json(),
     }
     write_bytes(stamp, json.dumps(meta).encode())
     return _scenario(source, path, meta)
@@ -181,10 +179,8 @@ def _scenario(source: Source, path: Path, meta: dict[str, Any]) -> Scenario:
         source.family,
         path,
         meta["n"],
-        meta["naive"],
         source.partition,
-        lost_scores=meta["lost_scores"],
-        files=tuple(FileRows(**file) for file in meta["files"]),
+        reading=Reading.from_json(meta["reading"]),
     )
 
 

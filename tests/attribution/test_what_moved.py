@@ -40,5 +40,5 @@ def test_tags_stand_in_a_scenario_or_in_a_part_of_one(tmp_path: Path) -> None:
     (tmp_path / "windows").mkdir()
     (part,) = survey(path, one_window(), tmp_path / "windows", 8).parts
     wanted = {"r1", "r2", "r12", "nobody's"}
-    for source in (Scenario("s", "text", path, 20, 0), part):
+    for source in (Scenario("s", "text", path, 20), part):
         assert tags_of(source, wanted) == {"r2": ("even",), "r12": ("even",)}

@@ -22,7 +22,7 @@ def scenario(tmp_path: Path, name: str, texts: list[str]) -> Scenario:
     with RecordWriter(tmp_path / f"{name}.parquet") as writer:
         for i, text in enumerate(texts):
             writer.write(Record(f"r{i}", f"r{i}", query=text))
-    return Scenario(name, "id", tmp_path / f"{name}.parquet", len(texts), 0)
+    return Scenario(name, "id", tmp_path / f"{name}.parquet", len(texts))
 
 
 def test_the_first_records_are_asked_for_their_queries() -> None:

@@ -77,7 +77,7 @@ class World:
             table = embedding_table([text_key(q) for q in queries], rows, failures)
             write_table(self.texts.folder / f"{name}.parquet", table)
             of = None if name == "id" else how
-            self.scenarios.append(Scenario(name, name, path, len(rows), 0, of))
+            self.scenarios.append(Scenario(name, name, path, len(rows), of))
 
     def partitioned(self, index: IndexConfig, workers: int = 2, **of: object) -> dict[str, Scenario]:
         """The three levels by name."""

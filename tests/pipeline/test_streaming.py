@@ -276,7 +276,7 @@ def scenario(tmp_path: Path, n: int, name: str = "s") -> Scenario:
     with RecordWriter(path) as writer:
         for i in range(n):
             writer.write(Record(f"r{i}", f"r{i}", query=f"what is {i}?"))
-    return Scenario(name, "id", path, n, 0)
+    return Scenario(name, "id", path, n)
 
 
 def ids(of: Scenario) -> list[str]:

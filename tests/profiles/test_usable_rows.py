@@ -26,7 +26,7 @@ def scenario(tmp_path: Path, name: str, records: Sequence[Record]) -> Scenario:
     Quarantine([Quarantined("file", 9, Reason.MISSING_INPUT, "read", "x", name)]).write(
         tmp_path / f"{name}.quarantine.parquet"
     )
-    return Scenario(name, "id", path, len(records), 0)
+    return Scenario(name, "id", path, len(records))
 
 
 def records() -> list[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from auditor.profiles.answer_sample import AnswerSample, RecordAnswers
 from auditor.profiles.baseline import Baseline, Manifest, coverage
 from auditor.profiles.profile import GroupKey, Profile
 from auditor.profiles.row_sums import sketch_rows
-from auditor.records import Quarantine, RecordWriter
+from auditor.records import FileRows, Quarantine, RecordWriter
 from auditor.report.build import Audited, Drifted, audit_report, drift_report
 from auditor.report.provenance import Provenance
 from auditor.scenarios import Grouping, Scenario
+from auditor.scenarios.reading import Reading
 from auditor.scenarios.row_ranges import Part, survey
 from auditor.scenarios.windows import Clock, by_time
 from auditor.storage.embedding_store import Embeddings, normalise
@@ -46,6 +47,10 @@ from tests.measures.test_assessment import D, rows
 
 N = 120
 FACTS = {"n": N, "answered": N, "query_chars": N, "response_chars": N, "with_image": 0}
+FILE = FileRows("f.jsonl", 7, {"bad_timestamp": 3}, bytes=9, sha256="ab")
+READ = Reading("read", (("timestamp", "taken as UTC", 4),), (FILE,))
+READ_FILE = {"scenario": "read", **asdict(FILE)}
+READ_NOTE = "`timestamp` was taken as UTC: 4 in read"
 NOISE = {"id": 0.2, "far": 1.5}
 MADE = Provenance("hash", "content", {"text": "{}"}, {"m": "recorded responses"}, "CLUB")
 
@@ -90,7 +95,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Audited:
         with RecordWriter(root / f"{name}.parquet") as writer:
             writer.write(Record(name, name, query=f"what is {name}?"))
         family, notes = ("id", ()) if name == "id" else ("natural", (f"note on {name}", "the same note"))
-        scenarios.append(Scenario(name, family, root / f"{name}.parquet", 1, 2, notes=notes))
+        scenarios.append(Scenario(name, family, root / f"{name}.parquet", 1, notes=notes, reading=READ))
     critic = trained()
     profiles = {GroupKey(name, "m"): sums(i, noise, critic) for i, (name, noise) in enumerate(NOISE.items())}
     p, q = profiles.values()
@@ -151,13 +156,13 @@ def test_notes_are_said_once(audited: Audited) -> None:
         "note on none",
         "a note on groups",
     ]
-    assert got.run.groups == "base ids" and got.notes[-2] == "6 timestamps had no zone and were taken as UTC"
+    assert got.run.groups == "base ids" and got.notes[-2] == READ_NOTE
     folded = audit_report(replace(audited, config=config(critic={"cross_fit": 3})), MADE)
     assert folded.notes[0].startswith("the critic is cross-fitted")
 
 
 def test_tables_are_there_where_there_is_something_in_them(audited: Audited) -> None:
-    assert audit_report(audited, MADE).tables == {}
+    assert audit_report(audited, MADE).tables == {"sources": [READ_FILE]}
     lines = [{"scenario": "far", "name": "a slice"}]
     two = config(models=["m", "k"], bounds={"conditional": True})
     p, q = (audited.profiles[GroupKey(name, "m")] for name in ("id", "far"))
@@ -170,7 +175,7 @@ def test_tables_are_there_where_there_is_something_in_them(audited: Audited) -> 
         assessments={GroupKey(name, "m"): found for name, found in each.items()},
     )
     got = audit_report(of, MADE)
-    assert got.tables[WHERE] == lines and list(got.tables) == [WHERE, "Conditional divergences"]
+    assert got.tables[WHERE] == lines and list(got.tables) == [WHERE, "Conditional divergences", "sources"]
     assert {line["scenario"] for line in got.tables["Conditional divergences"]} == {"far"}
     assert "comparison" in got.missing and [row.n for row in got.scenarios] == [N, N, 0, 0, 0, 0]
 
@@ -211,7 +216,7 @@ def traffic(root: Path) -> tuple[Scenario, list[Part]]:
     Quarantine().write(root / "traffic.quarantine.parquet")
     (root / "windows").mkdir()
     found = survey(root / "traffic.parquet", by_time(Clock(timedelta(days=1))), root / "windows", 10)
-    return Scenario("traffic", "window", root / "traffic.parquet", 9, 4), list(found.parts)
+    return Scenario("traffic", "window", root / "traffic.parquet", 9, reading=READ), list(found.parts)
 
 
 @pytest.fixture
@@ -333,7 +338,7 @@ def test_notes_on_traffic(drifted: Callable[..., Drifted]) -> None:
     assert "2 windows between the first and the last have no row" in notes
     assert "the critic was trained on the baseline's own rows" in notes
     assert got.run.groups == "base ids" and got.notes[-1] == "a note on groups"
-    assert got.notes[-2] == "4 timestamps had no zone and were taken as UTC"
+    assert got.notes[-2] == READ_NOTE
     assert "the baseline keeps no windows" in notes
     assert "compares two models" not in notes
     first, second, _ = got.windows

@@ -17,7 +17,7 @@ def test_the_first_records_of_each_scenario(tmp_path: Path) -> None:
             for i in range(n):
                 responses = {"m": (f"one {i}", f"two {i}")} | ({} if i else {"k": ("three",)})
                 writer.write(Record(f"{name}{i}", f"{name}{i}", query=f"what is {i}?", responses=responses))
-        of.append(Scenario(name, "id", tmp_path / f"{name}.parquet", n, 0))
+        of.append(Scenario(name, "id", tmp_path / f"{name}.parquet", n))
     found = examples(of, {"m": None, "k": None}, 2, MediaPolicy(None))
     assert [(e.scenario, e.record_id, e.query) for e in found] == [
         ("a", "a0", "what is 0?"),

@@ -22,7 +22,7 @@ def scenario(path: Path, name: str, records: list[Record]) -> Scenario:
     with RecordWriter(path / f"{name}.parquet") as writer:
         for record in records:
             writer.write(record)
-    return Scenario(name, "natural", path / f"{name}.parquet", len(records), 0)
+    return Scenario(name, "natural", path / f"{name}.parquet", len(records))
 
 
 def record(i: int, *, base: str = "", picture: str = "", **given: Any) -> Record:

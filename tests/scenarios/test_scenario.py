@@ -21,7 +21,7 @@ def scenarios(tmp_path: Path) -> list[Scenario]:
             for i in range(3):
                 responses = {model: ("yes",)} if i else {}
                 writer.write(Record(f"{name}{i}", f"{name}{i}", query="q", responses=responses))
-        found.append(Scenario(name, "id", tmp_path / f"{name}.parquet", 3, 0))
+        found.append(Scenario(name, "id", tmp_path / f"{name}.parquet", 3))
     return found
 
 

@@ -36,8 +36,7 @@ def raw_rows(
     coercions: Coercions,
     columns: tuple[str, ...] | None = None,
 ) -> Iterator[Raw]:
-    """Yield every row of the file `source`; of a table only `columns`, where they are given, of which the
-    first must be there.
+    """Yield every row of the file `source`; of a table that has the first of `columns`, its id, only these.
 
     A row that gives its first column, the id, more than once is an error; other names that an object repeats
     are counted in `coercions`. Raises `BadInput` for a file that cannot be read at all.
@@ -55,7 +54,7 @@ def raw_rows(
         case Kind.CSV:
             rows = table.rows(opened, head, source, limits, columns)
         case Kind.TAR:
-            rows = tar.rows(opened, source, limits, columns, coercions)
+            rows = tar.rows(opened, source, limits)
     last = None
     try:
         for raw in rows:

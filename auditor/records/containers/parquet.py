@@ -20,18 +20,17 @@ _MOST_BATCH_ROWS = 4096
 
 
 def rows(stream: BinaryIO, source: str, columns: tuple[str, ...] | None) -> Iterator[Raw]:
-    """Yield the rows by their number, from 0; of the `columns` those that are there. Raises `BadInput` where
-    the first of `columns`, the row's id, is not."""
+    """Yield the rows by their number, from 0; of the `columns` those that are there. A table without the
+    first of `columns`, the row's id, is of another format: all its columns are read."""
     try:
         # Column chunks are streamed through a buffer instead of being held whole.
         file = pq.ParquetFile(stream, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         names = list(file.schema_arrow.names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadInput(f"{source}: no readable Parquet file ({why(error)}); is the file whole?") from None
-    if columns is not None and columns[0] not in names:
-        present = ", ".join(sorted(map(str, names)))[:200]
-        raise BadInput(f"{source}: has no column `{columns[0]}` (it has {present}); rename or add it")
-    wanted = names if columns is None else [name for name in columns if name in names]
+    wanted = (
+        names if columns is None or columns[0] not in names else [name for name in columns if name in names]
+    )
     row = 0
     try:
         for batch in _batches(file, wanted):

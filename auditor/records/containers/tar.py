@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from auditor.errors import RowError
-from auditor.records.coercions import Coercions
 from auditor.records.limits import Limits
 from auditor.records.lines import Repeated, json_object
 from auditor.records.raw import Raw
@@ -33,11 +32,8 @@ class _Member(NamedTuple):
     """None for one that is larger than a row may be."""
 
 
-def rows(
-    stream: BinaryIO, source: str, limits: Limits, columns: tuple[str, ...] | None, coercions: Coercions
-) -> Iterator[Raw]:
-    """Yield the rows by their number, from 1. Where `columns` are given and a row lacks the first, its id,
-    the key takes its place, which is counted in `coercions`.
+def rows(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Raw]:
+    """Yield the rows by their number, from 1.
 
     Raises ValueError or EOFError where the file is damaged; the row before that is given.
     """
@@ -55,11 +51,7 @@ def rows(
         if member is None or _key(member.name) != key:
             if row.members:
                 number += 1
-                fields = row.fields()
-                if columns is not None and isinstance(fields, dict) and fields.get(columns[0]) is None:
-                    fields[columns[0]] = row.key
-                    coercions[columns[0], "absent, and the key in the tar taken in its place"] += 1
-                yield Raw(Place(source, number), fields)
+                yield Raw(Place(source, number), row.fields())
             if broken is not None:
                 raise broken
             if member is None:

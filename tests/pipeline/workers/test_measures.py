@@ -221,7 +221,7 @@ def scenario(tmp_path, name, count, n=60):
         for i in range(n):
             tags = (f"half:{i % 2}", *(("topic:odd",) if i < count else ()))
             writer.write(Record(f"{name}{i}", f"{name}{i}", query="q", tags=tags))
-    return Scenario(name, "text", tmp_path / f"{name}.parquet", n, 0)
+    return Scenario(name, "text", tmp_path / f"{name}.parquet", n)
 
 
 def test_slices_of_what_moved(tmp_path):
