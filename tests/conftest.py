@@ -31,6 +31,7 @@ SLOW = (
     "estimators/test_sweep.py",
     "examples/",
     "jobs/doctor/test_checks.py",
+    "jobs/test_blindness.py",
     "jobs/test_compare.py",
     "jobs/test_full_disk.py",
     "jobs/test_golden.py",

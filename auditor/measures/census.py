@@ -124,6 +124,8 @@ class Rules:
     level: float
     """The level of the tests of one group of rows together."""
     max_left_out: float
+    least_rows: int = 0
+    """Rows that a verdict needs."""
     scripts: bool = True
     """Whether another script of the queries is remarked."""
     labelled: bool = True
@@ -137,6 +139,7 @@ class _Test(NamedTuple):
     p_value: float
     kind: Kind
     sentence: str
+    status: Literal["warn", "fail"] = "warn"
 
 
 def findings(came: Came, standard: Standard, rules: Rules) -> list[Finding]:
@@ -145,8 +148,8 @@ def findings(came: Came, standard: Standard, rules: Rules) -> list[Finding]:
         return [_nothing_usable(came)]
     found: list[Finding] = []
     if sum(came.left_out.values()) > rules.max_left_out * (came.rows_in - came.repeats):
-        allowed = f"more than thresholds.max_left_out allows ({_percent(rules.max_left_out)})"
-        said = f"{_left_out(came, standard)}, {allowed}"
+        allowed = f", more than the {_percent(rules.max_left_out)} of thresholds.max_left_out"
+        said = _left_out(came, standard, allowed)
         found.append(Finding(where=came.where, kind="left_out", status="fail", because=said))
     if (unanswered := _unanswered(came, standard)) is not None:
         found.append(unanswered)
@@ -160,7 +163,7 @@ def findings(came: Came, standard: Standard, rules: Rules) -> list[Finding]:
     for test, p in zip(tests, adjusted, strict=True):
         if p <= rules.level:
             said = f"{test.sentence} (p={p:.2g})"
-            found.append(Finding(where=came.where, kind=test.kind, status="warn", because=said))
+            found.append(Finding(where=came.where, kind=test.kind, status=test.status, because=said))
     return found
 
 
@@ -173,13 +176,13 @@ def _nothing_usable(came: Came) -> Finding:
     return Finding(where=came.where, kind="left_out", status="fail", because=said)
 
 
-def _left_out(came: Came, standard: Standard) -> str:
-    """Say how many rows were left out, and why."""
+def _left_out(came: Came, standard: Standard, allowed: str = "") -> str:
+    """Say how many rows were left out, and why, and of how many that is `allowed`."""
     lost, new = sum(came.left_out.values()), came.rows_in - came.repeats
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in came.left_out.items())
-    beside = ""
+    beside = allowed
     if standard.left_out is not None:
-        beside = f"; {_percent(standard.left_out.share)} in {standard.name}"
+        beside += f"; {_percent(standard.left_out.share)} in {standard.name}"
     return (
         f"{came.phrase} {lost:,} of {_rows(new)} ({_percent(lost / new)}) were left out ({reasons}){beside}"
     )
@@ -256,7 +259,8 @@ def _commonest(came: Came, standard: Standard) -> Iterator[_Test]:
             else f"one and the same stands for {_percent(of_q.share)} of the {_OF[name]}"
         )
         beside = f"the commonest has {_percent(usual)} in {standard.name}"
-        yield _Test(value, "constant", f"{came.phrase} {said}; {beside}")
+        status: Literal["warn", "fail"] = "fail" if q.distinct == 1 else "warn"
+        yield _Test(value, "constant", f"{came.phrase} {said}; {beside}", status)
 
 
 def _plain(side: Contents) -> float:

@@ -7,7 +7,8 @@ sample, whose vectors are equal where contents are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -61,6 +62,8 @@ class Contents(BaseModel):
     """KEPT -> the commonest one."""
     marks: tuple[str, ...] = ()
     """Marks of sampled rows, each of image, query and answer together."""
+    repeated: float = 0.0
+    """The share of sampled rows of which another one says the same."""
     sampled: float = 1.0
     """The share of the usable rows that are in the sample."""
 
@@ -88,6 +91,7 @@ def contents(profile: Profile) -> Contents:
     for name, content in NAMES.items():
         has = sample.rows["has"][:, CONTENTS.index(content)].astype(np.float64)
         independent[name] = effective_scores(has, groups) / n
+    marks = row_marks(sample)
     commonest = {}
     for name in KEPT:
         by_mark = _by_mark(sample, name)
@@ -100,7 +104,8 @@ def contents(profile: Profile) -> Contents:
         having=counts,
         independent=independent,
         commonest=commonest,
-        marks=tuple(sorted(set(row_marks(sample)))[:MOST_MARKS]),
+        marks=tuple(sorted(set(marks))[:MOST_MARKS]),
+        repeated=repeated_share(marks),
         sampled=n / profile.n,
     )
 
@@ -123,6 +128,12 @@ def row_marks(sample: RowSample) -> list[str]:
     """Return (m,) what stands for image, query and answer of each sampled row together."""
     kinds = [content_marks(sample, name) for name in KEPT]
     return [_digest(" ".join(parts).encode()) for parts in zip(*kinds, strict=True)]
+
+
+def repeated_share(marks: Sequence[str]) -> float:
+    """Return the share of rows with these marks, a row each, that say what another one says."""
+    counts = Counter(marks)
+    return sum(n for n in counts.values() if n > 1) / len(marks) if marks else 0.0
 
 
 def content_marks(sample: RowSample, name: str) -> list[str]:

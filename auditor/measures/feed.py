@@ -4,7 +4,7 @@ with few, windows far from all others, and windows that say what others said bef
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -82,17 +82,24 @@ def of_gaps(windows: Sequence[Arrived], usual: Sequence[Window]) -> list[Finding
     return found
 
 
-def of_windows(
-    windows: Sequence[Arrived],
-    usual_rows: Sequence[int],
-    standard: frozenset[str],
-    own: float,
-    sampled: float,
-) -> dict[Window, list[Finding]]:
-    """Return what is found of each window beside the others, in the order of time. `usual_rows`: how many
-    rows the baseline's windows have, if it has enough of them; `standard`: marks of the baseline's rows;
-    `own`: the share of these that repeat another one; `sampled`: the share of the baseline's rows that have
-    a mark."""
+@dataclass(frozen=True)
+class Usual:
+    """This is what is usual of the windows of a service."""
+
+    rows: Sequence[int]
+    """Rows of each of the baseline's windows, if it has enough of them."""
+    marks: frozenset[str]
+    """Marks of the baseline's sampled rows."""
+    repeated: float
+    """The share of the baseline's rows of which another one says the same."""
+    sampled: float
+    """The share of the baseline's rows that are sampled."""
+    least_rows: int
+    """Rows that a verdict needs."""
+
+
+def of_windows(windows: Sequence[Arrived], usual: Usual) -> dict[Window, list[Finding]]:
+    """Return what is found of each window beside the others; they come in the order of time."""
     found: dict[Window, list[Finding]] = {came.window: [] for came in windows}
     timed = [came for came in windows if came.window.start is not None]
     far = _far(timed)
@@ -100,10 +107,9 @@ def of_windows(
         if (apart := far.get(came.window)) is not None:
             said = f"{came.rows:,} rows lie {apart:,} windows away from most others: is their clock right?"
             found[came.window].append(_finding(came.window, "clock", f"{came.phrase} {said}"))
-    for window, said in _few_or_many(timed, usual_rows).items():
-        found[window].append(_finding(window, "rows", said))
-    for window, said in _again(windows, standard, own, sampled).items():
-        found[window].append(_finding(window, "again", said))
+    for finding in (*_few_or_many(timed, usual), *_again(windows, usual)):
+        window = next(came.window for came in windows if came.window.name == finding.where)
+        found[window].append(finding)
     return found
 
 
@@ -114,15 +120,6 @@ def phrase(window: Window) -> str:
     if window.end - window.start == timedelta(days=1):
         return f"On {moment_named(window.start)}"
     return f"In the window from {moment_named(window.start)}"
-
-
-def repeated_share(marks: Sequence[str], sampled: float) -> float:
-    """Return the share of rows with these marks (a row each) that say what another one says, too, where only
-    the share `sampled` of all rows has a mark."""
-    if not marks:
-        return 0.0
-    _, counts = np.unique(np.array(marks), return_counts=True)
-    return min(1.0, float(counts[counts > 1].sum()) / len(marks) / sampled)
 
 
 def moment_named(moment: datetime) -> str:
@@ -157,53 +154,56 @@ def _between(one: Arrived, other: Arrived) -> int:
     return sum(length for _, _, length in gaps([one.window, other.window]))
 
 
-def _few_or_many(windows: Sequence[Arrived], usual_rows: Sequence[int]) -> dict[Window, str]:
-    """Say which windows have many fewer, or more, rows than are usual."""
-    counts = np.array(usual_rows or [came.rows for came in windows], dtype=np.float64)
+def _few_or_many(windows: Sequence[Arrived], usual: Usual) -> Iterator[Finding]:
+    """Yield which windows have many fewer, or more, rows than are usual. So few that there can be no verdict
+    are a failure."""
+    counts = np.array(usual.rows or [came.rows for came in windows], dtype=np.float64)
     counts = counts[counts > 0]
     if len(counts) < USUAL_WINDOWS or np.median(counts) < USUAL_ROWS:
-        return {}
-    usual = float(np.median(counts))
-    spread = 1.4826 * float(np.median(np.abs(np.log(counts / usual))))
-    limit = max(np.log(FACTOR), DEVIATIONS * max(spread, usual**-0.5))
-    return {
-        came.window: f"{came.phrase} {came.rows:,} rows came, where {usual:,.0f} are usual"
-        for came in windows
-        if came.rows and abs(np.log(came.rows / usual)) >= limit
-    }
+        return
+    middle = float(np.median(counts))
+    spread = 1.4826 * float(np.median(np.abs(np.log(counts / middle))))
+    limit = max(np.log(FACTOR), DEVIATIONS * max(spread, middle**-0.5))
+    for came in windows:
+        if came.rows and abs(np.log(came.rows / middle)) >= limit:
+            said = f"{came.phrase} {came.rows:,} rows came, where {middle:,.0f} are usual"
+            few = came.rows < usual.least_rows <= middle
+            yield _finding(came.window, "rows", said, "fail" if few else "warn")
 
 
-def _again(
-    windows: Sequence[Arrived], standard: frozenset[str], own: float, sampled: float
-) -> dict[Window, str]:
-    """Say which windows mostly hold rows of an earlier window, or of the baseline, under other ids.
+def _again(windows: Sequence[Arrived], usual: Usual) -> Iterator[Finding]:
+    """Yield which windows mostly hold rows that say what others said, under other ids: others of the window,
+    of an earlier one, or of the baseline.
 
     A mark is kept of a sample of the rows, and of those with the smallest marks, so that the share of rows
     that came before is the share among the marks that both would have kept, over the share of rows sampled.
-    Where the baseline's own rows repeat each other (`own`), the others have to do so more.
+    Where the baseline's own rows repeat each other, the others have to do so more.
     """
-    said: dict[Window, str] = {}
-    limit = own + (1 - own) / 2
+    limit = usual.repeated + (1 - usual.repeated) / 2
     holders: dict[str, tuple[int, int]] = {}
     """Mark -> the first and the last window so far that has it: of many, two do."""
     for number, came in enumerate(windows):
-        marks = came.contents.marks if came.contents is not None else ()
+        contents = came.contents or Contents()
+        marks = contents.marks
         hits = Counter(e for mark in marks if mark in holders for e in set(holders[mark]))
         shares = {e: _share_of(marks, windows[e].contents, n) for e, n in sorted(hits.items())}
         best = max(shares, key=lambda e: shares[e], default=None)
-        known = sum(mark in standard for mark in marks) / len(marks) / sampled if marks else 0.0
-        if len(marks) >= LEAST_MARKS and best is not None and shares[best] >= limit:
+        known = sum(mark in usual.marks for mark in marks) / len(marks) / usual.sampled if marks else 0.0
+        said = ""
+        if len(marks) < LEAST_MARKS:
+            pass
+        elif best is not None and shares[best] >= limit:
             before = windows[best].phrase
-            said[came.window] = (
-                f"{came.phrase} {shares[best]:.0%} of the rows say what rows said before, "
-                f"{before[:1].lower()}{before[1:]}: does the feed stand still?"
-            )
-        elif len(marks) >= LEAST_MARKS and known >= limit:
-            share = f"{min(1.0, known):.0%}"
-            said[came.window] = f"{came.phrase} {share} of the rows say what rows of the baseline said"
+            said = f"{shares[best]:.0%} of the rows say what rows said before"
+            said += f", {before[:1].lower()}{before[1:]}: does the feed stand still?"
+        elif known >= limit:
+            said = f"{min(1.0, known):.0%} of the rows say what rows of the baseline said"
+        elif (repeated := contents.repeated / contents.sampled) >= limit:
+            said = f"{min(1.0, repeated):.0%} of the rows say what another row there says, under another id"
+        if said:
+            yield _finding(came.window, "again", f"{came.phrase} {said}")
         for mark in marks:
             holders[mark] = holders.get(mark, (number, number))[0], number
-    return said
 
 
 def _share_of(marks: Sequence[str], earlier: Contents | None, hits: int) -> float:
@@ -218,5 +218,10 @@ def _file(file: FileRows, status: Literal["warn", "fail"], said: str) -> Finding
     return Finding(where=file.file, kind="file", status=status, because=said)
 
 
-def _finding(window: Window, kind: Literal["clock", "rows", "again"], said: str) -> Finding:
-    return Finding(where=window.name, kind=kind, status="warn", because=said)
+def _finding(
+    window: Window,
+    kind: Literal["clock", "rows", "again"],
+    said: str,
+    status: Literal["warn", "fail"] = "warn",
+) -> Finding:
+    return Finding(where=window.name, kind=kind, status=status, because=said)

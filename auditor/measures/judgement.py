@@ -59,7 +59,7 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
         verdict = scenario_verdict(measures.n, emid, interval, partial, thresholds, measures.rows, unreliable)
         return with_findings(verdict, findings)
 
-    missing = Rules(thresholds.p_value, thresholds.max_left_out, scripts=False)
+    missing = Rules(thresholds.p_value, thresholds.max_left_out, thresholds.min_rows, scripts=False)
     return Judgement(lambda scenario, what: seed, MODALITIES, over_scenarios, rule, missing)
 
 
@@ -81,5 +81,5 @@ def of_windows(thresholds: DriftThresholds, seed: int, cross_fitted: bool) -> Ju
         verdict = window_verdict(measures.n, divergences, thresholds, measures.rows, variation)
         return with_findings(with_loss(verdict, measures, thresholds, cross_fitted), findings)
 
-    missing = Rules(thresholds.p_value, thresholds.max_left_out)
+    missing = Rules(thresholds.p_value, thresholds.max_left_out, thresholds.min_rows)
     return Judgement(seed_of, (*MODALITIES, *DEPENDENCES), over_modalities, rule, missing)

@@ -102,14 +102,16 @@ def of_windows(
         feed.Arrived(window, c.phrase, c.rows_in - c.repeats, c.contents) for window, c in came.items()
     ]
     usual = [counts.get("new", 0) for counts in standard.windows.values()] if clock else []
-    own_marks = row_marks(baseline.sample)
-    sampled = len(baseline.sample) / baseline.n if baseline.n else 1.0
+    of_baseline = standard.contents
     beside = feed.of_windows(
         arrived,
-        usual if len(usual) >= ENOUGH_WINDOWS else [],
-        frozenset(own_marks),
-        feed.repeated_share(own_marks, sampled),
-        sampled,
+        feed.Usual(
+            usual if len(usual) >= ENOUGH_WINDOWS else [],
+            frozenset(row_marks(baseline.sample)),
+            min(1.0, of_baseline.repeated / of_baseline.sampled),
+            of_baseline.sampled,
+            rules.least_rows,
+        ),
     )
     found = {
         window: Counts(c.census(), [*findings(c, standard, rules), *beside[window]])

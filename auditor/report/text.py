@@ -19,6 +19,8 @@ MOST = 30
 """Rows printed; the reports hold all of them."""
 MOST_COMPARED = 4
 """Models compared with the current one that are printed."""
+MOST_FINDINGS = 8
+"""Findings of what is missing that are printed."""
 DEAREST = 3
 """Stages whose time is printed; the HTML report has all."""
 
@@ -33,6 +35,7 @@ def summary(report: Report) -> RenderableType:
         parts.append(_table(rows, report.run.thresholds.get("p_value")))
     if len(rows) > MOST:
         parts.append(Text(f"and {plural(len(rows) - MOST, 'more result')} in the reports", style="dim"))
+    parts += _findings(report, rows)
     parts += _compared(report)
     remarks = _remarks(report, rows)
     if remarks:
@@ -54,6 +57,7 @@ def _table(rows: Sequence[Row], p_threshold: float | None) -> Table:
         ("Window" if windows else "Scenario", [row.scenario for row in printed]),
         ("Model", [row.model or "" if models > 1 else "" for row in printed]),
         ("Rows", [count(row.n) if windows else "" for row in printed]),  # 80 columns are soon full
+        ("Left\nout", [_left_out(row) for row in printed]),
         ("In groups", [rows_told(row) for row in printed]),
         ("EMI", [_relevance(row, number(row.emi)) for row in printed]),
         (
@@ -103,6 +107,27 @@ def _compared(report: Report) -> list[RenderableType]:
     if len(compared) > MOST_COMPARED:
         rest = plural(len(compared) - MOST_COMPARED, "more model")
         parts.append(Text(f"and {rest} compared in the reports", style="dim"))
+    return parts
+
+
+def _left_out(row: Row) -> str:
+    """Return how many rows could not be used; empty where all could."""
+    left_out = 0 if row.census is None else sum(row.census.left_out.values())
+    return count(left_out) if left_out else ""
+
+
+def _findings(report: Report, rows: Sequence[Row]) -> list[RenderableType]:
+    """Return what is missing or spoilt beyond what the verdict names, a sentence each, what fails first."""
+    of_all = {f.because: f for f in (*report.feed, *(f for row in rows for f in row.findings))}
+    told = [f for f in of_all.values() if f.because not in report.verdict.because]
+    found = sorted(told, key=lambda finding: words.STATUS_ORDER[finding.status])
+    parts: list[RenderableType] = [
+        Text.assemble((words.STATUS_SIGN[f.status], STYLE[f.status]), " ", _clean(f.because))
+        for f in found[:MOST_FINDINGS]
+    ]
+    if len(found) > MOST_FINDINGS:
+        rest = plural(len(found) - MOST_FINDINGS, "more finding")
+        parts.append(Text(f"and {rest} in the reports (What is missing)", style="dim"))
     return parts
 
 

@@ -30,10 +30,10 @@ from auditor.measures.assessment import (
     write_assessment,
 )
 from auditor.measures.bounds import FORMS
+from auditor.measures.contents import contents
 from auditor.measures.divergences import Divergences, divergence, input_divergence
 from auditor.measures.families import MODALITIES, by_modality
 from auditor.measures.relevance import model_information, relevance
-from auditor.measures.shares import shares
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers
 from auditor.profiles.profile import Profile
 from auditor.profiles.row_sums import sketch_rows
@@ -112,7 +112,7 @@ def test_an_assessment_says_what_was_found(critic: CLUB) -> None:
         FORMS
     ) and measures.label_free is not None
     assert measures.descriptors["query_chars"] == 3 and measures.descriptors["text_norm"] == 1
-    assert of.shares == shares(p, q) and of.set_aside == list(ASIDE) and of.conditional == []
+    assert of.contents == contents(q) and of.set_aside == list(ASIDE) and of.conditional == []
     assert not {"emi", "emid", "delta", "label_free", "mi_model"} & set(measures.missing)
 
 
@@ -123,7 +123,7 @@ def test_the_reference_rows_have_no_emid_and_no_bounds(critic: CLUB) -> None:
     assert found is not None and (measures.emi, measures.intervals.emi) == (found.emi, found.emi_interval)
     assert measures.emid is measures.emid_spread is measures.intervals.emid is None
     assert not measures.bounds and measures.label_free is None and measures.delta is not None
-    assert of.shares == [] and of.set_aside == list(ASIDE)
+    assert of.contents == contents(p) and of.set_aside == list(ASIDE)
 
 
 def test_without_critics_there_is_no_emi_and_the_other_estimates_are_there(critic: CLUB) -> None:
@@ -165,7 +165,7 @@ def test_what_is_missing_says_why(critic: CLUB) -> None:
 
 def test_of_no_usable_row_nothing_is_said() -> None:
     of = nothing(Profile(set_aside=ASIDE), MODALITIES)
-    assert of.measures.n == 0 and of.set_aside == list(ASIDE) and of.shares == []
+    assert of.measures.n == 0 and of.set_aside == list(ASIDE) and of.contents.rows == 0
     assert set(of.measures.missing.values()) == {"no usable row"}
     assert {"emi", "emid", "mi_model", "label_free", "divergences.joint"} <= set(of.measures.missing)
     assert "divergences.text" not in nothing(Profile(), ()).measures.missing
@@ -248,7 +248,7 @@ def test_a_damaged_assessment_is_named(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     assert not Assessment.model_fields.keys() - {
         "measures",
-        "shares",
+        "contents",
         "conditional",
         "set_aside",
         "unreliable",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from auditor.measures.census import Rules
 from auditor.measures.families import over_modalities, over_scenarios
 from auditor.measures.judgement import of_scenarios, of_windows
-from auditor.measures.shares import Share
 from auditor.measures.verdict import scenario_verdict, window_verdict
 from schemas.config import AuditThresholds, DriftThresholds
-from schemas.report import Bound, Divergence, Intervals, Measures
+from schemas.report import Bound, Divergence, Finding, Intervals, Measures
 
 MOVED = {"text": Divergence(p_value=0.001, p_adjusted=0.001, excess=0.1)}
 QUIET = {"text": Divergence(p_value=0.4, p_adjusted=0.4)}
-SAME, LOST = [Share("image", 1.0, 1.0, 1.0)], [Share("image", 1.0, 0.4, 1e-9)]
+SAME: list[Finding] = []
+LOST = [Finding(where="june", kind="share", status="warn", because="In june 4 of 40 rows have an image")]
 
 
 def measures(emid: float | None, partial: float | None = None) -> Measures:
@@ -26,9 +27,11 @@ def test_an_audit_judges_by_emid_and_has_one_seed() -> None:
     assert judgement.seed("far", "text") == judgement.seed("near", "emi") == 7
     assert judgement.family is over_scenarios
     for emid, status in ((0.3, "fail"), (0.1, "pass"), (None, "undecided")):
-        found = judgement.rule(measures(emid), MOVED, LOST)  # whatever moved
+        found = judgement.rule(measures(emid), MOVED, SAME)  # whatever moved
         interval = measures(emid).intervals.emid
         assert found == scenario_verdict(400, emid, interval, None, thresholds) and found.status == status
+    assert judgement.rule(measures(0.1), MOVED, LOST).status == "warn"
+    assert judgement.missing == Rules(thresholds.p_value, 0.2, 50, scripts=False)
     by_bound = of_scenarios(AuditThresholds(partial_bound=0.5), 7)
     assert by_bound.rule(measures(None, 0.6), QUIET, SAME).status == "fail"
     assert by_bound.rule(measures(None, None), QUIET, SAME).status == "undecided"
@@ -42,6 +45,7 @@ def test_traffic_is_judged_by_p_values_and_shares_and_each_window_has_its_seeds(
     assert found == window_verdict(400, QUIET, thresholds) and found.status == "pass"
     assert judgement.rule(measures(None), MOVED, SAME).status == "fail"
     assert judgement.rule(measures(None), QUIET, LOST).status == "warn"
+    assert of_windows(DriftThresholds(max_left_out=0.4), 7, False).missing == Rules(0.01, 0.4, 50)
     seeds = [judgement.seed(window, what) for window in ("june", "july") for what in ("text", "emi")]
     assert len(set(seeds)) == 4 and seeds == [
         of_windows(DriftThresholds(p_value=0.5), 7, False).seed(window, what)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.measures.shares import Share
 from auditor.measures.verdict import (
     EXIT_CODES,
     overall,
     scenario_verdict,
     what_moved,
     window_verdict,
-    with_shares,
+    with_feed,
+    with_findings,
     worst,
 )
 from schemas.config import AuditThresholds, ThresholdsConfig
-from schemas.report import Distance, Divergence, RowCounts, Variation, Verdict
+from schemas.report import Distance, Divergence, Finding, RowCounts, Variation, Verdict
 
 AT = AuditThresholds(emid=0.2)
 
@@ -112,14 +112,24 @@ def test_the_worst_decides_and_the_exit_codes_are_the_public_ones() -> None:
     assert EXIT_CODES == {"pass": 0, "warn": 0, "fail": 1, "undecided": 4}
 
 
-def test_a_feed_that_lost_its_images_is_told_of_where_nothing_else_moved():
-    passing = Verdict(status="pass", because="no modality moved")
-    lost = [Share("image", 1.0, 0.4, 1e-9), Share("text", 1.0, 1.0, 1.0)]
-    told = with_shares(passing, lost, AuditThresholds())
-    assert told.status == "warn" and told.because.startswith("40% of the rows have an image (100% in")
-    assert with_shares(passing, lost[1:], AuditThresholds()) is passing
-    failing = Verdict(status="fail", because="text moved")
-    assert with_shares(failing, lost, AuditThresholds()) is failing
+def test_a_verdict_names_what_is_missing_first():
+    lost = Finding(where="d", kind="share", status="warn", because="On d 4 rows have an image")
+    gone = Finding(where="d", kind="nothing", status="fail", because="On d no row has an answer")
+    for before, found, after in (
+        ("pass", [lost], "warn"),
+        ("warn", [lost], "warn"),
+        ("undecided", [lost], "undecided"),
+        ("undecided", [lost, gone], "fail"),
+        ("pass", [gone], "fail"),
+        ("fail", [lost], "fail"),
+    ):
+        told = with_findings(Verdict(status=before, because="so it is"), found)
+        assert told.status == after and told.because.startswith("On d ") and told.because.endswith("so it is")
+    passing = Verdict(status="pass", because="3 pass")
+    assert with_findings(passing, []) is passing and with_feed(passing, []) is passing
+    told = with_feed(passing, [lost, gone])
+    assert (told.status, told.because) == ("fail", f"3 pass. Missing: 2 of the feed: {gone.because}")
+    assert with_feed(Verdict(status="fail", because="1 fail"), [lost]).status == "fail"
 
 
 def test_rows_that_belong_together_count_for_less() -> None:

@@ -137,7 +137,9 @@ def test_windows_by_day(report):
     assert [w.scenario for w in report.windows] == [w.start for w in report.windows]
     assert report.windows[0].end == report.windows[1].start and report.windows[0].n == N
     assert report.quarantine == {"bad_timestamp": 1}
-    assert "1 windows between the first and the last have no row" in report.notes
+    assert [finding.kind for finding in report.feed] == ["gap"] and report.verdict.because.endswith(
+        report.feed[0].because
+    )
     assert report.verdict.status == "fail" and EXIT_CODES[report.verdict.status] == 1
     assert report.run.job == "drift" and "Ray" in report.run.executor
     assert report.run.thresholds["p_value"] == 0.01

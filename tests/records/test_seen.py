@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from auditor.records.seen import Seen
+from auditor.records.seen import Seen, record_digest
+from schemas.record import Image, Record, Turn
 
 
 def test_an_id_is_new_once():
@@ -31,3 +34,21 @@ print(peak() - before)
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(found.stdout) < 4 * 1024  # KiB
+
+
+def test_the_same_again_is_told_from_others_under_its_id():
+    seen = Seen()
+    first = Record("a", "a", images=(Image(path="x.png"),), query="q", responses={"m": ("yes",)})
+    again = replace(first, timestamp=datetime(2026, 4, 1, tzinfo=UTC), tags=("t",), scores={"m": 1.0})
+    others = [
+        replace(first, query="p"),
+        replace(first, responses={"m": ("no",)}),
+        replace(first, images=(Image(path="y.png"),)),
+        replace(first, images=(Image(data=b"x.png"),)),
+        replace(first, reference="yes"),
+        replace(first, history=(Turn("user", "q"),)),
+    ]
+    assert seen.add("a", record_digest(first)) == "new"
+    assert seen.add("a", record_digest(again)) == "same"
+    assert {seen.add("a", record_digest(other)) for other in others} == {"other"}
+    assert len({record_digest(other) for other in others}) == len(others)

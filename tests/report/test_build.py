@@ -24,6 +24,7 @@ from auditor.measures.assessment import (
     nothing,
 )
 from auditor.measures.bounds import FORMS
+from auditor.measures.census import Standard
 from auditor.measures.divergences import Divergences
 from auditor.measures.families import MODALITIES
 from auditor.measures.judgement import of_scenarios, of_windows
@@ -131,7 +132,10 @@ def test_a_row_for_every_scenario(audited: Audited) -> None:
     assert far.divergences == audited.divergences[GroupKey("far", "m")].found
     assert far.missing["divergences.image"] == "no image"
     assert (first.quarantined, far.quarantined, none.quarantined) == (0, 2, 1)
-    assert (none.n, none.verdict.status) == (0, "undecided")
+    assert (none.n, none.verdict.status) == (0, "fail")
+    assert none.verdict.because.startswith("In none nothing was usable: 1 row came (image_missing 1)")
+    assert far.census is not None and (far.census.rows_in, far.census.used) == (N + 1, N)
+    assert far.census.left_out == far.census.lost_answers == {"image_missing": 1}
     lacking = {"emi", "emid", "mi_model", "label_free", *(f"divergences.{m}" for m in MODALITIES)}
     assert none.missing == dict.fromkeys(lacking, "no usable row")
     assert got.quarantine == {"image_missing": 4}
@@ -141,7 +145,7 @@ def test_a_row_for_every_scenario(audited: Audited) -> None:
 def test_verdicts_are_of_the_shifted_rows_alone(audited: Audited) -> None:
     strict = config(thresholds={"emid": 0.01})
     at = audit_report(replace(audited, config=strict, judgement=of_scenarios(strict.thresholds, 0)), MADE)
-    assert [row.verdict.status for row in at.scenarios] == ["pass", "fail", "undecided"]
+    assert [row.verdict.status for row in at.scenarios] == ["pass", "fail", "fail"]
     assert at.verdict.status == "fail" and "far / m" in at.verdict.because
     assert "1 fail, 1 undecided" in at.verdict.because  # not the in-distribution one's pass
 
@@ -281,6 +285,8 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
             {"text": "t"},
             None,
             Grouping("base ids", ("a note on groups",)),
+            {},
+            Standard.of("the baseline", p),
         )
 
     return make
@@ -335,7 +341,8 @@ def test_notes_on_traffic(drifted: Callable[..., Drifted]) -> None:
     notes = " | ".join(got.notes)
     assert f"the baseline has {N} rows, fewer than 10 times the window's {N}" in notes
     assert "3 windows are tested at 0.01 each: about 0.03 would fail by chance" in notes
-    assert "2 windows between the first and the last have no row" in notes
+    (gap,) = got.feed
+    assert gap.kind == "gap" and "(2 windows), between others that have some" in gap.because
     assert "the critic was trained on the baseline's own rows" in notes
     assert got.run.groups == "base ids" and got.notes[-1] == "a note on groups"
     assert got.notes[-2] == READ_NOTE

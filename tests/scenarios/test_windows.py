@@ -1,6 +1,7 @@
 """Windows: one, by the clock of a zone, by rows."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,8 +11,17 @@ from hypothesis import strategies as st
 
 from auditor.errors import BadInput
 from auditor.records import Quarantine, admit, read_many
-from auditor.scenarios.windows import Clock, by_rows, by_time, gaps, one_window, timed, window_length
-from schemas.record import Record
+from auditor.scenarios.windows import (
+    Clock,
+    by_rows,
+    by_time,
+    gaps,
+    one_window,
+    placer,
+    timed,
+    window_length,
+)
+from schemas.record import Quarantined, Reason, Record
 
 
 def at(text):
@@ -131,8 +141,28 @@ def test_rows_without_a_timestamp_are_set_aside_where_they_stood(tmp_path):
 def test_empty_windows_between_are_counted():
     split = by_time(Clock(window_length("1d")))
     days = [split(at(f"2026-03-0{day}T05:00:00+00:00")) for day in (5, 1, 2)]
-    assert gaps(days) == 2 and gaps(days[1:]) == 0 and gaps([]) == 0
-    assert gaps([one_window()(at("2026-03-01T00:00:00+00:00"))]) == 0
+    (gap,) = gaps(days)
+    assert (gap[0].isoformat()[:10], gap[1].isoformat()[:10], gap[2]) == ("2026-03-03", "2026-03-05", 2)
+    assert gaps(days[1:]) == gaps([]) == []
+    assert gaps([one_window()(at("2026-03-01T00:00:00+00:00"))]) == []
+
+
+def test_quarantined_rows_lie_where_their_moment_or_their_place_says():
+    moment = at("2026-03-05T05:00:00+00:00").timestamp
+    timed_row = Quarantined("f", 1, Reason.IMAGE_CORRUPT, timestamp=moment, position=7)
+    bare = Quarantined("f", 1, Reason.MISSING_ID, position=7)
+    by_day = placer(Clock(window_length("1d")), None, 8)
+    window = by_day(timed_row)
+    assert (
+        window == by_time(Clock(window_length("1d")))(at("2026-03-05T23:00:00+00:00"))
+        and by_day(bare) is None
+    )
+    by_number = by_rows(3, 8)
+    cut = [by_number(Record(str(i), str(i))) for i in range(8)]
+    of_rows = placer(None, 3, 8)
+    assert [of_rows(replace(bare, position=i)) for i in range(8)] == cut
+    assert of_rows(replace(bare, position=8)) == cut[-1]  # after the last record
+    assert placer(None, None, 8)(bare) == one_window()(Record("a", "a"))
 
 
 def test_an_hour_that_the_clock_skips_is_no_gap():

@@ -11,7 +11,7 @@ from auditor.report import words
 from auditor.report.legend import Legend
 from auditor.report.page import Page
 from auditor.report.registry import section
-from schemas.report import Report, Row
+from schemas.report import Census, Finding, Report, Row
 
 TEMPLATE = """\
 {% if view.missing or view.incomplete %}
@@ -26,6 +26,23 @@ TEMPLATE = """\
 </tbody></table></div>
 {% else %}
 <p class="lead">Nothing: every measure was computed for every result.</p>
+{% endif %}
+{% if view.findings %}
+<h3>What did not come, or came spoilt</h3>
+<ul class="notes card">
+{% for finding in view.findings %}<li>{{ SIGN[finding.status] }} {{ finding.because }}</li>{% endfor %}
+</ul>
+{% endif %}
+{% if view.came %}
+<h3>What came, and what of it was used</h3>
+<div class="scroll tall card"><table class="sortable">
+<thead><tr><th scope="col">Rows of</th><th scope="col" class="num">Came</th><th scope="col" class="num">Used</th><th scope="col" class="num">Left out</th><th scope="col">Why</th><th scope="col" class="num">Repeats</th>{% for name in view.contents %}<th scope="col" class="num">{{ name }}</th>{% endfor %}<th scope="col" class="num">Different images</th><th scope="col" class="num">queries</th><th scope="col" class="num">answers</th></tr></thead>
+<tbody>
+{% for line in view.came %}
+<tr><th scope="row">{{ line.name }}</th><td class="num">{{ line.census.rows_in|count }}</td><td class="num">{{ line.census.used|count }}</td><td class="num">{{ line.left_out|count }}</td><td>{{ line.why }}</td><td class="num">{{ line.census.repeats|count }}</td>{% for n in line.contents %}<td class="num">{{ n|count }}</td>{% endfor %}{% for n in line.distinct %}<td class="num">{{ n|count }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody></table></div>
+<p class="hint">A repeat is a row that came before with the same id and the same contents. Different images, queries and answers are counted among the sampled rows.</p>
 {% endif %}
 <h3>Rows set aside</h3>
 {% if report.quarantine %}
@@ -54,7 +71,32 @@ class Remark:
     scope: str
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What came for a result."""
+
+    name: str
+    census: Census
+    left_out: int
+    why: str
+    contents: list[int | None]
+    distinct: list[int | None]
+
+
+CONTENTS = {
+    "With an image": "with_image",
+    "a query": "with_query",
+    "an answer": "answered",
+    "a correct answer": "with_reference",
+    "Refusals": "refused",
+}
+"""Heads of columns -> counts of a census."""
+
+
 class Missing(NamedTuple):
+    findings: list[Finding]
+    came: list[Line]
+    contents: list[str]
     missing: list[Remark]
     incomplete: list[Remark]
     notes: list[Remark]
@@ -68,10 +110,31 @@ class Missing(NamedTuple):
     template=TEMPLATE,
 )
 def missing(page: Page) -> Missing:
-    """Return the reasons for missing values, bounds that lack a term, and notes; the template adds the
-    quarantined rows."""
+    """Return what came and what did not, the reasons for missing values, bounds that lack a term, and notes;
+    the template adds the quarantined rows."""
     report, names = page.report, page.names
-    return Missing(_missing(report, names), _incomplete(page.rows, names), _notes(report, names))
+    rows = [*report.scenarios, *report.windows]
+    return Missing(
+        list({f.because: f for f in (*report.feed, *(f for row in rows for f in row.findings))}.values()),
+        [_line(row, names) for row in rows if row.census is not None],
+        list(CONTENTS),
+        _missing(report, names),
+        _incomplete(page.rows, names),
+        _notes(report, names),
+    )
+
+
+def _line(row: Row, names: Legend) -> Line:
+    census = row.census
+    assert census is not None
+    return Line(
+        names.title(row),
+        census,
+        sum(census.left_out.values()),
+        ", ".join(f"{reason} {n:,}" for reason, n in census.left_out.items()),
+        [getattr(census, name) for name in CONTENTS.values()],
+        [census.distinct.get(name) for name in ("image", "query", "answer")],
+    )
 
 
 def _missing(report: Report, names: Legend) -> list[Remark]:
