@@ -50,16 +50,16 @@ def of_files(files: Sequence[FileRows], max_left_out: float) -> list[Finding]:
         repeats = file.left_out.get(Reason.DUPLICATE_ID.value, 0)
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in file.left_out.items())
         if not file.rows:
-            found.append(_file(file, "warn", f"{file.file} holds no rows"))
+            found.append(_file(file, "warn", f"{file.name} holds no rows"))
         elif file.rows == repeats:
-            found.append(_file(file, "warn", f"all {file.rows:,} rows of {file.file} are repeats of others"))
+            found.append(_file(file, "warn", f"all {file.rows:,} rows of {file.name} are repeats of others"))
         elif file.rows == lost:
-            found.append(_file(file, "fail", f"nothing of {file.file} was usable: {lost:,} rows ({reasons})"))
+            found.append(_file(file, "fail", f"nothing of {file.name} was usable: {lost:,} rows ({reasons})"))
         elif file.rows >= LEAST_FILE_ROWS and lost - repeats > max_left_out * (file.rows - repeats):
-            said = f"{lost:,} of {file.rows:,} rows of {file.file} were left out ({reasons})"
+            said = f"{lost:,} of {file.rows:,} rows of {file.name} were left out ({reasons})"
             found.append(_file(file, "warn", said))
         if file.broken:
-            said = f"the last of {file.rows:,} rows of {file.file} cannot be read: it may have been cut off"
+            said = f"the last of {file.rows:,} rows of {file.name} cannot be read: it may have been cut off"
             found.append(_file(file, "warn", said))
     return found
 
@@ -215,7 +215,7 @@ def _share_of(marks: Sequence[str], earlier: Contents | None, hits: int) -> floa
 
 
 def _file(file: FileRows, status: Literal["warn", "fail"], said: str) -> Finding:
-    return Finding(where=file.file, kind="file", status=status, because=said)
+    return Finding(where=file.name, kind="file", status=status, because=said)
 
 
 def _finding(

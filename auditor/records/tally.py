@@ -17,7 +17,7 @@ from schemas.record import Quarantined, Reason, Record
 class FileRows:
     """This is how many rows a file (or data set) held, and which of them could not be used."""
 
-    file: str
+    name: str
     rows: int
     """Rows that it holds, good and bad."""
     left_out: dict[str, int] = field(default_factory=dict)

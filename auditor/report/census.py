@@ -71,7 +71,7 @@ def of_scenarios(
         for name, c in came.items():
             found[GroupKey(name, model)] = Counts(c.census(), findings(c, standard, rules))
         of_reference += found[GroupKey(first, model)].findings
-    by_name = {file.file: file for s in scenarios for file in s.reading.files}
+    by_name = {file.name: file for s in scenarios for file in s.reading.files}
     return found, [*dict.fromkeys(of_reference), *feed.of_files(list(by_name.values()), rules.max_left_out)]
 
 

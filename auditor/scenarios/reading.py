@@ -43,7 +43,7 @@ def reading(scenario: str, progress: Progress | None, files: Iterable[FileRows])
         return Reading(scenario, files=tuple(files))
     marks = {clean(source): read.mark for source, read in progress.files.items()}
     coercions = ((name, said, n) for (name, said), n in sorted(progress.coercions.items()))
-    return Reading(scenario, tuple(coercions), tuple(_marked(file, marks.get(file.file)) for file in files))
+    return Reading(scenario, tuple(coercions), tuple(_marked(file, marks.get(file.name)) for file in files))
 
 
 def _marked(file: FileRows, mark: FileMark | None) -> FileRows:
@@ -55,10 +55,14 @@ def _marked(file: FileRows, mark: FileMark | None) -> FileRows:
 def sources_table(readings: Sequence[Reading]) -> list[dict[str, Any]]:
     """Return a row for each file of each scenario; [] where nothing was read of files."""
     return [
-        {"scenario": one.scenario} | asdict(file) | {"used": file.used}
+        {"scenario": one.scenario, "file": file.name, "used": file.used} | _without_name(file)
         for one in _each_once(readings)
         for file in one.files
     ]
+
+
+def _without_name(file: FileRows) -> dict[str, Any]:
+    return {key: value for key, value in asdict(file).items() if key != "name"}
 
 
 def reading_notes(readings: Sequence[Reading]) -> list[str]:
@@ -87,7 +91,7 @@ def lost_fields(readings: Sequence[Reading], name: str) -> str:
 
 def _unused(file: FileRows) -> str:
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in file.left_out.items())
-    return f"{file.file} ({reasons or 'no rows'})"
+    return f"{file.name} ({reasons or 'no rows'})"
 
 
 def _each_once(readings: Sequence[Reading]) -> list[Reading]:

@@ -41,7 +41,7 @@ def test_each_file_has_its_counts(tmp_path):
 
 def test_a_row_without_a_moment_has_that_of_the_row_before_it(tmp_path):
     path, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
-    path.write_text("first\n" + line(3) + "second\n" + line(5, image="gone.png") + line(6, query=7))
+    path.write_text("first\n" + line(3) + "second\n" + line(5, image="gone.png") + line(6, images=[None]))
     other.write_text("third\n")
     _, quarantine, _ = gathered([str(path), str(other)])
     days = [row.timestamp and row.timestamp.day for row in quarantine]

@@ -39,6 +39,8 @@ def test_records_are_read_alike_in_every_job(job: type[JobConfig], tree: dict[st
         "max_text_chars": 7,
         "options": {"columns": 3},
         "group_by": ["image", "group"],
+        "format": "openai_chat",
+        "map": {"query": "$.q"},
     }
     assert set(DataConfig.model_fields) == {*shared, "reader", "root", "n"}
     data = job.model_validate(tree | {"data": tree["data"] | shared}).data
