@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from auditor.records import Progress
+from auditor.records.formats import RECORDS
 from auditor.records.values import clean
 from schemas.record import Quarantined
 
@@ -21,6 +22,8 @@ class File:
     """A `File` says what was read of one file (or set of rows in memory): rows = used + those left out."""
 
     file: str
+    format: str
+    """What its rows are; empty for rows that are no file's."""
     bytes: int | None
     """Null for what is no file, or where its storage does not tell."""
     sha256: str | None
@@ -71,11 +74,12 @@ def reading(scenario: str, progress: Progress | None, quarantined: Iterable[Quar
         files.append(
             File(
                 file=clean(source),
+                format=progress.formats.get(source, ""),
                 bytes=mark and mark.size,
                 sha256=mark and mark.digest,
                 changed=mark.changed if mark else "",
-                rows=read.rows,
-                used=read.rows - lost.total(),
+                rows=read.rows + progress.joined[source],
+                used=read.rows + progress.joined[source] - lost.total(),
                 left_out=dict(sorted(lost.items())),
             )
         )
@@ -97,7 +101,23 @@ def reading_notes(readings: Sequence[Reading]) -> list[str]:
             counts.setdefault((name, said), []).append(f"{n:,} in {one.scenario}")
     notes = [f"`{name}` was {said}: {_some(where)}" for (name, said), where in counts.items()]
     unused = [_unused(file) for one in _each_once(readings) for file in one.files if not file.used]
-    return notes + ([f"nothing could be used of {_some(unused)}"] if unused else [])
+    return format_notes(readings) + notes + ([f"nothing could be used of {_some(unused)}"] if unused else [])
+
+
+def format_notes(readings: Sequence[Reading]) -> list[str]:
+    """Return one sentence on each format that files were read in; none where all are of records of ours."""
+    counts: dict[str, Counter[str]] = {}
+    for one in _each_once(readings):
+        for file in one.files:
+            if file.format:
+                counts.setdefault(file.format, Counter())[one.scenario] += 1
+    if set(counts) <= {RECORDS}:
+        return []
+    return [
+        f"files read as {name} (told from their first rows, or named by data.format): "
+        f"{_some([f'{n:,} in {scenario}' for scenario, n in where.items()])}"
+        for name, where in counts.items()
+    ]
 
 
 def lost_fields(readings: Sequence[Reading], name: str) -> str:

@@ -54,6 +54,8 @@ def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
             yield Raw(raw.place, RowError(Reason.DUPLICATE_ID, again))
     for key, place, request in waiting.rest(REQUEST):
         found = waiting.take(key, RESULT)
+        if found is not None:
+            reading.joined[found[0].source] += 1
         make = partial(_joined, request, None if found is None else found[1], key, reading)
         yield from made(Raw(place, request), make)
     for _, place, _ in waiting.rest(RESULT):
