@@ -22,8 +22,6 @@ class File:
     """A `File` says what was read of one file (or set of rows in memory): rows = used + those left out."""
 
     file: str
-    format: str
-    """What its rows are; empty for rows that are no file's."""
     bytes: int | None
     """Null for what is no file, or where its storage does not tell."""
     sha256: str | None
@@ -34,6 +32,8 @@ class File:
     used: int
     left_out: dict[str, int]
     """Reason -> rows."""
+    format: str = ""
+    """What its rows are; empty for those that are no file's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ def reading(scenario: str, progress: Progress | None, quarantined: Iterable[Quar
         files.append(
             File(
                 file=clean(source),
-                format=progress.formats.get(source, ""),
                 bytes=mark and mark.size,
                 sha256=mark and mark.digest,
                 changed=mark.changed if mark else "",
                 rows=read.rows + progress.joined[source],
                 used=read.rows + progress.joined[source] - lost.total(),
                 left_out=dict(sorted(lost.items())),
+                format=progress.formats.get(source, ""),
             )
         )
     coercions = ((name, said, n) for (name, said), n in sorted(progress.coercions.items()))

@@ -79,8 +79,8 @@ def translate(
     """Yield the rows of files with the fields of the public format.
 
     Each file's format is told from its first rows, unless it was chosen; `files` have their names, and
-    `found` is told the name of the format of each. Files of one format that follow each other are read together, so that requests find their
-    results.
+    `found` is told the name of the format of each. Files of one format that follow each other are read
+    together, so that requests find their results.
     """
     ids = ContentIds()
     formats = chosen.formats()
@@ -113,4 +113,4 @@ def _with_id(fields: dict[str, Any], ids: ContentIds, reading: Reading) -> dict[
     if fields.get("record_id") is not None:
         return fields
     reading.count("record_id", "made of the contents, since rows have none")
-    return {"record_id": ids.give(fields), **fields}
+    return {**fields, "record_id": ids.give(fields)}
