@@ -50,6 +50,7 @@ SLOW = (
     "pipeline/test_partition.py",
     "pipeline/test_streaming.py",
     "pipeline/test_streaming_again.py",
+    "records/formats/test_round_trip.py::test_the_profiles_are_equal_to_the_bit",
     "risk/test_identified.py::test_it_covers_the_exact_truth_of_new_mixes",
     "risk/test_reweighted.py::test_a_critic_cross_fitted_on_the_labelled_rows_comes_nearer",
     "risk/test_reweighted.py::test_new_mixes_are_estimated_and_covered",

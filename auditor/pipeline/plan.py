@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from auditor.generators.rates import BYTES_A_TOKEN, prompt_tokens
 from auditor.graders import check_named
@@ -30,6 +31,7 @@ from auditor.profiles.baseline import load
 from auditor.profiles.rows import answers, image_items, input_texts, prompt
 from auditor.records import records_from_table
 from auditor.scenarios import check_recorded, gather, sources
+from auditor.scenarios.reading import NOT_READ, Reading, reading_notes
 from auditor.scenarios.row_ranges import first_rows
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import text_item
@@ -65,6 +67,8 @@ class Scope:
     """Images in its new prompts."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Reason -> quarantined rows."""
+    reading: Reading = NOT_READ
+    """What reading its rows found beside the records."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ def survey(config: AuditConfig) -> list[Scope]:
                     tokens,
                     pictures,
                     scenario.quarantine().counts(),
+                    scenario.reading,
                 )
             )
     return scopes
@@ -200,6 +205,7 @@ def baseline_plan(config: BaselineConfig) -> Group:
         for batch in scenario.batches():
             contents.add(batch, reference.model)
         reasons = scenario.quarantine().counts()
+        notes = _notes([scenario.reading])
     table = _table(
         "what would be done", ("records",), ("rows", "set aside", "images", "texts, answers among them")
     )
@@ -215,7 +221,7 @@ def baseline_plan(config: BaselineConfig) -> Group:
     table.caption = (
         f"{responses}; {contents.pairs:,} pairs of a query and an answer; {learned}{_reasons(reasons)}"
     )
-    return Group(table)
+    return Group(table, *notes)
 
 
 def drift_plan(config: DriftConfig) -> Group:
@@ -240,6 +246,7 @@ def drift_plan(config: DriftConfig) -> Group:
                 counts = (part.n, images, len(contents.texts))
                 table.add_row(part.window.name, *(f"{count:,}" for count in counts))
         reasons = traffic.scenario.quarantine().counts()
+        notes = _notes([traffic.scenario.reading])
     remaining = len(traffic.parts) - SHOWN_WINDOWS
     if remaining > 0:
         table.add_row(f"and {remaining:,} more", "", "", "")
@@ -250,7 +257,12 @@ def drift_plan(config: DriftConfig) -> Group:
         f"{totals['images']:,} images and {totals['texts']:,} texts to embed; {responses}. Of the baseline "
         f"of {manifest.n:,} rows: {learned}, none to be trained{_reasons(reasons)}"
     )
-    return Group(table)
+    return Group(table, *notes)
+
+
+def _notes(readings: list[Reading]) -> list[Text]:
+    """Return what is said of how the rows were read, a line each; none of it is markup."""
+    return [Text(f"  {note}") for note in reading_notes(readings)]
 
 
 def _critics(config: CriticConfig) -> str:
@@ -279,7 +291,7 @@ def audit_plan(config: AuditConfig) -> Group:
     parts: list[Table | str] = [_work(config, scopes, len(generating))]
     if generating:
         parts.append(_costs([cost(model, scopes) for model in generating]))
-    return Group(*parts, *unanswered_scenarios(config))
+    return Group(*parts, *unanswered_scenarios(config), *_notes([scope.reading for scope in scopes]))
 
 
 def _work(config: AuditConfig, scopes: list[Scope], generating: int) -> Table:

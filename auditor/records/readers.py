@@ -55,12 +55,12 @@ def read_many(
         with open_source(files[0]) as stream:
             check(stream, files[0])
     progress = Progress()
-    reading = Reading(limits, media_root, progress.coercions)
+    reading = Reading(limits, media_root, progress.coercions, progress.joined)
     raws = translate(_raw_files(files, limits, progress), chosen or Chosen(), reading, progress.formats)
     return Rows(_rows(raws, limits, progress), progress)
 
 
-def _raw_files(files: list[str], limits: Limits, progress: Progress) -> Iterator[Iterator[Raw]]:
+def _raw_files(files: list[str], limits: Limits, progress: Progress) -> Iterator[tuple[str, Iterator[Raw]]]:
     refused: list[BadInput] = []
 
     def rows(path: str) -> Iterator[Raw]:
@@ -73,7 +73,7 @@ def _raw_files(files: list[str], limits: Limits, progress: Progress) -> Iterator
             yield Raw(Place(shown(path), 0), RowError(Reason.UNREADABLE_LINE, str(error)))
 
     for path in files:
-        yield rows(path)
+        yield shown(path), rows(path)
 
 
 def _raw_rows(path: str, limits: Limits, progress: Progress) -> Iterator[Raw]:

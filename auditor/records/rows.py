@@ -31,8 +31,10 @@ class Progress:
     """Where the last row taken stood."""
     rows: int = 0
     """Rows seen, good and bad."""
-    formats: Counter[str] = field(default_factory=Counter)
-    """Files by the format that they are read in."""
+    formats: dict[str, str] = field(default_factory=dict)
+    """File -> the format that its rows are read in."""
+    joined: Counter[str] = field(default_factory=Counter)
+    """File -> rows of it that became parts of rows that stand elsewhere."""
     coercions: Coercions = field(default_factory=Coercions)
     """What was read otherwise than it stands, of the rows that became records."""
     files: dict[str, FileRead] = field(default_factory=dict)

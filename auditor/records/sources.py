@@ -82,7 +82,7 @@ def expand(paths: str | Path | Sequence[str | Path]) -> list[str]:
         if not matches:
             raise BadInput(f"{shown(pattern)}: no such file; check the path")
         named: dict[object, str] = {}
-        for path in matches:  # a file comes under its own name rather than under that of a link to it
+        for path in sorted(matches):  # a file comes under its own name rather than under that of a link to it
             key = _identity(path)
             if key not in named or (_is_link(named[key]) and not _is_link(path)):
                 named[key] = path
@@ -99,7 +99,10 @@ def _matches(pattern: str) -> list[str]:
         return _below(pattern)
     if not glob.has_magic(pattern) or os.path.exists(pattern):
         return [pattern]
-    return [path for path in _glob(pattern) if os.path.isfile(path)]
+    found = _glob(pattern)
+    if files := [path for path in found if os.path.isfile(path)]:
+        return files
+    return [path for folder in found for path in _below(folder)]
 
 
 def _glob(pattern: str) -> list[str]:

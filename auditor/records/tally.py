@@ -30,6 +30,8 @@ class FileRows:
     """Null for a file that is large, or not local."""
     changed: str = ""
     """Where there is no digest: the version or time of change that its storage tells."""
+    format: str = ""
+    """What its rows are; empty for those that are no file's."""
 
     @property
     def used(self) -> int:

@@ -26,6 +26,7 @@ _ISO = re.compile(
     r"\s*(?P<offset>[Zz]|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?"
     r"\s*(?P<utc>UTC|GMT|Z)?(?:\s*\[(?P<zone>[A-Za-z0-9_+/-]+)\])?",
 )
+_USUAL = re.compile(r"\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _ORDINAL = re.compile(r"(\d{4})-(\d{3})")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MAIL = re.compile(
@@ -99,6 +100,8 @@ def _calendar(digits: re.Match[str]) -> datetime:
 def _text(text: str) -> Moment:
     if len(text) > _MOST_CHARS or not text.isascii():
         raise ValueError("a text that is no moment")
+    if _USUAL.fullmatch(text):
+        return _in_utc(datetime.fromisoformat(text))
     if compact := _COMPACT.fullmatch(text):
         when = _calendar(compact)
         return _in_utc(when) if compact[4] is None else _in_utc(when, "read as a date of digits")
@@ -138,9 +141,9 @@ def _iso(match: re.Match[str]) -> Moment:
         digits = f"{whole[:4]}59"
         kinds.append("read as the second before, since it was a leap second")
     date = datetime.fromisoformat(day)
-    hours = datetime.strptime(digits.partition(".")[0].ljust(6, "0"), "%H%M%S")
-    part = digits.partition(".")[2][:6].ljust(6, "0")
-    when = date.replace(hour=hours.hour, minute=hours.minute, second=hours.second, microsecond=int(part))
+    whole, _, fraction = digits.partition(".")
+    hour, minute, second = (int(whole.ljust(6, "0")[i : i + 2]) for i in (0, 2, 4))
+    when = date.replace(hour=hour, minute=minute, second=second, microsecond=int(fraction[:6].ljust(6, "0")))
     when += later
     zone = _zone(match)
     if zone is not None:

@@ -48,6 +48,8 @@ def unusable(text: str) -> bool:
 def plain(value: Any) -> Any:
     """Return `value` without the wrapping that says only its type; None for what stands for a missing value
     (NaN)."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict) and len(value) == 1 and (name := next(iter(value))) in _EXTENDED:
         value = value[name]
     if isinstance(value, float | Decimal) and value != value:
@@ -101,6 +103,8 @@ def message_text(value: Any, name: str, coercions: Coercions, depth: int = 0) ->
     """Return the text of a message: a text, a single value, an object with `text` or `content`, or a list of
     parts, whose texts are joined by lines. Parts without text, such as images, are left out and counted.
     None where there is no text."""
+    if isinstance(value, str):
+        return value
     value = plain(value)
     if (scalar := scalar_text(value)) is not None:
         if scalar.source is not None:
@@ -111,6 +115,8 @@ def message_text(value: Any, name: str, coercions: Coercions, depth: int = 0) ->
     if isinstance(value, Mapping):
         for key in _TEXT_KEYS:
             if value.get(key) is not None:
+                if key != _TEXT_KEYS[0]:
+                    coercions[name, f"taken from the `{key}` of an object"] += 1
                 return message_text(value[key], name, coercions, depth + 1)
         return None
     if isinstance(value, list):

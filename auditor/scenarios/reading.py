@@ -3,12 +3,13 @@ the others were not, and what was read otherwise than it stands."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from auditor.records import FileRows, Progress
-from auditor.records.sources import FileMark
+from auditor.records.formats import RECORDS
 from auditor.records.values import clean
 
 MOST_NAMED = 3
@@ -41,13 +42,17 @@ def reading(scenario: str, progress: Progress | None, files: Iterable[FileRows])
     """Return what a reader that is at its end has found of `files`, the rows of which were counted."""
     if progress is None:
         return Reading(scenario, files=tuple(files))
-    marks = {clean(source): read.mark for source, read in progress.files.items()}
+    read = {clean(source): source for source in progress.files}
     coercions = ((name, said, n) for (name, said), n in sorted(progress.coercions.items()))
-    return Reading(scenario, tuple(coercions), tuple(_marked(file, marks.get(file.name)) for file in files))
+    known = (_known(file, read[file.name], progress) if file.name in read else file for file in files)
+    return Reading(scenario, tuple(coercions), tuple(known))
 
 
-def _marked(file: FileRows, mark: FileMark | None) -> FileRows:
-    if mark is None:
+def _known(file: FileRows, source: str, progress: Progress) -> FileRows:
+    """Return what is known of the file `source` beside the counts of its rows. Rows of another file may have
+    been joined with them."""
+    file = replace(file, rows=file.rows + progress.joined[source], format=progress.formats.get(source, ""))
+    if (mark := progress.files[source].mark) is None:
         return file
     return replace(file, bytes=mark.size, sha256=mark.digest, changed=mark.changed)
 
@@ -74,7 +79,23 @@ def reading_notes(readings: Sequence[Reading]) -> list[str]:
             counts.setdefault((name, said), []).append(f"{n:,} in {one.scenario}")
     notes = [f"`{name}` was {said}: {_some(where)}" for (name, said), where in counts.items()]
     unused = [_unused(file) for one in _each_once(readings) for file in one.files if not file.used]
-    return notes + ([f"nothing could be used of {_some(unused)}"] if unused else [])
+    return format_notes(readings) + notes + ([f"nothing could be used of {_some(unused)}"] if unused else [])
+
+
+def format_notes(readings: Sequence[Reading]) -> list[str]:
+    """Return one sentence on each format that files were read in; none where all are of records of ours."""
+    counts: dict[str, Counter[str]] = {}
+    for one in _each_once(readings):
+        for file in one.files:
+            if file.format:
+                counts.setdefault(file.format, Counter())[one.scenario] += 1
+    if set(counts) <= {RECORDS}:
+        return []
+    return [
+        f"files read as {name} (told from their first rows, or named by data.format): "
+        f"{_some([f'{n:,} in {scenario}' for scenario, n in where.items()])}"
+        for name, where in counts.items()
+    ]
 
 
 def lost_fields(readings: Sequence[Reading], name: str) -> str:

@@ -40,9 +40,8 @@ def test_records_are_read_alike_in_every_job(job: type[JobConfig], tree: dict[st
         "options": {"columns": 3},
         "group_by": ["image", "group"],
         "format": "openai_chat",
-        "map": {"query": "$.q"},
     }
-    assert set(DataConfig.model_fields) == {*shared, "reader", "root", "n"}
+    assert set(DataConfig.model_fields) == {*shared, "map", "reader", "root", "n"}
     data = job.model_validate(tree | {"data": tree["data"] | shared}).data
     assert {key: getattr(data, key) for key in shared} == shared | {
         key: tuple(shared[key]) for key in ("url_allow", "group_by")

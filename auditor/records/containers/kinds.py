@@ -85,6 +85,8 @@ def kind_of(head: bytes, source: str, packed: bool) -> Kind:
         return Kind.TAR
     if end in (".csv", ".tsv"):
         return Kind.CSV
+    if "record_id" in header(head, source):
+        return Kind.CSV
     if end is not None and text and not packed and is_packed_name(source):
         raise BadInput(f"{source}: is named as if it were compressed, and is not; is the file whole?")
     if end is not None:
@@ -93,8 +95,6 @@ def kind_of(head: bytes, source: str, packed: bool) -> Kind:
         raise BadInput(f"{source}: is a page of HTML or XML; was it downloaded whole?")
     if not text:
         raise BadInput(f"{source}: unknown file type, and empty; records are read from {READ}")
-    if "record_id" in header(head, source):
-        return Kind.CSV
     raise BadInput(f"{source}: unknown file type; records are read from {READ}")
 
 

@@ -8,7 +8,6 @@ that was read disappears.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -75,23 +74,23 @@ class Chosen:
 
 
 def translate(
-    files: Iterable[Iterator[Raw]], chosen: Chosen, reading: Reading, found: Counter[str]
+    files: Iterable[tuple[str, Iterator[Raw]]], chosen: Chosen, reading: Reading, found: dict[str, str]
 ) -> Iterator[Raw]:
     """Yield the rows of files with the fields of the public format.
 
-    Each file's format is told from its first rows, unless it was chosen; `found` counts files by the name of
-    their format. Files of one format that follow each other are read together, so that requests find their
-    results.
+    Each file's format is told from its first rows, unless it was chosen; `files` have their names, and
+    `found` is told the name of the format of each. Files of one format that follow each other are read
+    together, so that requests find their results.
     """
     ids = ContentIds()
     formats = chosen.formats()
 
     def each() -> Iterator[tuple[Format | None, Iterator[Raw]]]:
-        for raws in files:
+        for source, raws in files:
             its: Format | None = formats[0]
             if chosen.format == AUTO:
                 its, raws = told(raws, formats)
-            found[its.name if its is not None else NONE] += 1
+            found[source] = its.name if its is not None else NONE
             yield its, raws
 
     for its, group in groupby(each(), key=lambda file: file[0]):
@@ -114,4 +113,4 @@ def _with_id(fields: dict[str, Any], ids: ContentIds, reading: Reading) -> dict[
     if fields.get("record_id") is not None:
         return fields
     reading.count("record_id", "made of the contents, since rows have none")
-    return {"record_id": ids.give(fields), **fields}
+    return {**fields, "record_id": ids.give(fields)}

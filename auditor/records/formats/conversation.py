@@ -110,8 +110,8 @@ class Conversation:
         withheld = content.withheld + max(content.places - len(apart), 0)
         if query is None and not shown and withheld:
             raise RowError(Reason.CONTENT_WITHHELD, "the log has the call, but not what was asked")
-        self._reading.count("content", "withheld by the log: left out", withheld)
-        self._reading.count("content", "sound, video or document: left out", content.other_media)
+        self._reading.count("content", "withheld by the log, and left out", withheld)
+        self._reading.count("content", "a sound, a video or a document, and left out", content.other_media)
         made: dict[str, Any] = {
             "record_id": record_id,
             "query": query,

@@ -56,7 +56,7 @@ def _row(sample: Mapping[str, Any], model: str | None, task: str, reading: Readi
     conversation.add_messages(messages if isinstance(messages, list) else asked)
     answer = _first(sample.get("resps")) or _first(sample.get("filtered_resps"))
     if not image_items(doc.get("image")):
-        reading.count("images", "not in logs of lmms-eval: left out")
+        reading.count("images", "left out, since logs of lmms-eval have none")
     score = _score(sample)
     target = sample.get("target")
     number = first_name(sample, "doc_id")

@@ -31,8 +31,8 @@ def recognises(row: Mapping[str, Any]) -> bool:
     order=20,
 )
 def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
-    """Translate the lines of requests and results, in whatever order they come: a row comes once both are
-    read.
+    """Translate the lines of requests and results, in whatever order they come. Rows come once all lines are
+    read, in the order of the requests: results come in any order, and the order of rows is part of sums.
 
     A request without a result stays a row without an answer. A result without a request is quarantined:
     nobody knows what was asked.
@@ -45,41 +45,35 @@ def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
             continue
         key = name_of(row.get("custom_id"))
         if key is None:
-            yield Raw(
-                raw.place, RowError(Reason.MISSING_ID, "no `custom_id`, which requests and results share")
-            )
+            error = RowError(Reason.MISSING_ID, "no `custom_id`, which requests and results share")
+            yield Raw(raw.place, error)
             continue
-        part, other = (RESULT, REQUEST) if "body" not in row else (REQUEST, RESULT)
-        found = waiting.take(key, other)
-        if found is None:
-            if not waiting.put(key, part, raw.place, row):
-                again = f"a {part} before has this `custom_id`"
-                yield Raw(raw.place, RowError(Reason.DUPLICATE_ID, again))
-            continue
-        place = raw.place if part == REQUEST else found[0]
-        pair = (row, found[1]) if part == REQUEST else (found[1], row)
-        yield from made(Raw(place, row), partial(_joined, *pair, key, reading))
-    for key, place, row in waiting.rest(REQUEST):
-        yield from made(Raw(place, row), partial(_unanswered, row, key, reading))
+        part = REQUEST if "body" in row else RESULT
+        if not waiting.put(key, part, raw.place, row):
+            again = f"a {part} before has this `custom_id`"
+            yield Raw(raw.place, RowError(Reason.DUPLICATE_ID, again))
+    for key, place, request in waiting.rest(REQUEST):
+        found = waiting.take(key, RESULT)
+        if found is not None:
+            reading.joined[found[0].source] += 1
+        make = partial(_joined, request, None if found is None else found[1], key, reading)
+        yield from made(Raw(place, request), make)
     for _, place, _ in waiting.rest(RESULT):
-        yield Raw(place, RowError(Reason.MISSING_INPUT, "no request with this `custom_id`: read both files"))
+        error = RowError(Reason.MISSING_INPUT, "no request with this `custom_id`: read both files")
+        yield Raw(place, error)
 
 
-def _joined(request: Mapping[str, Any], result: Mapping[str, Any], key: str, reading: Reading) -> Row:
-    response = mapping_of(result.get("response"))
-    failed = None
+def _joined(request: Mapping[str, Any], result: Mapping[str, Any] | None, key: str, reading: Reading) -> Row:
+    response = mapping_of((result or {}).get("response"))
     status = response.get("status_code", 200)
-    if result.get("error"):
+    body: Mapping[str, Any] = {}
+    failed = None
+    if result is None:
+        failed = "no result with this custom_id was read"
+    elif result.get("error"):
         failed = f"the request failed: {failure(result['error'])}"
     elif status != 200:
         failed = f"the request failed with status {status}"
-    body = {} if failed else mapping_of(response.get("body"))
-    if not failed and not body:
+    elif not (body := mapping_of(response.get("body"))):
         failed = "the result has no response"
     return exchange(mapping_of(request.get("body")), body, reading, key, failed)
-
-
-def _unanswered(request: Mapping[str, Any], key: str, reading: Reading) -> Row:
-    return exchange(
-        mapping_of(request.get("body")), {}, reading, key, "no result with this custom_id was read"
-    )

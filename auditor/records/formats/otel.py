@@ -75,6 +75,7 @@ def _call(told: Told, raw: Raw, waiting: Waiting, reading: Reading) -> Iterator[
     place, key = raw.place, told.key
     if key is not None:
         if (bare := waiting.take(key, _BARE)) is not None:
+            reading.joined[raw.place.source] += 1
             place, held = bare
             told = Told(
                 key,
@@ -128,7 +129,7 @@ def _messages(attributes: Mapping[str, Any], name: str, reading: Reading) -> lis
     ref = attributes.get(f"{name}_ref")
     found = uploaded(ref, reading) if isinstance(ref, str) else None
     if ref is not None and found is None:
-        reading.count(f"{name}_ref", "names an upload that is not there: such losses are not at random")
+        reading.count(f"{name}_ref", "without its file: uploads are not lost at random")
     return found
 
 

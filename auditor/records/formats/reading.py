@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ class Reading:
     media_root: str | Path | None = None
     """The folder that files named by rows must lie under (`data.media_root`)."""
     coercions: Coercions = field(default_factory=Coercions)
+    joined: Counter[str] = field(default_factory=Counter)
+    """File -> rows of it that became parts of rows that stand elsewhere."""
 
     def count(self, field: str, what: str, times: int = 1) -> None:
         """Count something that was read otherwise than it stands, or was not read."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from auditor.records.formats.detect import told
 from auditor.records.formats.reading import Reading
+from auditor.records.formats.records import RECORDS
 from auditor.records.formats.registry import Format, in_order, stream_format
 from auditor.records.formats.values import first_name
 from auditor.records.raw import Raw
@@ -30,7 +31,13 @@ def webdataset(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
     """Translate the samples. What their `json` holds may be of any other format, which is told from the first
     of them; else it is of ours, and its key is the id. A text alone is the reference of its image."""
     chosen, samples = told(_samples(raws, reading), _others())
-    yield from samples if chosen is None else chosen.translate(samples, reading)
+    if chosen is not None and chosen.name != RECORDS:
+        yield from chosen.translate(samples, reading)
+        return
+    for raw in samples:
+        if isinstance(raw.fields, dict) and "record_id" not in raw.fields:
+            raw = raw._replace(fields={**raw.fields, "record_id": raw.fields.get("id")})
+        yield raw
 
 
 def _samples(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
@@ -39,19 +46,15 @@ def _samples(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
 
 
 def _fields(sample: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    """The row of a sample: of another format where its `json` is of one, else with our own fields."""
-    key = sample.get(KEY)
-    fields = {name: value for name, value in sample.items() if name != KEY}
-    if "record_id" in fields:
-        return fields
-    logged = fields if first_name(fields, "id") else {**fields, "id": key}
-    if any(format.recognises(logged) for format in _others()):
-        return logged
-    reading.count("record_id", "absent, and the key in the tar taken in its place")
+    """A sample with an id, and with its text as the reference, where nothing else says what it is."""
+    fields = dict(sample)
+    if "record_id" not in fields and first_name(fields, "id") is None:
+        reading.count("record_id", "absent, and the key in the tar taken in its place")
+        fields["id"] = sample.get(KEY)
     text = next((fields[name] for name in _TEXTS if isinstance(fields.get(name), str)), None)
-    if text is not None and not {"query", "reference"} & set(fields):
-        fields["reference"] = text
-    return {**fields, "record_id": key}
+    if text is not None and not any(format.recognises(fields) for format in _others()):
+        fields.setdefault("reference", text)
+    return fields
 
 
 def _others() -> list[Format]:

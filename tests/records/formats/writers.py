@@ -1,5 +1,5 @@
-"""The same conversations, written as each vendor writes them. Field names and nesting are those of the
-vendors' public documents; every writer returns what `auditor.read` is given."""
+"""The same conversations, as each vendor writes them. Names and nesting of fields are those of the vendors
+own documents; every writer returns what `auditor.read` is given."""
 
 from __future__ import annotations
 
