@@ -24,8 +24,10 @@ USUAL_WINDOWS, USUAL_ROWS = 5, 20
 FACTOR, DEVIATIONS = 2.0, 4.0
 """A window has few or many rows where it has this many times fewer or more than are usual, and lies this many
 (robust) standard deviations off, on the scale of logarithms."""
-FAR_WINDOWS = 30
-"""Windows without rows from which on what lies beyond may have another clock."""
+FAR = timedelta(days=180)
+"""Time without rows from which on what lies beyond may have another clock."""
+MOST_REPEATED = 0.75
+"""Share of the baseline's rows that repeat others from which on repeats say nothing."""
 LEAST_MARKS = 10
 """Different rows of a window from which on it is looked at for repeating others."""
 
@@ -128,13 +130,13 @@ def moment_named(moment: datetime) -> str:
 
 
 def _far(windows: Sequence[Arrived]) -> dict[Window, int]:
-    """Return the windows that lie apart from most of the rows by at least FAR_WINDOWS and more than there are
-    windows, and by how many."""
+    """Return the windows that lie apart from most of the rows by FAR, and more windows than there are, and by
+    how many."""
     ordered = sorted((came for came in windows if came.window.start is not None), key=_start)
-    least = max(FAR_WINDOWS, len(ordered))
     clusters: list[list[Arrived]] = []
     for came in ordered:
-        if not clusters or _between(clusters[-1][-1], came) >= least:
+        before = clusters[-1][-1] if clusters else None
+        if before is None or (_start(came) - _start(before) >= FAR and _between(before, came) > len(ordered)):
             clusters.append([])
         clusters[-1].append(came)
     if len(clusters) < 2:
@@ -156,7 +158,7 @@ def _between(one: Arrived, other: Arrived) -> int:
 
 def _few_or_many(windows: Sequence[Arrived], usual: Usual) -> Iterator[Finding]:
     """Yield which windows have many fewer, or more, rows than are usual. So few that there can be no verdict
-    are a failure."""
+    are a failure, but for the last window, which may be still to come in full."""
     counts = np.array(usual.rows or [came.rows for came in windows], dtype=np.float64)
     counts = counts[counts > 0]
     if len(counts) < USUAL_WINDOWS or np.median(counts) < USUAL_ROWS:
@@ -167,7 +169,7 @@ def _few_or_many(windows: Sequence[Arrived], usual: Usual) -> Iterator[Finding]:
     for came in windows:
         if came.rows and abs(np.log(came.rows / middle)) >= limit:
             said = f"{came.phrase} {came.rows:,} rows came, where {middle:,.0f} are usual"
-            few = came.rows < usual.least_rows <= middle
+            few = came.rows < usual.least_rows <= middle and came is not windows[-1]
             yield _finding(came.window, "rows", said, "fail" if few else "warn")
 
 
@@ -177,8 +179,11 @@ def _again(windows: Sequence[Arrived], usual: Usual) -> Iterator[Finding]:
 
     A mark is kept of a sample of the rows, and of those with the smallest marks, so that the share of rows
     that came before is the share among the marks that both would have kept, over the share of rows sampled.
-    Where the baseline's own rows repeat each other, the others have to do so more.
+    Where the baseline's own rows repeat each other, the others have to do so more; where most do, repeats say
+    nothing.
     """
+    if usual.repeated >= MOST_REPEATED:
+        return
     limit = usual.repeated + (1 - usual.repeated) / 2
     holders: dict[str, tuple[int, int]] = {}
     """Mark -> the first and the last window so far that has it: of many, two do."""

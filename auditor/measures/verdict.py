@@ -243,10 +243,10 @@ def with_feed(verdict: Verdict, feed: Sequence[Finding]) -> Verdict:
     """Let the verdict of a report heed what is missing of the whole feed."""
     if not feed:
         return verdict
-    count = f"{len(feed)} of the feed: " if len(feed) > 1 else ""
+    more = f" (and {len(feed) - 1} more)" if len(feed) > 1 else ""
     decisive = next((f for f in feed if f.status == "fail"), feed[0])
     status = max(decisive.status, verdict.status, key=_SEVERITY.index)
-    return Verdict(status=status, because=f"{verdict.because}. Missing: {count}{decisive.because}")
+    return Verdict(status=status, because=f"{verdict.because}. Missing: {decisive.because}{more}")
 
 
 _NOTHING = Verdict(status="undecided", because="there was nothing to judge")

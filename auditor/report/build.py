@@ -291,11 +291,10 @@ class Drifted:
     def windows(self) -> list[Window]:
         """Return all windows in their order, with those that no row of could be used."""
         windows = [part.window for part in self.parts]
-        empty = {w for w in self.set_aside if w is not None and w not in windows}
-        start = {w: w.start for w in (*windows, *empty)}
-        if any(moment is None for moment in start.values()):
+        if any(window.start is None for window in windows):
             return windows
-        return sorted(start, key=lambda w: start[w] or _NO_TIME)
+        every = {*windows, *(window for window in self.set_aside if window is not None)}
+        return sorted(every, key=lambda window: window.start or _NO_TIME)
 
 
 def drift_report(drifted: Drifted, content: str, executor: str, seconds: Mapping[str, float]) -> Report:
@@ -446,6 +445,11 @@ def _drift_notes(drifted: Drifted, rows: Sequence[Row]) -> list[str]:
         notes.append(
             f"{len(rows)} windows are tested at {p:g} each: about {len(rows) * p:.2g} would fail by chance"
         )
+    census = manifest.census
+    lost = 0 if census is None else sum(census.left_out.values())
+    if census is not None and lost > drifted.judgement.missing.max_left_out * census.rows_in:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in census.left_out.items())
+        notes.append(f"the baseline left out {lost:,} of its {census.rows_in:,} rows ({reasons})")
     if None not in (model, manifest.model) and model != manifest.model:
         notes.append(
             f"the responses are of {model}, the baseline's of {manifest.model}: "

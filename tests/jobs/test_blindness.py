@@ -1,9 +1,9 @@
 """From a good month of traffic a day is lost or spoilt in many ways: every one of them is named, with its day
 and the reason, and the month itself passes.
 
-The rows are the lab's: rendered scenes, questions about them, and mostly right answers. The baseline is the
-month before. Days are files, and each case spoils one of them, in the folder of a run that knows all other
-days.
+The rows are the lab's: rendered scenes, questions about them, and mostly right answers. The baseline is of
+the weeks before. Days are files, and each case spoils one of them, in the folder of a run that knows all the
+others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from auditor.pipeline.drift import drift
 from schemas.config import BaselineConfig, DriftConfig
 from schemas.report import Report
 
-DAYS, ROWS = 30, 40
+DAYS, BEFORE, ROWS = 30, 20, 40
 FIRST = date(2026, 4, 1)
 SPOILT = 11
 """The day that is spoilt, counted from 0."""
@@ -63,17 +63,17 @@ def write(path: Path, rows: Iterable[Row]) -> None:
 
 
 def make_month(folder: Path, seed: int = 0) -> None:
-    """Write a baseline and the files of the month after it."""
+    """Write the baseline and the files of the month after it."""
     rng, media = random.Random(seed), folder / "media"
     media.mkdir()
     (folder / "traffic").mkdir()
-    before = [FIRST - timedelta(days=DAYS - i) for i in range(DAYS)]
+    before = [FIRST - timedelta(days=BEFORE - i) for i in range(BEFORE)]
     write(
         folder / "id.jsonl", (r for i, d in enumerate(before) for r in rows_of(d, ROWS * i, media, rng, seed))
     )
     for i in range(DAYS):
         day = FIRST + timedelta(days=i)
-        write(folder / "traffic" / f"{day}.jsonl", rows_of(day, ROWS * (DAYS + i), media, rng, seed))
+        write(folder / "traffic" / f"{day}.jsonl", rows_of(day, ROWS * (BEFORE + i), media, rng, seed))
     config = BaselineConfig(
         data={"id": str(folder / "id.jsonl"), "media_root": str(media)},
         encoders={"image": "lab", "text": "lab"},
@@ -214,9 +214,9 @@ def a_truncated_file(month: Month) -> None:
     month.file().write_text(text[: len(text) * 4 // 5])
 
 
-@case(rf"On {DAY} 10 rows came, where 40 are usual")
+@case(rf"On {DAY} 8 rows came, where 40 are usual")
 def a_file_cut_at_a_line(month: Month) -> None:
-    month.write(month.rows()[:10])
+    month.write(month.rows()[:8])
 
 
 @case(rf"{DAY}.jsonl holds no rows")
@@ -309,9 +309,9 @@ def a_table_instead_of_json(month: Month) -> None:
     month.file().write_text("\n".join(lines) + "\n")
 
 
-@case(r"On 2026-04-30 4 rows came, where 40 are usual")
+@case(r"On 2026-04-30 15 rows came, where 40 are usual")
 def a_feed_that_ends(month: Month) -> None:
-    month.write(month.rows("2026-04-30")[:4], "2026-04-30")
+    month.write(month.rows("2026-04-30")[:15], "2026-04-30")
 
 
 @pytest.fixture(scope="module")

@@ -128,7 +128,7 @@ def test_a_verdict_names_what_is_missing_first():
     passing = Verdict(status="pass", because="3 pass")
     assert with_findings(passing, []) is passing and with_feed(passing, []) is passing
     told = with_feed(passing, [lost, gone])
-    assert (told.status, told.because) == ("fail", f"3 pass. Missing: 2 of the feed: {gone.because}")
+    assert (told.status, told.because) == ("fail", f"3 pass. Missing: {gone.because} (and 1 more)")
     assert with_feed(Verdict(status="fail", because="1 fail"), [lost]).status == "fail"
 
 

@@ -212,7 +212,10 @@ def test_where_the_drift_is(world, tmp_path):
 def test_without_responses_and_references(report):
     row = report.windows[3]
     assert set(row.divergences) == {"image", "text", "joint", "text_given_image"}
-    assert row.verdict.status == "pass"
+    assert row.verdict.status == "fail"
+    assert row.verdict.because.startswith(
+        "On 2026-03-04 none of 120 rows has an answer; 100% in the baseline"
+    )
     assert row.missing["divergences.response"] == "no row has a response"
     assert row.mi_model is None and row.emi is None and row.bounds["partial"].complete
     assert row.bounds["scaled"].terms == ["d_v", "d_t", "delta_p"] and not row.bounds["scaled"].complete
@@ -226,11 +229,12 @@ def test_without_images_in_one_window(report):
     assert row.missing["divergences.image"] == row.missing["divergences.joint"] == "no row has an image"
     assert row.bounds["partial"].terms == ["d_t"] and not row.bounds["partial"].complete
     assert row.verdict.status == "warn"
-    assert row.verdict.because.startswith("0% of the rows have an image (100% in the baseline")
+    assert row.verdict.because.startswith("On 2026-03-06 0 of 120 rows (0%) have an image; 100% in")
 
 
 def test_few_rows_are_undecided(report):
     assert report.windows[5].n == 20 and report.windows[5].verdict.status == "undecided"
+    assert report.windows[5].verdict.because.startswith("On 2026-03-07 20 rows came, where 120 are usual")
 
 
 def test_no_window_depends_on_the_others_or_on_the_workers(world, days, report, tmp_path):

@@ -207,7 +207,7 @@ def test_columns_are_the_fields_of_a_row(tmp_path: Path):
         columns = {c[0] for c in con.execute("DESCRIBE results").fetchall()}
     assert columns == {
         *_ROW_SCALARS,
-        *("run_id", "kind", "pos", "status", "because", "groups", "effective_n", "variation"),
+        *("run_id", "kind", "pos", "status", "because", "groups", "effective_n", "variation", "census"),
     }
 
 
