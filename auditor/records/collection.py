@@ -79,9 +79,9 @@ def read(
     max_image_pixels: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Return records from `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or a
-    list of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of
-    dicts or of `schemas.record.Record`.
+    """Return records from `source`: a path, a folder, a glob or an address (`s3://...`) of files (JSON lines,
+    JSON, CSV, Parquet, tar of WebDataset; see `docs/records.md`), or a list of them; a pandas DataFrame; a
+    pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or of `schemas.record.Record`.
 
     A row has the fields of the record format: `record_id`, `image` (a path) or `image_bytes` or `images`,
     `query`, `history`, `responses` (model -> text or list of texts), `reference`, `timestamp`, `base_id`,
