@@ -41,8 +41,8 @@ def shifter(
     responses: they were not answers to this input. History stays as it is. `policy` says which image paths
     may be opened (none by default: bytes only).
 
-    Raises `BadInput` for an unknown shift, severity or option. What is returned raises `RowError` for an image
-    that cannot be opened, or does not decode.
+    Raises `BadInput` for an unknown shift, severity or option. What is returned raises `RowError` for an
+    image that cannot be opened, or does not decode.
     """
     steps = [(find_shift(*step), step[1]) for step in shifts]
     allowed = policy or MediaPolicy()
