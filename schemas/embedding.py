@@ -1,8 +1,12 @@
-"""Embedded contents, as they are cached: one row a distinct content."""
+"""Embedded contents, as they are cached: one row a distinct content, in files of Arrow."""
 
 from __future__ import annotations
 
 import pyarrow as pa
+
+EMBEDDINGS_FORMAT = 2
+"""Of the files; part of what their folder is named by, so that those of another format are made again. (1 was
+Parquet with zstd, which took ten times longer to read.)"""
 
 
 def embeddings(dim: int) -> pa.Schema:

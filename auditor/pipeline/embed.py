@@ -17,6 +17,7 @@ from auditor.storage.embedding_store import EmbeddingStore
 from auditor.storage.run_dir import work_identity
 from auditor.storage.work_units import ContentItem, Cut
 from schemas.config import EncoderConfig
+from schemas.embedding import EMBEDDINGS_FORMAT
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def embed(
     """Embed every content that is not embedded yet. `items` is called more than once (see `Cut`)."""
     with workplace.executor.staff(Stage(f"embed {modality}s", config.gpus)) as staff:
         choice = _chosen(workplace, staff, config, modality)
-        work = work_identity(choice.identity, shard=workplace.shards.embed)
+        work = work_identity(choice.identity, shard=workplace.shards.embed, format=EMBEDDINGS_FORMAT)
         folder = workplace.run.embeddings(work)
         store = EmbeddingStore(folder)
         todo = Cut(items, workplace.shards.embed, work, done=store, failed=store.errors())

@@ -42,6 +42,7 @@ from auditor.scenarios.windows import Splitter, one_window
 from auditor.storage.run_dir import RunDir, digest, work_identity
 from auditor.storage.work_units import Shard
 from schemas.config import CriticConfig, EncodersConfig
+from schemas.embedding import EMBEDDINGS_FORMAT
 from schemas.record import Image
 
 FIRST_ROWS = 64
@@ -177,7 +178,9 @@ def profile(
         if isinstance(embedding, Embedded):
             return Kept(embedding.folder)
         place = (
-            workplace.run.embeddings(work_identity(embedding.identity, records=workplace.shards.stream))
+            workplace.run.embeddings(
+                work_identity(embedding.identity, records=workplace.shards.stream, format=EMBEDDINGS_FORMAT)
+            )
             if keep
             else None
         )

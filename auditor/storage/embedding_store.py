@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from auditor.errors import AuditError
 from auditor.protocols import Array
-from auditor.storage.row_cache import Decoded, Failure, ShardIndex, by_shard
+from auditor.storage.row_cache import ARROW, Decoded, Failure, ShardIndex, by_shard
 from schemas.embedding import embeddings
 from schemas.record import Reason
 
@@ -48,13 +48,13 @@ def normalise(vectors: Array) -> Normalised:
 
 def embedding_table(keys: Sequence[str], vectors: Array, failures: Sequence[Failure | None]) -> pa.Table:
     """Return a shard of embedded contents: `vectors` (n, d) as an encoder gave them, normalised here; a
-    content with a failure, or whose vector has no direction (non_finite_embedding), has a null vector and its
-    error."""
+    content with a failure, or whose vector has no direction (non_finite_embedding), has a null vector (zeros
+    in its place) and its error."""
     unit = normalise(vectors)
     errors = [None if failure is None else str(failure) for failure in _all_failures(unit, failures)]
     null = np.array([e is not None for e in errors], dtype=bool)
     dim = vectors.shape[1]
-    flat = pa.array(unit.rows.reshape(-1))
+    flat = pa.array(np.where(null[:, None], np.float32(0), unit.rows).reshape(-1))
     return pa.table(
         [
             pa.array(keys, pa.string()),
@@ -140,7 +140,7 @@ class EmbeddingStore:
     """
 
     def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
-        self._index = ShardIndex(folder)
+        self._index = ShardIndex(folder, ARROW)
         self._shards = Decoded(self._index, _decode, lambda v: v.rows.nbytes + v.norms.nbytes, cache_bytes)
 
     def __len__(self) -> int:
@@ -165,21 +165,27 @@ class EmbeddingStore:
 
     def _gather(self, keys: Sequence[str]) -> _Vectors:
         places = self._index.places(keys)
-        for key in keys:
+        for key in keys if self._index.failures else ():
             if key in self._index.failures:
                 raise AuditError(f"{self._index.folder}: {key} has no vector ({self._index.failures[key]})")
         dim = self._shards[0].rows.shape[1] if self._index.files else 0
         rows, norms = np.empty((len(keys), dim), np.float32), np.empty(len(keys), np.float32)
         for shard, positions, shard_rows in by_shard(places):
-            vectors = self._shards[shard]
-            rows[positions], norms[positions] = vectors.rows[shard_rows], vectors.norms[shard_rows]
+            vectors, here, there = self._shards[shard], _span(positions), _span(shard_rows)
+            rows[here], norms[here] = vectors.rows[there], vectors.norms[there]
         return _Vectors(rows, norms)
 
 
+def _span(places: NDArray[np.integer]) -> NDArray[np.integer] | slice:
+    """The same places as a slice where they stand side by side: that is copied many times faster."""
+    first, last = int(places[0]), int(places[-1])
+    if last - first + 1 == len(places) and (np.diff(places) == 1).all():
+        return slice(first, last + 1)
+    return places
+
+
 def _decode(table: pa.Table) -> _Vectors:
-    column = table["vector"].combine_chunks()
-    dim = column.type.list_size
-    rows = np.zeros((len(column), dim), np.float32)
-    # A null list takes no part in `flatten`, whatever stands in its place.
-    rows[column.is_valid().to_numpy(zero_copy_only=False)] = column.flatten().to_numpy().reshape(-1, dim)
+    """The vectors as they lie in the file, without a copy. Rows that are null there are zero."""
+    (column,) = table["vector"].chunks or [table["vector"].combine_chunks()]
+    rows = column.values.to_numpy().reshape(len(column), column.type.list_size)
     return _Vectors(rows, table["norm"].to_numpy())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from auditor.storage.row_cache import Decoded, Failure, ShardIndex, by_shard
+from auditor.storage.row_cache import PARQUET, Decoded, Failure, ShardIndex, by_shard
 from schemas.record import Reason
 from schemas.response import RESPONSES, Answer
 
@@ -48,7 +48,7 @@ class ResponseStore:
     """
 
     def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
-        self._index = ShardIndex(folder)
+        self._index = ShardIndex(folder, PARQUET)
         self._shards = Decoded(self._index, lambda t: t.combine_chunks(), lambda t: t.nbytes, cache_bytes)
 
     def __len__(self) -> int:

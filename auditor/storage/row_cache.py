@@ -1,6 +1,7 @@
 """The caches of rows share an index from content key to (shard, row), and a cache of decoded shards.
 
-The index takes 24 bytes a key and decoded shards a fixed number of bytes, whatever the cache holds.
+The index takes 24 bytes a key and decoded shards a fixed number of bytes, whatever the cache holds. Shards of
+texts are Parquet, which is small; shards of vectors are Arrow files, which are read as fast as plain arrays.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 DETAIL_CHARS = 300
+KEY_DIGITS = 64
 
 
 class Failure(NamedTuple):
@@ -48,6 +51,52 @@ class Failure(NamedTuple):
             return cls(Reason.MODEL_FAILED, text)
 
 
+@dataclass(frozen=True)
+class ShardFormat:
+    """A `ShardFormat` says how the shards of a folder are written and read, one table a file."""
+
+    suffix: str
+    put: Callable[[pa.Table, Path], None]
+    get: Callable[[Path, list[str] | None], pa.Table]
+
+    def files(self, folder: Path) -> list[Path]:
+        """Return the shards of a folder, in the order of their names."""
+        return sorted(folder.glob(f"*{self.suffix}"))
+
+    def write(self, folder: Path, name: str, table: pa.Table) -> Path:
+        """Write a shard whole (never half a file), and return its path."""
+        path = folder / f"{name}{self.suffix}"
+        write_whole(path, lambda temporary: self.put(table, temporary))
+        return path
+
+    def read(self, file: Path, columns: list[str] | None = None) -> pa.Table:
+        """Read a shard, or some of its columns. Raises `OSError` or `ArrowException` for what is no shard."""
+        return self.get(file, columns)
+
+
+def _put_parquet(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+
+
+def _get_parquet(path: Path, columns: list[str] | None) -> pa.Table:
+    return pq.read_table(path, columns=columns, use_threads=False)
+
+
+def _put_arrow(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _get_arrow(path: Path, columns: list[str] | None) -> pa.Table:
+    with pa.memory_map(str(path)) as source:  # mapped: of a column that is not looked at nothing is read
+        table = pa.ipc.open_file(source).read_all()
+    return table if columns is None else table.select(columns)
+
+
+PARQUET = ShardFormat(".parquet", _put_parquet, _get_parquet)
+ARROW = ShardFormat(".arrow", _put_arrow, _get_arrow)
+
+
 class ShardIndex:
     """A `ShardIndex` knows the shard and row of each key in a folder of shards. A key may be in several
     shards, when it failed and was tried again: then the shard where it did not fail counts, else the first
@@ -56,32 +105,42 @@ class ShardIndex:
     A shard that cannot be read counts as absent, so that it is made again.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, form: ShardFormat) -> None:
+        self.folder, self.form = folder, form
         self.files: list[Path] = []
         failures: dict[str, Failure] = {}
         keys, places, bad = [_short([])], [np.zeros((0, 2), np.int32)], [np.zeros(0, bool)]
-        for file in sorted(folder.glob("*.parquet")):
+        for file in form.files(folder):
             try:
-                table = pq.read_table(file, columns=["key", "error"], use_threads=False)
-            except (pa.ArrowException, OSError) as error:
+                table = form.read(file, ["key", "error"])
+            except (pa.ArrowException, OSError, ValueError) as error:
                 log.warning("%s cannot be read and will be made again (%s)", file, error)
                 continue
-            names, errors = table["key"].to_pylist(), table["error"].to_pylist()
+            failing = table["error"].is_valid().to_numpy()
+            those = table.filter(pa.array(failing))
             failures.update(
-                (k, Failure.parse(e)) for k, e in zip(names, errors, strict=True) if e is not None
+                (k, Failure.parse(e))
+                for k, e in zip(those["key"].to_pylist(), those["error"].to_pylist(), strict=True)
             )
-            keys.append(_short(names))
-            shard = np.full(len(names), len(self.files), np.int32)
-            places.append(np.column_stack([shard, np.arange(len(names), dtype=np.int32)]))
-            bad.append(np.array([e is not None for e in errors], dtype=bool))
+            keys.append(_halves(_text_of(table["key"]), len(table)))
+            shard = np.full(len(table), len(self.files), np.int32)
+            places.append(np.column_stack([shard, np.arange(len(table), dtype=np.int32)]))
+            bad.append(failing)
             self.files.append(file)
         all_keys, failed = np.concatenate(keys), np.concatenate(bad)
-        order = np.lexsort((failed, all_keys))  # stable: among equals, shards stay in order
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = all_keys[order[1:]] != all_keys[order[:-1]]
-        order = order[first]
+        order = np.argsort(all_keys[:, 0])
+        if (
+            np.diff(all_keys[order, 0]) == 0
+        ).any():  # a key in several shards; else this order is the only one
+            order = np.lexsort((failed, all_keys[:, 1], all_keys[:, 0]))  # stable: among equals by shard
+            first = np.ones(len(order), dtype=bool)
+            first[1:] = (all_keys[order[1:]] != all_keys[order[:-1]]).any(axis=1)
+            order = order[first]
         self._keys, self._places = all_keys[order], np.concatenate(places)[order]
+        # Keys are digests, so spread evenly: a table by their first bits leads next to each of them.
+        self._shift = np.uint64(64 - max(1, len(order).bit_length()))
+        marks = np.arange(2 ** (64 - int(self._shift)), dtype=np.uint64) << self._shift
+        self._starts = np.searchsorted(self._keys[:, 0], marks)
         still_failed = failed[order][self._find(list(failures))[0]]
         self.failures: dict[str, Failure] = {
             key: failure
@@ -109,11 +168,21 @@ class ShardIndex:
 
     def _find(self, keys: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return the position of each key among the sorted keys, and whether the key is at that position."""
-        wanted = _short(keys)
-        if len(self._keys) == 0:
+        wanted, last = _short(keys), len(self._keys) - 1
+        if last < 0:
             return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
-        positions = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        return positions, self._keys[positions] == wanted
+        first, second = wanted[:, 0], wanted[:, 1]
+        positions = np.minimum(self._starts[first >> self._shift], last)
+        found = np.zeros(len(wanted), dtype=bool)
+        open_ = np.arange(len(wanted))
+        while len(open_):  # forward, while the keys there are smaller
+            here = self._keys[positions[open_]]
+            high, low = first[open_], second[open_]
+            found[open_] = (here[:, 0] == high) & (here[:, 1] == low)
+            smaller = (here[:, 0] < high) | ((here[:, 0] == high) & (here[:, 1] < low))
+            open_ = open_[smaller & (positions[open_] < last)]
+            positions[open_] += 1
+        return positions, found
 
 
 class Decoded(Generic[T]):
@@ -133,7 +202,7 @@ class Decoded(Generic[T]):
             return self._held[shard]
         file = self._index.files[shard]
         try:
-            value = self._decode(pq.read_table(file, use_threads=False))
+            value = self._decode(self._index.form.read(file))
         except (pa.ArrowException, OSError) as error:
             raise AuditError(f"{file}: cannot be read ({error}); delete it and run again") from error
         self._held[shard] = value
@@ -152,18 +221,26 @@ def by_shard(places: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp],
             yield int(places[group[0], 0]), group, places[group, 1]
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a shard whole (never half a file)."""
+def _short(keys: Sequence[str]) -> NDArray[np.uint64]:
+    """(n, 2): the first 16 bytes of hexadecimal keys, in two halves. A collision among 10^9 keys has a chance
+    of 10^-21."""
+    if set(map(len, keys)) - {KEY_DIGITS}:
+        raise ValueError(f"content keys are SHA-256, in {KEY_DIGITS} hexadecimal digits")
+    return _halves("".join(keys), len(keys))
 
-    def write(temporary: Path) -> None:
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
 
-    write_whole(path, write)
+def _text_of(column: pa.ChunkedArray) -> str:
+    """All texts of a column, one after the other."""
+    if not len(column):
+        return ""
+    values = column.combine_chunks()
+    bounds = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+    return str(values.buffers()[2][int(bounds[0]) : int(bounds[-1])], "ascii")
 
 
-def _short(keys: Sequence[str]) -> NDArray[np.bytes_]:
-    """The first 16 bytes of hexadecimal keys: a collision among 10^9 keys has a chance of 10^-21."""
-    data = bytes.fromhex("".join(key[:32] for key in keys))
-    if len(data) != 16 * len(keys):
-        raise ValueError("content keys are hexadecimal, of at least 32 digits")
-    return np.frombuffer(data, dtype="S16")
+def _halves(digits: str, n: int) -> NDArray[np.uint64]:
+    """(n, 2) of n keys, one after the other."""
+    data = bytes.fromhex(digits)
+    if len(data) != n * KEY_DIGITS // 2:
+        raise ValueError(f"content keys are SHA-256, in {KEY_DIGITS} hexadecimal digits")
+    return np.frombuffer(data, dtype=">u8").reshape(n, KEY_DIGITS // 16)[:, :2].astype(np.uint64)

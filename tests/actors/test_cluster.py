@@ -157,7 +157,7 @@ def test_a_node_that_dies_costs_only_time(tmp_path):
         nodes.shutdown()
     assert killed and tally.done == 64
     for shard in shards:
-        name = f"{shard.name}.parquet"
+        name = f"{shard.name}.arrow"
         assert (out / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
     assert len(EmbeddingStore(out)) == 64
 
@@ -212,4 +212,4 @@ def test_a_cluster_that_is_lost_ends_the_command_with_its_own_code(tmp_path, bus
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert "has not answered for" in error and "run the same command" in error
     assert done.returncode == 3
-    assert bool(list(tmp_path.glob("*.parquet"))) == (busy == "pool")
+    assert bool(list(tmp_path.glob("*.arrow"))) == (busy == "pool")

@@ -206,7 +206,7 @@ def test_the_same_bits_from_any_number_of_workers(cluster, plain, tmp_path):
         tally = embed(tmp_path / str(workers), contents(100), workers, on_done=seen.append)
         assert (tally.done, tally.total, tally.errors) == (100, 100, 0)
         assert digests(tmp_path / str(workers)) == plain
-        assert sorted(r.shard + ".parquet" for r in seen) == sorted(plain)
+        assert sorted(r.shard + ".arrow" for r in seen) == sorted(plain)
         assert all(isinstance(r, ShardResult) and r.seconds >= 0 for r in seen)
 
 
@@ -457,7 +457,7 @@ def test_interrupted_and_run_again(cluster, plain, tmp_path):
     out = tmp_path / "out"
 
     def interrupt(result):
-        if len(list(out.glob("*.parquet"))) >= 2:
+        if len(list(out.glob("*.arrow"))) >= 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -467,7 +467,7 @@ def test_interrupted_and_run_again(cluster, plain, tmp_path):
     assert 2 <= len(kept) < 7 and kept.items() <= plain.items()
     store = EmbeddingStore(out)
     again = cut(contents(100), 16, "p", done=store)
-    assert {s.name + ".parquet" for s in again} == plain.keys() - kept.keys()
+    assert {s.name + ".arrow" for s in again} == plain.keys() - kept.keys()
     settings = EmbedSettings(Projection, out)
     done = run_shards(EmbedWorker, settings, again, size(2), stage="embed").done
     assert done + len(store) == 100
@@ -578,7 +578,7 @@ with module.connect(module.WorkersConfig(cpu=2)):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     driver = subprocess.Popen([sys.executable, "-c", code], env=env)
     deadline = time.monotonic() + 60
-    while len(list((tmp_path / "out").glob("*.parquet"))) < 2 and time.monotonic() < deadline:
+    while len(list((tmp_path / "out").glob("*.arrow"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     driver.kill()
     driver.wait()

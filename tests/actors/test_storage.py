@@ -151,7 +151,7 @@ def test_images_that_a_node_cannot_open_are_sent(cluster: Cluster, private: Path
     here = EmbedWorker(EmbedSettings(Brightness, tmp_path / "here", None, policy))
     for shard in shards:
         here.run(shard)
-        name = f"{shard.name}.parquet"
+        name = f"{shard.name}.arrow"
         assert (tmp_path / "sent" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
     assert not EmbeddingStore(tmp_path / "sent").errors()
     # On each node for sure: sent, the image is read; named only, the node apart lacks it.

@@ -70,7 +70,7 @@ def test_numbers_do_not_depend_on_the_workers_or_on_a_second_run(
         found.append(numbers(out))
     assert found[1] == found[0]
     serial = ("--set", "workers={executor: serial, cpu: 1}")
-    shards = {p: p.stat().st_mtime_ns for p in (tmp_path / "out-1" / "run").rglob("*.parquet")}
+    shards = {p: p.stat().st_mtime_ns for p in (tmp_path / "out-1" / "run").rglob("*.*")}
     assert run(monkeypatch, "audit", "-c", lab, *serial, "-o", tmp_path / "out-1") == 0
     assert numbers(tmp_path / "out-1") == found[0]
     for path, when in shards.items():

@@ -1,4 +1,4 @@
-"""Images on their way through a job: each is decoded once, and one that does not decode is quarantined."""
+"""Images on their way through a job: decoded once, and quarantined where they do not decode."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from auditor.pipeline.partition import partitioned
 from auditor.records import Quarantine, RecordWriter
 from auditor.scenarios import Scenario
 from auditor.storage.embedding_store import embedding_table
-from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.row_cache import ARROW, Failure
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import text_key
 from schemas.config import IndexConfig, Partitioning, ShardConfig, WorkersConfig
@@ -75,7 +75,7 @@ class World:
             lost = Failure(Reason.MODEL_FAILED, "") if name == "pool" else None
             failures = [lost if i == LOST else None for i in range(len(rows))]
             table = embedding_table([text_key(q) for q in queries], rows, failures)
-            write_table(self.texts.folder / f"{name}.parquet", table)
+            ARROW.write(self.texts.folder, name, table)
             of = None if name == "id" else how
             self.scenarios.append(Scenario(name, name, path, len(rows), of))
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from auditor.errors import BadInput
@@ -26,6 +25,7 @@ from auditor.profiles.baseline import load
 from auditor.records import RecordWriter
 from auditor.scenarios import Scenario, sampled
 from auditor.scenarios.row_ranges import Survey
+from auditor.storage.row_cache import ARROW
 from auditor.storage.run_dir import RunDir
 from jobs.run.settings import load_config
 from schemas.config import AuditConfig, BaselineConfig, CriticConfig, DriftConfig, EncodersConfig
@@ -164,14 +164,14 @@ def test_a_smaller_sample_leaves_only_its_own_embeddings(tmp_path: Path) -> None
     assert all(row.n == N for row in result.scenarios) and "of 30 sampled records" in result.run.critic
     assert "the critic is trained on a sample" in result.notes[0]
     embedded = sum(
-        len(np.unique([row["key"] for row in _parquet(folder)]))
+        len(np.unique([row["key"] for row in _embedded(folder)]))
         for folder in (tmp_path / "out" / "run" / "embeddings").iterdir()
     )
     assert 30 < embedded < 30 * 4  # of 90 images, as many questions, references and two models' answers
 
 
-def _parquet(folder: Path) -> list[dict[str, Any]]:
-    return [row for file in folder.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+def _embedded(folder: Path) -> list[dict[str, Any]]:
+    return [row for file in ARROW.files(folder) for row in ARROW.read(file).to_pylist()]
 
 
 def test_a_partition_cannot_stream(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_drift_keeps_embeddings_only_where_told_to_and_resumes(world: Path, tmp_
 
     kept = traffic(world, tmp_path / "out", of, embeddings="keep")
     assert kept.windows == found.windows
-    texts = {row["key"] for folder in (run / "embeddings").iterdir() for row in _parquet(folder)}
+    texts = {row["key"] for folder in (run / "embeddings").iterdir() for row in _embedded(folder)}
     assert len(texts) > 20
 
 

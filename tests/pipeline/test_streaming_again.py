@@ -29,7 +29,7 @@ from auditor.records import MediaPolicy, RecordWriter, read_run_records
 from auditor.scenarios.row_ranges import Part, survey
 from auditor.scenarios.windows import one_window
 from auditor.storage.response_store import response_table
-from auditor.storage.row_cache import write_table
+from auditor.storage.row_cache import PARQUET
 from auditor.storage.run_dir import RunDir
 from auditor.storage.work_units import prompt_key
 from schemas.config import GraderConfig, ShardConfig, WorkersConfig
@@ -176,7 +176,7 @@ def answered(folder: Path, records: Path, failed: set[int], only: set[int] | Non
         else Answer(rows[i].responses["m"], (-1.0, -2.0, -float(i), -1.5, -0.5))
         for i in chosen
     ]
-    write_table(folder / f"{len(list(folder.iterdir()))}.parquet", response_table(keys, given))
+    PARQUET.write(folder, str(len(list(folder.iterdir()))), response_table(keys, given))
     return folder
 
 

@@ -9,7 +9,7 @@ from auditor.profiles.row_sums import content_norms, sketch_shard
 from auditor.profiles.rows import RowKeys
 from auditor.sketch.blocks import hash_blocks
 from auditor.storage.embedding_store import EmbeddingStore, embedding_table
-from auditor.storage.row_cache import write_table
+from auditor.storage.row_cache import ARROW
 from auditor.storage.work_units import text_key
 
 N, D = 50, 6
@@ -25,7 +25,7 @@ def world(tmp_path_factory):
         names = [text_key(f"{kind} {i}") for i in range(3 * N)]
         vectors = rng.normal(size=(3 * N, D)).astype(np.float32) * 5
         (folder / kind).mkdir()
-        write_table(folder / kind / "a.parquet", embedding_table(names, vectors, [None] * 3 * N))
+        ARROW.write(folder / kind, "a", embedding_table(names, vectors, [None] * 3 * N))
         stores[kind] = (names, vectors, EmbeddingStore(folder / kind))
     images, texts = stores["images"][0], stores["texts"][0]
     rows = [

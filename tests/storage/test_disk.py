@@ -18,7 +18,7 @@ from auditor.estimators import CLUB
 from auditor.records.writer import RecordWriter
 from auditor.report.store import Store
 from auditor.storage.atomic import write_bytes, write_text
-from auditor.storage.row_cache import write_table
+from auditor.storage.row_cache import ARROW, PARQUET
 from schemas.record import Record
 from schemas.report import Report, Run, Verdict
 
@@ -58,8 +58,15 @@ def _bytes(path: Path) -> None:
     write_bytes(path, RNG.bytes(2 * SIZE))
 
 
-def _table(path: Path) -> None:
-    write_table(path, pa.table({"x": [RNG.bytes(1_000) for _ in range(2_000)]}))
+TABLE = pa.table({"x": [RNG.bytes(1_000) for _ in range(2_000)]})
+
+
+def _parquet(path: Path) -> None:
+    PARQUET.write(path.parent, "file", TABLE)
+
+
+def _arrow(path: Path) -> None:
+    ARROW.write(path.parent, "file", TABLE)
 
 
 def _critic(path: Path) -> None:
@@ -76,7 +83,7 @@ def _page(path: Path) -> None:
     write_text(path, RNG.bytes(SIZE).hex())
 
 
-@pytest.mark.parametrize("write", [_bytes, _table, _critic, _records, _page])
+@pytest.mark.parametrize("write", [_bytes, _parquet, _arrow, _critic, _records, _page])
 def test_a_file_is_written_whole_or_refused_in_one_line(
     folder: Path, room: Callable[[], None], write: Callable[[Path], None]
 ) -> None:
@@ -84,12 +91,13 @@ def test_a_file_is_written_whole_or_refused_in_one_line(
     with pytest.raises(AuditError) as refused:
         write(path)
     said = str(refused.value)
-    assert said.startswith(f"{folder}: no space left to write file (") and "MiB are free" in said
+    assert said.startswith(f"{folder}: no space left to write file") and "MiB are free" in said
     assert "\n" not in said and "same command" in said
     assert list(folder.iterdir()) == []
     room()
     write(path)
-    assert path.stat().st_size > SIZE
+    (file,) = folder.iterdir()
+    assert file.stat().st_size > SIZE
 
 
 def test_a_store_without_room_keeps_what_it_has(folder: Path, room: Callable[[], None]) -> None:

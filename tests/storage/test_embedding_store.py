@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from auditor.errors import AuditError
 from auditor.storage.embedding_store import EmbeddingStore, embedding_table, normalise
 from auditor.storage.response_store import ResponseStore, response_table
-from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.row_cache import ARROW, PARQUET, Failure, ShardIndex
 from auditor.storage.work_units import text_key
 from schemas.record import Reason
 from schemas.response import Answer
@@ -21,7 +21,7 @@ def names(*numbers):
 def shard(folder, name, numbers, failed=(), d=3):
     vectors = np.array([[n + 1, n + 2, n + 3] for n in numbers], dtype=np.float32)
     failures = [Failure(Reason.MODEL_FAILED, f"no {n}") if n in failed else None for n in numbers]
-    write_table(folder / f"{name}.parquet", embedding_table(names(*numbers), vectors, failures))
+    ARROW.write(folder, name, embedding_table(names(*numbers), vectors, failures))
 
 
 def unit(n):
@@ -45,7 +45,7 @@ def test_rows_come_back_normalised_in_the_order_asked(tmp_path):
 def test_bad_vectors_and_failures_cost_nobody_else_anything(tmp_path):
     vectors = np.array([[3, 4], [0, 0], [np.nan, 1], [1, np.inf], [3e38, 3e38], [0, 2]], dtype=np.float32)
     failures = [None] * 5 + [Failure(Reason.IMAGE_CORRUPT, "line\nbreak")]
-    write_table(tmp_path / "a.parquet", embedding_table(names(*range(6)), vectors, failures))
+    ARROW.write(tmp_path, "a", embedding_table(names(*range(6)), vectors, failures))
     store = EmbeddingStore(tmp_path)
     key = names(*range(6))
     assert store.errors() == {
@@ -96,10 +96,34 @@ def test_decoded_shards_are_bounded(tmp_path):
 def test_half_a_file_from_elsewhere_is_made_again(tmp_path, caplog):
     shard(tmp_path, "a", range(3))
     shard(tmp_path, "b", range(3, 6))
-    file = tmp_path / "b.parquet"
+    file = tmp_path / "b.arrow"
     file.write_bytes(file.read_bytes()[:100])
     store = EmbeddingStore(tmp_path)
     assert names(0)[0] in store and names(3)[0] not in store and "made again" in caplog.text
+
+
+@pytest.mark.parametrize("left", [0, 7, 100, -1])
+def test_any_part_of_a_file_counts_as_none(tmp_path, left):
+    shard(tmp_path, "b", range(3, 6))
+    file = tmp_path / "b.arrow"
+    file.write_bytes(file.read_bytes()[:left])
+    assert len(EmbeddingStore(tmp_path)) == 0
+
+
+def test_keys_that_begin_alike_are_told_apart(tmp_path):
+    keys = [half * 16 + end * 48 for half in "a0f" for end in "9b1"]
+    ARROW.write(tmp_path, "a", embedding_table(keys[:7], np.eye(7, 9, dtype=np.float32), [None] * 7))
+    store = EmbeddingStore(tmp_path)
+    np.testing.assert_array_equal(store.rows(keys[6::-1]), np.eye(7, 9)[::-1])
+    assert [key in store for key in keys] == [True] * 7 + [False] * 2
+    assert keys[7][:16] + "0" * 48 not in store and "f" * 64 not in store
+    assert len(ShardIndex(tmp_path, PARQUET)) == 0
+
+
+def test_a_row_that_failed_has_no_numbers_in_the_file(tmp_path):
+    shard(tmp_path, "a", range(3), failed=[1])
+    vectors = ARROW.read(tmp_path / "a.arrow")["vector"].chunk(0).values.to_numpy().reshape(3, 3)
+    assert (vectors[1] == 0).all() and (vectors[[0, 2]] != 0).all()
 
 
 def test_answers_come_back_with_their_errors(tmp_path):
@@ -111,7 +135,7 @@ def test_answers_come_back_with_their_errors(tmp_path):
         Answer(("ein Hund ü",)),
         Answer(("kept", ""), (-1.0, -2.0), (1, 1)),
     ]
-    write_table(tmp_path / "a.parquet", response_table(names(*range(6)), answers))
+    PARQUET.write(tmp_path, "a", response_table(names(*range(6)), answers))
     store = ResponseStore(tmp_path)
     got = store.answers(names(5, 0, 4, 0))
     assert got == [answers[5], answers[0], answers[4], answers[0]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import AuditError
 from auditor.storage.response_store import ResponseStore, checked, response_table
-from auditor.storage.row_cache import write_table
+from auditor.storage.row_cache import PARQUET
 from auditor.storage.run_dir import RunDir, work_identity
 from auditor.storage.work_units import cut, prompt_item
 from schemas.response import Answer
@@ -46,7 +46,7 @@ def test_only_answers_come_out(runs: list[list[Answer]]) -> None:
             for shard in todo:
                 given_here = [given_now[keys.index(item.key)] for item in shard.items]
                 table = response_table([item.key for item in shard.items], given_here)
-                write_table(folder / f"{shard.name}.parquet", table)
+                PARQUET.write(folder, shard.name, table)
                 for item, answer in zip(shard.items, given_here, strict=True):
                     if answer.error is None and any(text.strip() for text in answer.texts):
                         good[item.key] = answer
@@ -64,7 +64,7 @@ def test_an_answer_with_an_error_keeps_nothing_else() -> None:
 
 
 def test_a_prompt_that_was_never_put_is_no_failure(tmp_path: Path) -> None:
-    write_table(tmp_path / "a.parquet", response_table([key(0)], [Answer(("yes",))]))
+    PARQUET.write(tmp_path, "a", response_table([key(0)], [Answer(("yes",))]))
     store = ResponseStore(tmp_path)
     assert key(0) in store and key(1) not in store and store.errors() == {}
     with pytest.raises(AuditError, match="never made"):

@@ -11,12 +11,12 @@ from typing import Any
 from auditor.encoders.isolation import BLANK_TEXT, blank_png, failure_of
 from auditor.errors import RowError
 from auditor.pipeline.executor import ShardResult
-from auditor.pipeline.workers.embeddings import check_identity, condemned_of, shard_path
+from auditor.pipeline.workers.embeddings import check_identity, condemned_of, folder_of
 from auditor.protocols import Generator
 from auditor.records.media import MediaPolicy, load_image
 from auditor.sketch.blocks import hash64
 from auditor.storage.response_store import response_table
-from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.row_cache import PARQUET, Failure
 from auditor.storage.work_units import PromptItem, Shard
 from schemas.response import Answer, Prompt
 
@@ -56,7 +56,7 @@ class GenerateWorker:
     def run(self, shard: Shard[PromptItem]) -> ShardResult:
         began = time.monotonic()
         table = response_table([item.key for item in shard.items], self._answers(shard))
-        write_table(shard_path(self._settings.folder, shard.name), table)
+        PARQUET.write(folder_of(self._settings.folder), shard.name, table)
         errors = len(table) - table["error"].null_count
         return ShardResult(shard.name, len(table), errors, time.monotonic() - began)
 

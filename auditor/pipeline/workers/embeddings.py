@@ -14,7 +14,7 @@ from auditor.pipeline.executor import ShardResult
 from auditor.protocols import Encoder, Modality
 from auditor.records.media import MediaPolicy, load_image
 from auditor.storage.embedding_store import embedding_table
-from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.row_cache import ARROW, Failure
 from auditor.storage.work_units import ContentItem, Shard
 from schemas.record import Reason
 
@@ -60,7 +60,7 @@ class EmbedWorker:
         began = time.monotonic()
         encoded = encode_rows(self._encoder, self._contents(shard))
         table = embedding_table([item.key for item in shard.items], encoded.vectors, encoded.failures)
-        write_table(shard_path(self._settings.folder, shard.name), table)
+        ARROW.write(folder_of(self._settings.folder), shard.name, table)
         errors = len(table) - table["error"].null_count
         return ShardResult(shard.name, len(table), errors, time.monotonic() - began)
 
@@ -85,11 +85,11 @@ def condemned_of(shard: Shard[Any]) -> dict[str, Failure]:
     return {key: Failure.parse(error) for key, error in shard.condemned}
 
 
-def shard_path(folder: Path | None, name: str) -> Path:
-    """Return the file of a shard. Raises `AuditError` where the worker was given no folder."""
+def folder_of(folder: Path | None) -> Path:
+    """Return the folder of a worker's shards. Raises `AuditError` where it was given none."""
     if folder is None:
         raise AuditError("this worker was made without a folder to write to")
-    return folder / f"{name}.parquet"
+    return folder
 
 
 def check_identity(identity: str, expected: str | None) -> None:

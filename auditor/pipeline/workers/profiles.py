@@ -40,7 +40,7 @@ from auditor.records import MediaPolicy, load_image, records_from_table
 from auditor.scenarios.row_ranges import read_unit
 from auditor.storage.embedding_store import Embeddings, EmbeddingStore, Vectors, embedding_table
 from auditor.storage.response_store import ResponseStore
-from auditor.storage.row_cache import Failure, write_table
+from auditor.storage.row_cache import ARROW, Failure
 from auditor.storage.work_units import ContentItem, Shard, text_item, text_key
 from schemas.config import GraderConfig
 from schemas.record import Quarantined, Record
@@ -314,7 +314,7 @@ class _Encoder:
     ) -> Embeddings:
         """Return the contents that were encoded; they are written under `name`, where embeddings are kept."""
         if self.keep is not None and name is not None:
-            write_table(self.keep / f"{name}.parquet", embedding_table(keys, vectors, failures))
+            ARROW.write(self.keep, name, embedding_table(keys, vectors, failures))
         return Embeddings(keys, vectors, failures)
 
 
