@@ -150,7 +150,7 @@ class ReferenceBlocks:
         gram = (sums / metric.diagonal) @ sums.T - seen_sums @ _sums(solved, b).T
         whitened = BlockGram(total * (gram + gram.T) / 2, total * norms.reshape(-1, b).sum(axis=1), b)
 
-        # Less the parts that are seen, and less the mean, in one product. The kernels do not change with scale.
+        # Less the parts seen, and less the mean, in one product. The kernels do not change with scale.
         few = kernel_rows(len(norms), b)
         at = first_of_blocks(len(norms), b, few)
         of_p, one = len(self.rows) // b * few, np.ones((len(at), 1))
