@@ -9,6 +9,11 @@ for a kernel of inner products, so both count alike. All see the same rows. Each
 one with 5% false alarms on common nulls; what it does with its own threshold stands beside it. Evidently's
 method is its default: a linear classifier's ROC AUC.
 
+`--only rotated`: twelve shifts of rows that are rotated at random (`_shifts.py`), the test, what it was
+before (three statistics, the smallest rank), and four referees in numpy (`_referees.py`), all at 5% by
+permutation; and the time at 10,000 / 3,333 rows beside one pass of the martingale MMD. Real rows are made of
+WordNet's data files and Python's manual (`--wordnet`, `--manual`), or skipped.
+
 The peers live in an environment of their own (they hold numpy at 1.26):
   python3 -m venv /tmp/peers
   /tmp/peers/bin/pip install 'alibi-detect[torch]==0.13.0' 'evidently==0.7.23' 'torch==2.14.1'
@@ -24,14 +29,23 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import process_time
 from typing import NamedTuple
 
+import _shifts
 import numpy as np
+from _referees import REFEREES, martingale_pass, smallest_rank
 from _shared import machine, now, options, scales, seconds, unit
 from numpy.typing import NDArray
 
 from auditor.significance import PERMUTATIONS, drift_test
-from auditor.significance.permutation import unpaired_test
+from auditor.significance.permutation import (
+    aggregated_p_value,
+    permuted_labels,
+    unpaired_grams,
+    unpaired_statistics,
+    unpaired_test,
+)
 from auditor.sketch import Float
 
 D, LEVEL = 256, 0.05
@@ -177,6 +191,67 @@ def power(python: str | None, n: int, m: int, repetitions: int, nulls: int) -> N
     print(f"{'seconds a test (median)':45s}" + "".join(f"{times[key]:>16.3f}" for key in names))
 
 
+def rotated_p_values(
+    p: Float, q: Float, permutations: int, seed: list[int], referees: bool
+) -> dict[str, float]:
+    """Of the test, of its three first statistics alone, and of the referees."""
+    rng = np.random.default_rng(seed)
+    labels = permuted_labels(len(p), len(q), permutations, rng)
+    statistics = unpaired_statistics(unpaired_grams(np.concatenate([p, q]), 1), labels)
+    found = {"ours": aggregated_p_value(statistics), "before": smallest_rank(statistics[:3])}
+    if referees:
+        found |= {name: test(p, q, permutations, rng) for name, test in REFEREES.items()}
+    return found
+
+
+def rotated(texts: _shifts.Texts | None, seed: int, repetitions: int, permutations: int) -> None:
+    shifts = [i for i in range(len(_shifts.NAMES)) if i < len(_shifts.MADE) or texts is not None]
+    print(
+        f"\nPower at 5% of twelve rotated shifts, n={_shifts.N}/{_shifts.M}, d={_shifts.D}, {repetitions} "
+        f"repetitions, seed {seed}, {permutations} permutations",
+        flush=True,
+    )
+    if texts is None:
+        print("real rows skipped: --wordnet and --manual, or --kept, say where they are")
+    rates: list[dict[str, float]] = []
+    for number in [-1, *shifts]:
+        found = [
+            rotated_p_values(*_shifts.rotated(number, seed, i, texts), permutations, [seed, i], True)
+            for i in range(repetitions)
+        ]
+        power = {name: float(np.mean([p[name] <= LEVEL for p in found])) for name in found[0]}
+        if number < 0:
+            print(f"{'':16s}" + "".join(f"{name:>12s}" for name in power))
+        else:
+            rates.append(power)
+        name = "no shift" if number < 0 else _shifts.NAMES[number]
+        print(f"{name:16s}" + "".join(f"{rate:12.2f}" for rate in power.values()), flush=True)
+    means = {name: np.mean([power[name] for power in rates]) for name in rates[0]}
+    print(f"{'mean':16s}" + "".join(f"{mean:12.3f}" for mean in means.values()))
+    behind = [max(power.values()) - power["ours"] for power in rates]
+    print(
+        f"behind the best of all: at most {max(behind):.2f} ({_shifts.NAMES[shifts[int(np.argmax(behind))]]})"
+    )
+
+
+def beside_martingale(repeats: int) -> None:
+    """CPU seconds of the p-value at 10,000 / 3,333 rows and of one pass of the martingale MMD, in turn."""
+    rng = np.random.default_rng(0)
+    p, q = (unit(_plain(rows, rng)) for rows in (10_000, 3_333))
+    times: dict[str, list[float]] = {"ours": [], "martingale": []}
+    for _ in range(repeats):
+        for name, call in (("ours", lambda: p_value(p, q)), ("martingale", lambda: martingale_pass(p, q))):
+            start = process_time()
+            call()
+            times[name].append(process_time() - start)
+    ours, theirs = (np.median(times[name]) for name in times)
+    print(
+        f"\n10,000 / 3,333 rows, d={D}, CPU s (median of {repeats}, in turn): ours {ours:.2f}, one pass of "
+        f"the martingale MMD ({len(q)} pairs) {theirs:.2f}: {ours / theirs:.2f} of it",
+        flush=True,
+    )
+
+
 def peak() -> float:
     """Most memory this process ever held, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -210,16 +285,26 @@ def main() -> None:
     parser.add_argument("--peers", metavar="PYTHON", help="python of the environment that has the peers")
     parser.add_argument("--repetitions", type=int, default=60)
     parser.add_argument("--nulls", type=int, default=200)
-    parser.add_argument("--only", choices=("time", "power"))
+    parser.add_argument("--only", choices=("time", "power", "rotated"))
+    parser.add_argument("--seed", type=int, default=2, help="of the rotated shifts (1 chose strengths)")
+    parser.add_argument("--permutations", type=int, default=500, help="of the rotated shifts")
+    parser.add_argument("--wordnet", type=Path, help="folder of data.noun, data.verb, data.adj")
+    parser.add_argument("--manual", type=Path, help="folder of the pages of Python's manual")
+    parser.add_argument("--kept", type=Path, help="npz of the embedded texts, made where it is missing")
     args = parser.parse_args()
     now.cpu = args.cpu
     print(machine())
     if not args.peers:
         print("peers skipped: no --peers PYTHON given (see the top of this file)")
-    if args.only != "power":
+    if args.only in (None, "rotated"):
+        with_texts = (args.wordnet and args.manual) or (args.kept and args.kept.exists())
+        texts = _shifts.Texts.read(args.wordnet, args.manual, args.kept) if with_texts else None
+        rotated(texts, args.seed, *((4, 99) if args.quick else (args.repetitions, args.permutations)))
+        beside_martingale(1 if args.quick else 5)
+    if args.only in (None, "time"):
         sizes = [(300, 100)] if args.quick else [(1000, 333), (3000, 1000), (10_000, 3333)]
         speed(args.peers, sizes, 2)
-    if args.only != "time":
+    if args.only in (None, "power"):
         size = (200, 80, 4, 20) if args.quick else (500, 200, args.repetitions, args.nulls)
         power(args.peers, *size)
 

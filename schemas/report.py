@@ -69,7 +69,7 @@ class Divergence(_Model):
     )
     p_value: float | None = Field(
         None,
-        description="Permutation p-value of the aggregated linear, quadratic and whitened MMD. Below one in "
+        description="Permutation p-value of the MMDs of six kernels together. Below one in "
         "the number of permutations it follows from the fall-off of the largest; never below 5e-7.",
     )
     p_adjusted: float | None = Field(

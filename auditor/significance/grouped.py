@@ -1,10 +1,10 @@
 """Permutation tests of rows that belong together: turns of a chat, questions about one image, one user's day.
 
 Rows of one group resemble each other, so that only whole groups can be exchanged between P and Q, each with
-its own number of rows. The statistics are those of `auditor.significance.permutation` (linear, quadratic and
-whitened MMD²), but for one thing: products of two rows of one group are left out of the sums within a side,
-since they say how alike rows of a group are, and nothing of P and Q. Without a shift the test is then exact
-whatever the groups' sizes and however alike their rows are, as long as groups are independent of each other.
+its own number of rows. The statistics are those of `auditor.significance.permutation`, but for one thing:
+products of two rows of one group are left out of the sums within a side, since they say how alike rows of a
+group are, and nothing of P and Q. Without a shift the test is then exact whatever the groups' sizes and
+however alike their rows are, as long as groups are independent of each other.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from auditor.significance.kernels import first_rows, length_features, matrix_kernels
 from auditor.significance.permutation import (
     PermutationTest,
     centred_and_metric,
@@ -63,9 +64,9 @@ def grouped_test(
     z = np.concatenate([p, q])[units.rows]
     labels = permuted_labels(units.n_p, len(units.starts) - units.n_p, permutations, rng)
     grams = grouped_grams(z, units.starts)
-    statistics = np.stack([grouped_statistic(gram, units.sizes, labels) for gram in grams])
+    statistics = np.stack([grouped_statistic(*each, labels) for each in grams])
     pairs = zip(statistics, grams, strict=True)
-    on_grid = np.stack([_on_grid(values, gram, units.sizes) for values, gram in pairs])
+    on_grid = np.stack([_on_grid(values, *each) for values, each in pairs])
     choices = log_choices(units.n_p, len(units.starts) - units.n_p)
     return PermutationTest(float(statistics[1, 0]), on_grid, choices)
 
@@ -119,12 +120,31 @@ def _on_grid(values: Float, gram: Float, sizes: Float) -> Float:
     return np.round(values / step) if step > 0 else np.zeros_like(values)
 
 
-def grouped_grams(z: Float, starts: Index) -> tuple[Float, Float, Float]:
-    """(K, K) Grams of the units' sums, linear, quadratic and whitened, of rows z (N, d) in the order of the
-    units. The pooled covariance does not know which rows are P's: permutations leave it alone."""
+class UnitGram(NamedTuple):
+    """Inner products of the sums over units of rows."""
+
+    gram: Float
+    """(K, K)"""
+    sizes: Float
+    """(K,) rows of each unit that are in its sum"""
+
+
+def grouped_grams(z: Float, starts: Index) -> list[UnitGram]:
+    """Grams of the units' sums, for each statistic, of rows z (N, d) in the order of the units. The pooled
+    covariance does not know which rows are P's: permutations leave it alone."""
     centred, metric = centred_and_metric(z)
-    sums, own, other = (np.add.reduceat(rows, starts, axis=0) for rows in (z, centred, metric))
-    return sums @ sums.T, _quadratic(z, starts), own @ other.T
+    norms = np.einsum("ij,ij->i", centred, metric)
+    sums, own, other, lengths = (
+        np.add.reduceat(rows, starts, axis=0) for rows in (z, centred, metric, length_features(norms))
+    )
+    sizes = np.diff(np.append(starts, len(z))).astype(np.float64)
+    grams = [UnitGram(gram, sizes) for gram in (sums @ sums.T, _quadratic(z, starts), own @ other.T)]
+    at, first = first_rows(starts, len(z))
+    taken = np.diff(np.append(first, len(at))).astype(np.float64)
+    for kernel in matrix_kernels(centred[at].astype(np.float32) @ metric[at].astype(np.float32).T, norms[at]):
+        gram = gram_of_units(first, len(at), kernel.__getitem__)
+        grams.append(UnitGram((gram + gram.T) / 2, taken))
+    return [*grams, UnitGram(lengths @ lengths.T, sizes)]
 
 
 def _quadratic(z: Float, starts: Index) -> Float:

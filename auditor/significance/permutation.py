@@ -1,15 +1,16 @@
 """Permutation tests work on block Grams: every permutation is a quadratic form in them.
 
-Three statistics, each the unbiased MMD² of a kernel: *linear* ⟨z, z'⟩ (a moved mean along the rows' own
-spectrum), *quadratic* ⟨z, z'⟩² (second moments), and *whitened* ⟨z, z'⟩ in the pooled covariance's metric
-(a moved mean, or a few foreign rows, where the rows hardly vary: there the first two are blind). All are
-quadratic in sums over blocks of rows. With the K x K matrix of inner products of those sums, 2,000
+Six statistics, each the unbiased MMD² of a kernel: *linear* ⟨z, z'⟩ (a moved mean along the rows' own
+spectrum), *quadratic* ⟨z, z'⟩² (second moments), *whitened* ⟨z, z'⟩ in the pooled covariance's metric (a
+moved mean, or a few foreign rows, where the rows hardly vary: there the first two are blind), and three more
+in that metric (`auditor.significance.kernels`): the *squared* and the *local* one, and the rows' *lengths*.
+All are quadratic in sums over blocks of rows. With the K x K matrix of inner products of those sums, 2,000
 permutations cost one matrix product of 2,000 x K x K a statistic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, log
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from auditor.divergences.mean_discrepancy import mmd
+from auditor.significance.kernels import KERNEL_ROWS, first_rows, length_features, matrix_kernels
 from auditor.sketch import Float, Sketch
 from auditor.sketch.blocks import Index, equal_blocks
 
@@ -31,8 +33,9 @@ LEAST_BLOCKS = 20
 """Least blocks of the smaller side, where it has the rows: fewer would leave too little to permute."""
 _MANY_ROWS = 4000
 _GRAM_ROWS = 1024
-_FEW_BLOCKS = 8
-"""Share of the blocks (an eighth) up to which a side's products are gathered instead of multiplied out."""
+_FEW_BLOCKS = 7
+"""Share of the blocks (a seventh) up to which a side's products are gathered instead of multiplied out."""
+_DRAWS = 64
 
 
 FITTED_SHARE = 1 / 20
@@ -100,11 +103,12 @@ def fitted_tail(values: Float) -> float | None:
 
 
 class BlockGram(NamedTuple):
-    """A `BlockGram` holds inner products of K block sums of features φ: gram (K, K), and Σ‖φ‖² over each
-    block's rows (K,)."""
+    """A `BlockGram` holds inner products of K block sums of features φ: gram (K, K), Σ‖φ‖² over each block's
+    rows (K,), and how many rows a block has."""
 
     gram: Float
     norms: Float
+    rows: int
 
 
 def unpaired_test(
@@ -122,7 +126,7 @@ def unpaired_test(
     z = np.concatenate([p[cut_p.ravel()], q[cut_q.ravel()]])
     labels = permuted_labels(k_p, k_q, permutations, rng)
     grams = unpaired_grams(z, block_rows, np.concatenate([p, q]))
-    statistics = unpaired_statistics(grams, labels, block_rows)
+    statistics = unpaired_statistics(grams, labels)
     mmd2 = mmd(p if sketch_p is None else sketch_p, q)
     return PermutationTest(mmd2, statistics, log_choices(k_p, k_q))
 
@@ -143,13 +147,17 @@ def paired_test(
         labels = np.unique(blocks, return_inverse=True)[1]
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    u, v = (p + q)[order], (p - q)[order]
+    p, q = p[order], q[order]
+    u, v = p + q, p - q
     signs = rng.choice([-1.0, 1.0], (permutations + 1, len(starts)))
     signs[0] = 1.0
-    quadratic = _paired_quadratic(u, v, starts)
-    grams = (_paired_linear(v, v, starts), quadratic, _paired_linear(v, in_metric(v, v.T @ v / n), starts))
-    mmd2 = float(quadratic.gram.sum() - quadratic.norms.sum()) / (n * (n - 1))
-    statistics = np.stack([_on_grid(quadratic_forms(signs, g.gram), g.gram) for g in grams])
+    quadratic, norms = _paired_quadratic(u, v, starts)
+    moment = v.T @ v / n
+    own = in_metric(v, moment, float(np.trace(moment)) / v.shape[1])
+    plain, whitened = _paired_linear(v, v, starts), _paired_linear(v, own, starts)
+    grams = (plain, quadratic, whitened, *_paired_kernels(p, q, starts))
+    mmd2 = float(quadratic.sum() - norms.sum()) / (n * (n - 1))
+    statistics = np.stack([_on_grid(quadratic_forms(signs, gram), gram) for gram in grams])
     return PermutationTest(mmd2, statistics, (len(starts) - 1) * log(2))
 
 
@@ -157,16 +165,17 @@ def aggregated_p_value(statistics: Float) -> float:
     """Return the P-value of several statistics together: (k, 1 + draws), column 0 the observed one, large is
     extreme.
 
-    Each statistic's permutation p-value is found for every draw; the smallest over statistics is itself
-    ranked among the draws, so the choice between statistics is paid for. Counts the observed draw: never 0.
+    Each statistic's permutation p-value is found for every draw; their harmonic mean over the statistics
+    (Wilson 2019), which follows the smallest one but gains where several agree, is itself ranked among the
+    draws, so the choice between statistics is paid for. Counts the observed draw: never 0.
     """
     draws = statistics.shape[1]
     ordered = np.sort(statistics, axis=1)
     at_least = np.stack(
         [draws - np.searchsorted(o, s, side="left") for o, s in zip(ordered, statistics, strict=True)]
     )
-    smallest = at_least.min(axis=0)
-    return float((smallest <= smallest[0]).sum() / draws)
+    together = np.sort(1 / at_least, axis=0).sum(axis=0)
+    return float((together >= together[0]).sum() / draws)
 
 
 def log_choices(k_p: int, k_q: int) -> float:
@@ -188,51 +197,91 @@ def block_plan(n: int, m: int) -> tuple[int, int, int]:
     return block_rows, k_p, k_q
 
 
-def unpaired_grams(
-    z: Float, block_rows: int, everything: Float | None = None
-) -> tuple[BlockGram, BlockGram, BlockGram]:
-    """Return the linear, quadratic and whitened Grams of (K·block_rows, d) rows in order of blocks.
+def unpaired_grams(z: Float, block_rows: int, everything: Float | None = None) -> tuple[BlockGram, ...]:
+    """Return the Grams of the six statistics, of (K·block_rows, d) rows in order of blocks.
 
-    The whitened one is in the metric of the pooled covariance of `everything` (N, d), rows that are in no
-    block too (default: z). It does not know which rows are P's: permutations leave it alone, and the test
-    exact.
+    Those in the metric of the pooled covariance have that of `everything` (N, d), rows that are in no block
+    too (default: z). It does not know which rows are P's: permutations leave it alone, and the test exact.
     """
-    centred, metric = centred_and_metric(z, everything)
+    of_metric = metric_grams(*centred_and_metric(z, everything), block_rows)
+    return linear_gram(z, z, block_rows), quadratic_gram(z, block_rows), *of_metric
+
+
+def metric_grams(centred: Float, metric: Float, block_rows: int) -> tuple[BlockGram, ...]:
+    """Return the four Grams in the pooled metric, of what `centred_and_metric` gave for rows in order of
+    blocks."""
+    few = kernel_rows(len(centred), block_rows)
+    at = first_of_blocks(len(centred), block_rows, few)
+    inner = centred[at].astype(np.float32) @ metric[at].astype(np.float32).T
+    norms = np.einsum("ij,ij->i", centred, metric)
     return (
-        linear_gram(z, z, block_rows),
-        quadratic_gram(z, block_rows),
         linear_gram(centred, metric, block_rows),
+        *kernel_grams(inner, norms[at], few),
+        length_gram(norms, block_rows),
     )
 
 
+def kernel_rows(rows: int, block_rows: int) -> int:
+    """Return how many rows of each block have a kernel matrix, of `rows` rows in all."""
+    return block_rows if rows <= KERNEL_ROWS else max(1, block_rows * KERNEL_ROWS // rows)
+
+
+def first_of_blocks(rows: int, block_rows: int, few: int) -> Index:
+    """Return the positions of the first `few` rows of each block."""
+    return np.arange(rows).reshape(-1, block_rows)[:, :few].ravel()
+
+
+def kernel_grams(inner: NDArray[np.floating[Any]], norms: Float, block_rows: int) -> Iterator[BlockGram]:
+    """Yield the squared and the local Gram of rows (K·block_rows) in order of blocks, from their inner
+    products and squared lengths in the pooled metric."""
+    k = len(inner) // block_rows
+    for kernel in matrix_kernels(inner, norms):
+        by_row = kernel.reshape(k, block_rows, -1).sum(axis=1) if block_rows > 1 else kernel
+        gram = by_row.reshape(k, k, block_rows).sum(axis=2, dtype=np.float64)
+        yield BlockGram((gram + gram.T) / 2, np.zeros(k), block_rows)
+
+
+def length_gram(norms: Float, block_rows: int) -> BlockGram:
+    """Return the Gram of the rows' lengths, of squared lengths (K·block_rows,) in order of blocks."""
+    features = length_features(norms)
+    return linear_gram(features, features, block_rows)
+
+
 def centred_and_metric(z: Float, everything: Float | None = None) -> tuple[Float, Float]:
-    """Return rows z (k, d) less the mean of `everything` (N, d), and these `in_metric` of its covariance;
-    everything is z if absent. Equal rows are zeros: what is left of them is rounding."""
+    """Return rows z (k, d) less the mean of `everything` (N, d), and these `in_metric` of its covariance,
+    with the ridge of `ridge_of`; everything is z if absent. Equal rows are zeros: what is left of them is
+    rounding."""
     whole = z if everything is None else everything
     mean = whole.mean(axis=0)
     rest = whole - mean
-    if np.square(rest).sum() <= 1e-20 * np.square(whole).sum():
+    squares = float(np.square(rest).sum())
+    if squares <= 1e-20 * np.square(whole).sum():
         return np.zeros_like(z), np.zeros_like(z)
     centred = z - mean
-    return centred, in_metric(centred, rest.T @ rest / len(whole))
+    ridge = ridge_of(squares, z.shape[1]) / len(whole)
+    return centred, in_metric(centred, rest.T @ rest / len(whole), ridge)
 
 
-def in_metric(z: Float, covariance: Float) -> Float:
-    """Return rows z (n, d) times (C + λI)⁻¹, λ the mean eigenvalue of C: directions far below the mean are
-    not blown up to noise. O(n d² + d³). Zeros where C is zero."""
-    d = z.shape[1]
-    ridge = float(np.trace(covariance)) / d
+def ridge_of(squares: float, d: int) -> float:
+    """Return the ridge that is added to the moment of centred rows, given the sum of its d eigenvalues: their
+    mean, as the nearest power of two, so that it is the same for many sets of rows."""
+    return float(2.0 ** np.round(np.log2(squares / d)))
+
+
+def in_metric(z: Float, covariance: Float, ridge: float) -> Float:
+    """Return rows z (n, d) times (C + ridge·I)⁻¹: with a ridge of about the mean eigenvalue, directions far
+    below the mean are not blown up to noise. O(n d² + d³). Zeros where the ridge is zero."""
     if ridge <= 0:
         return np.zeros_like(z)
     # By numpy, which leaves the interpreter's lock to other units of work; scipy's factors hold it.
-    return np.ascontiguousarray(np.linalg.solve(covariance + ridge * np.eye(d), z.T).T)
+    return np.ascontiguousarray(np.linalg.solve(covariance + ridge * np.eye(z.shape[1]), z.T).T)
 
 
 def linear_gram(z: Float, metric: Float, block_rows: int) -> BlockGram:
     """Return inner products ⟨z, metric'⟩ of rows (K·block_rows, d) in order of blocks. O(N d + K² d)."""
     sums, metric_sums = (rows.reshape(-1, block_rows, rows.shape[1]).sum(axis=1) for rows in (z, metric))
     norms = np.einsum("ij,ij->i", z, metric).reshape(-1, block_rows).sum(axis=1)
-    return BlockGram(sums @ metric_sums.T, norms)
+    return BlockGram(sums @ metric_sums.T, norms, block_rows)
 
 
 def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
@@ -252,10 +301,10 @@ def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
             inner = np.square(z32[a * block_rows : (a + step) * block_rows] @ z32.T)
             by_row = inner.reshape(-1, block_rows, rows).sum(axis=1)
             gram[a : a + step] = by_row.reshape(-1, k, block_rows).sum(axis=2, dtype=np.float64)
-        return BlockGram(gram, norms)
+        return BlockGram(gram, norms, block_rows)
     blocks = z32.reshape(k, block_rows, d)
     sketches = np.stack([b.T @ b for b in blocks]).reshape(k, d * d)
-    return BlockGram((sketches @ sketches.T).astype(np.float64), norms)
+    return BlockGram((sketches @ sketches.T).astype(np.float64), norms, block_rows)
 
 
 def permuted_labels(k_p: int, k_q: int, permutations: int, rng: np.random.Generator) -> Float:
@@ -266,26 +315,38 @@ def permuted_labels(k_p: int, k_q: int, permutations: int, rng: np.random.Genera
     return labels
 
 
-def unpaired_statistics(grams: Sequence[BlockGram], labels: Float, block_rows: int) -> Float:
+def unpaired_statistics(grams: Sequence[BlockGram], labels: Float) -> Float:
     """Return (statistics, 1 + permutations) unbiased MMD² of each Gram under each labelling, the same for
     all."""
-    k = labels.shape[1]
-    n = int(labels[0].sum()) * block_rows
-    m = k * block_rows - n
-    if m < n:  # P and Q change places, which changes no statistic: the side of fewer blocks is added up
-        n, m, labels = m, n, 1.0 - labels
-    few = int(labels[0].sum())
+    k, few = labels.shape[1], int(labels[0].sum())
+    if 2 * few > k:  # P and Q change places, which changes no statistic: the side of fewer blocks is added up
+        few, labels = k - few, 1.0 - labels
     if few * _FEW_BLOCKS > k:
         forms = [quadratic_forms(labels, gram.gram) for gram in grams]
     else:
-        members = np.nonzero(labels)[1].reshape(len(labels), few)
-        forms = [gram.gram[members[:, :, None], members[:, None, :]].sum(axis=(1, 2)) for gram in grams]
+        forms = _forms_of_few([gram.gram for gram in grams], np.nonzero(labels)[1].reshape(-1, few))
     return np.stack(
-        [_unpaired_statistic(gram, pp, labels, n, m) for gram, pp in zip(grams, forms, strict=True)]
+        [_unpaired_statistic(gram, pp, labels, few) for gram, pp in zip(grams, forms, strict=True)]
     )
 
 
-def _unpaired_statistic(blocks: BlockGram, pp: Float, labels: Float, n: int, m: int) -> Float:
+def _forms_of_few(grams: Sequence[Float], members: Index) -> list[Float]:
+    """The sum of each symmetric Gram (K, K) over the products of each draw's members (draws, few). Draws are
+    taken a few at a time, so that positions stay at hand for all Grams."""
+    k, (draws, few) = len(grams[0]), members.shape
+    one, other = np.triu_indices(few, 1)
+    forms = np.empty((len(grams), draws))
+    for first in range(0, draws, _DRAWS):
+        part = members[first : first + _DRAWS]
+        pairs = part[:, one] * k + part[:, other]
+        for i, gram in enumerate(grams):
+            apart = np.take(gram.ravel(), pairs).sum(axis=1)
+            forms[i, first : first + _DRAWS] = 2 * apart + np.diag(gram)[part].sum(axis=1)
+    return list(forms)
+
+
+def _unpaired_statistic(blocks: BlockGram, pp: Float, labels: Float, few: int) -> Float:
+    n, m = few * blocks.rows, (labels.shape[1] - few) * blocks.rows
     row = labels @ blocks.gram.sum(axis=1)
     pq, qq = row - pp, blocks.gram.sum() - 2 * row + pp
     diag_p = labels @ blocks.norms
@@ -322,15 +383,37 @@ def gram_of_units(starts: Index, rows: int, inner: Callable[[slice], NDArray[np.
     return gram
 
 
-def _paired_linear(v: Float, metric: Float, starts: Index) -> BlockGram:
+def _paired_linear(v: Float, metric: Float, starts: Index) -> Float:
     sums, metric_sums = (np.add.reduceat(rows, starts, axis=0) for rows in (v, metric))
-    return BlockGram(sums @ metric_sums.T, np.einsum("ij,ij->i", v, metric))
+    return np.asarray(sums @ metric_sums.T)
 
 
-def _paired_quadratic(u: Float, v: Float, starts: Index) -> BlockGram:
+def _paired_kernels(p: Float, q: Float, starts: Index) -> Iterator[Float]:
+    """Of features φ(p) - φ(q) of the kernels in the metric of both sides' covariance, exactly zero where
+    p = q. In float64: the differences of near copies are far smaller than the rows."""
+    n = len(p)
+    centred, metric = centred_and_metric(np.concatenate([p, q]))
+    norms = np.einsum("ij,ij->i", centred, metric)
+    at, first = first_rows(starts, n, KERNEL_ROWS // 2)
+    both = np.concatenate([at, n + at])
+    s = len(at)
+    apart = (p != q).any(axis=1)
+    for kernel in matrix_kernels(centred[both] @ metric[both].T, norms[both]):
+        gram = kernel[:s, :s] + kernel[s:, s:] - kernel[:s, s:] - kernel[s:, :s]
+        gram *= apart[at] & apart[at][:, None]
+        by_column = np.add.reduceat(gram, first, axis=1)
+        units = np.add.reduceat(by_column, first, axis=0)
+        yield (units + units.T) / 2
+    features = length_features(norms)
+    differences = (features[:n] - features[n:]) * apart[:, None]
+    yield _paired_linear(differences, differences, starts)
+
+
+def _paired_quadratic(u: Float, v: Float, starts: Index) -> tuple[Float, Float]:
     """Features ppᵀ - qqᵀ = ½(uvᵀ + vuᵀ) with u = p + q, v = p - q: exactly zero where p = q.
 
-    Their inner products are ½(⟨u,u'⟩⟨v,v'⟩ + ⟨u,v'⟩⟨v,u'⟩). O(n² d) or O(n d² + K² d²), whichever is less.
+    Their inner products are ½(⟨u,u'⟩⟨v,v'⟩ + ⟨u,v'⟩⟨v,u'⟩): their Gram by units and the rows' squared lengths
+    are returned. O(n² d) or O(n d² + K² d²), whichever is less.
     """
     n, d = u.shape
     k = len(starts)
@@ -341,9 +424,9 @@ def _paired_quadratic(u: Float, v: Float, starts: Index) -> BlockGram:
         def inner(part: slice) -> Float:
             return np.asarray(0.5 * ((u[part] @ u.T) * (v[part] @ v.T) + (u[part] @ v.T) * (v[part] @ u.T)))
 
-        return BlockGram(gram_of_units(starts, n, inner), norms)
+        return gram_of_units(starts, n, inner), norms
     sketches = np.empty((k, d * d), dtype=np.float32)
     for i, part in enumerate(np.split(np.arange(n), starts[1:])):
         half = u[part].T @ v[part]
         sketches[i] = (0.5 * (half + half.T)).ravel()
-    return BlockGram((sketches @ sketches.T).astype(np.float64), norms)
+    return (sketches @ sketches.T).astype(np.float64), norms

@@ -1,10 +1,11 @@
 """The unpaired permutation test where P has many rows and every Q few: what P alone decides is made once.
 
 The statistics are those of `auditor.significance.permutation`. Their Grams of pooled rows have a part of P
-alone, which is kept, and parts with Q, which are small. The metric of the whitened statistic is that of the
-pooled covariance, and changes with every Q; in the eigenbasis of P's moment it is a diagonal matrix plus one
-row for each of Q's and one for the mean (Woodbury's identity), so that no covariance is made and none
-inverted. O(m n d + m d² + K² d) for a Q of m rows, after O(n² d + d³) once, instead of that for every Q.
+alone, which is kept, and parts with Q, which are small. The metric of the pooled covariance changes with
+every Q; in the eigenbasis of P's moment it is a diagonal matrix plus one row for each of Q's and one for the
+mean (Woodbury's identity), so that no covariance is made and none inverted. The ridge is a power of two, the
+same for most Q's, and so is the diagonal matrix: P's inner products in it are kept, too. For a Q of m rows
+O(m n d + m d² + n² m + K² d), after O(n² d + d³) once, instead of that for every Q.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ from auditor.significance.permutation import (
     PermutationTest,
     block_plan,
     centred_and_metric,
+    first_of_blocks,
+    kernel_grams,
+    kernel_rows,
+    length_gram,
     linear_gram,
     log_choices,
+    metric_grams,
     permuted_labels,
     quadratic_gram,
+    ridge_of,
     unpaired_statistics,
 )
 from auditor.significance.resampling import ReferenceRows
@@ -33,6 +40,8 @@ from auditor.sketch.blocks import Index, equal_blocks
 _CUT_SEED = 0
 _LEAST_SPREAD = 1e-6
 """Share of the rows' squares that is not their mean's, below which rounding would show in the short way."""
+_MOST_RIDGES = 2
+"""Ridges whose inner products are kept."""
 
 
 def reference_test(
@@ -47,13 +56,13 @@ def reference_test(
     cut_q = equal_blocks(len(q), block_rows, rng)[:k_q]
     labels = permuted_labels(k_p, k_q, permutations, rng)
     blocks = ReferenceBlocks.of(p, block_rows, k_p)
-    statistics = unpaired_statistics(blocks.grams(q, cut_q.ravel()), labels, block_rows)
+    statistics = unpaired_statistics(blocks.grams(q, cut_q.ravel()), labels)
     return PermutationTest(mmd(p.sketch, q), statistics, log_choices(k_p, k_q))
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceBlocks:
-    """`ReferenceBlocks` are rows of P cut into k equal blocks, with the parts of the three Grams that P alone
+    """`ReferenceBlocks` are rows of P cut into k equal blocks, with the parts of the Grams that P alone
     decides."""
 
     reference: ReferenceRows
@@ -69,8 +78,9 @@ class ReferenceBlocks:
     coordinates: Float
     """(k·b, d) the rows in the eigenbasis of the moment of all of P's rows"""
     sums: Float
-    squares: Float
-    """(k, d) sums of the coordinates over each block, and of their squares"""
+    """(k, d) sums of the coordinates over each block"""
+    metrics: dict[float, RidgeMetric]
+    """By the ridge: what was kept for the last of them"""
 
     @classmethod
     def of(cls, reference: ReferenceRows, block_rows: int, k: int) -> ReferenceBlocks:
@@ -90,55 +100,100 @@ class ReferenceBlocks:
                 quadratic_gram(rows, block_rows),
                 coordinates,
                 _sums(coordinates, block_rows),
-                _sums(np.square(coordinates), block_rows),
+                {},
             )
         blocks: ReferenceBlocks = kept[block_rows, k]
         return blocks
 
-    def grams(self, q: Float, cut: Index) -> tuple[BlockGram, BlockGram, BlockGram]:
-        """Return the linear, quadratic and whitened Grams of P's blocks, then Q's: q (m, d) all rows of Q,
-        cut (k_q·b,) those in its blocks. To rounding the same as `unpaired_grams`."""
+    def grams(self, q: Float, cut: Index) -> tuple[BlockGram, ...]:
+        """Return the Grams of all statistics, of P's blocks, then Q's: q (m, d) all rows of Q, cut (k_q·b,)
+        those in its blocks. To rounding, and but for the scale of the last three, the same as
+        `unpaired_grams`."""
         b, of_blocks = self.block_rows, q[cut]
         own, sums_q = linear_gram(of_blocks, of_blocks, b), _sums(of_blocks, b)
         linear = _joined(self.linear, self.row_sums @ sums_q.T, own)
         inner = np.square(of_blocks.astype(np.float32) @ self.rows32.T)
         across = inner.reshape(len(sums_q), b, -1, b).sum(axis=(1, 3), dtype=np.float64).T
         quadratic = _joined(self.quadratic, across, quadratic_gram(of_blocks, b))
-        return linear, quadratic, self._whitened(q, cut)
+        return linear, quadratic, *self._in_metric(q, cut)
 
-    def _whitened(self, q: Float, cut: Index) -> BlockGram:
+    def _in_metric(self, q: Float, cut: Index) -> tuple[BlockGram, ...]:
         reference, b = self.reference, self.block_rows
         n, d = reference.rows.shape
         total = n + len(q)
         mean = (reference.rows.sum(axis=0) + q.sum(axis=0)) / total
-        power = float(np.trace(reference.moment) + np.square(q).sum()) / total
-        spread = power - float(mean @ mean)
-        if spread <= _LEAST_SPREAD * power:
+        power = float(np.trace(reference.moment) + np.square(q).sum())
+        squares = power - total * float(mean @ mean)
+        if squares <= _LEAST_SPREAD * power:
             everything = np.concatenate([reference.rows, q])
-            z = np.concatenate([self.rows, q[cut]])
-            return linear_gram(*centred_and_metric(z, everything), b)
-        ridge = spread / d
-        # In P's eigenbasis the pooled covariance plus ridge is diag(a) + Qᵀ Q / total - mean meanᵀ.
+            return metric_grams(*centred_and_metric(np.concatenate([self.rows, q[cut]]), everything), b)
+        # In P's eigenbasis the moment of the centred pooled rows plus ridge is diag + QᵀQ - total·mean·meanᵀ.
+        metric = self._metric(ridge_of(squares, d))
         vectors = reference.updates.vectors
-        a = reference.updates.moments / total + ridge
-        middle = mean @ vectors
-        of_q = q @ vectors
-        low_rank = np.concatenate([of_q / np.sqrt(total), middle[None]])
+        middle, of_q = mean @ vectors, q @ vectors
+        low_rank = np.concatenate([of_q, np.sqrt(total) * middle[None]])
         signs = np.ones(len(low_rank))
         signs[-1] = -1.0
-        weighed = low_rank / a
+        weighed = low_rank / metric.diagonal
         core = np.diag(signs) + weighed @ low_rank.T
         z_q = of_q[cut]
-        plain = np.concatenate([self.sums, _sums(z_q, b)])
-        sums = plain - b * middle
-        squares = np.concatenate([self.squares, _sums(np.square(z_q), b)])
-        squares += (b * middle - 2 * plain) * middle
-        seen = np.concatenate([self.coordinates @ weighed.T, z_q @ weighed.T]) - middle @ weighed.T
-        seen_sums = _sums(seen, b)
+        seen = np.concatenate([self.coordinates @ weighed.T, z_q @ weighed.T])
+        to_middle = seen[:, -1] / np.sqrt(total) - float(middle @ (middle / metric.diagonal)) / 2
+        across = seen[:, cut]  # of each row with Q's rows in blocks, in the diagonal part of the metric
+        seen -= middle @ weighed.T
         solved = np.linalg.solve(core, seen.T).T
-        gram = (sums / a) @ sums.T - seen_sums @ _sums(solved, b).T
-        norms = squares @ (1 / a) - _sums((seen * solved).sum(axis=1, keepdims=True), b)[:, 0]
-        return BlockGram((gram + gram.T) / 2, norms)
+        norms = np.concatenate([metric.norms, np.einsum("ij,ij->i", z_q, z_q / metric.diagonal)])
+        norms -= 2 * to_middle + np.einsum("ij,ij->i", seen, solved)
+
+        sums = np.concatenate([self.sums, _sums(z_q, b)]) - b * middle
+        seen_sums = _sums(seen, b)
+        gram = (sums / metric.diagonal) @ sums.T - seen_sums @ _sums(solved, b).T
+        whitened = BlockGram(total * (gram + gram.T) / 2, total * norms.reshape(-1, b).sum(axis=1), b)
+
+        # Less the parts seen, and less the mean, in one product. The kernels do not change with scale.
+        few = kernel_rows(len(norms), b)
+        at = first_of_blocks(len(norms), b, few)
+        of_p, one = len(self.rows) // b * few, np.ones((len(at), 1))
+        left = np.concatenate([seen[at], to_middle[at][:, None], one], axis=1).astype(np.float32)
+        right = np.concatenate([-solved[at], -one, -to_middle[at][:, None]], axis=1).astype(np.float32)
+        inner = left @ right.T
+        inner[:of_p, :of_p] += metric.inner(few)
+        cross = across[at][:, first_of_blocks(len(cut), b, few)].astype(np.float32)
+        inner[:, of_p:] += cross
+        inner[of_p:, :of_p] += cross[:of_p].T
+        return whitened, *kernel_grams(inner, norms[at], few), length_gram(norms, b)
+
+    def _metric(self, ridge: float) -> RidgeMetric:
+        if ridge not in self.metrics:
+            if len(self.metrics) >= _MOST_RIDGES:
+                self.metrics.clear()
+            diagonal = self.reference.updates.moments + ridge
+            norms = np.einsum("ij,ij->i", self.coordinates, self.coordinates / diagonal)
+            self.metrics[ridge] = RidgeMetric(self.coordinates, self.block_rows, diagonal, norms, {})
+        return self.metrics[ridge]
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeMetric:
+    """A `RidgeMetric` is the part of the pooled metric that P's moment and the ridge decide, in P's
+    eigenbasis."""
+
+    coordinates: Float
+    block_rows: int
+    diagonal: Float
+    """(d,) eigenvalues of P's moment plus the ridge"""
+    norms: Float
+    """(k·b,) squared lengths of P's rows"""
+    kept: dict[int, NDArray[np.float32]]
+
+    def inner(self, few: int) -> NDArray[np.float32]:
+        """Return the inner products of the first `few` rows of each block of P."""
+        if few not in self.kept:
+            at = first_of_blocks(len(self.coordinates), self.block_rows, few)
+            rows = (self.coordinates[at] / np.sqrt(self.diagonal)).astype(np.float32)
+            self.kept.clear()
+            self.kept[few] = rows @ rows.T
+        return self.kept[few]
 
 
 def _sums(rows: NDArray[np.float64], block_rows: int) -> Float:
@@ -148,4 +203,6 @@ def _sums(rows: NDArray[np.float64], block_rows: int) -> Float:
 
 def _joined(p: BlockGram, across: Float, q: BlockGram) -> BlockGram:
     """The Gram of P's blocks, then Q's, from its parts; across: (k_p, k_q)."""
-    return BlockGram(np.block([[p.gram, across], [across.T, q.gram]]), np.concatenate([p.norms, q.norms]))
+    return BlockGram(
+        np.block([[p.gram, across], [across.T, q.gram]]), np.concatenate([p.norms, q.norms]), p.rows
+    )

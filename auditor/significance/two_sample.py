@@ -1,8 +1,9 @@
 """A drift test asks whether Q's difference from P is more than chance, and how large it is.
 
-Three questions, three tools. *Is there a shift?* The p-value comes from the linear, quadratic and whitened
-MMD together (RJSD has little power against a moved mean): the largest permutation rank of the three,
-calibrated by the same permutations. *How large is it?* RJSD, less its mean under permutation (`excess`),
+Three questions, three tools. *Is there a shift?* The p-value comes from six MMDs together (RJSD has little
+power against a moved mean): linear, quadratic and whitened ones, and in the whitened metric the squared and
+the local kernel and the rows' lengths. The harmonic mean of their permutation p-values is ranked among the
+same permutations. *How large is it?* RJSD, less its mean under permutation (`excess`),
 which compares across sample sizes. *How large in truth?* The delete-a-block jackknife of RJSD (`corrected`),
 where rows suffice; of its variance the null's, which a jackknife counts twice, is taken off once.
 

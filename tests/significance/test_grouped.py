@@ -57,8 +57,8 @@ def test_statistics_are_sums_over_pairs_of_rows_of_other_units() -> None:
     unit = np.repeat(np.arange(len(sizes)), sizes.astype(int))
     labels = permuted_labels(units.n_p, len(sizes) - units.n_p, 3, rng)
     kernels = z @ z.T, (z @ z.T) ** 2
-    for gram, kernel in zip(grouped_grams(z, units.starts), kernels, strict=False):
-        for labelling, found in zip(labels, grouped_statistic(gram, sizes, labels), strict=True):
+    for (gram, taken), kernel in zip(grouped_grams(z, units.starts), kernels, strict=False):
+        for labelling, found in zip(labels, grouped_statistic(gram, taken, labels), strict=True):
             of_p = labelling[unit] > 0
             other = unit[:, None] != unit
             brute = (

@@ -26,6 +26,7 @@ def sides(n, m, d, rng, middle=0.3):
         pytest.param(300, 20, 64, id="single rows"),
         pytest.param(1503, 107, 48, id="blocks, and rows in none of them"),
         pytest.param(4400, 250, 32, id="blocks of many rows"),
+        pytest.param(6000, 600, 16, id="more rows than have a kernel matrix"),
     ],
 )
 def test_grams_are_those_of_the_long_way(n, m, d):
@@ -35,12 +36,14 @@ def test_grams_are_those_of_the_long_way(n, m, d):
     blocks = ReferenceBlocks.of(ReferenceRows.fit(p), block_rows, k_p)
     cut = equal_blocks(m, block_rows, rng)[:k_q].ravel()
     long_way = unpaired_grams(np.concatenate([blocks.rows, q[cut]]), block_rows, np.concatenate([p, q]))
-    for name, got, expected in zip(
-        ("linear", "quadratic", "whitened"), blocks.grams(q, cut), long_way, strict=True
-    ):
-        tolerance = 1e-5 if name == "quadratic" else 1e-9  # fp32 products
+    names = ("linear", "quadratic", "whitened", "squared", "local", "lengths")
+    for name, got, expected in zip(names, blocks.grams(q, cut), long_way, strict=True):
+        tolerance = 1e-5 if name in ("quadratic", "squared", "local") else 1e-9  # fp32 products
+        scale = np.abs(expected.gram).max() / np.abs(got.gram).max()
+        assert name == "squared" or scale == pytest.approx(1, rel=1e-6)
         for part, whole in ((got.gram, expected.gram), (got.norms, expected.norms)):
-            np.testing.assert_allclose(part, whole, atol=tolerance * np.abs(whole).max(), err_msg=name)
+            bound = tolerance * np.abs(whole).max()
+            np.testing.assert_allclose(scale * part, whole, atol=bound, err_msg=name)
 
 
 def test_rows_that_hardly_vary_take_the_long_way():
