@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from auditor.records import Progress
@@ -29,7 +29,7 @@ class File:
     """Where there is no digest: the version or time of change that its storage tells."""
     rows: int
     used: int
-    left_out: dict[str, int]
+    left_out: dict[str, int] = field(hash=False)
     """Reason -> rows."""
 
 
@@ -106,8 +106,8 @@ def lost_fields(readings: Sequence[Reading], name: str) -> str:
     said = [
         f"`{name}` was {said} ({n:,} in {one.scenario})"
         for one in _each_once(readings)
-        for field, said, n in one.coercions
-        if field == name and said.startswith("left out")
+        for of, said, n in one.coercions
+        if of == name and said.startswith("left out")
     ]
     return "; ".join(["", *said[:MOST_NAMED]])
 
