@@ -98,8 +98,13 @@ def check_paths(config: JobConfig) -> None:
             f"--records FILE --out {config.baseline}"
         )
     for file in record_files(config):
-        if "://" not in file and not Path(file).exists() and not glob.glob(file, recursive=True):
+        if "://" in file or Path(file).exists():
+            continue
+        if not glob.has_magic(file):
             raise BadInput(f"{file}: no such file; check the path")
+        from auditor.records.sources import expand  # heavier than what a plain path needs
+
+        expand(file)
     for key in ("media_root", "root"):
         folder = getattr(data, key)
         if folder is not None and "://" not in folder and not Path(folder).is_dir():

@@ -82,6 +82,6 @@ def _once(raw: Raw, columns: tuple[str, ...] | None, coercions: Coercions) -> Ra
     assert isinstance(raw.fields, Repeated)
     if columns is not None and columns[0] in raw.fields.repeated:
         return raw._replace(fields=RowError(Reason.MISSING_ID, f"`{columns[0]}` is given more than once"))
-    for name in raw.fields.repeated if columns is None else raw.fields.repeated.intersection(columns):
-        coercions[name[:100], "given more than once in a row, and taken as it stands last"] += 1
+    for name in {"a field"} if columns is None else raw.fields.repeated.intersection(columns):
+        coercions[name, "given more than once in a row, and taken as it stands last"] += 1
     return raw

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from enum import StrEnum
 
-from auditor.errors import BadInput, RowError
-from auditor.records.lines import BOM, load_json
+from auditor.errors import BadInput
+from auditor.records.lines import BOM
 from auditor.records.sources import is_packed_name, record_ending
 
 READ = "JSON lines, JSON, CSV, TSV, Parquet and WebDataset's tar, also compressed by gzip, zstd or bzip2"
@@ -107,15 +108,26 @@ def _json_kind(text: bytes) -> Kind:
         return Kind.JSONL if second.startswith(b"{") and _is_json(first) else Kind.JSON
     if second.startswith((b'"', b"}")) and not _is_json(first):
         return Kind.JSON
-    return Kind.JSONL
+    return Kind.JSON if _is_several(first) else Kind.JSONL
 
 
 def _is_json(line: bytes) -> bool:
+    return _after_first(line) == ""
+
+
+def _is_several(line: bytes) -> bool:
+    """Whether a whole value is followed by others: `{...}{...}`, as some services log, or `{...},`."""
+    return (_after_first(line) or "").startswith(("{", ","))
+
+
+def _after_first(line: bytes) -> str | None:
+    """What follows the first value of a line; None where it does not begin with a whole one."""
+    text = line.decode("utf-8", "replace").strip()
     try:
-        load_json(line.decode("utf-8", "replace"))
-    except RowError:
-        return False
-    return True
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return text[end:].lstrip()
 
 
 def delimiter(head: bytes, source: str) -> str:

@@ -86,6 +86,8 @@ CONTAINERS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "an array a line": lambda rows: b"".join(
         json.dumps(rows[i : i + 7]).encode() + b"\n" for i in range(0, 60, 7)
     ),
+    "objects on one line": lambda rows: b"".join(json.dumps(row).encode() for row in rows),
+    "lines with commas": lambda rows: b",\n".join(json.dumps(row).encode() for row in rows) + b",\n",
     "CSV": table,
     "semicolons": lambda rows: table(rows, ";"),
     "tabs": lambda rows: table(rows, "\t"),
@@ -225,7 +227,7 @@ def test_an_array_lies_in_bounded_memory(tmp_path: Path) -> None:
 
 def test_lines_stay_lines_where_the_first_is_broken(tmp_path: Path) -> None:
     good = json.dumps({"record_id": "b", "query": "q"})
-    for first in ('{"record_id": "a",', '["a", "b"]', "{", "[1, 2", "garbage"):
+    for first in ('{"record_id": "a"} and', '{"record_id": "a",', '["a", "b"]', "{", "[1, 2", "garbage"):
         (tmp_path / "a.jsonl").write_text(f"{first}\n{good}\n{good.replace('b', 'c')}\n")
         rows = list(read_records(tmp_path / "a.jsonl"))
         if first != "[1, 2":  # an array, as far as anybody can tell
