@@ -73,7 +73,8 @@ def _joined(request: Mapping[str, Any], result: Mapping[str, Any] | None, key: s
     elif result.get("error"):
         failed = f"the request failed: {failure(result['error'])}"
     elif status != 200:
-        failed = f"the request failed with status {status}"
+        why = failure(mapping_of(response.get("body")).get("error"))
+        failed = f"the request failed with status {status}{f' ({why})' if why else ''}"
     elif not (body := mapping_of(response.get("body"))):
         failed = "the result has no response"
     return exchange(mapping_of(request.get("body")), body, reading, key, failed)
