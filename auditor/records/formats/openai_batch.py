@@ -49,7 +49,12 @@ def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
             yield Raw(raw.place, error)
             continue
         part = REQUEST if "body" in row else RESULT
-        if not waiting.put(key, part, raw.place, row):
+        try:
+            first = waiting.put(key, part, raw.place, row)
+        except RowError as refused:
+            yield Raw(raw.place, refused)
+            continue
+        if not first:
             again = f"a {part} before has this `custom_id`"
             yield Raw(raw.place, RowError(Reason.DUPLICATE_ID, again))
     for key, place, request in waiting.rest(REQUEST):
