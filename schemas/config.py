@@ -58,7 +58,9 @@ Partitioning = Literal["mean", "nearest"]
 class ScenarioSpec(_Model):
     """Where a scenario's records come from: a file, a perturbation of the ID records, or the lab."""
 
-    path: str | None = Field(None, description="JSONL or Parquet file, or a glob.")
+    path: str | None = Field(
+        None, description="File, folder or glob of records (docs/records.md says of which kinds)."
+    )
     shifts: tuple[Perturbation, ...] = Field(
         (), description="Perturbations applied to the ID records, in order."
     )

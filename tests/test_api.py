@@ -187,7 +187,7 @@ def test_an_audit_and_the_comparison_of_its_models(rows: list[dict[str, Any]], t
 
 
 def test_bad_rows_are_set_aside(rows: list[dict[str, Any]], baseline: auditor.Baseline) -> None:
-    bad: list[Any] = [5, {"record_id": 7}, {"record_id": "x", "image_bytes": b"no picture"}, rows[N]]
+    bad: list[Any] = [5, {"query": "q"}, {"record_id": "x", "image_bytes": b"no picture"}, rows[N]]
     report = auditor.drift(baseline, [*rows[N : N + 20], *bad], progress=False)
     assert report.rows[0].n == 20
     assert report.content.quarantine == {

@@ -5,7 +5,7 @@ quarantine = Quarantine()
 rows = read_many("traffic/*.jsonl")
 for record in quarantine.sift(admit(rows, MediaPolicy(root="images"), scenario="monday")):
     ...
-rows.progress.naive_timestamps, quarantine.counts()
+rows.progress.coercions, rows.progress.files, quarantine.counts()
 """
 
 from auditor.records.admit import admit

@@ -88,11 +88,11 @@ def read(
     max_image_pixels: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Return records from `source`: a path, a glob or an address (`s3://...`) of files, or a list of them; a
-    pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or of
-    `schemas.record.Record`.
+    """Return records from `source`: a path, a folder, a glob or an address (`s3://...`) of files (JSON lines,
+    JSON, CSV, Parquet, tar of WebDataset; see `docs/records.md`), or a list of them; a pandas DataFrame; a
+    pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or of `schemas.record.Record`.
 
-    `format` says what the rows of files are (see docs/formats.md), `map` where the fields of the record
+    `format` says what the rows of files are (see `docs/formats.md`), `map` where the fields of the record
     format stand in rows of any other kind; where neither is given, each file's format is told from its first
     rows.
 

@@ -40,6 +40,7 @@ FIELDS = (
 """The fields of the public format; all others are ignored."""
 
 _SCORES = ("score", "scores")
+_MOST_TAG_CHARS = 100_000
 _LOST_SCORE = "left out, since it was no number from 0 to 1, or of no one model"
 
 
@@ -233,11 +234,16 @@ class _Row:
                 parts = part if isinstance(part, list) else [part]
                 names = self._texts("tags", [key])
                 items += [f"{n}:{text}" for n in names for text in self._texts("tags", parts) if text.strip()]
-            return tuple(items)
+            return self._short(items)
         if not isinstance(value, list):
             self._note("tags", "taken as one tag")
             value = [value]
-        return tuple(tag for tag in self._texts("tags", value) if tag.strip())
+        return self._short([tag for tag in self._texts("tags", value) if tag.strip()])
+
+    def _short(self, tags: list[str]) -> tuple[str, ...]:
+        if any(len(tag) > _MOST_TAG_CHARS for tag in tags):
+            self._note("tags", f"read without tags of more than {_MOST_TAG_CHARS:,} characters")
+        return tuple(tag for tag in tags if len(tag) <= _MOST_TAG_CHARS)
 
     def no_input(self) -> str:
         """Why there is neither an image nor a query."""

@@ -67,6 +67,9 @@ def json_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, dict[str, An
 
 def load_json(text: str) -> Any:
     """Return the value of a JSON text. Raises `RowError` (unreadable_line)."""
+    # Millions of empty lists take twenty times their text as Python objects; images have no separators.
+    if len(text) > _LARGE_LINE and sum(map(text.count, "[{,")) > _MOST_VALUES:
+        raise RowError(Reason.UNREADABLE_LINE, f"more than {_MOST_VALUES:,} values")
     try:
         return _DECODER.decode(text)
     except RecursionError:
@@ -88,9 +91,6 @@ def _bounded(stream: BinaryIO, limit: int) -> Iterator[bytes | None]:
 def json_object(line: bytes) -> dict[str, Any] | RowError:
     """Return the object that `line` is, or why it is none."""
     try:
-        # Millions of empty lists take twenty times their text as Python objects; images have no separators.
-        if len(line) > _LARGE_LINE and sum(map(line.count, (b"[", b"{", b","))) > _MOST_VALUES:
-            raise RowError(Reason.UNREADABLE_LINE, f"more than {_MOST_VALUES:,} values")
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:

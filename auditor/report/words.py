@@ -63,9 +63,9 @@ MEASURE = {
 }
 
 QUARANTINE = {
-    Reason.UNREADABLE_LINE: "The line is not valid JSON, or not valid UTF-8.",
+    Reason.UNREADABLE_LINE: "The line or row cannot be read: broken JSON, no UTF-8, or a damaged file.",
     Reason.NOT_AN_OBJECT: "The line is JSON, but not an object with fields.",
-    Reason.MISSING_ID: "The row has no record_id.",
+    Reason.MISSING_ID: "The row has no record_id, or one that is no text and no number.",
     Reason.DUPLICATE_ID: "Another row before it has the same record_id.",
     Reason.MISSING_INPUT: "The row has neither an image nor a query.",
     Reason.CONTENT_WITHHELD: "The log has the call, but not what was asked: that was left out or lost.",
@@ -76,7 +76,7 @@ QUARANTINE = {
     Reason.URL_NOT_ALLOWED: "The image is a URL that is not on the allow-list, so it was not fetched.",
     Reason.TEXT_TOO_LONG: "A text is longer than the limit.",
     Reason.EMPTY_RESPONSE: "The model's response is empty.",
-    Reason.BAD_TIMESTAMP: "The timestamp cannot be read.",
+    Reason.BAD_TIMESTAMP: "The row has no timestamp that can be read, and the windows are by time.",
     Reason.NON_FINITE_EMBEDDING: "The encoder gave a vector with a number that is not finite.",
     Reason.MODEL_FAILED: "The model gave no answer: it failed here twice, or the log says so.",
 }

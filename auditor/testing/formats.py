@@ -10,6 +10,7 @@ from auditor.errors import RowError
 from auditor.records import Progress
 from auditor.records.fields import FIELDS
 from auditor.records.formats import FORMATS, Chosen, Reading, in_order, translate
+from auditor.records.formats.detect import recognised
 from auditor.records.limits import DEFAULT_LIMITS
 from auditor.records.raw import Raw
 from auditor.records.readers import one_row
@@ -37,7 +38,7 @@ def check_format(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         require(format.recognises(row), f"{who}: does not recognise the row {_shown(row)}")
         for other in before:
             require(
-                not other.recognises(row),
+                not recognised(row, other),
                 f"{who}: the format {other.name}, which is asked before it, recognises the row {_shown(row)}",
             )
     kept = copy.deepcopy(list(rows))

@@ -14,6 +14,8 @@ from auditor.records.raw import Raw
 from auditor.records.screen import Place
 from schemas.record import Reason
 
+_MOST_CELLS = 1_000_000
+
 
 def rows(
     stream: BinaryIO, head: bytes, source: str, limits: Limits, columns: tuple[str, ...] | None
@@ -21,8 +23,9 @@ def rows(
     """Yield the rows by the line that they begin in, the header's being 1. Raises `BadInput` where a name
     of `columns` is there twice."""
     csv.field_size_limit(limits.line_bytes)  # of the whole process, and the same for all that read CSV here
-    lines = _Lines(stream, limits.line_bytes)
-    cells = csv.reader(lines, delimiter=delimiter(head, source))
+    separator = delimiter(head, source)
+    lines = _Lines(stream, limits.line_bytes, separator.encode())
+    cells = csv.reader(lines, delimiter=separator)
     names = [name.strip() for name in next(cells, [])]
     if twice := [name for name in columns or () if names.count(name) > 1]:
         raise BadInput(f"{source}: has the column `{twice[0]}` twice; rename one of them")
@@ -55,8 +58,8 @@ def _fields(names: list[str], row: list[str]) -> dict[str, object] | RowError:
 class _Lines(Iterator[str]):
     """Lines as text, each within a length; `problem` says what was wrong with those of the row at hand."""
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self._stream, self._limit = stream, limit
+    def __init__(self, stream: BinaryIO, limit: int, separator: bytes) -> None:
+        self._stream, self._limit, self._separator = stream, limit, separator
         self._taken = 0
         self.problem: RowError | None = None
 
@@ -73,6 +76,9 @@ class _Lines(Iterator[str]):
             while line and not line.endswith(b"\n"):
                 line = self._stream.readline(2**20)
             self.problem = RowError(Reason.UNREADABLE_LINE, f"longer than {self._limit:,} bytes")
+            return "\n"
+        if line.count(self._separator) > _MOST_CELLS:
+            self.problem = RowError(Reason.UNREADABLE_LINE, f"more than {_MOST_CELLS:,} cells")
             return "\n"
         try:
             return line.removeprefix(BOM).decode("utf-8")

@@ -255,6 +255,18 @@ def test_an_unclosed_quote_takes_no_more_than_a_row_may_have(tmp_path: Path) -> 
     assert any(isinstance(row, Quarantined) for row in rows)
 
 
+def test_bombs_in_cells(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"record_id,query,tags\na,q,{',' * 1_200_000}\nb,q,x\n")
+    first, second = read_records(tmp_path / "a.csv")
+    assert isinstance(first, Quarantined) and "cells" in first.detail
+    assert isinstance(second, Record)
+    bomb = "[" + "[]," * 1_200_000 + "[]]"
+    pq.write_table(pa.table({"record_id": ["a"], "query": ["q"], "tags": [bomb]}), tmp_path / "a.parquet")
+    rows = read_records(tmp_path / "a.parquet")
+    assert list(rows) == [Record("a", "a", query="q")]
+    assert any("100,000 characters" in said for _, said in rows.progress.coercions)
+
+
 # Tar.
 
 
