@@ -38,8 +38,9 @@ def test_records_are_read_alike_in_every_job(job: type[JobConfig], tree: dict[st
         "max_text_chars": 7,
         "options": {"columns": 3},
         "group_by": ["image", "group"],
+        "format": "otel",
     }
-    assert set(DataConfig.model_fields) == {*shared, "reader", "root", "n"}
+    assert set(DataConfig.model_fields) == {*shared, "reader", "root", "n", "map"}
     data = job.model_validate(tree | {"data": tree["data"] | shared}).data
     assert {key: getattr(data, key) for key in shared} == shared | {
         key: tuple(shared[key]) for key in ("url_allow", "group_by")
