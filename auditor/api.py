@@ -48,6 +48,8 @@ ID, TRAFFIC = "id", "traffic"
 def read(
     source: Any,
     *,
+    format: str | None = None,
+    map: Mapping[str, str | Sequence[str] | Mapping[str, str]] | None = None,
     media_root: str | Path | None = None,
     url_allow: Sequence[str] | None = None,
     url_private: bool | None = None,
@@ -56,13 +58,15 @@ def read(
     max_images: int | None = None,
     max_text_chars: int | None = None,
 ) -> Records:
-    """Return the records of `source`: a path, a glob or an address (`s3://...`) of JSONL or Parquet files, or
-    a list of them; a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of
-    dicts or of `schemas.record.Record`. Nothing is copied: a table is read where it is, every time.
+    """Return the records of `source`: a path, a glob or an address (`s3://...`) of files, or a list of them;
+    a pandas DataFrame; a pyarrow Table or RecordBatch; a `datasets.Dataset`; an iterable of dicts or of
+    `schemas.record.Record`. Nothing is copied: a table is read where it is, every time.
 
     Every other function takes such a source, too; this one is for looking at the rows (they are iterated as
     `Record` or `Quarantined`), and for saying what belongs to one source alone:
 
+    format: what the rows of files are, such as `otel` (default: told from the first rows of each file).
+    map: field -> JSONPath, for rows of any other format (see docs/formats.md).
     media_root: folder that image paths are relative to, and that they may not leave.
     url_allow: hosts or prefixes that images may be fetched from; url_private: also at private addresses.
     max_image_bytes, max_image_pixels, max_images (of a record), max_text_chars: what is larger is
@@ -75,6 +79,8 @@ def read(
 
     return read(
         source,
+        format=format,
+        map=map,
         media_root=media_root,
         url_allow=url_allow,
         url_private=url_private,
@@ -304,6 +310,10 @@ def _workers(tree: Mapping[str, Any]) -> WorkersConfig:
         raise BadInput(explain(WorkersConfig, error, python=True)) from None
 
 
+_OF_ONE_SOURCE = frozenset({"format", "map"})
+"""Settings of `read` that other sources of a call need not share."""
+
+
 def _data(
     sources: Sequence[Records], media_root: str | Path | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -312,6 +322,8 @@ def _data(
     agreed: dict[str, Any] = {}
     for source in sources:
         for name, value in source.settings.items():
+            if name in _OF_ONE_SOURCE:
+                continue
             if agreed.setdefault(name, value) != value:
                 raise BadInput(
                     f"{name}: {source.label} has {value!r}, other records of this call {agreed[name]!r}; "
@@ -336,8 +348,13 @@ def _is_spec(content: Any) -> bool:
 
 
 def _records_without_path(sources: Mapping[str, Records]) -> dict[str, Records]:
-    """Return the records that the config does not name: a path is read as the command line reads it."""
-    return {name: source for name, source in sources.items() if source.path is None}
+    """Return the records that the config does not name: a path is read as the command line reads it, unless
+    it was said for this source alone what its rows are."""
+    return {
+        name: source
+        for name, source in sources.items()
+        if source.path is None or not _OF_ONE_SOURCE.isdisjoint(source.settings)
+    }
 
 
 # Where the work is done, and what is shown of it.

@@ -17,6 +17,7 @@ KINDS = {
     "A shift": "vignette",
     "A critic": "linear",
     "A reader": "lists",
+    "A format": "tickets",
     "A grader": "prefix",
     "A section of the report": "longest",
 }

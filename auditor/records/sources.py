@@ -19,10 +19,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from auditor.errors import BadInput
 
-ENDINGS = (".jsonl", ".ndjson", ".jsonlines", ".json", ".csv", ".tsv", ".parquet", ".tar")
+ENDINGS = (".jsonl", ".ndjson", ".jsonlines", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".tar")
 """How the names of files of records end."""
 _PACKED = (".gz", ".zst", ".zstd", ".bz2")
 _ROTATED = re.compile(r"(?<=[a-z])[._-][0-9][0-9t._:-]*z?$")
+_OF_A_DATA_SET = {"state.json", "dataset_info.json", "dataset_dict.json"}
+"""What `datasets` writes beside the tables of a data set; it holds no rows."""
 _TEMPORARY = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".swp", ".lock", ".bak")
 _MOST_DIGESTED = 64 * 2**20
 _USERINFO = re.compile(r"//[^/@]*@")
@@ -149,7 +151,9 @@ def _below(top: str) -> list[str]:
         inner = os.path.relpath(folder, top)
         if any(part.startswith("_") for part in inner.split(os.sep)):
             continue
-        for name in os.listdir(folder):
+        names = os.listdir(folder)
+        described = _OF_A_DATA_SET if any(name.endswith(".arrow") for name in names) else set[str]()
+        for name in sorted(set(names) - described):
             path = os.path.join(folder, name)
             if may_hold_records(name) and os.path.isfile(path):
                 found.append(path)

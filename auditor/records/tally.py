@@ -20,7 +20,7 @@ class FileRows:
     name: str
     rows: int
     """Rows that it holds, good and bad."""
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict, hash=False)
     """Reason -> rows; single answers are not counted."""
     broken: bool = False
     """Whether its last row could not be read: a file that was cut off ends so."""

@@ -104,8 +104,8 @@ def lost_fields(readings: Sequence[Reading], name: str) -> str:
     said = [
         f"`{name}` was {said} ({n:,} in {one.scenario})"
         for one in _each_once(readings)
-        for field, said, n in one.coercions
-        if field == name and said.startswith("left out")
+        for of, said, n in one.coercions
+        if of == name and said.startswith("left out")
     ]
     return "; ".join(["", *said[:MOST_NAMED]])
 

@@ -10,6 +10,7 @@ new kind of contract is a file beside these.
 
 from auditor.testing.critics import check_critic
 from auditor.testing.encoders import check_encoder
+from auditor.testing.formats import check_format
 from auditor.testing.generators import check_generator
 from auditor.testing.graders import check_grader
 from auditor.testing.readers import check_reader
@@ -19,6 +20,7 @@ from auditor.testing.shifts import check_shift
 __all__ = [
     "check_critic",
     "check_encoder",
+    "check_format",
     "check_generator",
     "check_grader",
     "check_reader",

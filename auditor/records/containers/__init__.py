@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from auditor.errors import BadInput, RowError
 from auditor.records.coercions import Coercions
-from auditor.records.containers import json_document, json_lines, parquet, table, tar
+from auditor.records.containers import arrow, json_document, json_lines, parquet, table, tar
 from auditor.records.containers.kinds import Kind, kind_of
 from auditor.records.containers.packing import BROKEN, spooled, unpacked
 from auditor.records.limits import Limits
@@ -44,8 +44,8 @@ def raw_rows(
     head, opened, packed = unpacked(stream, source)
     kind = kind_of(head, source, packed)
     match kind:
-        case Kind.PARQUET:
-            yield from _parquet(stream, opened, packed, source, columns)
+        case Kind.PARQUET | Kind.ARROW:
+            yield from _table(kind, stream, opened, packed, source, columns)
             return
         case Kind.JSONL:
             rows = json_lines.rows(opened, source, limits)
@@ -67,15 +67,21 @@ def raw_rows(
         yield Raw(Place(source, last.row + 1), rest)
 
 
-def _parquet(
-    stream: BinaryIO, opened: BinaryIO, packed: bool, source: str, columns: tuple[str, ...] | None
+def _table(
+    kind: Kind,
+    stream: BinaryIO,
+    opened: BinaryIO,
+    packed: bool,
+    source: str,
+    columns: tuple[str, ...] | None,
 ) -> Iterator[Raw]:
+    read = parquet.rows if kind is Kind.PARQUET else arrow.rows
     if packed or not stream.seekable():
         with spooled(opened, source) as file:
-            yield from parquet.rows(file, source, columns)
+            yield from read(file, source, columns)
     else:
         stream.seek(0)
-        yield from parquet.rows(stream, source, columns)
+        yield from read(stream, source, columns)
 
 
 def _once(raw: Raw, columns: tuple[str, ...] | None, coercions: Coercions) -> Raw:

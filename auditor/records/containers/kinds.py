@@ -8,13 +8,16 @@ import re
 from enum import StrEnum
 
 from auditor.errors import BadInput
+from auditor.records.containers import arrow
 from auditor.records.lines import BOM
 from auditor.records.sources import is_packed_name, record_ending
 
-READ = "JSON lines, JSON, CSV, TSV, Parquet and WebDataset's tar, also compressed by gzip, zstd or bzip2"
+READ = (
+    "JSON lines, JSON, CSV, TSV, Parquet, Arrow and WebDataset's tar, also compressed by gzip, zstd or bzip2"
+)
 """What is read, for messages."""
 
-_TABLES = (".csv", ".tsv", ".parquet", ".tar")
+_TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".tar")
 _DELIMITERS = ",;\t|"
 _PANDAS = "python -c \"import pandas as p; p.{reader}('FILE').to_parquet('NEW.parquet')\""
 _REFUSED: tuple[tuple[bytes, str], ...] = (
@@ -25,12 +28,7 @@ _REFUSED: tuple[tuple[bytes, str], ...] = (
         b"SQLite format 3\0",
         "a SQLite data base; write the table: sqlite3 -json FILE 'select * from T' > NEW.json",
     ),
-    (b"ARROW1", f"an Arrow file (feather); write Parquet: {_PANDAS.format(reader='read_feather')}"),
     (b"FEA1", f"a feather file; write Parquet: {_PANDAS.format(reader='read_feather')}"),
-    (
-        b"\xff\xff\xff\xff",
-        "an Arrow stream; write Parquet: datasets.Dataset.from_file('FILE').to_parquet('NEW.parquet')",
-    ),
     (b"ORC", f"an ORC file; write Parquet: {_PANDAS.format(reader='read_orc')}"),
     (b"Obj\x01", "an Avro file; write it as Parquet or as JSON lines"),
     (b"\x89HDF", f"an HDF5 file; write Parquet: {_PANDAS.format(reader='read_hdf')}"),
@@ -56,6 +54,7 @@ class Kind(StrEnum):
     JSON = "JSON"
     CSV = "CSV"
     PARQUET = "Parquet"
+    ARROW = "Arrow"
     TAR = "tar"
 
 
@@ -65,6 +64,8 @@ def kind_of(head: bytes, source: str, packed: bool) -> Kind:
     end = record_ending(source)
     if head.startswith(b"PAR1"):
         return Kind.PARQUET
+    if head.startswith((arrow.FILE, arrow.STREAM)):
+        return Kind.ARROW
     if head[257:262] == b"ustar":
         return Kind.TAR
     for magic, said in _REFUSED:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any
 
-from auditor.errors import RowError
+from auditor.errors import RowError, one_line
 from auditor.records.formats.detect import told
 from auditor.records.formats.ids import ContentIds
 from auditor.records.formats.mapping import MAP, Path, mapping_format
@@ -97,7 +97,7 @@ def translate(
         raws = chain.from_iterable(rows for _, rows in group)
         for raw in _unrecognised(raws) if its is None else its.translate(raws, reading):
             if isinstance(raw.fields, dict) and its is not None and its.name != RECORDS:
-                raw = raw._replace(fields=_with_id(raw.fields, ids, reading))
+                raw = _with_id(raw, raw.fields, ids, reading)
             yield raw
 
 
@@ -109,8 +109,14 @@ def _unrecognised(raws: Iterator[Raw]) -> Iterator[Raw]:
         yield raw
 
 
-def _with_id(fields: dict[str, Any], ids: ContentIds, reading: Reading) -> dict[str, Any]:
+def _with_id(raw: Raw, fields: dict[str, Any], ids: ContentIds, reading: Reading) -> Raw:
     if fields.get("record_id") is not None:
-        return fields
+        return raw
+    try:
+        made = ids.give(fields)
+    except Exception as error:  # fields that are nested deeper than Python goes
+        return Raw(
+            raw.place, RowError(Reason.MISSING_ID, f"no id can be made of its contents ({one_line(error)})")
+        )
     reading.count("record_id", "made of the contents, since rows have none")
-    return {**fields, "record_id": ids.give(fields)}
+    return raw._replace(fields={**fields, "record_id": made})

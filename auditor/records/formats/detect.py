@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from auditor.records.formats.registry import Format
 from auditor.records.raw import Raw
@@ -24,7 +25,7 @@ def told(raws: Iterator[Raw], formats: Sequence[Format]) -> tuple[Format | None,
     for raw in raws:
         seen.append(raw)
         if isinstance(raw.fields, dict):
-            found = next((format for format in formats if format.recognises(raw.fields)), None)
+            found = next((format for format in formats if recognised(raw.fields, format)), None)
             if found is not None:
                 votes[found.name] += 1
         if len(seen) >= MOST_ROWS or any(count >= ENOUGH for count in votes.values()):
@@ -32,3 +33,11 @@ def told(raws: Iterator[Raw], formats: Sequence[Format]) -> tuple[Format | None,
     most = max(votes.values(), default=0)
     chosen = next((format for format in formats if most and votes[format.name] == most), None)
     return chosen, chain(seen, raws)
+
+
+def recognised(row: Mapping[str, Any], format: Format) -> bool:
+    """Return whether a row looks like one of the format; one that it cannot even be asked about does not."""
+    try:
+        return format.recognises(row)
+    except Exception:  # nested deeper than Python goes, or a recogniser of somebody else that raises
+        return False

@@ -49,7 +49,12 @@ def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
             yield Raw(raw.place, error)
             continue
         part = REQUEST if "body" in row else RESULT
-        if not waiting.put(key, part, raw.place, row):
+        try:
+            first = waiting.put(key, part, raw.place, row)
+        except RowError as refused:
+            yield Raw(raw.place, refused)
+            continue
+        if not first:
             again = f"a {part} before has this `custom_id`"
             yield Raw(raw.place, RowError(Reason.DUPLICATE_ID, again))
     for key, place, request in waiting.rest(REQUEST):
@@ -73,7 +78,8 @@ def _joined(request: Mapping[str, Any], result: Mapping[str, Any] | None, key: s
     elif result.get("error"):
         failed = f"the request failed: {failure(result['error'])}"
     elif status != 200:
-        failed = f"the request failed with status {status}"
+        why = failure(mapping_of(response.get("body")).get("error"))
+        failed = f"the request failed with status {status}{f' ({why})' if why else ''}"
     elif not (body := mapping_of(response.get("body"))):
         failed = "the result has no response"
     return exchange(mapping_of(request.get("body")), body, reading, key, failed)

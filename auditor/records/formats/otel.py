@@ -50,8 +50,13 @@ def otel(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
         except Exception as error:  # whatever objects a log holds, the other rows are read
             yield Raw(raw.place, RowError(Reason.UNREADABLE_LINE, one_line(error)))
             continue
+        if not told:
+            reading.left_out("an export without spans or events")
         for one in told:
-            yield from _call(one, raw, waiting, reading)
+            try:
+                yield from _call(one, raw, waiting, reading)
+            except RowError as error:
+                yield Raw(raw.place, error)
     for key, place, held in waiting.rest(_BARE):
         yield Raw(place, _withheld(held["attributes"], key))
 

@@ -64,8 +64,9 @@ def _told(item: Mapping[str, Any]) -> Iterator[Told]:
     inner_context = item.get("context")
     context = inner_context if isinstance(inner_context, Mapping) else item
     trace, span = first_name(context, "traceId", "trace_id"), first_name(context, "spanId", "span_id")
-    if trace is None:
-        trace = first_name(item, "trace")
+    if trace is None:  # a log of Google's cloud: projects/NAME/traces/ID
+        trace = (first_name(item, "trace") or "").rpartition("/")[2] or None
+    trace, span = (name and name.removeprefix("0x") for name in (trace, span))
     key = None if span is None else f"{trace}:{span}" if trace else span
     attributes = attributes_of(item.get("attributes", item.get("labels")))
     event = first_name(item, "eventName", "event_name") or first_name(attributes, "event.name")

@@ -7,8 +7,10 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from auditor.errors import RowError, one_line
 from auditor.records.screen import Place
 from auditor.records.seen import CACHE_BYTES
+from schemas.record import Reason
 
 
 class Waiting:
@@ -29,10 +31,15 @@ class Waiting:
         self._rows.execute("BEGIN")  # one that never ends: nothing is written before the cache is full
 
     def put(self, key: str, part: str, place: Place, held: dict[str, Any] | None = None) -> bool:
-        """Keep an object; return False where there is one of this key and part already."""
+        """Keep an object; return False where there is one of this key and part already. Raises `RowError` for
+        one that cannot be kept."""
+        try:
+            text = json.dumps(held or {}, default=str)
+        except (RecursionError, TypeError, ValueError) as error:
+            raise RowError(Reason.UNREADABLE_LINE, f"cannot be kept ({one_line(error)})") from None
         cursor = self._rows.execute(
             "INSERT OR IGNORE INTO waiting (key, part, source, row, held) VALUES (?, ?, ?, ?, ?)",
-            (_plain(key), part, _plain(place.source), place.row, json.dumps(held or {}, default=str)),
+            (_plain(key), part, _plain(place.source), place.row, text),
         )
         return cursor.rowcount == 1
 

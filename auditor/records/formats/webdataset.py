@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from auditor.records.formats.detect import told
+from auditor.records.formats.detect import recognised, told
 from auditor.records.formats.reading import Reading
 from auditor.records.formats.records import RECORDS
 from auditor.records.formats.registry import Format, in_order, stream_format
@@ -52,7 +52,7 @@ def _fields(sample: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
         reading.count("record_id", "absent, and the key in the tar taken in its place")
         fields["id"] = sample.get(KEY)
     text = next((fields[name] for name in _TEXTS if isinstance(fields.get(name), str)), None)
-    if text is not None and not any(format.recognises(fields) for format in _others()):
+    if text is not None and not any(recognised(fields, format) for format in _others()):
         fields.setdefault("reference", text)
     return fields
 
