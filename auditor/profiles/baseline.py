@@ -15,12 +15,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from auditor.errors import AuditError, BadInput
 from auditor.profiles.profile import CONTENTS, Profile, having, read_profile, write_profile
@@ -39,10 +40,12 @@ class BaselineCensus(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rows_in: int = Field(description="Rows that came, usable or not.")
-    left_out: dict[str, int] = Field(description="Reason -> rows that could not be used, but for repeats.")
-    repeats: int
-    windows: dict[str, dict[str, int]] = Field(
+    rows_in: NonNegativeInt = Field(description="Rows that came, usable or not.")
+    left_out: dict[str, NonNegativeInt] = Field(
+        description="Reason -> rows that could not be used, but for repeats."
+    )
+    repeats: NonNegativeInt
+    windows: dict[str, dict[str, NonNegativeInt]] = Field(
         description="Window -> what it holds (`auditor.measures.census.window_counts`); empty: not cut."
     )
 
@@ -81,6 +84,14 @@ class Manifest(BaseModel):
     windows: str = Field("", description="File of its windows; empty: it was not cut into windows.")
     critics: tuple[str, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict, description="File -> SHA-256 (hex).")
+
+    @model_validator(mode="after")
+    def _windows_of_time(self) -> Self:
+        if self.config.window and self.census is not None:
+            for name in self.census.windows:
+                if datetime.fromisoformat(name).tzinfo is None:
+                    raise ValueError(f"census.windows: {name[:40]} is no window of time")
+        return self
 
     @property
     def identity(self) -> str:

@@ -70,9 +70,13 @@ def of_scenarios(
         rules = replace(rules, labelled=_labelled(others, standard.contents))
         for name, c in came.items():
             found[GroupKey(name, model)] = Counts(c.census(), findings(c, standard, rules))
-        of_reference += found[GroupKey(first, model)].findings
+        of_reference += [
+            finding.model_copy(update={"status": "warn"})  # the reference is not what is judged
+            for finding in found[GroupKey(first, model)].findings
+        ]
     by_name = {file.name: file for s in scenarios for file in s.reading.files}
-    return found, [*dict.fromkeys(of_reference), *feed.of_files(list(by_name.values()), rules.max_left_out)]
+    once = {finding.because: finding for finding in of_reference}
+    return found, [*once.values(), *feed.of_files(list(by_name.values()), rules.max_left_out)]
 
 
 def of_windows(

@@ -9,7 +9,7 @@ import pytest
 from auditor.errors import BadInput
 from auditor.estimators import CLUB
 from auditor.measures.reference import Fitted
-from auditor.profiles.baseline import Manifest, coverage, load, save
+from auditor.profiles.baseline import BaselineCensus, Manifest, coverage, load, save
 from auditor.profiles.row_sums import sketch_rows
 from auditor.profiles.rows import Rows, joined
 from auditor.storage.npz import opened
@@ -169,6 +169,29 @@ def test_a_damaged_description_is_refused(tmp_path, parts, change, message):
     path.write_text(change(json.loads(path.read_text())))
     with pytest.raises(BadInput, match=f"{message}.*build it again"):
         load(tmp_path / "b")
+
+
+def test_what_came_is_kept_and_checked(tmp_path, parts):
+    manifest, *others = parts
+    windows = {"2026-03-01T00:00:00+00:00": {"rows": 60, "rows_in": 61, "left_out": 1}}
+    census = BaselineCensus(rows_in=61, left_out={"missing_id": 1}, repeats=0, windows=windows)
+    config = manifest.config.model_copy(update={"window": "1d"})
+    with_census = manifest.model_copy(update={"census": census, "config": config})
+    save(tmp_path / "b", with_census, *others)
+    assert load(tmp_path / "b").manifest.census == census
+    path = tmp_path / "b" / "baseline.json"
+    good = json.loads(path.read_text())
+    for bad in (
+        {"rows_in": -1},
+        {"windows": {"2026-03-01T00:00:00+00:00": {"rows": -5}}},
+        {"windows": {"yesterday": {}}},
+        {"windows": {"2026-03-01T00:00:00": {}}},
+    ):
+        path.write_text(json.dumps({**good, "census": {**good["census"], **bad}}))
+        with pytest.raises(BadInput, match="not a baseline of format"):
+            load(tmp_path / "b")
+    path.write_text(json.dumps({**good, "census": None}))  # of an earlier version
+    assert load(tmp_path / "b").manifest.census is None
 
 
 @pytest.mark.parametrize("pattern", ["profile-*.npz", "fitted-*.npz", "critic-*.safetensors"])

@@ -12,7 +12,7 @@ from auditor.report import Page, section
 from auditor.report.html import html
 from auditor.report.registry import SECTIONS, NamedSection, sections
 from auditor.testing import check_section
-from schemas.report import Report
+from schemas.report import Census, Finding, Report
 
 OURS = (
     *("time", "results", "compared", "forms", "plots", "moved", "where", "labelfree", "bounds", "examples"),
@@ -49,6 +49,28 @@ def test_ours_keep_the_contract(
 ) -> None:
     for report in (make_audit(1, 1), make_audit(4, 2), make_drift(2)):
         check_section(named(name), report)
+
+
+def test_what_came_is_a_table_and_what_did_not_a_list(make_audit: Callable[..., Report]) -> None:
+    report = make_audit(3, 1)
+    assert "What came, and what of it was used" not in html(report)
+    gap = Finding(where="d", kind="gap", status="warn", because="no rows came for <2026-04-02>")
+    census = Census(
+        rows_in=1_300,
+        used=1_200,
+        left_out={"image_corrupt": 60},
+        repeats=40,
+        answered=1_100,
+        distinct={"image": 7},
+    )
+    rows = [row.model_copy(update={"census": census}) for row in report.scenarios]
+    report = report.model_copy(update={"feed": [gap, gap], "scenarios": rows})
+    check_section(named("missing"), report)
+    text = html(report)
+    assert text.count("no rows came for &lt;2026-04-02&gt;") == 1
+    for cell in ("1,300", "1,200", "1,100", "60", "40", "7", "–"):
+        assert f'<td class="num">{cell}</td>' in text
+    assert "<td>image_corrupt 60</td>" in text
 
 
 def test_a_new_section_is_one_function(add: Callable[..., None], make_audit: Callable[..., Report]) -> None:

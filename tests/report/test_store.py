@@ -18,9 +18,11 @@ from auditor.errors import AuditError, BadInput
 from auditor.report.store import _ROW_SCALARS, Store
 from schemas.report import (
     Bound,
+    Census,
     Correlation,
     Divergence,
     Example,
+    Finding,
     Intervals,
     LabelFree,
     Report,
@@ -77,6 +79,27 @@ LABEL_FREE = st.builds(
     overlap=MAYBE,
     reason=MAYBE_TEXT,
 )
+FINDINGS = st.lists(
+    st.builds(
+        Finding,
+        where=TEXT,
+        kind=st.sampled_from(["share", "gap", "file"]),
+        status=st.sampled_from(["warn", "fail"]),
+        because=TEXT,
+    ),
+    max_size=2,
+)
+CENSUS = st.builds(
+    Census,
+    rows_in=COUNT,
+    used=COUNT,
+    left_out=st.dictionaries(TEXT, COUNT, max_size=2),
+    repeats=COUNT,
+    lost_answers=st.dictionaries(TEXT, COUNT, max_size=2),
+    answered=MAYBE_COUNT,
+    scripts=st.dictionaries(TEXT, COUNT, max_size=2),
+    distinct=st.dictionaries(TEXT, COUNT, max_size=2),
+)
 ROW = st.builds(
     Row,
     scenario=TEXT,
@@ -100,6 +123,8 @@ ROW = st.builds(
     win_rate=MAYBE,
     descriptors=st.dictionaries(TEXT, MAYBE, max_size=2),
     quarantined=COUNT,
+    census=st.none() | CENSUS,
+    findings=FINDINGS,
     verdict=VERDICT,
     missing=WORDS,
     notes=st.lists(TEXT, max_size=2),
@@ -144,6 +169,7 @@ REPORT = st.builds(
         max_size=2,
     ),
     quarantine=st.dictionaries(TEXT, COUNT, max_size=2),
+    feed=FINDINGS,
     missing=WORDS,
     verdict=VERDICT,
     notes=st.lists(TEXT, max_size=2),

@@ -10,7 +10,7 @@ from rich.console import Console
 from auditor.measures.models import TABLE, Pair
 from auditor.report import summary
 from auditor.report.words import compared
-from schemas.report import ComparedRow, Report
+from schemas.report import Census, ComparedRow, Finding, Report
 
 
 def printed(report: Report, width: int = 80) -> str:
@@ -27,6 +27,22 @@ def test_verdict_results_and_what_is_missing(
     assert "13 terms could not be computed" in text and "image_corrupt 3" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "Undecided" in printed(make_drift(5)) and "window-003" in printed(make_drift(5), 120)
+
+
+def test_what_did_not_come_is_said(make_audit: Callable[..., Report]):
+    report = make_audit(2, 1)
+    lost = Finding(
+        where="blur-1", kind="left_out", status="fail", because="In blur-1 9 of 20 rows were left out"
+    )
+    empty = [
+        Finding(where=f"{i}.jsonl", kind="file", status="warn", because=f"{i}.jsonl holds no rows")
+        for i in range(9)
+    ]
+    rows = [row.model_copy(update={"findings": [lost]}) for row in report.scenarios]
+    rows[1].census = Census(rows_in=20, used=11, left_out={"image_missing": 9})
+    text = printed(report.model_copy(update={"feed": empty, "scenarios": rows}))
+    assert text.count("In blur-1 9 of 20") == 1 and text.index("In blur-1 9") < text.index("0.jsonl holds no")
+    assert "6.jsonl holds no rows" in text and "7.jsonl" not in text and "and 2 more findings in the" in text
 
 
 def test_where_the_time_went(make_audit: Callable[..., Report]):

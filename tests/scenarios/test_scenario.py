@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from auditor.errors import BadInput
 from auditor.records import RecordWriter
-from auditor.scenarios import Scenario, check_recorded, records_of
+from auditor.scenarios import Scenario, check_recorded, file_source, gather, records_of
+from auditor.storage.run_dir import RunDir
+from schemas.config import DriftData
 from schemas.record import Record
 
 
@@ -36,3 +39,35 @@ def test_responses_must_be_somewhere(scenarios: list[Scenario]) -> None:
         check_recorded(["m", "x"], scenarios)
     with pytest.raises(BadInput, match="the records have m "):
         check_recorded(["k"], scenarios[:1])
+
+
+def test_what_was_gathered_says_where_and_when_rows_were_lost(tmp_path: Path) -> None:
+    def line(i: int, **given: object) -> str:
+        moment = f"2026-04-01T0{i}:00:00Z"
+        return json.dumps({"record_id": str(i), "query": "q", "timestamp": moment, **given}) + "\n"
+
+    first = [
+        line(0),
+        line(1),
+        line(2, query=" "),
+        line(1),
+        line(3, query="other").replace('"3"', '"0"'),
+        "{\n",
+    ]
+    (tmp_path / "a.jsonl").write_text("".join([*first, line(5)]))
+    (tmp_path / "b.jsonl").write_text("")
+    source = file_source("traffic", "window", str(tmp_path / "*.jsonl"))
+    run, data = RunDir(tmp_path / "out"), DriftData(traffic="t")
+    for _ in range(2):  # as it is read, and as it is kept
+        found = gather(source, run, data)
+        rows = [(r.reason, r.position, r.timestamp and r.timestamp.hour) for r in found.quarantine()]
+        assert rows == [
+            ("missing_input", 2, 2),
+            ("duplicate_id", 2, 1),
+            ("conflicting_id", 2, 3),
+            ("unreadable_line", 2, 3),  # as the row before it
+        ]
+        a, b = found.files
+        assert a.name.endswith("a.jsonl") and b.name.endswith("b.jsonl")
+        assert (a.rows, a.left_out, a.broken, b.rows) == (7, {r: 1 for r, _, _ in sorted(rows)}, False, 0)
+        assert found.n == 3
