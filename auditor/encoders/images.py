@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 READERS = 4
-"""Threads that read and decode ahead of an encoder on the CPU: for files that are far away they mostly wait."""
+"""Threads that read and decode ahead of an encoder on the CPU: for files far away they mostly wait."""
 MOST_DECODERS = 64
 
 
