@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +24,10 @@ from auditor.records import decode
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+READERS = 4
+"""Threads that read and decode ahead of an encoder on the CPU: for files far away they mostly wait."""
+MOST_DECODERS = 64
 
 
 class ImageEncoder:
@@ -47,10 +52,12 @@ class ImageEncoder:
         threads: int,
         batch: int,
         precision: Precision,
+        least: int | None = None,
     ) -> None:
         """`prepare`: an RGB image -> (3, *size) float32; `forward`: (batch, 3, *size) -> (batch, dim);
         `settings`: what the identity says besides weights, batch, threads and type (name, pooling, layer,
-        ...)."""
+        ...); `least`: the shortest side that `prepare` has a use for (default: the longer one of `size`).
+        JPEGs are decoded no larger than is needed for it, which is part of the identity."""
         import torch
 
         self.dim = dim
@@ -60,7 +67,8 @@ class ImageEncoder:
         self._device = device
         self._threads = threads
         self._batch = batch
-        self._decoders = threads if torch.device(device).type == "cuda" else 0
+        self._least = max(size) if least is None else least
+        self._decoders = _cores() if torch.device(device).type == "cuda" else READERS
         self._dtype = torch.float32
         self._dtype = settle(settings["name"], precision, device, self._probe)
         self._identity = json.dumps(
@@ -68,6 +76,7 @@ class ImageEncoder:
                 **settings,
                 "weights": weights_digest(model),
                 "size": size,
+                "decoding": f"JPEG at the smallest half, quarter or eighth with no side below {self._least}",
                 "dtype": str(self._dtype).removeprefix("torch."),
                 "device": torch.device(device).type,
                 "batch": batch,
@@ -87,53 +96,61 @@ class ImageEncoder:
 
         Contents are admitted ones: their headers were checked, their pixels are not. One that does not decode
         is a row of NaN, its neighbours keep their bits, and the caller finds it and asks why
-        (`auditor.encoders.isolation`).
+        (`auditor.encoders.isolation`). Each is asked for once, by the thread that decodes it, so that a
+        sequence may read its files then.
         """
-        import torch
-
         images = cast(Sequence[bytes], contents)
         out = np.full((len(images), self.dim), np.nan, dtype=np.float32)
-        with fixed_threads(self._threads), computing(self._dtype, self._device):
-            for start, decoded in self._decode_batches(images):
-                pixels = torch.zeros(self._batch, 3, *self._size)
-                good = []
-                for i, image in enumerate(decoded):
-                    if image is not None:
-                        pixels[i] = image
-                        good.append(i)
-                rows = self._forward(pixels.to(self._device)).float().cpu().numpy()
-                out[start : start + len(decoded)][good] = rows[good]
+        before: tuple[int, list[bool], Tensor] | None = None
+        with (
+            ThreadPoolExecutor(self._decoders) as threads,
+            fixed_threads(self._threads),
+            computing(self._dtype, self._device),
+        ):
+            for start, pixels, good in self._batches(images, threads):
+                rows = self._forward(pixels.to(self._device, non_blocking=True)).float()
+                if before is not None:  # a GPU is at the next batch while the rows of the last one come
+                    _take(out, *before)
+                before = start, good, rows
+            if before is not None:
+                _take(out, *before)
         return out
 
-    def _decode_batches(self, images: Sequence[bytes]) -> Iterator[tuple[int, list[Tensor | None]]]:
-        """Yield, batch by batch, where it starts and its images ready for the model (None: one does not
-        decode).
+    def _batches(
+        self, images: Sequence[bytes], threads: Executor
+    ) -> Iterator[tuple[int, Tensor, list[bool]]]:
+        """Yield, batch by batch, where it starts, its pixels, and which of its images decode. Threads read
+        and decode the images of the next batches while one is encoded."""
+        ahead: deque[tuple[int, Tensor, list[Future[bool]]]] = deque()
+        deep = max(2, -(-2 * self._decoders // self._batch))
+        for start in range(0, len(images), self._batch):
+            pixels = self._blank()
+            places = range(start, min(start + self._batch, len(images)))
+            array = pixels.numpy()
+            ahead.append(
+                (start, pixels, [threads.submit(self._load, images, i, array[i - start]) for i in places])
+            )
+            if len(ahead) > deep:
+                yield _done(*ahead.popleft())
+        while ahead:
+            yield _done(*ahead.popleft())
 
-        Beside a GPU the next batch is decoded by threads while this one is encoded. On the CPU threads would
-        only take the encoder's time: decoding and encoding want the same cores.
-        """
-        starts = range(0, len(images), self._batch)
-        if not self._decoders:
-            for start in starts:
-                yield start, [self._load(data) for data in images[start : start + self._batch]]
-            return
-        with ThreadPoolExecutor(self._decoders) as threads:
-            ahead: deque[tuple[int, list[Future[Tensor | None]]]] = deque()
-            for start in starts:
-                chunk = images[start : start + self._batch]
-                ahead.append((start, [threads.submit(self._load, data) for data in chunk]))
-                if len(ahead) > 1:
-                    first, coming = ahead.popleft()
-                    yield first, [image.result() for image in coming]
-            for first, coming in ahead:
-                yield first, [image.result() for image in coming]
+    def _blank(self) -> Tensor:
+        """Memory of a batch, all zero, that other threads may write to."""
+        import torch
 
-    def _load(self, data: bytes) -> Tensor | None:
+        with torch.inference_mode(False):
+            on_gpu = torch.device(self._device).type == "cuda"
+            return torch.zeros(self._batch, 3, *self._size, pin_memory=on_gpu)
+
+    def _load(self, images: Sequence[bytes], index: int, pixels: Array) -> bool:
+        """Read, decode and prepare one image into `pixels` (3, *size); whether it decodes."""
         try:
-            image = decode(data, None)
+            image = decode(images[index], None, self._least)
         except RowError:
-            return None
-        return self._prepare(image)
+            return False
+        pixels[:] = self._prepare(image).numpy()
+        return True
 
     def _probe(self, dtype: torch.dtype) -> Array:
         """Vectors of the probe, computed in `dtype`."""
@@ -142,6 +159,21 @@ class ImageEncoder:
             return self.encode(probe())
         finally:
             self._dtype = before
+
+
+def _cores() -> int:
+    """Return how many threads decode for a GPU: as many as this process has cores. They change no bit."""
+    return max(READERS, min(MOST_DECODERS, len(os.sched_getaffinity(0))))
+
+
+def _done(start: int, pixels: Tensor, coming: list[Future[bool]]) -> tuple[int, Tensor, list[bool]]:
+    return start, pixels, [future.result() for future in coming]
+
+
+def _take(out: Array, start: int, good: list[bool], rows: Tensor) -> None:
+    """Put the rows of the images that decode into their places."""
+    chosen = np.flatnonzero(good)
+    out[start + chosen] = rows.cpu().numpy()[chosen]
 
 
 @cache

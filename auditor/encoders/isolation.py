@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 from PIL import Image as Pillow
@@ -31,28 +31,54 @@ class Encoded(NamedTuple):
 
 
 def encode_rows(encoder: Encoder, contents: Sequence[Content | Failure]) -> Encoded:
-    """Encode contents; one that fails (or came as a `Failure`) is replaced by a blank, in its own place. An
-    image that does not decode, which shows here first, fails with the decoder's reason.
+    """Encode contents, which may be read when they are asked for. One that fails (or comes as a `Failure`) is
+    replaced by a blank, in its own place. An image that does not decode, which shows here first, fails with
+    the decoder's reason.
 
     Raises what the encoder raises where no single row is at fault. O(n); where rows raise, they are found by
     halving: each costs about two more passes.
     """
     if not contents:  # an encoder need not know what to make of none
         return Encoded(np.zeros((0, encoder.dim), np.float32), [])
-    failures = [c if isinstance(c, Failure) else None for c in contents]
     blank = blank_png() if encoder.modality == "image" else BLANK_TEXT
-    rows = [blank if isinstance(c, Failure) else c for c in contents]
+    rows = _Rows(contents, blank)
     try:
         vectors = _encode(encoder, rows)
     except Exception:
         _encode(encoder, [blank])  # where even that fails, it is the encoder's fault and nobody's row
-        for row, failure in _failing_rows(encoder, rows, 0):
-            rows[row], failures[row] = blank, failure
+        rows.failures.update(_failing_rows(encoder, rows, 0))
         vectors = _encode(encoder, rows)
     if encoder.modality == "image":
         for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
-            failures[row] = failures[row] or _undecodable(rows[row])
-    return Encoded(vectors, failures)
+            if row not in rows.failures and (failure := _undecodable(rows[row])) is not None:
+                rows.failures[row] = failure
+    return Encoded(vectors, [rows.failures.get(row) for row in range(len(rows))])
+
+
+class _Rows(Sequence[Content]):
+    """Contents as the encoder is given them: asked for when it asks, with a blank in the place of each that
+    fails."""
+
+    def __init__(self, contents: Sequence[Content | Failure], blank: Content) -> None:
+        self._contents, self._blank = contents, blank
+        self.failures: dict[int, Failure] = {}
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    @overload
+    def __getitem__(self, index: int) -> Content: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Content]: ...
+    def __getitem__(self, index: int | slice) -> Content | list[Content]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        content = self.failures.get(place) or self._contents[place]
+        if isinstance(content, Failure):
+            self.failures[place] = content
+            return self._blank
+        return content
 
 
 def failure_of(error: Exception) -> Failure:
@@ -94,7 +120,8 @@ def _undecodable(content: Content) -> Failure | None:
 
 
 def _encode(encoder: Encoder, rows: Sequence[Content]) -> Array:
-    vectors = np.asarray(encoder.encode(cast(Any, rows)))
+    given = rows if encoder.modality == "image" else list(rows)  # tokenizers want a list
+    vectors = np.asarray(encoder.encode(cast(Any, given)))
     if vectors.shape != (len(rows), encoder.dim):
         raise ValueError(f"the encoder gave {vectors.shape} for {len(rows)} rows of {encoder.dim} numbers")
     return vectors

@@ -77,6 +77,8 @@ def load(
             dim = forward(torch.zeros(1, 3, *size, device=device)).shape[1]
     except (AttributeError, TypeError, IndexError) as error:
         raise BadInput(f"encoder {name}: no patch tokens at layer {layer} ({error})") from error
+    resized = getattr(processor, "size", None) or {}
+    least = max(*size, *(v for v in dict(resized).values() if isinstance(v, int)))
     preprocessing: dict[str, Any] = {
         key: value
         for key, value in processor.to_dict().items()
@@ -93,4 +95,5 @@ def load(
         threads=threads,
         batch=batch,
         precision=precision,
+        least=least,
     )

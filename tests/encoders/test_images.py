@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from auditor.encoders.images import ImageEncoder
 from auditor.encoders.openclip import PATCH_MEAN, PROJECTED
 from auditor.errors import BadInput
 from auditor.protocols import Encoder
+from auditor.records import decode
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 32)) -> bytes:
@@ -75,6 +79,39 @@ def test_a_content_that_does_not_decode_is_nan_and_costs_the_others_nothing(clip
     rows = encoder.encode([PICTURES[0], b"no image", PICTURES[1]])
     assert np.isnan(rows[1]).all()
     assert np.array_equal(rows[[0, 2]], encoder.encode(PICTURES[:2]))
+
+
+class Lazy(Sequence[bytes]):
+    """Images that are read when they are asked for, each once; how many are held at a time is counted."""
+
+    def __init__(self, pictures: list[bytes]) -> None:
+        self.pictures, self.asked = pictures, Counter[int]()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: Any) -> Any:
+        self.asked[index] += 1
+        return self.pictures[index]
+
+
+def test_images_are_asked_for_once_by_the_threads_that_decode_them(clips: tuple[Path, Path]) -> None:
+    encoder = make_encoder(str(clips[0]), "image", batch=4)
+    lazy = Lazy(PICTURES * 3)
+    assert np.array_equal(encoder.encode(lazy), encoder.encode(PICTURES * 3))
+    assert lazy.asked == Counter(range(15))
+
+
+def test_jpegs_are_decoded_no_larger_than_the_encoder_needs(clips: tuple[Path, Path]) -> None:
+    encoder = make_encoder(str(clips[0]), "image", batch=4)
+    assert "no side below 32" in json.loads(encoder.identity)["decoding"]
+    out = io.BytesIO()
+    large = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    large.resize((320, 240), Image.Resampling.BICUBIC).save(out, "JPEG", quality=95)
+    shrunk = io.BytesIO()
+    decode(out.getvalue(), least=32).save(shrunk, "PNG")
+    assert Image.open(shrunk).size == (80, 60)  # an eighth is too small
+    assert np.array_equal(encoder.encode([out.getvalue()]), encoder.encode([shrunk.getvalue()]))
 
 
 def test_identity_says_what_changes_the_output(clips: tuple[Path, Path]) -> None:
@@ -145,7 +182,6 @@ def test_efficientnet_folded_is_the_network_itself() -> None:
     from efficientnet_lite_pytorch import EfficientNet
 
     from auditor.encoders import efficientnet, pretrained
-    from auditor.records import decode
 
     encoder = make_encoder("efficientnet-lite0", "image")
     network = EfficientNet.from_name("efficientnet-lite0").eval()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from auditor.encoders.isolation import encode_rows, failure_of
+from auditor.encoders.isolation import Content, encode_rows, failure_of
 from auditor.errors import AuditError, RowError
 from auditor.pipeline.executor import ShardResult
 from auditor.protocols import Encoder, Modality
@@ -67,15 +67,36 @@ class EmbedWorker:
     def probe(self, shard: Shard[ContentItem]) -> None:
         encode_rows(self._encoder, self._contents(shard) or [BLANK])
 
-    def _contents(self, shard: Shard[ContentItem]) -> list[bytes | str | Failure]:
-        condemned = condemned_of(shard)
-        return [condemned.get(item.key) or self._content(item) for item in shard.items]
+    def _contents(self, shard: Shard[ContentItem]) -> Sequence[Content | Failure]:
+        return Contents(shard.items, self._settings.media, condemned_of(shard))
 
-    def _content(self, item: ContentItem) -> bytes | str | Failure:
+
+class Contents(Sequence[Content | Failure]):
+    """The contents of items: a text, the bytes of an image, or why there are none. An image is read when it
+    is asked for, by whichever thread asks, so that few are in memory at a time."""
+
+    def __init__(
+        self, items: Sequence[ContentItem], media: MediaPolicy, condemned: Mapping[str, Failure] | None = None
+    ) -> None:
+        self._items, self._media, self._condemned = items, media, condemned or {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Content | Failure: ...
+    @overload
+    def __getitem__(self, index: slice) -> Contents: ...
+    def __getitem__(self, index: int | slice) -> Content | Failure | Contents:
+        if isinstance(index, slice):
+            return Contents(self._items[index], self._media, self._condemned)
+        item = self._items[index]
+        if item.key in self._condemned:
+            return self._condemned[item.key]
         if item.image is None:
             return item.text or ""
         try:
-            return load_image(item.image, self._settings.media)
+            return load_image(item.image, self._media)
         except RowError as error:
             return failure_of(error)
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from auditor.encoders.isolation import Content, encode_rows, failure_of
-from auditor.errors import RowError
+from auditor.encoders.isolation import encode_rows
 from auditor.estimators.crossfit import CrossFitted
 from auditor.graders import Score, make_grader, scores
 from auditor.pipeline.executor import ShardResult
-from auditor.pipeline.workers.embeddings import BLANK, check_identity, condemned_of
+from auditor.pipeline.workers.embeddings import BLANK, Contents, check_identity, condemned_of
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers, record_answers, smallest
 from auditor.profiles.folding import LASTING
 from auditor.profiles.profile import Profile, failed_rows, group_marks, write_profile
@@ -36,7 +34,7 @@ from auditor.profiles.rows import (
     usable,
 )
 from auditor.protocols import Array, Encoder
-from auditor.records import MediaPolicy, load_image, records_from_table
+from auditor.records import MediaPolicy, records_from_table
 from auditor.scenarios.row_ranges import read_unit
 from auditor.storage.embedding_store import Embeddings, EmbeddingStore, Vectors, embedding_table
 from auditor.storage.response_store import ResponseStore
@@ -44,11 +42,6 @@ from auditor.storage.row_cache import ARROW, Failure
 from auditor.storage.work_units import ContentItem, Shard, text_item, text_key
 from schemas.config import GraderConfig
 from schemas.record import Quarantined, Record
-
-READERS = 4
-"""Threads that read images (from disk or afar) while others are encoded: they wait more than they work."""
-CHUNK = 256
-"""Images encoded at a time: those read ahead for the next time are in memory, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,20 +382,7 @@ class _Pictures:
         self._seen.update(item.key for item in new)
         if not new:
             return
-        chunks = [new[i : i + CHUNK] for i in range(0, len(new), CHUNK)]
-        with ThreadPoolExecutor(READERS) as readers:
-            coming = [readers.submit(self._read, item) for item in new[:CHUNK]]
-            for chunk, following in zip(chunks, [*chunks[1:], []], strict=True):
-                read = [future.result() for future in coming]
-                coming = [readers.submit(self._read, item) for item in following]
-                encoded = encode_rows(self._encoder, read)
-                self.keys += [item.key for item in chunk]
-                self.failures += encoded.failures
-                self._vectors.append(encoded.vectors)
-
-    def _read(self, item: ContentItem) -> Content | Failure:
-        assert item.image is not None
-        try:
-            return load_image(item.image, self._media)
-        except RowError as error:
-            return failure_of(error)
+        encoded = encode_rows(self._encoder, Contents(new, self._media))
+        self.keys += [item.key for item in new]
+        self.failures += encoded.failures
+        self._vectors.append(encoded.vectors)
