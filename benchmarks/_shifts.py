@@ -201,4 +201,4 @@ def rotated(number: int, seed: int, repetition: int, texts: Texts | None) -> Sam
         assert texts is not None
         p, q = REAL[number - len(MADE)](texts, rng)
     rotation = np.linalg.qr(rng.normal(size=(D, D)))[0]
-    return p @ rotation, q @ rotation
+    return p @ rotation, q[rng.permutation(M)] @ rotation
