@@ -234,8 +234,8 @@ def _onnx(network: Any, size: int) -> Any:
 
 
 def drift(quick: bool) -> None:
-    """The whole of `auditor drift` over photographs, by EfficientNet on the cores there are, beside the rate at
-    which the same cores decode and encode and do nothing else."""
+    """The whole of `auditor drift` over photographs, by EfficientNet on the cores there are, beside the rate
+    at which the same cores decode and encode and do nothing else."""
     from auditor.encoders import make_encoder
     from auditor.pipeline.bars import Bars
     from auditor.pipeline.baseline import build
