@@ -89,9 +89,11 @@ class Quarantine:
         """Read what `write` wrote. Raises `BadInput` for a file that is missing or no quarantine."""
         with open_source(str(path)) as stream:
             try:
-                rows = pq.read_table(stream, schema=QUARANTINE).to_pylist()
+                # In this thread: one of Arrow's that still holds a Python file ends a process that exits.
+                table = pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
+                rows = table.select(QUARANTINE.names).to_pylist()
                 return cls(Quarantined(**row | {"reason": Reason(row["reason"])}) for row in rows)
-            except (pa.ArrowException, OSError, ValueError) as error:
+            except (pa.ArrowException, OSError, ValueError, KeyError) as error:
                 raise BadInput(
                     f"{shown(str(path))}: no readable quarantine ({why(error)}); run the audit again"
                 ) from None

@@ -64,8 +64,8 @@ def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
         make = partial(_joined, request, None if found is None else found[1], key, reading)
         yield from made(Raw(place, request), make)
     for _, place, _ in waiting.rest(RESULT):
-        error = RowError(Reason.MISSING_INPUT, "no request with this `custom_id`: read both files")
-        yield Raw(place, error)
+        error = "a batch's result whose request was not read: name the file of requests as well, [REQUESTS, RESULTS]"
+        yield Raw(place, RowError(Reason.MISSING_INPUT, error))
 
 
 def _joined(request: Mapping[str, Any], result: Mapping[str, Any] | None, key: str, reading: Reading) -> Row:
