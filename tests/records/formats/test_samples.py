@@ -121,7 +121,7 @@ def test_requests_and_results_are_joined() -> None:
         "request-4": Reason.MODEL_FAILED,
     }
     assert "Invalid image" in bad["request-2"].detail and "batch_expired" in bad["request-4"].detail
-    assert bad[None].reason is Reason.MISSING_INPUT and "[REQUESTS, RESULTS]" in bad[None].detail
+    assert bad[None].reason is Reason.MISSING_INPUT and "name both files" in bad[None].detail
     again, _ = sorted_out(read("openai_batch_output", "openai_batch_input"))
     assert again == good
     alone, lost = sorted_out(read("openai_batch_input"))
