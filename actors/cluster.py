@@ -174,9 +174,8 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
             raise
         _wait_until_free(cluster.free)
         return
+    check_address(workers)
     address = workers.address or os.environ.get("RAY_ADDRESS")
-    if address and (problem := unanswered(address)) is not None:
-        raise _not_reached(address, problem, workers)
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -207,6 +206,13 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         ray.shutdown()
         raise
     ray.shutdown()
+
+
+def check_address(workers: WorkersConfig) -> None:
+    """Raise `BadInput` where `workers.address` or RAY_ADDRESS names a cluster that does not answer."""
+    address = workers.address or os.environ.get("RAY_ADDRESS")
+    if address and (problem := unanswered(address)) is not None:
+        raise _not_reached(address, problem, workers)
 
 
 def _not_reached(address: str, why: str, workers: WorkersConfig) -> BadInput:

@@ -54,7 +54,10 @@ def _unknown(model: type[BaseModel], keys: Sequence[str]) -> str:
         command = next(f"auditor {name}" for name, job in JOBS.items() if issubclass(model, job))
         owners = " and ".join(f"auditor {name}" for name in jobs)
         return f"{key} is of {owners}, {command} does not read it: {reason}; remove it"
-    near = difflib.get_close_matches(keys[-1], set(_keys(model)), n=1)
+    known = {path.rpartition(".")[2]: path for path in _keys(model)}
+    near = difflib.get_close_matches(keys[-1], known, n=1)
+    if near == [keys[-1]]:  # the right name in the wrong section
+        near = [known[keys[-1]]]
     return f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
@@ -82,11 +85,11 @@ def _section(model: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
     return model
 
 
-def _keys(model: type[BaseModel]) -> Iterator[str]:
+def _keys(model: type[BaseModel], section: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        yield name
+        yield section + name
         for inner in _models(field.annotation):
-            yield from _keys(inner)
+            yield from _keys(inner, f"{section}{name}.")
 
 
 def _models(kind: Any) -> Iterator[type[BaseModel]]:

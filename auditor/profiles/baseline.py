@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from auditor.errors import AuditError, BadInput
 from auditor.profiles.profile import CONTENTS, Profile, having, read_profile, write_profile
+from auditor.scenarios.windows import cut
 from auditor.storage.npz import write_arrays
 from auditor.storage.run_dir import digest, write_bytes
 from schemas.config import BaselineConfig
@@ -87,10 +87,11 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _windows_of_time(self) -> Self:
-        if self.config.window and self.census is not None:
+        clock, _ = cut(self.config)
+        if clock is not None and self.census is not None:
             for name in self.census.windows:
-                if datetime.fromisoformat(name).tzinfo is None:
-                    raise ValueError(f"census.windows: {name[:40]} is no window of time")
+                if clock.named(name).name != name:
+                    raise ValueError(f"census.windows: {name[:40]} is no window of {self.config.window}")
         return self
 
     @property

@@ -17,6 +17,7 @@ from auditor.significance.kernels import first_rows, length_features, matrix_ker
 from auditor.significance.permutation import (
     PermutationTest,
     centred_and_metric,
+    factors,
     gram_of_units,
     log_choices,
     permuted_labels,
@@ -148,7 +149,7 @@ def grouped_grams(z: Float, starts: Index) -> list[UnitGram]:
 
 
 def _quadratic(z: Float, starts: Index) -> Float:
-    """Of features zzᵀ: squared inner products, fp32 products and float64 sums. O(N² d)."""
-    z32 = z.astype(np.float32)
-    gram = gram_of_units(starts, len(z), lambda part: np.square(z32[part] @ z32.T))
+    """Of features zzᵀ: squared inner products of `factors`, float64 sums. O(N² d)."""
+    single = factors(z)
+    gram = gram_of_units(starts, len(z), lambda part: np.square(single[part] @ single.T))
     return (gram + gram.T) / 2

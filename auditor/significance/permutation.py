@@ -31,6 +31,9 @@ LARGE_BLOCKS = 150
 """Blocks where d x d sketches of blocks are cheaper than the rows' Gram (many rows)."""
 LEAST_BLOCKS = 20
 """Least blocks of the smaller side, where it has the rows: fewer would leave too little to permute."""
+LEAST_SPREAD = 1e-6
+"""Share of the rows' squares that is not their mean's, below which single precision would show in the
+statistics."""
 _MANY_ROWS = 4000
 _GRAM_ROWS = 1024
 _FEW_BLOCKS = 7
@@ -288,23 +291,30 @@ def quadratic_gram(z: Float, block_rows: int) -> BlockGram:
     """Return the features zzᵀ of (K·block_rows, d) rows in order of blocks.
 
     The cheaper of two ways: squared inner products of all rows, O(N² d), or K sketches of d x d, O(K² d²).
-    fp32 products, sums in float64.
+    Products of `factors`, sums in float64.
     """
     rows, d = z.shape
     k = rows // block_rows
     norms = np.square(np.einsum("ij,ij->i", z, z)).reshape(-1, block_rows).sum(axis=1)
-    z32 = z.astype(np.float32)
+    single = factors(z)
     if rows * rows <= k * k * d + rows * d:
         gram = np.empty((k, k))
         step = max(1, _GRAM_ROWS // block_rows)
         for a in range(0, k, step):
-            inner = np.square(z32[a * block_rows : (a + step) * block_rows] @ z32.T)
+            inner = np.square(single[a * block_rows : (a + step) * block_rows] @ single.T)
             by_row = inner.reshape(-1, block_rows, rows).sum(axis=1)
             gram[a : a + step] = by_row.reshape(-1, k, block_rows).sum(axis=2, dtype=np.float64)
         return BlockGram(gram, norms, block_rows)
-    blocks = z32.reshape(k, block_rows, d)
+    blocks = single.reshape(k, block_rows, d)
     sketches = np.stack([b.T @ b for b in blocks]).reshape(k, d * d)
     return BlockGram((sketches @ sketches.T).astype(np.float64), norms, block_rows)
+
+
+def factors(z: Float) -> NDArray[np.floating[Any]]:
+    """Return rows (n, d) in single precision; as they are where they hardly vary, as on a day of one picture:
+    what rounding makes of equal rows differs from block to block, and would pass for a shift."""
+    spread = np.square(z - z.mean(axis=0)).sum()
+    return z if spread <= LEAST_SPREAD * np.square(z).sum() else z.astype(np.float32)
 
 
 def permuted_labels(k_p: int, k_q: int, permutations: int, rng: np.random.Generator) -> Float:

@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 from auditor.divergences.mean_discrepancy import mmd
 from auditor.significance.permutation import (
+    LEAST_SPREAD,
     BlockGram,
     PermutationTest,
     block_plan,
-    centred_and_metric,
     first_of_blocks,
     kernel_grams,
     kernel_rows,
     length_gram,
     linear_gram,
     log_choices,
-    metric_grams,
     permuted_labels,
     quadratic_gram,
     ridge_of,
+    unpaired_grams,
     unpaired_statistics,
 )
 from auditor.significance.resampling import ReferenceRows
@@ -38,8 +38,6 @@ from auditor.sketch import Float
 from auditor.sketch.blocks import Index, equal_blocks
 
 _CUT_SEED = 0
-_LEAST_SPREAD = 1e-6
-"""Share of the rows' squares that is not their mean's, below which rounding would show in the short way."""
 _MOST_RIDGES = 2
 """Ridges whose inner products are kept."""
 
@@ -110,23 +108,25 @@ class ReferenceBlocks:
         those in its blocks. To rounding, and but for the scale of the last three, the same as
         `unpaired_grams`."""
         b, of_blocks = self.block_rows, q[cut]
+        total = len(self.reference.rows) + len(q)
+        mean = (self.reference.rows.sum(axis=0) + q.sum(axis=0)) / total
+        power = float(np.trace(self.reference.moment) + np.square(q).sum())
+        squares = power - total * float(mean @ mean)
+        if squares <= LEAST_SPREAD * power:  # rounding would show in the short way
+            everything = np.concatenate([self.reference.rows, q])
+            return unpaired_grams(np.concatenate([self.rows, of_blocks]), b, everything)
         own, sums_q = linear_gram(of_blocks, of_blocks, b), _sums(of_blocks, b)
         linear = _joined(self.linear, self.row_sums @ sums_q.T, own)
         inner = np.square(of_blocks.astype(np.float32) @ self.rows32.T)
         across = inner.reshape(len(sums_q), b, -1, b).sum(axis=(1, 3), dtype=np.float64).T
         quadratic = _joined(self.quadratic, across, quadratic_gram(of_blocks, b))
-        return linear, quadratic, *self._in_metric(q, cut)
+        return linear, quadratic, *self._in_metric(q, cut, mean, squares)
 
-    def _in_metric(self, q: Float, cut: Index) -> tuple[BlockGram, ...]:
+    def _in_metric(self, q: Float, cut: Index, mean: Float, squares: float) -> tuple[BlockGram, ...]:
+        """Return the Grams in the metric of the pooled rows, of this mean, and of these squares less it."""
         reference, b = self.reference, self.block_rows
         n, d = reference.rows.shape
         total = n + len(q)
-        mean = (reference.rows.sum(axis=0) + q.sum(axis=0)) / total
-        power = float(np.trace(reference.moment) + np.square(q).sum())
-        squares = power - total * float(mean @ mean)
-        if squares <= _LEAST_SPREAD * power:
-            everything = np.concatenate([reference.rows, q])
-            return metric_grams(*centred_and_metric(np.concatenate([self.rows, q[cut]]), everything), b)
         # In P's eigenbasis the moment of the centred pooled rows plus ridge is diag + QᵀQ - total·mean·meanᵀ.
         metric = self._metric(ridge_of(squares, d))
         vectors = reference.updates.vectors

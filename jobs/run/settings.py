@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,8 +61,13 @@ def load_config(
 
 
 def check(config: JobConfig, path: Path | None) -> None:
-    """Check what can be known before a job begins: that its records exist, then that its names are known
-    (which takes some imports). Raises `BadInput` with one line."""
+    """Check what can be known before a job begins: that the Ray cluster that is named answers, that the
+    records exist, then that names are known (which takes some imports). Raises `BadInput` with one line."""
+    named = config.workers.address or os.environ.get("RAY_ADDRESS")
+    if named and config.workers.executor != "serial" and find_spec("ray") is not None:
+        from actors.cluster import check_address
+
+        check_address(config.workers)
     check_paths(config)
     _check_names(config, path)
 

@@ -214,7 +214,7 @@ def test_bad_rows_are_set_aside_and_counted(
         "missing_input": 1,
         "image_missing": 1,
         "image_outside_root": 1,
-        "image_corrupt": 1,
+        "image_truncated": 1,
         "image_too_large": 1,
     }
     assert {row["scenario"]: row["n"] for row in report["scenarios"]} == {"id": 12, "q": 12}

@@ -13,7 +13,8 @@ from auditor.profiles.profile import GroupKey, Profile
 from auditor.records import FileRows, Quarantine
 from auditor.report.census import of_scenarios, of_windows
 from auditor.scenarios import Scenario
-from auditor.scenarios.windows import Window, window_at
+from auditor.scenarios.reading import Reading
+from auditor.scenarios.windows import Clock, Window
 from schemas.record import Quarantined, Reason
 from schemas.report import Measures
 from tests.measures.conftest import profiled, rows
@@ -21,7 +22,8 @@ from tests.measures.conftest import profiled, rows
 N = 40
 FACTS = {"n": N, "answered": N, "with_image": N, "with_query": N, "with_reference": N, "refused": 0}
 RULES = Rules(0.01, 0.2, 10)
-DAYS = [window_at(datetime(2026, 4, 1, tzinfo=UTC) + timedelta(days=i), timedelta(days=1)) for i in range(4)]
+CLOCK = Clock(timedelta(days=1))
+DAYS = [CLOCK.window(datetime(2026, 4, 1 + i, tzinfo=UTC)) for i in range(4)]
 
 
 def profile(seed: int, **facts: int) -> Profile:
@@ -33,7 +35,7 @@ def assessed(of: Profile) -> Assessment:
 
 
 def scenario(name: str, *files: FileRows) -> Scenario:
-    return Scenario(name, "window", Path(f"{name}.parquet"), N, 0, files=files)
+    return Scenario(name, "window", Path(f"{name}.parquet"), N, 0, reading=Reading(name, files=files))
 
 
 def watched(
@@ -48,7 +50,7 @@ def watched(
         Standard.of("the baseline", base),
         base,
         RULES,
-        "1d",
+        CLOCK,
     )
     assert [finding.because for finding in feed] == ["empty holds no rows"]
     return {w.name[:10]: [f.because for f in counts.findings] for w, counts in found.items()}

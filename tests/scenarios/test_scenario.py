@@ -67,7 +67,7 @@ def test_what_was_gathered_says_where_and_when_rows_were_lost(tmp_path: Path) ->
             ("conflicting_id", 2, 3),
             ("unreadable_line", 2, 3),  # as the row before it
         ]
-        a, b = found.files
+        a, b = found.reading.files
         assert a.name.endswith("a.jsonl") and b.name.endswith("b.jsonl")
         assert (a.rows, a.left_out, a.broken, b.rows) == (7, {r: 1 for r, _, _ in sorted(rows)}, False, 0)
         assert found.n == 3

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from auditor.errors import BadInput
-from jobs.run.settings import load_config
+from jobs.run.settings import check, load_config
 from schemas.config import AuditConfig, config_hash
 
 GOOD = """
@@ -135,3 +136,20 @@ def test_placement_that_cannot_be(change: str):
     given = (*given, "encoders={image: null, text: lab}", change)
     with pytest.raises(BadInput, match=change.partition("=")[0].rpartition(".")[2]):
         load_config(AuditConfig, None, given)
+
+
+def test_a_key_of_another_section_is_named_with_its_section(file: Path) -> None:
+    with pytest.raises(BadInput, match=r"unknown key url_allow \(did you mean data\.url_allow\?\)"):
+        load_config(AuditConfig, file, ["url_allow=[https://a.example/]"])
+
+
+def test_a_dead_cluster_is_said_before_anything_is_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", place)
+    config = load_config(AuditConfig, file)
+    with pytest.raises(BadInput, match=f"the Ray cluster at {place} could not be reached.*RAY_ADDRESS"):
+        check(config, file)
+    serial = load_config(AuditConfig, file, ["workers.executor=serial"])
+    with pytest.raises(BadInput, match="no such file"):
+        check(serial, file)

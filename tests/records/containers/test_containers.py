@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a.jsonl": (EXCEL, "unzip it"),
     "a.db": (b"SQLite format 3\0" + bytes(80), "sqlite3 -json"),
     "a.pkl": (b"\x80\x04\x95" + bytes(30), "to_parquet"),
-    "a.feather": (b"ARROW1\0\0" + bytes(30), "to_parquet"),
+    "a.feather": (b"FEA1" + bytes(30), "to_parquet"),
     "a.arrow": (b"\xff\xff\xff\xff" + bytes(30), "no readable Arrow file"),
     "b.arrow": (b"ARROW1" + bytes(30), "no readable Arrow file"),
     "a.jsonl.xz": (b"\xfd7zXZ\0" + bytes(30), "unxz"),
