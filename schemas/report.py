@@ -167,7 +167,8 @@ class Finding(_Model):
         description="left_out: rows could not be used; repeats: rows came twice; nothing: a content that the "
         "reference data has is gone; share: another share of the rows has it; constant: one and the same "
         "stands in most rows; again: rows of an earlier window, or of the reference data; rows: few or many; "
-        "gap: no rows came; clock: far from all other windows; file: nothing usable, no rows, or cut off."
+        "gap: no rows came; clock: far from all other windows; file: nothing usable, no rows, cut off, or "
+        "of another format than the others."
     )
     status: Literal["warn", "fail"]
     because: str = Field(description="In one sentence.")

@@ -17,6 +17,8 @@ from auditor.scenarios.windows import Window, gaps
 from schemas.record import Reason
 from schemas.report import Finding
 
+FEW_FILES = 0.2
+"""Share of the files up to which another format is named: of more it is no accident."""
 LEAST_FILE_ROWS = 5
 """Rows of a file from which on it is named for having lost many of them."""
 USUAL_WINDOWS, USUAL_ROWS = 5, 20
@@ -64,6 +66,20 @@ def of_files(files: Sequence[FileRows], max_left_out: float) -> list[Finding]:
             said = f"the last of {file.rows:,} rows of {file.name} cannot be read: it may have been cut off"
             found.append(_file(file, "warn", said))
     return found
+
+
+def of_formats(files: Sequence[FileRows]) -> list[Finding]:
+    """Name the few files of one source that were read as another format than the others."""
+    read = [file for file in files if file.format and file.rows]
+    formats = Counter(file.format for file in read)
+    if not read or len(read) - max(formats.values()) > FEW_FILES * len(read):
+        return []
+    usual, n = formats.most_common(1)[0]
+    return [
+        _file(file, "warn", f"{file.name} was read as {file.format}, {n:,} other files were read as {usual}")
+        for file in read
+        if file.format != usual
+    ]
 
 
 def of_gaps(windows: Sequence[Arrived], usual: Sequence[Window]) -> list[Finding]:

@@ -76,7 +76,9 @@ def of_scenarios(
         ]
     by_name = {file.name: file for s in scenarios for file in s.reading.files}
     once = {finding.because: finding for finding in of_reference}
-    return found, [*once.values(), *feed.of_files(list(by_name.values()), rules.max_left_out)]
+    of_files = feed.of_files(list(by_name.values()), rules.max_left_out)
+    of_formats = [finding for s in scenarios for finding in feed.of_formats(s.reading.files)]
+    return found, [*once.values(), *of_files, *of_formats]
 
 
 def of_windows(
@@ -122,7 +124,9 @@ def of_windows(
         for window, c in came.items()
     }
     usual_windows = [clock.named(name) for name in standard.windows] if clock else []
-    whole = [*feed.of_files(traffic.reading.files, rules.max_left_out), *feed.of_gaps(arrived, usual_windows)]
+    files = traffic.reading.files
+    of_files = [*feed.of_files(files, rules.max_left_out), *feed.of_formats(files)]
+    whole = [*of_files, *feed.of_gaps(arrived, usual_windows)]
     return found, whole
 
 

@@ -45,4 +45,4 @@ def test_notebook(tmp_path: Path) -> None:
     shown = [output for cell in code for output in cell.outputs if output.output_type != "stream"]
     pages = ["".join(output.data.get("text/html", "")) for output in shown]
     assert any("embed images" in page and "200/200" in page for page in pages), "bars without widgets"
-    assert any("image moved" in page and "<table>" in page for page in pages), "the report"
+    assert any("image, joint moved" in page and "<table>" in page for page in pages), "the report"

@@ -87,7 +87,10 @@ def test_accuracy_by_every_way(
             assert (rows["id"]["accuracy"], rows["q"]["accuracy"]) == (0.75, 0.25)
             assert rows["id"]["intervals"]["accuracy"] is not None and "accuracy" not in rows["id"]["missing"]
             assert whole["run"]["grader"]["name"] == "exact"
-            assert whole["notes"][-1].startswith("`score` was left out") and "1 in id, 1 in q" in whole["notes"][-1]
+            assert (
+                whole["notes"][-1].startswith("`score` was left out")
+                and "1 in id, 1 in q" in whole["notes"][-1]
+            )
             page = (out / "report.html").read_text()
             assert 'title="Mean score of the graded answers, 0 to 1: exact match with the reference."' in page
             assert "Accuracy: exact match with the reference." in " ".join(capsys.readouterr().out.split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from auditor.measures.contents import Contents
-from auditor.measures.feed import Arrived, Usual, of_files, of_gaps, of_windows, phrase
+from auditor.measures.feed import Arrived, Usual, of_files, of_formats, of_gaps, of_windows, phrase
 from auditor.records import FileRows
 from auditor.scenarios.windows import ALL, Clock, Window
 
@@ -53,6 +53,16 @@ def test_files() -> None:
         "empty": ("warn", "empty holds no rows"),
         "cut": ("warn", "the last of 40 rows of cut cannot be read: it may have been cut off"),
     }
+
+
+def test_a_file_of_another_format() -> None:
+    files = [FileRows(str(i), 4, format="records") for i in range(8)]
+    assert of_formats(files) == of_formats([]) == []
+    odd = FileRows("odd", 4, format="langfuse")
+    assert [f.because for f in of_formats([*files, odd])] == [
+        "odd was read as langfuse, 8 other files were read as records"
+    ]
+    assert of_formats([*files, odd, odd, odd]) == []  # of two kinds by intention
 
 
 def test_days_without_rows() -> None:

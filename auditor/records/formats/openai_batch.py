@@ -64,8 +64,8 @@ def openai_batch(raws: Iterator[Raw], reading: Reading) -> Iterator[Raw]:
         make = partial(_joined, request, None if found is None else found[1], key, reading)
         yield from made(Raw(place, request), make)
     for _, place, _ in waiting.rest(RESULT):
-        error = "a batch's result without its request: name both files, by a glob or their folder"
-        yield Raw(place, RowError(Reason.MISSING_INPUT, error))
+        alone = "a batch's result without its request: name both files, by a glob or their folder"
+        yield Raw(place, RowError(Reason.MISSING_INPUT, alone))
 
 
 def _joined(request: Mapping[str, Any], result: Mapping[str, Any] | None, key: str, reading: Reading) -> Row:
