@@ -102,31 +102,36 @@ class ImageEncoder:
         images = cast(Sequence[bytes], contents)
         out = np.full((len(images), self.dim), np.nan, dtype=np.float32)
         before: tuple[int, list[bool], Tensor] | None = None
+        spare: list[Tensor] = []
         with (
             ThreadPoolExecutor(self._decoders) as threads,
             fixed_threads(self._threads),
             computing(self._dtype, self._device),
         ):
-            for start, pixels, good in self._batches(images, threads):
+            used: Tensor | None = None
+            for start, pixels, good in self._batches(images, threads, spare):
                 rows = self._forward(pixels.to(self._device, non_blocking=True)).float()
                 if before is not None:  # a GPU is at the next batch while the rows of the last one come
                     _take(out, *before)
-                before = start, good, rows
+                if used is not None:  # its rows have come: nobody reads it any more
+                    spare.append(used)
+                before, used = (start, good, rows), pixels
             if before is not None:
                 _take(out, *before)
         return out
 
     def _batches(
-        self, images: Sequence[bytes], threads: Executor
+        self, images: Sequence[bytes], threads: Executor, spare: list[Tensor]
     ) -> Iterator[tuple[int, Tensor, list[bool]]]:
         """Yield, batch by batch, where it starts, its pixels, and which of its images decode. Threads read
-        and decode the images of the next batches while one is encoded."""
+        and decode the images of the next batches while one is encoded. `spare`: memory of earlier batches."""
         ahead: deque[tuple[int, Tensor, list[Future[bool]]]] = deque()
         deep = max(2, -(-2 * self._decoders // self._batch))
         for start in range(0, len(images), self._batch):
-            pixels = self._blank()
+            pixels = spare.pop() if spare else self._blank()
             places = range(start, min(start + self._batch, len(images)))
             array = pixels.numpy()
+            array[len(places) :] = 0
             ahead.append(
                 (start, pixels, [threads.submit(self._load, images, i, array[i - start]) for i in places])
             )
@@ -148,6 +153,7 @@ class ImageEncoder:
         try:
             image = decode(images[index], None, self._least)
         except RowError:
+            pixels[:] = 0
             return False
         pixels[:] = self._prepare(image).numpy()
         return True

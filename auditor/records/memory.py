@@ -249,7 +249,7 @@ def encoded(image: Pillow.Image, max_pixels: int = MAX_PIXELS) -> bytes:
         raise too_many_pixels(image.size, max_pixels)
     out = io.BytesIO()
     try:
-        picture = upright(image)
+        picture = upright(image.copy())  # the picture itself is its owner's
         (picture if picture.mode in _PNG_MODES else rgb(picture)).save(out, "PNG")
     except Exception as error:  # what Pillow's decoders and encoders raise is documented nowhere
         raise RowError(Reason.IMAGE_CORRUPT, f"cannot be kept as PNG ({type(error).__name__})") from None

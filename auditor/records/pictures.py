@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import numpy as np
@@ -71,7 +71,8 @@ def decode(data: bytes, max_pixels: int | None = MAX_PIXELS, least: int | None =
         if least is not None:
             image.draft(None, (least, least))  # other formats than JPEG have no draft and stay as they are
         image.load()
-        return rgb(upright(image), bit_depth(image))
+        depth = bit_depth(image)
+        return rgb(upright(image), depth)
 
 
 def allow_pixels(max_pixels: int) -> None:
@@ -95,11 +96,10 @@ def readable_formats() -> tuple[str, ...]:
 
 
 def upright(image: Pillow.Image) -> Pillow.Image:
-    """Turn the image as its EXIF says."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # broken EXIF beside sound pixels: take these as they lie
-        return image
+    """Turn the image itself as its EXIF says, and return it."""
+    with suppress(Exception):  # broken EXIF beside sound pixels: take these as they lie
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def rgb(image: Pillow.Image, depth: int | None = None) -> Pillow.Image:
