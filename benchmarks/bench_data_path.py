@@ -267,7 +267,6 @@ def drift(quick: bool) -> None:
             "baseline": str(folder / "baseline"),
             "data": data | {"traffic": str(folder / "traffic.jsonl")},
             "workers": workers,
-            "shards": {"stream": 64},
         }
         began = now()
         report = check(DriftConfig.model_validate(config), folder / "out", Bars())
