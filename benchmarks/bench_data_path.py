@@ -260,6 +260,7 @@ def drift(quick: bool) -> None:
             "data": data | {"id": str(folder / "id.jsonl")},
             "encoders": encoders,
             "critic": {"seeds": 1, "steps": 50, "hidden": 32, "cross_fit": 0},
+            "shards": {"stream": 64},
             "workers": workers,
         }
         build(BaselineConfig.model_validate(baseline), folder / "baseline", Bars())

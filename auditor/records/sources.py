@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from auditor.errors import BadInput
 
-ENDINGS = (".jsonl", ".ndjson", ".jsonlines", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".tar")
+ENDINGS = (".jsonl", ".ndjson", ".jsonlines", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".tar", ".eval")
 """How the names of files of records end."""
 _PACKED = (".gz", ".zst", ".zstd", ".bz2")
 _ROTATED = re.compile(r"(?<=[a-z])[._-][0-9][0-9t._:-]*z?$")

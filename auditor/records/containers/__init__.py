@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from auditor.errors import BadInput, RowError
 from auditor.records.coercions import Coercions
-from auditor.records.containers import arrow, json_document, json_lines, parquet, table, tar
+from auditor.records.containers import arrow, inspect_log, json_document, json_lines, parquet, table, tar
 from auditor.records.containers.kinds import Kind, kind_of
 from auditor.records.containers.packing import BROKEN, spooled, unpacked
 from auditor.records.limits import Limits
@@ -53,6 +53,8 @@ def raw_rows(
             rows = json_document.rows(opened, source, limits)
         case Kind.CSV:
             rows = table.rows(opened, head, source, limits, columns)
+        case Kind.INSPECT:
+            rows = inspect_log.rows(opened, source, limits)
         case Kind.TAR:
             rows = tar.rows(opened, source, limits)
     last = None

@@ -13,7 +13,8 @@ from auditor.records.lines import BOM
 from auditor.records.sources import is_packed_name, record_ending
 
 READ = (
-    "JSON lines, JSON, CSV, TSV, Parquet, Arrow and WebDataset's tar, also compressed by gzip, zstd or bzip2"
+    "JSON lines, JSON, CSV, TSV, Parquet, Arrow, WebDataset's tar (each also compressed by gzip, "
+    "zstd or bzip2) and logs of Inspect (.eval)"
 )
 """What is read, for messages."""
 
@@ -56,6 +57,7 @@ class Kind(StrEnum):
     PARQUET = "Parquet"
     ARROW = "Arrow"
     TAR = "tar"
+    INSPECT = "log of Inspect"
 
 
 def kind_of(head: bytes, source: str, packed: bool) -> Kind:
@@ -68,6 +70,8 @@ def kind_of(head: bytes, source: str, packed: bool) -> Kind:
         return Kind.ARROW
     if head[257:262] == b"ustar":
         return Kind.TAR
+    if head.startswith(b"PK\x03\x04") and end == ".eval":
+        return Kind.INSPECT
     for magic, said in _REFUSED:
         if head.startswith(magic):
             raise BadInput(f"{source}: is {said}")
