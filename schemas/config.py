@@ -43,8 +43,8 @@ class _Named(_Model):
 
     @model_serializer(mode="wrap")
     def _brief(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without empty options, or another key of `left_out` that says nothing: what is dumped is hashed, and
-        must not change where none is set."""
+        """Without empty options and other keys of `left_out` that are not set: what is dumped is hashed, and
+        must not change where there are none."""
         dumped = cast(dict[str, Any], handler(self))
         for key in self.left_out:
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):

@@ -28,8 +28,8 @@ def check_onnx(owner: str, device: str, precision: Precision) -> None:
     precision than float32, or without the extra `onnx`. `owner` begins the line ("encoders.image")."""
     if device.partition(":")[0] != "cpu":
         raise BadInput(
-            f"{owner}: runtime onnx computes on the CPU only, and workers may have GPUs; set workers.gpu to 0 "
-            "or runtime to torch"
+            f"{owner}: runtime onnx computes on the CPU only, and here it may be given a GPU; "
+            "set workers.gpu to 0 or runtime to torch"
         )
     if precision not in ("auto", "float32"):
         raise BadInput(f"{owner}: runtime onnx computes in float32 only; precision {precision} needs torch")
@@ -37,8 +37,8 @@ def check_onnx(owner: str, device: str, precision: Precision) -> None:
 
 
 def runtime_name(owner: str) -> str:
-    """Return the runtime and its version, as an identity says it. Raises `MissingPackage`; `owner`: as in
-    `check_onnx`."""
+    """Return the runtime and its version, as an identity says it ("onnxruntime 1.32.0"). Raises
+    `MissingPackage`, whose line `owner` begins."""
     with needed_for(f"{owner}: runtime onnx"):
         import onnx  # noqa: F401
         import onnxruntime

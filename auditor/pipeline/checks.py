@@ -226,7 +226,7 @@ def known_identities(encoders: EncodersConfig, modalities: Iterable[str]) -> dic
 
     known = {}
     for modality in modalities:
-        facts = {"torch": torch.__version__}
+        facts: dict[str, str] = {"torch": torch.__version__}
         if getattr(encoders, modality).runtime == "onnx":
             from auditor.encoders.onnx_network import runtime_name
 
