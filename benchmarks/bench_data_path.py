@@ -156,11 +156,13 @@ def decoding(quick: bool) -> None:
 
 
 def encoder(quick: bool) -> None:
-    """EfficientNet-Lite0 on one thread: as loaded, in channels_last, as it runs here, and in ONNX Runtime."""
+    """EfficientNet-Lite0 on one thread: as loaded, in channels_last, as it runs here in both runtimes, and
+    bare ONNX Runtime on the graph that torch exports."""
     from efficientnet_lite_pytorch import EfficientNet
 
     from auditor.encoders import efficientnet, make_encoder
     from auditor.encoders.pretrained import package_file
+    from auditor.errors import MissingPackage
 
     weights = package_file(efficientnet.PACKAGE, efficientnet.WEIGHTS, efficientnet.SHA256)
     plain = EfficientNet.from_name("efficientnet-lite0")
@@ -186,11 +188,18 @@ def encoder(quick: bool) -> None:
         ),
         "as it runs here": one_by_one(ours._forward),  # type: ignore[attr-defined]
     }
-    session = _onnx(plain, efficientnet.SIZE)
+    try:
+        onnx = make_encoder({"name": "efficientnet-lite0", "runtime": "onnx"}, "image")
+        calls["as it runs here, runtime: onnx"] = one_by_one(onnx._forward)  # type: ignore[attr-defined]
+    except MissingPackage as error:
+        print(f"\nNo line for it: {error}")
+    session = _exported(plain, efficientnet.SIZE)
     if session is None:
-        print("\nONNX Runtime is not installed here (onnx, onnxscript, onnxruntime): no line for it.")
+        print("\nNo line for bare ONNX Runtime: onnxscript, by which torch exports, is not installed.")
     else:
-        calls["ONNX Runtime"] = one_by_one(lambda x: session.run(None, {"pixels": x.numpy()})[0])
+        calls["bare ONNX Runtime, torch's export"] = one_by_one(
+            lambda x: session.run(None, {"pixels": x.numpy()})[0]
+        )
     with torch.inference_mode():
         truth = np.concatenate([np.asarray(row) for row in calls["as loaded"]()])
         off = {
@@ -206,8 +215,8 @@ def encoder(quick: bool) -> None:
         print(f"| {label} | {count / seconds:.1f} | {share:.0%} | {off[label]:.0e} |", flush=True)
 
 
-def _onnx(network: Any, size: int) -> Any:
-    """A session of ONNX Runtime with the same weights; None where it is not installed."""
+def _exported(network: Any, size: int) -> Any:
+    """A session of ONNX Runtime on torch's export of the network; None where that cannot be made."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401

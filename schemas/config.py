@@ -38,12 +38,17 @@ class _Named(_Model):
         default_factory=dict, description="Settings that this one alone has (a package's own encoder, ...)."
     )
 
+    left_out: ClassVar[tuple[str, ...]] = ("options",)
+    """Keys that are not dumped where they have their default."""
+
     @model_serializer(mode="wrap")
     def _brief(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without empty options: what is dumped is hashed, and must not change where there are none."""
+        """Without empty options and other keys of `left_out` that are not set: what is dumped is hashed, and
+        must not change where there are none."""
         dumped = cast(dict[str, Any], handler(self))
-        if not self.options:
-            dumped.pop("options", None)
+        for key in self.left_out:
+            if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
+                dumped.pop(key, None)
         return dumped
 
 
@@ -224,12 +229,21 @@ class EncoderConfig(_Named):
         description="Arithmetic. auto: bfloat16 where the device has it (GPUs of compute capability 8 and "
         "up, CPUs with AMX), else float32; one whose error on a probe is too large gives way to float32.",
     )
+    runtime: Literal["torch", "onnx"] = Field(
+        "torch",
+        description="What computes. onnx: ONNX Runtime (extra onnx), for efficientnet-lite0 on the CPU only.",
+    )
     gpus: float = Field(0.25, gt=0, le=1, description="Share of a GPU of one worker, where there are GPUs.")
+
+    left_out: ClassVar[tuple[str, ...]] = ("options", "runtime")
+
+    def own_settings(self) -> dict[str, Any]:
+        """What is set of the keys that many encoders have and others refuse."""
+        return self.model_dump(include={"pooling", "layer", "runtime"}, exclude_none=True)
 
     def settings(self) -> dict[str, Any]:
         """What `make_encoder` is given to choose by."""
-        own = self.model_dump(include={"name", "pooling", "layer", "precision"}, exclude_none=True)
-        return {**self.options, **own}
+        return {**self.options, "name": self.name, "precision": self.precision, **self.own_settings()}
 
 
 def _named(value: object) -> object:

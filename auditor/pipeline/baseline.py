@@ -45,7 +45,7 @@ def build(config: BaselineConfig, out: Path, progress: Progress, records: Given 
     check_named(config.grader)
     run, watch = RunDir(out), Stopwatch(progress)
     with run.lock():
-        check_encoders(config.encoders)
+        check_encoders(config.encoders, config.workers)
         reference = gather_reference(config, run, records)
         scenario, model = reference.scenario, reference.model
         for line in reference.grouping.notes:

