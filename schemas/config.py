@@ -540,8 +540,9 @@ class DriftThresholds(ThresholdsConfig):
 
     emid: float | None = Field(
         None,
-        description="A window fails where all of its interval of EMID (nats) lies above this; above zero it "
-        "is a warning, where the critic is cross-fitted.",
+        description="A window fails where all of its interval of EMID (nats) lies above this. Further above "
+        "zero than in one quiet window of windows_between_alarms is a warning, where the critic is "
+        "cross-fitted.",
     )
     windows_between_alarms: float | None = Field(
         None,

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from auditor.measures.census import Rules
 from auditor.measures.families import DEPENDENCES, MODALITIES, Family, over_modalities, over_scenarios
-from auditor.measures.verdict import scenario_verdict, window_verdict, with_findings, with_loss
+from auditor.measures.verdict import LossRule, scenario_verdict, window_verdict, with_findings, with_loss
 from schemas.config import AuditThresholds, DriftThresholds
 from schemas.report import Divergence, Finding, Measures, Variation, Verdict
 
@@ -63,10 +63,10 @@ def of_scenarios(thresholds: AuditThresholds, seed: int) -> Judgement:
     return Judgement(lambda scenario, what: seed, MODALITIES, over_scenarios, rule, missing)
 
 
-def of_windows(thresholds: DriftThresholds, seed: int, cross_fitted: bool) -> Judgement:
+def of_windows(thresholds: DriftThresholds, seed: int, loss: LossRule) -> Judgement:
     """Return the judgement of traffic: a seed of its own for each window and measure, whatever other windows
     there are; tests of how pairs go together beside those of the modalities, Holm's adjustment over all, the
-    rule of p-values, of the service's variation and of EMID; `cross_fitted`: whether the critics are."""
+    rule of p-values, of the service's variation and of EMID (`loss`)."""
 
     def seed_of(window: str, what: str) -> int:
         text = json.dumps([seed, window, what])
@@ -79,7 +79,7 @@ def of_windows(thresholds: DriftThresholds, seed: int, cross_fitted: bool) -> Ju
         variation: Variation | None = None,
     ) -> Verdict:
         verdict = window_verdict(measures.n, divergences, thresholds, measures.rows, variation)
-        return with_findings(with_loss(verdict, measures, thresholds, cross_fitted), findings)
+        return with_findings(with_loss(verdict, measures, thresholds, loss), findings)
 
     missing = Rules(thresholds.p_value, thresholds.max_left_out, thresholds.min_rows)
     return Judgement(seed_of, (*MODALITIES, *DEPENDENCES), over_modalities, rule, missing)

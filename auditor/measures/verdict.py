@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 
 from auditor.measures.families import DEPENDENCES, INPUTS
 from schemas.config import AuditThresholds, DriftThresholds, ThresholdsConfig
@@ -144,12 +146,29 @@ def what_moved(names: Sequence[str]) -> str:
     return "it is the traffic that moved" + (f", and perhaps {' and '.join(movers)}" if movers else "")
 
 
-def with_loss(
-    verdict: Verdict, measures: Measures, thresholds: DriftThresholds, cross_fitted: bool
-) -> Verdict:
+@dataclass(frozen=True)
+class LossRule:
+    """By this rule a window is warned of that has lost relevance."""
+
+    cross_fitted: bool
+    """Whether critics are: others know the baseline's rows, and quiet windows have an EMID above zero, too."""
+    level: float = 0.9
+    """Of the intervals."""
+    budget: float = 365.0
+    """Of so many quiet windows one may be warned of. (Above the interval's lower end lie one in twenty of
+    them, and a month of days nearly always had a warning.)"""
+
+    def above_zero(self, emid: float, low: float) -> bool:
+        """Return whether EMID with the interval's lower end `low` is further above zero than chance takes one
+        quiet window in `budget`: the interval's lower half is stretched as a normal distribution is."""
+        quantile = NormalDist().inv_cdf
+        stretch = quantile(1 - 1 / self.budget) / quantile((1 + self.level) / 2)
+        return self.cross_fitted and emid - stretch * (emid - low) > 0
+
+
+def with_loss(verdict: Verdict, measures: Measures, thresholds: DriftThresholds, rule: LossRule) -> Verdict:
     """Turn the verdict of a window into a failure where all of EMID's interval lies above `thresholds.emid`,
-    and a passing one into a warning where all of it lies above zero and critics are `cross_fitted`: others
-    know the baseline's rows, and quiet windows have an EMID above zero, too. EMID that is not reliable says
+    and a passing one into a warning where it lies above zero by `rule`. EMID that is not reliable says
     nothing."""
     interval = measures.intervals.emid
     if measures.emid is None or interval is None or measures.reliable is False:
@@ -159,8 +178,9 @@ def with_loss(
     if thresholds.emid is not None and low > thresholds.emid and verdict.status in ("pass", "warn"):
         limit = f"above the threshold {thresholds.emid:g} (config)"
         return Verdict(status="fail", because=f"{fact}, {limit}; {verdict.because}")
-    if cross_fitted and low > 0 and verdict.status == "pass":
-        return Verdict(status="warn", because=f"{fact}; {verdict.because}")
+    if verdict.status == "pass" and rule.above_zero(measures.emid, low):
+        beside = f"further above zero than in one quiet window of {rule.budget:g}"
+        return Verdict(status="warn", because=f"{fact}, {beside}; {verdict.because}")
     return verdict
 
 

@@ -19,6 +19,7 @@ from auditor.measures.judgement import Judgement, of_windows
 from auditor.measures.query_coverage import QueryCoverage, queries
 from auditor.measures.shares import Counted
 from auditor.measures.variation import ENOUGH_WINDOWS, judged
+from auditor.measures.verdict import LossRule
 from auditor.measures.window_means import read_windows
 from auditor.pipeline import measure
 from auditor.pipeline.checks import check_encoders, check_same_encoders
@@ -78,8 +79,10 @@ def drift(config: DriftConfig, out: Path, progress: Progress, records: Given | N
             critics, no_critic = _critics(baseline, used, traffic.survey)
             files = _profile_windows(workplace, config, traffic, used, critics, grader)
             comparisons = _comparisons(config, baseline, model, parts, files)
+            cross_fitted = bool(baseline.manifest.config.critic.cross_fit)
+            loss = LossRule(cross_fitted, config.interval_level, windows_between_alarms(config))
             measuring = Measuring(
-                of_windows(config.thresholds, config.seed, bool(baseline.manifest.config.critic.cross_fit)),
+                of_windows(config.thresholds, config.seed, loss),
                 Settings(
                     config.interval_level, config.bounds, no_critic=no_critic, ungraded=grader.missing()
                 ),
