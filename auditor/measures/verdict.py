@@ -151,7 +151,7 @@ class LossRule:
     """By this rule a window is warned of that has lost relevance."""
 
     cross_fitted: bool
-    """Whether critics are: others know the baseline's rows, and quiet windows have an EMID above zero, too."""
+    """Whether critics are: others know the baseline's rows, and of quiet windows EMID is above zero, too."""
     level: float = 0.9
     """Of the intervals."""
     budget: float = 365.0
