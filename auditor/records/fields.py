@@ -273,6 +273,8 @@ class _Row:
     def _value(self, name: str) -> Any:
         """The field's value; None where it is absent, blank, or cannot be read."""
         value = self.fields.get(name)
+        if value is None:
+            return None
         if isinstance(value, Unreadable):
             self._left_out(name, "it could not be read")
             return None

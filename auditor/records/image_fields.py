@@ -64,6 +64,8 @@ def images(fields: Mapping[str, Any], coercions: Coercions) -> tuple[Image, ...]
 
 def _value(fields: Mapping[str, Any], name: str, coercions: Coercions) -> Any:
     value = plain(fields.get(name))
+    if value is None:
+        return None
     parsed = nested(value, name, said := Coercions())
     if parsed is value:
         return value

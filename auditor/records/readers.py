@@ -108,8 +108,9 @@ def one_row(
         moment = None if isinstance(fields, RowError) else parse_moment(fields)
         yield place.quarantined(error, record_id, timestamp=moment)
         return
-    progress.coercions.update(of_id)
-    progress.coercions.update(coercions)
+    for counted in (of_id, coercions):
+        if counted:  # for most rows there are none, and adding them up takes a while
+            progress.coercions.update(counted)
     for row in screen(record, limits, place):
         if isinstance(row, Record):
             for model, why in failed:

@@ -48,7 +48,7 @@ def unusable(text: str) -> bool:
 def plain(value: Any) -> Any:
     """Return `value` without the wrapping that says only its type; None for what stands for a missing value
     (NaN)."""
-    if isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict) and len(value) == 1 and (name := next(iter(value))) in _EXTENDED:
         value = value[name]
