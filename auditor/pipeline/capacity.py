@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditor.scenarios import MOST_ADMITTING
 
 DAY = 86_400.0
 FLOAT32, FLOAT64 = 4, 8
@@ -54,7 +53,7 @@ class Costs:
     read: float
     """core seconds a record: parsing, writing and reading again; in the driver"""
     admit: float
-    """core seconds an image: digest and a first decoding; in the driver's threads"""
+    """core seconds an image: path, header and digest; in the driver, where threads do not add to it"""
     sketch: float
     """core seconds a record: second moments and row sample, and adding up inside a worker"""
     club: float
@@ -77,8 +76,6 @@ class Setup:
     """rows a sketch shard"""
     window: float = 1 / 24
     """days a job holds in its plan at a time"""
-    admit_threads: int = MOST_ADMITTING
-    """of the driver's machine"""
     driver_memory: float = 64e9
     """B"""
     driver_link: float = 10e9 / 8
@@ -163,7 +160,7 @@ def ceilings(load: Load, costs: Costs, setup: Setup) -> dict[str, float]:
     workers do not help there. The least of them is the first bottleneck."""
     per_record = sketch_bytes(setup) / setup.shard
     return {
-        "admitting images in the driver": DAY * setup.admit_threads / costs.admit,
+        "admitting images in the driver": DAY / (costs.read + costs.admit),
         "reading records in the driver": DAY / costs.read,
         "the driver's link, images as bytes": DAY * setup.driver_link / (load.image_bytes + load.text_bytes),
         "the driver's link, sketches": DAY * setup.driver_link / per_record,

@@ -10,7 +10,6 @@ from auditor.scenarios.perturbed import perturbed_source
 from auditor.scenarios.registry import reader, sources
 from auditor.scenarios.scenario import (
     ID,
-    MOST_ADMITTING,
     TRAFFIC,
     Given,
     Rows,
@@ -25,7 +24,6 @@ from auditor.scenarios.scenario import (
 
 __all__ = [
     "ID",
-    "MOST_ADMITTING",
     "TRAFFIC",
     "Given",
     "Grouping",
