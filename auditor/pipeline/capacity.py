@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 DAY = 86_400.0
 FLOAT32, FLOAT64 = 4, 8
 MODALITIES = 5

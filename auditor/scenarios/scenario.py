@@ -185,8 +185,8 @@ def _scenario(source: Source, path: Path, meta: dict[str, Any]) -> Scenario:
 
 
 def _threads() -> int:
-    """Return the number of threads. Images are read and digested outside the interpreter's lock, so that
-    every core of the driver's machine helps."""
+    """Return the number of threads that images are waited for in, where they are far away. Of near ones most
+    of the time is Python's, and more threads are no faster."""
     return min(MOST_ADMITTING, len(os.sched_getaffinity(0)))
 
 
