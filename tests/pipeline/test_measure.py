@@ -15,6 +15,7 @@ from auditor.measures.assessment import Settings
 from auditor.measures.divergences import Divergences
 from auditor.measures.families import DEPENDENCES, INPUTS, MODALITIES
 from auditor.measures.judgement import of_scenarios, of_windows
+from auditor.measures.verdict import LossRule
 from auditor.pipeline.measure import (
     Comparison,
     Measuring,
@@ -74,7 +75,7 @@ def compared(run, *names, models=("m",)):
 
 def measuring(at, judgement=None):
     p = read_profile(file(at.run, P)[0])
-    judgement = judgement or of_windows(DriftThresholds(), 0, False)
+    judgement = judgement or of_windows(DriftThresholds(), 0, LossRule(False))
     return Measuring(judgement, Settings(0.9, BoundsConfig()), (), codebook_file(at, [p], 8, 0))
 
 
@@ -160,7 +161,9 @@ def test_what_a_measure_depends_on_makes_another_one(run):
             assert assessments(at, compared(run, "a"), {}, found, of) != one[1]
             assert stages.of["measures"] == 1 and ("divergences" in stages.of) == ("level" in change)
         stages.of.clear()
-        other = measuring(at, of_windows(DriftThresholds(p_value=0.5), 1, False))  # the seed alone counts
+        other = measuring(
+            at, of_windows(DriftThresholds(p_value=0.5), 1, LossRule(False))
+        )  # the seed alone counts
         found = divergences(at, compared(run, "a"), other)
         assert stages.of == {"divergences": len(TESTS)} and found.by_group != one[0].by_group
 

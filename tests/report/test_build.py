@@ -29,6 +29,7 @@ from auditor.measures.divergences import Divergences
 from auditor.measures.families import MODALITIES
 from auditor.measures.judgement import of_scenarios, of_windows
 from auditor.measures.relevance import relevance
+from auditor.measures.verdict import LossRule
 from auditor.profiles.answer_sample import AnswerSample, RecordAnswers
 from auditor.profiles.baseline import Baseline, Manifest, coverage
 from auditor.profiles.profile import GroupKey, Profile
@@ -280,7 +281,7 @@ def drifted(tmp_path: Path) -> Callable[..., Drifted]:
                 zip([key._replace(model=model) for key in keys], (quiet, moved, Divergences()), strict=True)
             ),
             dict(zip([key._replace(model=model) for key in keys], of, strict=True)),
-            of_windows(asked.thresholds, asked.seed, False),
+            of_windows(asked.thresholds, asked.seed, LossRule(False)),
             variations,
             None if variations else "the baseline keeps no windows",
             [],
