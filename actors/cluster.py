@@ -25,6 +25,7 @@ from ray.util.placement_group import PlacementGroup
 import actors
 from actors.address import unanswered
 from auditor.errors import AuditError, BadInput, ClusterLost
+from auditor.pipeline.checks import cluster_address
 from schemas.config import WorkersConfig
 
 OBJECT_STORE_BYTES = 300 * 2**20
@@ -175,7 +176,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
         _wait_until_free(cluster.free)
         return
     check_address(workers)
-    address = workers.address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(workers)
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -210,7 +211,7 @@ def connect(workers: WorkersConfig, local_dir: Path | None = None, threads: int 
 
 def check_address(workers: WorkersConfig) -> None:
     """Raise `BadInput` where `workers.address` or RAY_ADDRESS names a cluster that does not answer."""
-    address = workers.address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(workers)
     if address and (problem := unanswered(address)) is not None:
         raise _not_reached(address, problem, workers)
 

@@ -22,14 +22,24 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def options(doc: str | None, *, processes: bool = False) -> argparse.ArgumentParser:
-    """The options that every benchmark has; `processes` where its repetitions can be shared out."""
+def options(
+    doc: str | None, *, processes: bool = False, parts: Iterable[str] = ()
+) -> argparse.ArgumentParser:
+    """The options that every benchmark has; `processes` where its repetitions can be shared out; `parts` that
+    can run alone."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few repetitions: does it run at all?")
     parser.add_argument("--cpu", action="store_true", help="CPU seconds, which neighbours do not stretch")
     if processes:
         parser.add_argument("--processes", type=int, default=1, help="of one thread each (default 1)")
+    if names := list(parts):
+        parser.add_argument("--only", nargs="+", choices=names, default=names, help="these parts alone")
     return parser
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def machine() -> str:

@@ -12,7 +12,6 @@ medians is what counts. Run: python benchmarks/bench_data_path.py [--quick] [--o
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _shared import machine, now, options
+from _shared import cores, machine, now, options
 from PIL import Image
 
 from auditor.storage.embedding_store import EmbeddingStore, embedding_table
@@ -87,10 +86,6 @@ def photographs(folder: Path, count: int) -> list[Path]:
         files.append(folder / f"{i}.jpg")
         Image.fromarray(grain).save(files[-1], "JPEG", quality=90)
     return files
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def decoding(quick: bool) -> None:
@@ -356,8 +351,7 @@ PARTS = {
 
 
 def main() -> None:
-    parser = options(__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser = options(__doc__, parts=PARTS)
     args = parser.parse_args()
     now.cpu = args.cpu
     print(machine())

@@ -493,8 +493,7 @@ PARTS: dict[str, Callable[[bool], None]] = {
 
 
 def main() -> None:
-    parser = options(__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser = options(__doc__, parts=PARTS)
     args = parser.parse_args()
     now.cpu = args.cpu
     print(f"{machine()}; d={D}")

@@ -6,14 +6,13 @@ CPU by design, beside the same arithmetic on the GPU), neighbours (FAISS on the 
 A part that cannot run here says why, and the others go on. Without a GPU everything runs on the CPU: a
 rehearsal, and the head of the output says so.
 
-The weights are random, so no hub is needed. On a machine with wheels alone, first
-pip install --no-index --find-links WHEELS -e '.[models]'. Run: python benchmarks/gpu_check.py [--quick]
+The weights are random, so no hub is needed: where there is no network either, the packages alone have to be
+there. Run: python benchmarks/gpu_check.py [--quick]
 """
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import tempfile
 import traceback
@@ -25,15 +24,15 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from _shared import options
+from _shared import cores, options
+from _shared import seconds as fastest
 from bench_data_path import photographs
 
 SEED = 0
 
 
 def main() -> None:
-    parser = options(__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser = options(__doc__, parts=PARTS)
     parser.add_argument("--model", default="ViT-B-32", help="architecture of open_clip (ViT-B-32)")
     given = parser.parse_args()
     started = perf_counter()
@@ -76,7 +75,7 @@ def head() -> str:
         )
     else:
         print("NO GPU: a rehearsal on the CPU; ", end="")
-    print(f"{len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, {', '.join(versions)}")
+    print(f"{cores()} cores; Python {platform.python_version()}, {', '.join(versions)}")
     return device
 
 
@@ -84,14 +83,13 @@ def seconds(device: str, call: Callable[[], object], repeats: int = 3) -> float:
     """The fastest of some calls after one that does not count, the GPU waited for."""
     import torch
 
-    times = []
-    for _ in range(repeats + 1):
-        start = perf_counter()
+    def waited_for() -> None:
         call()
         if device == "cuda":
             torch.cuda.synchronize()
-        times.append(perf_counter() - start)
-    return min(times[1:])
+
+    waited_for()
+    return fastest(waited_for, repeats)
 
 
 def images(device: str, quick: bool, model: str) -> None:
@@ -117,7 +115,7 @@ def images(device: str, quick: bool, model: str) -> None:
             {k: v.contiguous() for k, v in network.state_dict().items()},
             folder / "open_clip_model.safetensors",
         )
-        encoder: Any = make_encoder(str(folder), "image", device=device, threads=len(os.sched_getaffinity(0)))
+        encoder: Any = make_encoder(str(folder), "image", device=device, threads=cores())
         pictures = Path(name) / "pictures"
         pictures.mkdir()
         files = photographs(pictures, count) * copies
@@ -139,13 +137,12 @@ def images(device: str, quick: bool, model: str) -> None:
         one = count / seconds(
             device, lambda: [encoder._prepare(decode(d, None, encoder._least)) for d in data]
         )
-    cores = len(os.sched_getaffinity(0))
-    limit = min(forward, one * cores)
+    limit = min(forward, one * cores())
     print(f"{model}, batches of {encoder._batch}, {json.loads(encoder.identity)['dtype']}\n")
     print("| | images/s | of the limit |\n|---|---|---|")
     print(f"| bare forward pass, pixels there | {forward:,.0f} | |")
     print(f"| decoding and preparing alone, one core | {one:,.0f} | |")
-    print(f"| limit: the forward pass, or {cores} cores that decode | {limit:,.0f} | 100% |")
+    print(f"| limit: the forward pass, or {cores()} cores that decode | {limit:,.0f} | 100% |")
     print(f"| files to vectors | {whole:,.0f} | {whole / limit:.0%} |")
 
 

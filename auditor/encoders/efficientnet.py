@@ -3,6 +3,7 @@ ships: no hub needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +70,15 @@ def load(
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model = model.eval()
     network = _fold_network(model).to(device)
-    said = {"arithmetic": "normalisation folded into convolutions, channels last"}
 
-    def forward(pixels: Tensor) -> Tensor:
+    def features(pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         return network.extract_features(pixels).float().mean((2, 3))
 
+    forward: Callable[[Tensor], Tensor] = features
+    said = {"arithmetic": "normalisation folded into convolutions, channels last"}
     if settings.runtime == "onnx":
+        forward, precision = onnx_forward(network, SIZE, threads), "float32"
         said = {
             "arithmetic": "normalisation folded into convolutions",
             "runtime": runtime_name(f"encoder {name}"),
@@ -85,7 +88,7 @@ def load(
         dim=DIM,
         size=(SIZE, SIZE),
         prepare=_prepare,
-        forward=onnx_forward(network, SIZE, threads) if settings.runtime == "onnx" else forward,
+        forward=forward,
         settings={
             "name": name,
             "pooling": POOLING,
@@ -101,7 +104,7 @@ def load(
         device=device,
         threads=threads,
         batch=1 if torch.device(device).type == "cpu" else batch,
-        precision="float32" if settings.runtime == "onnx" else precision,
+        precision=precision,
     )
 
 

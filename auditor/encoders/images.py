@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,22 @@ if TYPE_CHECKING:
 READERS = 4
 """Threads that read and decode ahead of an encoder on the CPU: for files far away they mostly wait."""
 MOST_DECODERS = 64
+
+
+class Batch(NamedTuple):
+    """A batch has its pixels (batch, 3, *size), all of them once it is `done`."""
+
+    start: int
+    """Position of its first image."""
+    pixels: Tensor
+    decodes: list[Future[bool]]
+    """Of each image whether it decodes."""
+
+    def done(self) -> Batch:
+        """Return the batch when all its images are there. Raises what a thread raised."""
+        for image in self.decodes:
+            image.result()
+        return self
 
 
 class ImageEncoder:
@@ -101,52 +117,47 @@ class ImageEncoder:
         """
         images = cast(Sequence[bytes], contents)
         out = np.full((len(images), self.dim), np.nan, dtype=np.float32)
-        before: tuple[int, list[bool], Tensor] | None = None
+        before: tuple[Batch, Tensor] | None = None
         spare: list[Tensor] = []
         with (
             ThreadPoolExecutor(self._decoders) as threads,
             fixed_threads(self._threads),
             computing(self._dtype, self._device),
         ):
-            used: Tensor | None = None
-            for start, pixels, good in self._batches(images, threads, spare):
-                rows = self._forward(pixels.to(self._device, non_blocking=True)).float()
+            for batch in self._batches(images, threads, spare):
+                rows = self._forward(batch.pixels.to(self._device, non_blocking=True)).float()
                 if before is not None:  # a GPU is at the next batch while the rows of the last one come
                     _take(out, *before)
-                if used is not None:  # its rows have come: nobody reads it any more
-                    spare.append(used)
-                before, used = (start, good, rows), pixels
+                    spare.append(before[0].pixels)  # nobody reads them any more
+                before = batch, rows
             if before is not None:
                 _take(out, *before)
         return out
 
-    def _batches(
-        self, images: Sequence[bytes], threads: Executor, spare: list[Tensor]
-    ) -> Iterator[tuple[int, Tensor, list[bool]]]:
-        """Yield, batch by batch, where it starts, its pixels, and which of its images decode. Threads read
-        and decode the images of the next batches while one is encoded. `spare`: memory of earlier batches."""
-        ahead: deque[tuple[int, Tensor, list[Future[bool]]]] = deque()
+    def _batches(self, images: Sequence[bytes], threads: Executor, spare: list[Tensor]) -> Iterator[Batch]:
+        """Yield batch by batch. Threads read and decode the images of the next batches while one is encoded.
+        `spare`: memory of earlier batches."""
+        ahead: deque[Batch] = deque()
         deep = max(2, -(-2 * self._decoders // self._batch))
         for start in range(0, len(images), self._batch):
-            pixels = spare.pop() if spare else self._blank()
+            pixels = spare.pop() if spare else self._memory()
             places = range(start, min(start + self._batch, len(images)))
             array = pixels.numpy()
             array[len(places) :] = 0
-            ahead.append(
-                (start, pixels, [threads.submit(self._load, images, i, array[i - start]) for i in places])
-            )
+            coming = [threads.submit(self._load, images, i, array[i - start]) for i in places]
+            ahead.append(Batch(start, pixels, coming))
             if len(ahead) > deep:
-                yield _done(*ahead.popleft())
+                yield ahead.popleft().done()
         while ahead:
-            yield _done(*ahead.popleft())
+            yield ahead.popleft().done()
 
-    def _blank(self) -> Tensor:
-        """Memory of a batch, all zero, that other threads may write to."""
+    def _memory(self) -> Tensor:
+        """Memory of a batch that other threads may write to; what stands in it is anything."""
         import torch
 
         with torch.inference_mode(False):
             on_gpu = torch.device(self._device).type == "cuda"
-            return torch.zeros(self._batch, 3, *self._size, pin_memory=on_gpu)
+            return torch.empty(self._batch, 3, *self._size, pin_memory=on_gpu)
 
     def _load(self, images: Sequence[bytes], index: int, pixels: Array) -> bool:
         """Read, decode and prepare one image into `pixels` (3, *size); whether it decodes."""
@@ -172,14 +183,10 @@ def _cores() -> int:
     return max(READERS, min(MOST_DECODERS, len(os.sched_getaffinity(0))))
 
 
-def _done(start: int, pixels: Tensor, coming: list[Future[bool]]) -> tuple[int, Tensor, list[bool]]:
-    return start, pixels, [future.result() for future in coming]
-
-
-def _take(out: Array, start: int, good: list[bool], rows: Tensor) -> None:
-    """Put the rows of the images that decode into their places."""
-    chosen = np.flatnonzero(good)
-    out[start + chosen] = rows.cpu().numpy()[chosen]
+def _take(out: Array, batch: Batch, rows: Tensor) -> None:
+    """Put the rows of the batch's images that decode into their places."""
+    chosen = np.flatnonzero([image.result() for image in batch.decodes])
+    out[batch.start + chosen] = rows.cpu().numpy()[chosen]
 
 
 @cache

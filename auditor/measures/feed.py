@@ -125,9 +125,9 @@ def of_windows(windows: Sequence[Arrived], usual: Usual) -> dict[Window, list[Fi
         if (apart := far.get(came.window)) is not None:
             said = f"{came.rows:,} rows lie {apart:,} windows away from most others: is their clock right?"
             found[came.window].append(_finding(came.window, "clock", f"{came.phrase} {said}"))
+    by_name = {came.window.name: found[came.window] for came in windows}
     for finding in (*_few_or_many(timed, usual), *_again(windows, usual)):
-        window = next(came.window for came in windows if came.window.name == finding.where)
-        found[window].append(finding)
+        by_name[finding.where].append(finding)
     return found
 
 

@@ -129,12 +129,17 @@ def check_encoders(encoders: EncodersConfig, workers: WorkersConfig) -> None:
             check_onnx(f"encoders.{modality}", _device(workers), encoder.precision)
 
 
+def cluster_address(workers: WorkersConfig) -> str | None:
+    """Return the address of the Ray cluster that the config or RAY_ADDRESS names, None where neither does."""
+    return workers.address or os.environ.get("RAY_ADDRESS")
+
+
 def _device(workers: WorkersConfig) -> str:
     """Return what workers may compute on: `cuda` where a GPU is here, or a cluster is named that may have
     some."""
     from auditor.pipeline.serial import gpus_here
 
-    named = workers.executor != "serial" and (workers.address or os.environ.get("RAY_ADDRESS"))
+    named = workers.executor != "serial" and cluster_address(workers)
     return "cuda" if workers.gpu != 0 and (named or gpus_here()) else "cpu"
 
 

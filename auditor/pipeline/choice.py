@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
 from auditor.errors import BadInput, needed_for
+from auditor.pipeline.checks import cluster_address
 from auditor.pipeline.executor import Executor, Opening
 from auditor.pipeline.progress import Progress
 from auditor.pipeline.serial import gpus_here, serial
@@ -44,7 +44,7 @@ def choose(workers: WorkersConfig, rows: int, models: tuple[ModelConfig, ...] = 
     """Return the name of the executor, and why it is that one."""
     if workers.executor != "auto":
         return workers.executor, f"workers.executor: {workers.executor}"
-    if workers.address or os.environ.get("RAY_ADDRESS"):
+    if cluster_address(workers):
         return _ray("a cluster is named")
     if answering := [m.name for m in models if m.generator is not None and m.endpoint is None]:
         return _ray(f"{answering[0]} answers here, and is kept apart from this process")

@@ -14,6 +14,7 @@ from auditor.measures.contents import Contents, row_marks
 from auditor.measures.shares import ENOUGH_WINDOWS, Counted
 from auditor.profiles.profile import GroupKey, Profile
 from auditor.records import Quarantine
+from auditor.report.findings import once
 from auditor.scenarios import Scenario
 from auditor.scenarios.windows import Clock, Window
 from schemas.record import Quarantined
@@ -75,10 +76,9 @@ def of_scenarios(
             for finding in found[GroupKey(first, model)].findings
         ]
     by_name = {file.name: file for s in scenarios for file in s.reading.files}
-    once = {finding.because: finding for finding in of_reference}
     of_files = feed.of_files(list(by_name.values()), rules.max_left_out)
     of_formats = [finding for s in scenarios for finding in feed.of_formats(s.reading.files)]
-    return found, [*once.values(), *of_files, *of_formats]
+    return found, [*once(of_reference), *of_files, *of_formats]
 
 
 def of_windows(

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from auditor.measures.models import pairs
 from auditor.report import words
+from auditor.report.findings import all_findings
 from auditor.report.numbers import NONE, count, duration, interval, number, plural, rows_told
 from schemas.report import Report, Row, Status
 
@@ -118,8 +119,7 @@ def _left_out(row: Row) -> str:
 
 def _findings(report: Report, rows: Sequence[Row]) -> list[RenderableType]:
     """Return what is missing or spoilt beyond what the verdict names, a sentence each, what fails first."""
-    of_all = {f.because: f for f in (*report.feed, *(f for row in rows for f in row.findings))}
-    told = [f for f in of_all.values() if f.because not in report.verdict.because]
+    told = [f for f in all_findings(report, rows) if f.because not in report.verdict.because]
     found = sorted(told, key=lambda finding: words.STATUS_ORDER[finding.status])
     parts: list[RenderableType] = [
         Text.assemble((words.STATUS_SIGN[f.status], STYLE[f.status]), " ", _clean(f.because))

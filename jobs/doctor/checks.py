@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from auditor.errors import AuditError, BadInput, needed_for
-from auditor.pipeline.checks import record_files
+from auditor.pipeline.checks import cluster_address, record_files
 from auditor.profiles.baseline import load
 from auditor.records import MediaPolicy
 from auditor.records.sources import fingerprint, shown
@@ -152,7 +152,7 @@ def _tokens(workers: WorkersConfig) -> Iterator[Check]:
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(path) if path else Path.home() / ".ray" / "auth_token"
     source = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else str(file) if file.is_file() else None
-    joins = workers.address or os.environ.get("RAY_ADDRESS")
+    joins = cluster_address(workers)
     generate = "ray get-auth-token --generate, the same token on every node, and RAY_AUTH_MODE=token"
     if mode and mode != "token":
         problem = f"RAY_AUTH_MODE is {mode}: whoever reaches the cluster's ports runs what he likes"
@@ -169,7 +169,7 @@ def _tokens(workers: WorkersConfig) -> Iterator[Check]:
 def _cluster(needs: Needs, out: Path) -> Iterator[Check]:
     with needed_for("the executor ray"):
         from actors.cluster import OBJECT_STORE_BYTES
-    address = needs.workers.address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(needs.workers)
     if not address:
         cpus = float(len(os.sched_getaffinity(0)))
         free: list[Resources] = [{"CPU": max(cpus, _wanted_cpus(needs)), "GPU": _local_gpus()}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auditor.errors import BadInput
-from auditor.pipeline.checks import check_paths
+from auditor.pipeline.checks import check_paths, cluster_address
 from auditor.pipeline.settings import explain
 from jobs.run.yaml_text import BadKey, load_yaml
 from schemas.config import AuditConfig, BaselineConfig, DriftConfig, JobConfig, resolve
@@ -63,11 +62,11 @@ def load_config(
 def check(config: JobConfig, path: Path | None) -> None:
     """Check what can be known before a job begins: that the Ray cluster that is named answers, that the
     records exist, then that names are known (which takes some imports). Raises `BadInput` with one line."""
-    named = config.workers.address or os.environ.get("RAY_ADDRESS")
-    if named and config.workers.executor != "serial" and find_spec("ray") is not None:
+    workers = config.workers
+    if cluster_address(workers) and workers.executor != "serial" and find_spec("ray") is not None:
         from actors.cluster import check_address
 
-        check_address(config.workers)
+        check_address(workers)
     check_paths(config)
     _check_names(config, path)
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from auditor.errors import BadInput, RowError
-from auditor.records.containers.cells import batch_fields
+from auditor.records.containers.cells import batch_fields, wanted
 from auditor.records.raw import Raw
 from auditor.records.screen import Place
 from auditor.records.sources import why
@@ -22,22 +22,19 @@ _BROKEN = (pa.ArrowException, OSError, ValueError)
 
 
 def rows(stream: BinaryIO, source: str, columns: tuple[str, ...] | None) -> Iterator[Raw]:
-    """Yield the rows by their number, from 0; of the `columns` those that are there. A table without the
-    first of `columns`, the row's id, is of another format: all its columns are read."""
+    """Yield the rows by their number, from 0, of the columns that are `wanted`."""
     try:
         magic = stream.read(len(FILE))
         stream.seek(0)
         # Not mapped into memory: a file that is cut while it is read would end the process.
         reader = pa.ipc.open_file(stream) if magic == FILE else pa.ipc.open_stream(stream)
-        names = list(reader.schema.names)
+        names = wanted(reader.schema.names, columns)
     except _BROKEN as error:
         raise BadInput(f"{source}: no readable Arrow file ({why(error)}); is the file whole?") from None
-    others = columns is None or columns[0] not in names
-    wanted = names if others else [name for name in columns or () if name in names]
     row = 0
     try:
         for batch in _batches(reader):
-            chosen = batch.select(wanted)
+            chosen = batch.select(names)
             chosen.validate(full=True)  # offsets of a spoiled file may lie outside of it
             for start in range(0, chosen.num_rows, _SLICE):
                 for fields in batch_fields(chosen.slice(start, _SLICE)):

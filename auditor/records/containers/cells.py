@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -14,6 +14,14 @@ from auditor.records.values import Unreadable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def wanted(names: Sequence[str], columns: tuple[str, ...] | None) -> list[str]:
+    """Return which columns of a table with these names are read: of `columns` those that are there. A table
+    without the first of `columns`, the row's id, is of another format: all its columns are read."""
+    if columns is None or columns[0] not in names:
+        return list(names)
+    return [name for name in columns if name in names]
 
 
 def batch_fields(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

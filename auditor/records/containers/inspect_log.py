@@ -22,6 +22,8 @@ _LEFT_OUT = {"events", "store", "attachments", "timelines"}
 def rows(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Raw]:
     """Yield the samples of a log by their number, from 0. Raises `BadInput` where the package is missing or
     the file is no log."""
+    with needed_for("reading logs of Inspect"):
+        import inspect_ai.log  # noqa: F401 (before the log is copied)
     with NamedTemporaryFile(suffix=".eval") as file:  # the library wants a file with this name's ending
         shutil.copyfileobj(stream, file)
         file.flush()
@@ -29,8 +31,8 @@ def rows(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Raw]:
 
 
 def _samples(path: str, source: str, most_bytes: int) -> Iterator[Raw]:
-    with needed_for("reading logs of Inspect"):
-        from inspect_ai.log import read_eval_log_sample, read_eval_log_sample_summaries
+    from inspect_ai.log import read_eval_log_sample, read_eval_log_sample_summaries
+
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}

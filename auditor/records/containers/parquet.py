@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.errors import BadInput, RowError
-from auditor.records.containers.cells import batch_fields
+from auditor.records.containers.cells import batch_fields, wanted
 from auditor.records.raw import Raw
 from auditor.records.screen import Place
 from auditor.records.sources import why
@@ -20,20 +20,16 @@ _MOST_BATCH_ROWS = 4096
 
 
 def rows(stream: BinaryIO, source: str, columns: tuple[str, ...] | None) -> Iterator[Raw]:
-    """Yield the rows by their number, from 0; of the `columns` those that are there. A table without the
-    first of `columns`, the row's id, is of another format: all its columns are read."""
+    """Yield the rows by their number, from 0, of the columns that are `wanted`."""
     try:
         # Column chunks are streamed through a buffer instead of being held whole.
         file = pq.ParquetFile(stream, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
-        names = list(file.schema_arrow.names)
+        names = wanted(file.schema_arrow.names, columns)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadInput(f"{source}: no readable Parquet file ({why(error)}); is the file whole?") from None
-    wanted = (
-        names if columns is None or columns[0] not in names else [name for name in columns if name in names]
-    )
     row = 0
     try:
-        for batch in _batches(file, wanted):
+        for batch in _batches(file, names):
             for fields in batch_fields(batch):
                 yield Raw(Place(source, row), fields)
                 row += 1

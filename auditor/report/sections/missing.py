@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from auditor.report import words
+from auditor.report.findings import all_findings
 from auditor.report.legend import Legend
 from auditor.report.page import Page
 from auditor.report.registry import section
@@ -115,7 +116,7 @@ def missing(page: Page) -> Missing:
     report, names = page.report, page.names
     rows = [*report.scenarios, *report.windows]
     return Missing(
-        list({f.because: f for f in (*report.feed, *(f for row in rows for f in row.findings))}.values()),
+        all_findings(report, rows),
         [_line(row, names) for row in rows if row.census is not None],
         list(CONTENTS),
         _missing(report, names),
